@@ -1,0 +1,449 @@
+//! What a node offers to those who talk to it: the control socket, the scripts, the tests.
+//!
+//! [`NodeApi`] is the only door into a running node. The REPL and the command line come through it over
+//! `node.capnp`, bots come through it inside the process; nothing reaches the node by another way.
+//! The result types are what `--json` prints.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use qpq_schemas::{MessageId, PeerId, TopicId};
+use serde::{Deserialize, Serialize};
+
+/// The answer to a call, ready when the node has done what was asked.
+pub type Reply<T> = BoxFuture<'static, Result<T, ApiError>>;
+
+/// A running node, as its clients and bots see it.
+pub trait NodeApi: Send + Sync + 'static {
+    /// The node's state in one page: uptime, links, plugins, bots, warnings.
+    fn status(&self) -> Reply<NodeStatus>;
+    /// The public half of the node's identity, and where it listens.
+    fn identity(&self) -> Reply<IdentityInfo>;
+    /// Every peer in the directory, and the links to those that are up.
+    fn peers(&self) -> Reply<Vec<PeerInfo>>;
+    /// Notes a server's address (`host:port`, or a transport URI) and keeps a link to it from now on.
+    fn note_server(&self, address: String) -> Reply<ServerNote>;
+    /// Seals, signs and stores a direct message. The reply comes once it is durable here.
+    fn send(&self, request: SendRequest) -> Reply<Receipt>;
+    /// Encrypts, signs and stores a broadcast. The reply comes once it is durable here.
+    fn broadcast(&self, request: BroadcastRequest) -> Reply<Receipt>;
+    /// Takes in an envelope that its sender has signed already, in wire form.
+    fn enqueue(&self, envelope: Bytes) -> Reply<Receipt>;
+    /// Joins a channel by topic name or invite string, for good.
+    fn subscribe(&self, topic: String) -> Reply<ChannelInfo>;
+    /// Leaves a channel.
+    fn unsubscribe(&self, topic: String) -> Reply<()>;
+    /// Makes a private channel of that name with a random key, and joins it.
+    fn create_private(&self, name: String) -> Reply<ChannelInfo>;
+    /// The channels that this node has joined.
+    fn channels(&self) -> Reply<Vec<ChannelInfo>>;
+    /// Messages for this node: direct ones and those of subscribed channels, in order of arrival.
+    fn inbox(&self, query: InboxQuery) -> Reply<InboxPage>;
+    /// Notes that `reader` has handled all up to `seq`; durable.
+    fn inbox_ack(&self, reader: String, seq: u64) -> Reply<()>;
+    /// What the routing plugin knows.
+    fn routes(&self) -> Reply<RouteTable>;
+    /// The store-and-forward figures.
+    fn store_stats(&self) -> Reply<StoreStats>;
+    /// The loaded plugins and their states.
+    fn plugins(&self) -> Reply<Vec<PluginStatus>>;
+    /// Enables a plugin that was disabled after too many failures, and starts it.
+    fn plugin_enable(&self, name: String) -> Reply<PluginStatus>;
+    /// The bots and their states.
+    fn scripts(&self) -> Reply<Vec<BotStatus>>;
+    /// Loads one bot anew, or all of them.
+    fn script_reload(&self, name: Option<String>) -> Reply<Vec<BotStatus>>;
+    /// Drains and stops the node.
+    fn shutdown(&self) -> Reply<()>;
+}
+
+/// Why a call was not done. `code` is stable and made for programs, `message` says what, where and how to mend it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiError {
+    /// A stable word in kebab case, such as `unknown-peer` or `recipient-full`.
+    pub code: String,
+    /// One or two sentences for a person.
+    pub message: String,
+}
+
+impl ApiError {
+    /// An error of that stable code, explained to a person.
+    pub fn new(code: &str, message: impl Into<String>) -> Self {
+        Self { code: code.to_owned(), message: message.into() }
+    }
+}
+
+impl std::fmt::Display for ApiError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.message, self.code)
+    }
+}
+
+impl std::error::Error for ApiError {}
+
+/// A direct message to be sent.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct SendRequest {
+    /// 64 hex digits, a unique prefix of at least 8, or a nickname from the directory.
+    pub to: String,
+    /// The text, as bytes.
+    pub payload: Vec<u8>,
+    /// Time to live in seconds; `None` takes the configured default.
+    pub ttl_secs: Option<u32>,
+    /// 0 low, 1 normal, 2 high, 3 emergency; `None` is normal.
+    pub priority: Option<u8>,
+    /// Ask the recipient for a signed delivery receipt.
+    pub receipt: bool,
+    /// Send without sealing, readable by every relay. Off unless the sender asks for it.
+    pub plain: bool,
+    /// Made by a program, not by a person: other bots don't answer it.
+    pub automatic: bool,
+}
+
+/// A message to be published on a channel.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct BroadcastRequest {
+    /// The channel's name; an open channel of that name is used when none was joined.
+    pub topic: String,
+    /// The text, as bytes.
+    pub payload: Vec<u8>,
+    /// Time to live in seconds; `None` takes the configured default.
+    pub ttl_secs: Option<u32>,
+    /// 0 low, 1 normal, 2 high, 3 emergency; `None` is normal.
+    pub priority: Option<u8>,
+    /// Made by a program, not by a person: other bots don't answer it.
+    pub automatic: bool,
+}
+
+/// An accepted message: it is on this node's disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The message's id.
+    pub id: MessageId,
+    /// When the message dies, Unix time in milliseconds.
+    pub expires_ms: u64,
+}
+
+/// Which messages [`NodeApi::inbox`] shall return.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct InboxQuery {
+    /// Only messages with a larger sequence number; `None` starts at the reader's acknowledged place, or at the oldest.
+    pub after: Option<u64>,
+    /// Whose acknowledged place to start from, when `after` is not given.
+    pub reader: Option<String>,
+    /// At most that many (0 takes 100; capped at 1,000).
+    pub limit: usize,
+    /// The newest `limit` messages instead of the oldest.
+    pub newest: bool,
+    /// When there is none yet, wait so long for one, in milliseconds (capped at 60,000).
+    pub wait_ms: u64,
+}
+
+/// A stretch of the inbox.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct InboxPage {
+    /// The messages, oldest first.
+    pub items: Vec<InboxItem>,
+    /// Pass this as `after` to go on.
+    pub next_after: u64,
+}
+
+/// One message, opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InboxItem {
+    /// Place in this node's inbox; grows with each arrival.
+    pub seq: u64,
+    /// The message's id.
+    pub id: MessageId,
+    /// Who signed it.
+    pub from: PeerId,
+    /// The sender's nickname in this node's directory.
+    pub from_name: Option<String>,
+    /// The channel's name for a broadcast, `None` for a direct message.
+    pub topic: Option<String>,
+    /// The opened payload. Empty when `problem` says why it could not be opened.
+    pub payload: Vec<u8>,
+    /// Whether the payload travelled closed to relays.
+    pub sealed: bool,
+    /// Made by a program, not by a person.
+    pub automatic: bool,
+    /// When the sender made it, Unix time in milliseconds, by the sender's clock.
+    pub created_ms: u64,
+    /// When it arrived here, Unix time in milliseconds.
+    pub received_ms: u64,
+    /// When it dies.
+    pub expires_ms: u64,
+    /// 0 low … 3 emergency.
+    pub priority: u8,
+    /// How many links it crossed, as the relays say (unsigned).
+    pub hops: u8,
+    /// Whether this node's own identity sent it.
+    pub own: bool,
+    /// Why the payload could not be opened.
+    pub problem: Option<String>,
+}
+
+/// The public half of an identity.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct IdentityInfo {
+    /// The public key.
+    pub peer_id: PeerId,
+    /// The name that this node gives itself.
+    pub nickname: Option<String>,
+    /// The domain of this node.
+    pub domain: Option<String>,
+    /// Where it listens, as transport URIs.
+    pub listen: Vec<String>,
+    /// Path of the identity file.
+    pub identity_file: String,
+    /// Number of peers in the directory.
+    pub known_peers: usize,
+    /// Short numeric fingerprint to read aloud when two people compare keys.
+    pub fingerprint: String,
+}
+
+/// How far a peer is trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trust {
+    /// Heard of, no opinion.
+    #[default]
+    Known,
+    /// Vouched for by this node's admin.
+    Trusted,
+    /// Its links and envelopes are refused.
+    Blocked,
+}
+
+/// A peer and the links to it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PeerInfo {
+    /// The peer's public key. `None` for a noted server that has never answered.
+    pub peer_id: Option<PeerId>,
+    /// Nickname in the directory.
+    pub nickname: Option<String>,
+    /// Trust given by the admin.
+    pub trust: Trust,
+    /// Addresses known, as transport URIs.
+    pub addresses: Vec<String>,
+    /// `up`, `connecting`, `waiting` (for the next dial) or `idle`.
+    pub state: String,
+    /// Links that are up.
+    pub links: Vec<LinkInfo>,
+    /// When it was last linked or heard of, Unix time in milliseconds.
+    pub last_seen_ms: Option<u64>,
+    /// Why the last dial failed.
+    pub last_error: Option<String>,
+}
+
+/// One live link.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LinkInfo {
+    /// The host's number for the link.
+    pub link: u64,
+    /// The transport plugin that carries it.
+    pub transport: String,
+    /// The remote address, as the transport reports it.
+    pub remote: String,
+    /// Whether this node dialled.
+    pub outbound: bool,
+    /// Smoothed round-trip time in microseconds.
+    pub rtt_us: Option<u64>,
+    /// Up since, Unix time in milliseconds.
+    pub since_ms: u64,
+    /// Envelopes sent and not yet in the peer's custody.
+    pub in_flight: usize,
+    /// Envelopes sent over this link so far.
+    pub sent: u64,
+    /// Envelopes received over this link so far.
+    pub received: u64,
+}
+
+/// A server that was noted by its address.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ServerNote {
+    /// The address as a transport URI.
+    pub address: String,
+    /// The key behind it, when it answered within the waiting time (3 s).
+    pub peer_id: Option<PeerId>,
+    /// `up`, or why not yet.
+    pub state: String,
+}
+
+/// A joined channel.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ChannelInfo {
+    /// The channel's name.
+    pub name: String,
+    /// The topic id on the wire.
+    pub topic_id: TopicId,
+    /// Whether the key is random and known to members only.
+    pub private: bool,
+    /// The key's epoch.
+    pub epoch: u32,
+    /// Who subscribed here: `user`, or bots by name.
+    pub subscribers: Vec<String>,
+    /// For a private channel: the invite to hand over out of band. A secret.
+    pub invite: Option<String>,
+}
+
+/// The routing table, as the routing plugin shows it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RouteTable {
+    /// The routing plugin's name.
+    pub plugin: String,
+    /// One row for each destination.
+    pub routes: Vec<RouteInfo>,
+}
+
+/// A path to a destination.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RouteInfo {
+    /// Whom it leads to.
+    pub destination: PeerId,
+    /// The neighbour to hand an envelope to.
+    pub next_hop: PeerId,
+    /// The destination's nickname.
+    #[serde(default)]
+    pub nickname: Option<String>,
+    /// Cost; smaller is better. Its unit is the plugin's.
+    pub metric: u32,
+    /// Links to cross, where the plugin knows.
+    pub hops: Option<u8>,
+    /// Age of the newest confirmation, in milliseconds.
+    pub age_ms: u64,
+}
+
+/// Figures of the store.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct StoreStats {
+    /// Envelopes waiting for a next hop or their recipient.
+    pub waiting: usize,
+    /// Their size in bytes.
+    pub waiting_bytes: u64,
+    /// Recipients with something waiting.
+    pub recipients: usize,
+    /// The longest queues: recipient, messages, bytes.
+    pub longest: Vec<QueueInfo>,
+    /// Broadcasts kept for late joiners.
+    pub broadcasts: usize,
+    /// Their size in bytes.
+    pub broadcast_bytes: u64,
+    /// Messages in the inbox.
+    pub inbox: usize,
+    /// Ids remembered for deduplication.
+    pub seen: usize,
+    /// When the oldest waiting envelope arrived, Unix time in milliseconds.
+    pub oldest_ms: Option<u64>,
+    /// Counters since the start of the process: accepted, duplicate, forwarded, delivered, expired, evicted and each refusal by its code.
+    pub counters: BTreeMap<String, u64>,
+    /// Records found damaged and set aside.
+    pub damaged: u64,
+    /// Size of the database on disk, in bytes.
+    pub disk_bytes: u64,
+    /// The store takes no new messages, and why (disk full, failed sync).
+    pub read_only: Option<String>,
+}
+
+/// One recipient's queue.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct QueueInfo {
+    /// The recipient.
+    pub recipient: PeerId,
+    /// Messages waiting.
+    pub messages: usize,
+    /// Their size in bytes.
+    pub bytes: u64,
+    /// When the oldest arrived, Unix time in milliseconds.
+    pub oldest_ms: u64,
+}
+
+/// A plugin's state.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PluginStatus {
+    /// The plugin's name, such as `transport-quic`.
+    pub name: String,
+    /// `transport`, `discovery`, `routing`, `federation` or `store`.
+    pub kind: String,
+    /// The plugin's own version.
+    pub version: String,
+    /// Where the file came from.
+    pub file: String,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// `loaded`, `created`, `starting`, `active`, `quiescing`, `drained`, `stopped`, `retired`, `failed`, `zombie` or `disabled`.
+    pub state: String,
+    /// Times it failed in the last ten minutes.
+    pub failures: u32,
+    /// Why it failed last, and the command that mends it.
+    pub last_error: Option<String>,
+    /// Time until the next start, in milliseconds, when it waits for one.
+    pub restart_in_ms: Option<u64>,
+    /// Which image of this plugin runs, counted from 1.
+    pub generation: u32,
+    /// The plugin's own figures.
+    pub stats: serde_json::Value,
+}
+
+/// A bot's state.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BotStatus {
+    /// The bot's name.
+    pub name: String,
+    /// Version from its manifest.
+    pub version: Option<String>,
+    /// The file or folder.
+    pub path: String,
+    /// `running`, `paused`, `failed` or `disabled`.
+    pub state: String,
+    /// The load error or the last handler error, with file and line; stays until mended.
+    pub problem: Option<String>,
+    /// The commands it answers.
+    pub commands: Vec<String>,
+    /// The channels it listens to.
+    pub topics: Vec<String>,
+    /// Events handled.
+    pub events: u64,
+    /// Handlers that failed.
+    pub errors: u64,
+    /// CPU time used, in milliseconds.
+    pub cpu_ms: u64,
+    /// Memory of its machine, in bytes.
+    pub memory_bytes: u64,
+    /// Messages and broadcasts sent.
+    pub sent: u64,
+    /// Bytes kept in its store.
+    pub stored_bytes: u64,
+    /// Inbox messages that it has yet to handle.
+    pub lag: u64,
+    /// Times it was loaded.
+    pub loads: u32,
+}
+
+/// The node's state in one page.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Version of the software.
+    pub version: String,
+    /// Process id.
+    pub pid: u32,
+    /// The data directory.
+    pub home: String,
+    /// The public key.
+    pub peer_id: PeerId,
+    /// Seconds since the start.
+    pub uptime_secs: u64,
+    /// Links that are up.
+    pub links: usize,
+    /// Resident memory in bytes, where the system tells.
+    pub resident_bytes: Option<u64>,
+    /// The plugins.
+    pub plugins: Vec<PluginStatus>,
+    /// The bots.
+    pub scripts: Vec<BotStatus>,
+    /// The store in short.
+    pub store: StoreStats,
+    /// What an admin should look at, each with its remedy.
+    pub warnings: Vec<String>,
+}

@@ -1,0 +1,12 @@
+//! The minimal host of a quicproquo mesh node.
+
+pub mod api;
+pub mod config;
+pub mod control;
+pub mod core;
+pub mod identity;
+pub mod link;
+pub mod node;
+pub mod plugin;
+pub mod script;
+pub mod store;

@@ -1,0 +1,2 @@
+//! The `qpq` binary.
+fn main() {}
