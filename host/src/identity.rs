@@ -10,7 +10,8 @@ mod error;
 mod file;
 mod fingerprint;
 mod nickname;
-mod private_file;
+pub(crate) mod private_file;
+pub(crate) mod private_json;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use qpq_schemas::PeerId;
 
+use super::private_json::Secret;
 use super::{Identity, IdentityError, file, nickname, private_file};
 use crate::api::Trust;
 
@@ -198,7 +199,7 @@ impl fmt::Debug for Directory {
 /// A key file's next content. Holds the secret, so it shows nothing and is wiped when dropped.
 pub struct PendingSave {
     path: PathBuf,
-    content: file::Secret,
+    content: Secret,
 }
 
 impl PendingSave {

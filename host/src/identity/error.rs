@@ -65,6 +65,11 @@ pub enum IdentityError {
         /// The file.
         path: PathBuf,
     },
+    /// The sealing keys were made for another identity.
+    OtherIdentity {
+        /// The file.
+        path: PathBuf,
+    },
     /// The operating system refused.
     Io {
         /// The file or directory.
@@ -94,6 +99,7 @@ impl IdentityError {
             Self::Corrupt { .. } => "key-file-corrupt",
             Self::Schema { .. } => "key-file-version",
             Self::KeyMismatch { .. } => "key-file-mismatch",
+            Self::OtherIdentity { .. } => "key-file-other-identity",
             Self::Io { .. } => "key-file-io",
         }
     }
@@ -138,6 +144,11 @@ impl fmt::Display for IdentityError {
             Self::KeyMismatch { path } => write!(
                 f,
                 "the public key in {} does not belong to its secret key. The file was left as it is; put back a good copy",
+                path.display()
+            ),
+            Self::OtherIdentity { path } => write!(
+                f,
+                "{} belongs to another identity than the identity.json beside it. Put back the identity.json that goes with it, or move it away, and mail sealed to it can't be opened any more",
                 path.display()
             ),
             Self::Io { path, doing, source } => write!(f, "can't {doing} {}: {source}", path.display()),

@@ -24,7 +24,7 @@ static TEMPORARY: AtomicU64 = AtomicU64::new(0);
 /// Reads a private file of at most `limit` bytes, or `None` where there is none.
 ///
 /// Mode, owner and kind are those of the opened file, so that nobody can swap it between the check and the read.
-pub(super) fn read(path: &Path, limit: u64) -> Result<Option<Zeroizing<Vec<u8>>>, IdentityError> {
+pub(crate) fn read(path: &Path, limit: u64) -> Result<Option<Zeroizing<Vec<u8>>>, IdentityError> {
     // NONBLOCK: opening a pipe that somebody put there must not hang.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = match open(path, flags, Mode::empty()) {
@@ -85,7 +85,7 @@ impl Facts {
 
 /// Whether [`create`] made the file.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Created {
+pub(crate) enum Created {
     /// It did.
     Yes,
     /// Something of that name was there already, and was left alone.
@@ -93,7 +93,7 @@ pub(super) enum Created {
 }
 
 /// Makes a private file that appears complete and on disk, or not at all. Never replaces anything.
-pub(super) fn create(path: &Path, content: &[u8]) -> Result<Created, IdentityError> {
+pub(crate) fn create(path: &Path, content: &[u8]) -> Result<Created, IdentityError> {
     let temporary = Temporary::write(path, content)?;
     // A link, unlike a rename, fails where the name is taken.
     match fs::hard_link(&temporary.0, path) {
@@ -107,14 +107,14 @@ pub(super) fn create(path: &Path, content: &[u8]) -> Result<Created, IdentityErr
 }
 
 /// Replaces a private file in one step: after a crash either the old content or the new is there, whole.
-pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), IdentityError> {
+pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), IdentityError> {
     let temporary = Temporary::write(path, content)?;
     fs::rename(&temporary.0, path).map_err(IdentityError::io(path, "replace"))?;
     sync_directory(path)
 }
 
 /// Removes what a crash in the middle of a write left beside `path`, since it holds the secret too.
-pub(super) fn sweep(path: &Path) {
+pub(crate) fn sweep(path: &Path) {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return };
     let prefix = format!(".{}.", name.to_string_lossy());
     let Ok(entries) = fs::read_dir(directory) else { return };

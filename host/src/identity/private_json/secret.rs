@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 /// 32 secret bytes, in files as 64 hexadecimal digits. Wiped when dropped; has no `Debug`.
-pub(in crate::identity) struct Seed(Zeroizing<[u8; 32]>);
+pub(crate) struct Seed(Zeroizing<[u8; 32]>);
 
 impl Seed {
-    pub(in crate::identity) fn new(bytes: &[u8; 32]) -> Self {
+    pub(crate) fn new(bytes: &[u8; 32]) -> Self {
         Self(Zeroizing::new(*bytes))
     }
 
-    pub(in crate::identity) fn bytes(&self) -> &[u8; 32] {
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
@@ -64,11 +64,11 @@ impl<'de> Deserialize<'de> for Seed {
 }
 
 /// A file's content with a secret in it. Wiped when dropped, also where it had to grow; has no `Debug`.
-pub(in crate::identity) struct Secret(Zeroizing<Vec<u8>>);
+pub(crate) struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
     /// A value as indented JSON with a newline at the end.
-    pub(in crate::identity) fn json(value: &impl Serialize) -> Self {
+    pub(crate) fn json(value: &impl Serialize) -> Self {
         let mut secret = Self(Zeroizing::new(Vec::with_capacity(4096)));
         // Neither can fail: the writer takes everything, and the values have text for keys.
         let written = serde_json::to_writer_pretty(&mut secret, value);
@@ -77,7 +77,7 @@ impl Secret {
         secret
     }
 
-    pub(in crate::identity) fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
