@@ -186,6 +186,8 @@ struct PeerInfo {
   state @4 :Text;
   links @5 :List(LinkInfo);
   lastSeenMs @6 :Number;
+  lastError @7 :Text;
+  # Why the last dial failed, when there is no link.
 }
 
 struct LinkInfo {
