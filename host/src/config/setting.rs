@@ -168,7 +168,7 @@ pub(super) fn value_of_text(kind: &str, text: &str) -> Result<Value, Fault> {
 }
 
 /// Refuses a number outside of its bounds.
-pub(super) fn between<T: PartialOrd + std::fmt::Display>(value: T, min: T, max: T) -> Result<T, Fault> {
+pub(super) fn between<T: Copy + PartialOrd + std::fmt::Display>(value: T, min: T, max: T) -> Result<T, Fault> {
     if value < min || value > max {
         return Err(Fault::new(format!("{value} is out of range: it must be from {min} to {max}")));
     }

@@ -95,7 +95,7 @@ fn uri(text: &str) -> Result<String, Fault> {
 }
 
 pub(super) fn uris(values: Vec<String>) -> Result<Vec<String>, Fault> {
-    values.iter().enumerate().map(|(place, text)| uri(text).map_err(|fault| fault.at(place))).collect()
+    values.into_iter().enumerate().map(|(place, text)| uri(&text).map_err(|fault| fault.at(place))).collect()
 }
 
 pub(super) fn socket_address(value: Option<String>) -> Result<Option<String>, Fault> {
@@ -125,7 +125,7 @@ pub(super) fn digests(values: Vec<String>) -> Result<Vec<String>, Fault> {
     let good = |digest: &str| digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit());
     match values.iter().position(|digest| !good(digest)) {
         Some(place) => Err(Fault::new("expected a SHA-256 digest of 64 hexadecimal digits").at(place)),
-        None => Ok(values.iter().map(|digest| digest.to_ascii_lowercase()).collect()),
+        None => Ok(values.into_iter().map(|digest| digest.to_ascii_lowercase()).collect()),
     }
 }
 
