@@ -314,3 +314,6 @@ impl std::fmt::Debug for Link {
         f.debug_struct("Link").field("peer", &self.peer).field("stats", &self.stats).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
