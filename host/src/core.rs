@@ -14,8 +14,7 @@
 //! ```
 //!
 //! What must hold at every moment, whatever the order of events:
-//! - `Stored` is answered only for what is durable here, or was delivered here, or was taken from the same
-//!   neighbour before and has been passed on since.
+//! - `Stored` is answered only for what is durable here, or is known to be with its recipient.
 //! - A copy of a direct envelope is given up only for such an answer, or at its expiry.
 
 mod accept;

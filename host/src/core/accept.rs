@@ -107,7 +107,9 @@ impl Core {
     fn places_of(&self, envelope: &Envelope) -> Places {
         let view = envelope.view();
         match view.kind() {
-            Kind::Broadcast if self.subscribed.contains(&TopicId(view.destination())) => Places::HISTORY.with(Places::INBOX),
+            Kind::Broadcast if self.subscribed.contains(&TopicId(view.destination())) => {
+                Places::HISTORY.with(Places::INBOX)
+            }
             Kind::Broadcast => Places::HISTORY,
             Kind::Direct if view.destination() == self.config.me.0 => Places::INBOX,
             Kind::Direct | Kind::Receipt => Places::WAITING,

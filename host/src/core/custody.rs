@@ -8,7 +8,7 @@ use qpq_schemas::link::{Answer, Verdict};
 use qpq_schemas::{MessageId, PeerId};
 
 use super::intake::REACCEPT_AFTER_MS;
-use super::links::InFlight;
+use super::links::{Declined, InFlight};
 use super::{Core, Effect, LinkId, Offered, RouteKind, RouteQuery};
 use crate::store::{Batch, Head, Places, SeenState};
 
@@ -29,6 +29,9 @@ const MAX_DECLINED: usize = 4_096;
 
 /// Envelopes of which one neighbour holds a copy besides ours, remembered at most.
 const MAX_COPIED: usize = 65_536;
+
+/// The neighbour's copy may have gone on since, so it is offered again after this time, in milliseconds.
+const COPY_AGAIN_MS: u64 = 600_000;
 
 /// Wire bytes of fresh envelopes kept in memory, so that sending them on costs no read.
 const RECENT_BYTES: usize = 4 << 20;
@@ -106,7 +109,12 @@ impl Core {
             if state.draining.contains(&recipient) || state.in_flight.len() >= self.config.window {
                 self.drain(link, recipient);
             } else if self.may_offer(link, head, known, now_ms) {
-                self.take_off(link, InFlight { since_ms: now_ms, recipient: Some(recipient), known }, head.seq, head.id);
+                self.take_off(
+                    link,
+                    InFlight { since_ms: now_ms, recipient: Some(recipient), known },
+                    head.seq,
+                    head.id,
+                );
             }
         }
     }
@@ -193,13 +201,16 @@ impl Core {
 
     fn may_offer(&self, link: LinkId, head: &Head, known: bool, now_ms: u64) -> bool {
         let Some(state) = self.links.get(&link) else { return false };
-        if head.source == Some(state.peer) && (!known || now_ms < head.received_ms + REACCEPT_AFTER_MS) {
-            return false; // back to where it came from only when that is the way by now
+        if head.source == Some(state.peer) && now_ms < head.received_ms + REACCEPT_AFTER_MS {
+            return false; // it came from there; later on there may be a way from there again
         }
-        let declined = state.declined.get(&head.id).is_some_and(|until| *until > now_ms);
+        let declined = state.declined.get(&head.id).is_some_and(|declined| declined.until_ms > now_ms);
         let busy = match known {
             true => self.flying.contains_key(&head.id),
-            false => state.in_flight.contains_key(&head.id) || state.copied.contains(&head.id),
+            false => {
+                state.in_flight.contains_key(&head.id)
+                    || state.copied.get(&head.id).is_some_and(|until| *until > now_ms)
+            }
         };
         !declined && !busy
     }
@@ -259,19 +270,19 @@ impl Core {
                 self.handed_over.note(answer.id, now_ms);
                 self.hand_over(&answer.id, SeenState::PassedOn, batch);
             }
-            Verdict::Stored => self.copied(link, answer.id),
+            Verdict::Stored => self.copied(link, answer.id, now_ms),
             _ => self.declined(link, recipient, answer, now_ms),
         }
     }
 
     /// A neighbour took a copy of an envelope whose way nobody knows; ours stays.
-    fn copied(&mut self, link: LinkId, id: MessageId) {
+    fn copied(&mut self, link: LinkId, id: MessageId, now_ms: u64) {
         self.count("copied");
         if let Some(state) = self.links.get_mut(&link) {
             if state.copied.len() >= MAX_COPIED {
                 state.copied.clear(); // the worst that follows is an offer made twice
             }
-            state.copied.insert(id);
+            state.copied.insert(id, now_ms + COPY_AGAIN_MS);
         }
     }
 
@@ -291,14 +302,17 @@ impl Core {
             _ if answer.retry_after_secs == 0 => RETRY_SECS,
             _ => u64::from(answer.retry_after_secs),
         };
-        let at = now_ms + secs * 1_000;
+        if state.declined.len() >= MAX_DECLINED {
+            state.declined.retain(|_, declined| declined.until_ms > now_ms);
+        }
+        let before = state.declined.get(&answer.id).map_or(0, |declined| declined.pause_secs);
+        let pause_secs = secs.max((2 * before).min(RETRY_HOPELESS_SECS));
+        let until_ms = now_ms + pause_secs * 1_000;
         if state.declined.len() < MAX_DECLINED {
-            state.declined.insert(answer.id, at);
+            state.declined.insert(answer.id, Declined { until_ms, pause_secs });
         }
-        match state.retry.get_mut(&recipient) {
-            Some(earlier) => *earlier = at.min(*earlier),
-            None => _ = state.retry.insert(recipient, at),
-        }
+        let retry = state.retry.entry(recipient).or_insert(until_ms);
+        *retry = until_ms.min(*retry);
     }
 
     /// Drops a copy that is no longer needed.
@@ -328,7 +342,6 @@ impl Core {
     pub(super) fn retry_offers(&mut self, now_ms: u64) {
         for link in self.links.keys().copied().collect::<Vec<_>>() {
             let Some(state) = self.links.get_mut(&link) else { continue };
-            state.declined.retain(|_, until| *until > now_ms);
             let mut due: Vec<PeerId> = state.retry.extract_if(|_, at| *at <= now_ms).map(|(peer, _)| peer).collect();
             let lost = |_: &MessageId, flight: &mut InFlight| flight.since_ms + ANSWER_TIMEOUT_MS <= now_ms;
             for (id, flight) in state.in_flight.extract_if(lost).collect::<Vec<_>>() {

@@ -102,7 +102,14 @@ impl Core {
     }
 
     /// The answer for an id that was here before, if that settles it.
-    fn known(&mut self, link: LinkId, source: PeerId, id: MessageId, envelope: &Envelope, now_ms: u64) -> Option<Answer> {
+    fn known(
+        &mut self,
+        link: LinkId,
+        source: PeerId,
+        id: MessageId,
+        envelope: &Envelope,
+        now_ms: u64,
+    ) -> Option<Answer> {
         let seen = self.shelf.seen(&id)?;
         let stored = Answer { id, verdict: Verdict::Stored, retry_after_secs: 0 };
         let view = envelope.view();
@@ -110,10 +117,6 @@ impl Core {
             SeenState::Held if self.pending.contains_key(&id) => None, // not durable yet: its waiters hear of it
             SeenState::Held | SeenState::Delivered => Some(stored),
             SeenState::PassedOn if view.kind() == Kind::Broadcast => Some(stored),
-            // We took it from this neighbour already; our first answer got lost.
-            SeenState::PassedOn if seen.source == prefix(&source) && seen.hops == view.hop_count().saturating_add(1) => {
-                Some(stored)
-            }
             SeenState::PassedOn if !self.handed_over.contains(&id) && self.leads_elsewhere(link, envelope, now_ms) => {
                 self.shelf.discard(&id); // taken back: the loop has dissolved
                 None
@@ -173,11 +176,6 @@ impl Core {
         let candidate = Candidate { id, envelope, head: None, source: None, link: None };
         if trusted { self.accept(vec![candidate], now_ms) } else { self.verify(vec![candidate]) }
     }
-}
-
-/// As much of a neighbour's key as the store remembers.
-fn prefix(peer: &PeerId) -> [u8; 8] {
-    std::array::from_fn(|index| peer.0[index])
 }
 
 /// The word for a neighbour whose envelope was refused.

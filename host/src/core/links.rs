@@ -33,10 +33,10 @@ pub(super) struct LinkState {
     pub(super) casts_lost: bool,
     /// When to offer a recipient's queue again.
     pub(super) retry: HashMap<PeerId, u64>,
-    /// Envelopes that the neighbour has seen but doesn't hold, and until when not to offer them again.
-    pub(super) declined: HashMap<MessageId, u64>,
-    /// Envelopes of unknown way of which the neighbour holds a copy.
-    pub(super) copied: HashSet<MessageId>,
+    /// Envelopes that the neighbour did not take.
+    pub(super) declined: HashMap<MessageId, Declined>,
+    /// Envelopes of unknown way of which the neighbour took a copy, and when to offer it again.
+    pub(super) copied: HashMap<MessageId, u64>,
     /// Topics that the neighbour asked for.
     pub(super) wanted: BTreeSet<TopicId>,
     /// Bad signatures so far.
@@ -53,6 +53,15 @@ pub(super) struct InFlight {
     pub(super) known: bool,
 }
 
+/// A refusal, and how long it holds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Declined {
+    /// Until when not to offer the envelope again.
+    pub(super) until_ms: u64,
+    /// How long that was, in seconds; it doubles with each refusal.
+    pub(super) pause_secs: u64,
+}
+
 impl LinkState {
     fn new(peer: PeerId) -> Self {
         Self {
@@ -66,7 +75,7 @@ impl LinkState {
             casts_lost: false,
             retry: HashMap::new(),
             declined: HashMap::new(),
-            copied: HashSet::new(),
+            copied: HashMap::new(),
             wanted: BTreeSet::new(),
             bad: 0,
         }

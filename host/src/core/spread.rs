@@ -4,8 +4,8 @@ use qpq_schemas::link::{Frame, MAX_SYNC_IDS, SubscriptionChange, Sync};
 use qpq_schemas::{MessageId, PeerId, TopicId};
 
 use super::{Core, Effect, LinkId, RouteQuery};
-use qpq_schemas::envelope::Kind;
 use crate::store::{Head, Places};
+use qpq_schemas::envelope::Kind;
 
 /// Broadcasts waiting for one link at most. Past it the oldest are left to the history exchange.
 const MAX_CASTS: usize = 16_384;
@@ -16,7 +16,8 @@ const MAX_HISTORY: usize = 16_384;
 impl Core {
     /// Queues a broadcast for the neighbours who haven't had it.
     pub(super) fn spread(&mut self, head: &Head, now_ms: u64) {
-        let query = RouteQuery { destination: head.destination, kind: Kind::Broadcast, from: self.link_of(head.source) };
+        let query =
+            RouteQuery { destination: head.destination, kind: Kind::Broadcast, from: self.link_of(head.source) };
         let mut links = Vec::new();
         self.router.route(now_ms, &query, &mut links);
         for link in links {
