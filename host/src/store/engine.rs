@@ -9,7 +9,7 @@ use std::path::Path;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 
 use super::format::{self, encode_kv, encode_record, encode_seen, record_key, seen_bucket, seen_key};
-use super::{Batch, MAX_KEY, MAX_VALUE, SeenEntry, StoreConfig};
+use super::{Batch, MAX_KEY, MAX_VALUE, NewRecord, SeenEntry, StoreConfig};
 
 /// The database's bound on its journals. Its default of 512 MiB took 5 to 8 s to replay at the next open.
 const MAX_JOURNALS: u64 = 64 << 20;
@@ -174,9 +174,9 @@ impl Engine {
     fn put_records(&self, write: &mut OwnedWriteBatch, group: &[&Batch], cursor: &mut Cursor) {
         let removed: HashSet<u64> = group.iter().flat_map(|batch| &batch.remove).copied().collect();
         for record in group.iter().flat_map(|batch| &batch.append) {
-            cursor.next_seq = cursor.next_seq.max(record.seq.saturating_add(1));
-            if !removed.contains(&record.seq) {
-                write.insert(&self.records, record_key(record.seq), encode_record(record));
+            cursor.next_seq = cursor.next_seq.max(record.head.seq.saturating_add(1));
+            if !removed.contains(&record.head.seq) {
+                write.insert(&self.records, record_key(record.head.seq), encode_record(record));
             }
         }
         for seq in removed {
@@ -348,9 +348,12 @@ pub(super) fn check(batch: &Batch) -> Result<(), String> {
             return Err(format!("a value of {len} bytes (at most {MAX_VALUE} are taken)"));
         }
     }
-    for record in &batch.append {
-        format::head_of(record.seq, record.id, record.places, record.received_ms, record.source, &record.wire)
-            .map_err(|what| format!("an envelope that is {what}"))?;
+    for NewRecord { head, wire } in &batch.append {
+        let told = format::head_of(head.seq, head.id, head.places, head.received_ms, head.source, wire)
+            .map_err(|what| format!("an envelope that can't be read: {what}"))?;
+        if told != *head {
+            return Err(format!("record {} with a head that isn't its envelope's", head.seq));
+        }
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use fjall::Keyspace;
 
 use super::engine::{Cursor, Damage, Engine, Fault, META_KEY, Space, guarded};
 use super::format::{self, record_key, record_seq};
-use super::{Head, SeenEntry, SeenState};
+use super::{Head, SeenEntry};
 use qpq_schemas::MessageId;
 
 /// Damaged entries that are set aside by one commit.
@@ -92,7 +92,7 @@ fn scan_seen(engine: &Engine, now_ms: u64, scan: &mut Scan, each: &mut dyn FnMut
     let mut states: HashMap<MessageId, SeenEntry> = HashMap::new();
     let damage = &mut scan.damage;
     let mut flush = |states: &mut HashMap<MessageId, SeenEntry>| {
-        for (_, entry) in states.drain().filter(|(_, e)| e.state != SeenState::Forgotten && e.expires_ms > now_ms) {
+        for (_, entry) in states.drain().filter(|(_, entry)| entry.expires_ms > now_ms) {
             each(Found::Seen(entry));
         }
     };

@@ -1,4 +1,5 @@
 use super::*;
+use qpq_schemas::envelope::{EnvelopeRef, Priority};
 use qpq_schemas::{MessageId, PeerId};
 use std::sync::mpsc;
 
@@ -9,6 +10,7 @@ fn wire(n: u8, len: usize) -> Bytes {
     bytes[2] = 1 << 2;
     bytes[4..8].copy_from_slice(&3_600u32.to_be_bytes());
     bytes[8..16].copy_from_slice(&1_000_000u64.to_be_bytes());
+    bytes[88..92].copy_from_slice(&(len as u32).to_be_bytes());
     bytes.into()
 }
 
@@ -19,18 +21,15 @@ fn id(seq: u64) -> MessageId {
 }
 
 fn record(seq: u64) -> NewRecord {
-    NewRecord {
-        seq,
-        id: id(seq),
-        places: Places::WAITING,
-        received_ms: 1_000_500,
-        source: Some(PeerId([9; 32])),
-        wire: wire(seq as u8, 20 + (seq % 50) as usize),
-    }
+    let wire = wire(seq as u8, 20 + (seq % 50) as usize);
+    let view = EnvelopeRef::parse(&wire, 1 << 20).unwrap();
+    let mut head = Head::of(view, seq, Places::WAITING, 1_000_500, Some(PeerId([9; 32])));
+    head.id = id(seq);
+    NewRecord { head, wire }
 }
 
 fn seen(seq: u64, state: SeenState) -> SeenEntry {
-    SeenEntry { id: id(seq), expires_ms: 5_000_000, state, source: [9; 8], hops: 2 }
+    SeenEntry { id: id(seq), expires_ms: 5_000_000, state }
 }
 
 fn put(store: &Store, batch: Batch) -> Result<(), StoreError> {
@@ -71,7 +70,7 @@ fn what_was_acknowledged_is_there_after_reopening() {
         let found = store.read(head.seq).unwrap();
         assert_eq!(found.head, *head);
         assert_eq!(found.wire, record(head.seq).wire);
-        assert_eq!((head.id, head.source, head.priority), (id(head.seq), Some(PeerId([9; 32])), 1));
+        assert_eq!((head.id, head.source, head.priority), (id(head.seq), Some(PeerId([9; 32])), Priority::Normal));
         assert_eq!(head.expires_ms, 1_000_000 + 3_600_000);
     }
     assert_eq!(store.read(100).unwrap_err(), StoreError::Missing { seq: 100 });
