@@ -1,0 +1,102 @@
+//! Broadcasts: to every neighbour but the one it came from, and history for those who were away.
+
+use qpq_schemas::link::{Frame, MAX_SYNC_IDS, SubscriptionChange, Sync};
+use qpq_schemas::{MessageId, PeerId, TopicId};
+
+use super::{Core, Effect, LinkId, RouteQuery};
+use crate::store::{Head, Places};
+use qpq_schemas::envelope::Kind;
+
+/// Broadcasts waiting for one link at most. Past it the oldest are left to the history exchange.
+const MAX_CASTS: usize = 16_384;
+
+/// How much history is announced to a neighbour, newest first.
+const MAX_HISTORY: usize = 16_384;
+
+impl Core {
+    /// Queues a broadcast for the neighbours who haven't had it.
+    pub(super) fn spread(&mut self, head: &Head, now_ms: u64) {
+        let query =
+            RouteQuery { destination: head.destination, kind: Kind::Broadcast, from: self.link_of(head.source) };
+        let mut links = Vec::new();
+        self.router.route(now_ms, &query, &mut links);
+        for link in links {
+            self.queue_cast(link, head.seq, head.id, head.source);
+        }
+    }
+
+    fn link_of(&self, peer: Option<PeerId>) -> Option<LinkId> {
+        let peer = peer?;
+        self.links.iter().find(|(_, state)| state.peer == peer).map(|(link, _)| *link)
+    }
+
+    fn queue_cast(&mut self, link: LinkId, seq: u64, id: MessageId, source: Option<PeerId>) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        if source == Some(state.peer) || state.in_flight.contains_key(&id) {
+            return;
+        }
+        if state.casts.len() >= MAX_CASTS {
+            state.casts.pop_front();
+            state.casts_lost = true;
+        }
+        state.casts.push_back((seq, id));
+        self.unpumped.insert(link);
+    }
+
+    /// Tells a neighbour which broadcasts are held here, the newest of each topic first.
+    pub(super) fn announce_history(&mut self, link: LinkId) {
+        let topics: Vec<TopicId> = self.shelf.topics().collect();
+        let held = topics.iter().flat_map(|topic| self.shelf.history(topic)).map(|head| head.id);
+        let ids: Vec<MessageId> = held.take(MAX_HISTORY).collect();
+        for chunk in ids.chunks(MAX_SYNC_IDS) {
+            self.effects.push(Effect::Send { link, frame: Frame::Sync(Sync::Have(chunk.to_vec())) });
+        }
+    }
+
+    /// Whether a broadcast is kept here for those who lack it.
+    pub(super) fn is_history(&self, id: &MessageId) -> bool {
+        self.shelf.get(id).is_some_and(|head| head.places.has(Places::HISTORY))
+    }
+
+    pub(super) fn sync(&mut self, link: LinkId, sync: Sync) {
+        match sync {
+            Sync::Have(ids) => {
+                let lacking: Vec<_> = ids.into_iter().filter(|id| self.lacks(id)).collect();
+                if !lacking.is_empty() {
+                    self.effects.push(Effect::Send { link, frame: Frame::Sync(Sync::Want(lacking)) });
+                }
+            }
+            Sync::Want(ids) => {
+                for id in ids {
+                    if let Some(head) = self.shelf.get(&id).filter(|head| head.places.has(Places::HISTORY)) {
+                        self.queue_cast(link, head.seq, id, None);
+                    }
+                }
+            }
+        }
+    }
+
+    fn lacks(&self, id: &MessageId) -> bool {
+        self.shelf.known(id).is_none() && !self.pending.contains_key(id)
+    }
+
+    pub(super) fn subscribe(&mut self, topic: TopicId) {
+        if self.subscribed.insert(topic) {
+            self.shelf.into_inbox(&topic);
+            self.subscriptions_changed(SubscriptionChange::Add, topic);
+        }
+    }
+
+    pub(super) fn unsubscribe(&mut self, topic: TopicId) {
+        if self.subscribed.remove(&topic) {
+            self.subscriptions_changed(SubscriptionChange::Remove, topic);
+        }
+    }
+
+    fn subscriptions_changed(&mut self, change: SubscriptionChange, topic: TopicId) {
+        for link in self.links.keys() {
+            let frame = Frame::Subscriptions(change, vec![topic]);
+            self.effects.push(Effect::Send { link: *link, frame });
+        }
+    }
+}
