@@ -13,16 +13,16 @@ const MAX_HOST: usize = 253;
 
 /// A parsed address.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Address {
+pub(crate) struct Address {
     /// An IP address without brackets, or a DNS name.
-    pub host: String,
+    pub(crate) host: String,
     /// The UDP port; 0 lets the system choose one when listening.
-    pub port: u16,
+    pub(crate) port: u16,
 }
 
 impl Address {
     /// Reads a URI. The error says what is wrong and shows the right form.
-    pub fn parse(uri: &str) -> Result<Self, Error> {
+    pub(crate) fn parse(uri: &str) -> Result<Self, Error> {
         let wrong = |why: &'static str| Error::Uri { uri: printable(uri), why };
         let rest = uri.strip_prefix(SCHEME).ok_or_else(|| wrong("it must begin with `quic://`"))?;
         let (host, port) = match rest.strip_prefix('[') {
@@ -40,13 +40,13 @@ impl Address {
     }
 
     /// The socket address, if the host part is a plain IP address; names and zones need a look-up.
-    pub fn socket_addr(&self) -> Option<SocketAddr> {
+    pub(crate) fn socket_addr(&self) -> Option<SocketAddr> {
         Some(SocketAddr::new(self.host.parse::<IpAddr>().ok()?, self.port))
     }
 }
 
 /// The URI of a socket address. IPv4 addresses inside IPv6 ones are shown as IPv4.
-pub fn uri_of(addr: SocketAddr) -> String {
+pub(crate) fn uri_of(addr: SocketAddr) -> String {
     let ip = addr.ip().to_canonical();
     match addr {
         SocketAddr::V6(v6) if ip.is_ipv6() => format!("{SCHEME}{v6}"),
@@ -75,7 +75,7 @@ fn check_name(host: &str) -> Result<(), &'static str> {
 }
 
 /// Text from outside, fit for a message: printable ASCII only, and not too long.
-pub fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let shown = text.chars().take(crate::limits::PEER_TEXT);
     shown.map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect()
 }

@@ -7,18 +7,18 @@ use bytes::{Bytes, BytesMut};
 use crate::limits::{COPY_LEN, HEADER_LEN, MAX_FRAME};
 
 /// The opening of a stream: each side sends it first. Nothing follows it, so it reads like a frame without content.
-pub const OPENING: [u8; HEADER_LEN] = [0; HEADER_LEN];
+pub(crate) const OPENING: [u8; HEADER_LEN] = [0; HEADER_LEN];
 
 /// A frame was announced that is above [`MAX_FRAME`]; this long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Oversize(pub u32);
+pub(crate) struct Oversize(pub(crate) u32);
 
 /// Cuts a stream of chunks into frames.
 ///
 /// Memory grows with what has arrived, never with what was announced. A frame larger than [`COPY_LEN`] gets memory of its
 /// own, so that a frame that is kept doesn't keep the chunks around it; a smaller one is a slice of its chunk.
 #[derive(Debug, Default)]
-pub struct Decoder {
+pub(crate) struct Decoder {
     header: [u8; HEADER_LEN],
     header_len: usize,
     /// The frame under way, once its header is complete.
@@ -33,7 +33,7 @@ struct Body {
 
 impl Decoder {
     /// Takes a chunk in and appends the frames that it completes. After an error the stream is useless.
-    pub fn feed(&mut self, mut chunk: Bytes, frames: &mut VecDeque<Bytes>) -> Result<(), Oversize> {
+    pub(crate) fn feed(&mut self, mut chunk: Bytes, frames: &mut VecDeque<Bytes>) -> Result<(), Oversize> {
         loop {
             let body = match &mut self.body {
                 Some(body) => body,
@@ -46,6 +46,11 @@ impl Decoder {
             frames.push_back(frame);
             self.body = None;
         }
+    }
+
+    /// Whether the stream may end here: no frame is under way.
+    pub(crate) fn is_between_frames(&self) -> bool {
+        self.header_len == 0 && self.body.is_none()
     }
 
     /// The length of the next frame, if its header is complete.
@@ -81,7 +86,7 @@ impl Body {
 }
 
 /// Puts frames in wire form, as chunks to write: small frames are gathered, large ones stay where they are.
-pub fn encode(frames: impl IntoIterator<Item = Bytes>, chunks: &mut Vec<Bytes>) {
+pub(crate) fn encode(frames: impl IntoIterator<Item = Bytes>, chunks: &mut Vec<Bytes>) {
     let mut gathered = BytesMut::new();
     for frame in frames {
         gathered.extend_from_slice(&(frame.len() as u32).to_be_bytes());

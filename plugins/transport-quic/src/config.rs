@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::limits::MAX_FRAME;
-
-/// The JSON Schema of [`Config`]. The host refuses a configuration that doesn't fit, before it makes an instance.
-pub const SCHEMA: &str = include_str!("config.schema.json");
 
 /// What an admin can set. Every key may be left out.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -50,18 +48,15 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads and checks a configuration; an empty text takes the defaults. The error names the key and what it may be.
-    pub fn parse(json: &str) -> Result<Self, String> {
-        let config: Self = match json.trim() {
-            "" => Self::default(),
-            text => serde_json::from_str(text).map_err(|e| e.to_string())?,
-        };
+    /// Reads and checks a configuration. The error names the key and what it may be.
+    pub(crate) fn from_json(json: Value) -> Result<Self, String> {
+        let config: Self = serde_json::from_value(json).map_err(|e| e.to_string())?;
         config.check()?;
         Ok(config)
     }
 
     /// How long a new link may take to come up.
-    pub fn handshake_timeout(&self) -> Duration {
+    pub(crate) fn handshake_timeout(&self) -> Duration {
         Duration::from_millis(self.handshake_timeout_ms.into())
     }
 
@@ -88,9 +83,11 @@ fn in_range(key: &str, value: u64, least: u64, most: u64) -> Result<(), String> 
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
+    use serde_json::json;
 
     use super::*;
+
+    const SCHEMA: &str = include_str!("config.schema.json");
 
     #[test]
     fn the_schema_states_the_keys_and_defaults_of_the_struct() {
@@ -110,22 +107,21 @@ mod tests {
         for (key, about) in schema["properties"].as_object().unwrap() {
             for (bound, step) in [("minimum", -1), ("maximum", 1)] {
                 let value = about[bound].as_i64().unwrap();
-                let parse = |value: i64| Config::parse(&serde_json::json!({ key.as_str(): value }).to_string());
+                let parse = |value: i64| Config::from_json(json!({ key.as_str(): value }));
                 assert!(parse(value + step).is_err(), "{key} = {}", value + step);
             }
         }
     }
 
     #[test]
-    fn no_text_takes_the_defaults() {
-        assert_eq!(Config::parse(""), Ok(Config::default()));
-        assert_eq!(Config::parse("{}"), Ok(Config::default()));
+    fn an_empty_configuration_takes_the_defaults() {
+        assert_eq!(Config::from_json(json!({})), Ok(Config::default()));
     }
 
     #[test]
     fn unknown_keys_and_contradictions_are_refused() {
-        assert!(Config::parse(r#"{"max_link": 3}"#).unwrap_err().contains("max_link"));
-        let error = Config::parse(r#"{"idle_timeout_ms": 1000, "keep_alive_ms": 900}"#).unwrap_err();
+        assert!(Config::from_json(json!({"max_link": 3})).unwrap_err().contains("max_link"));
+        let error = Config::from_json(json!({"idle_timeout_ms": 1000, "keep_alive_ms": 900})).unwrap_err();
         assert_eq!(error, "`keep_alive_ms` is 900; it must be between 50 and 500");
     }
 }

@@ -12,7 +12,7 @@ use crate::tls::Key;
 
 /// Why a `listen` or `dial` failed.
 #[derive(Debug)]
-pub enum Error {
+pub(crate) enum Error {
     /// The caller's address is no address.
     Uri {
         /// What was given.
@@ -55,7 +55,7 @@ pub enum Error {
 
 /// Why a link ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// The host asked for it.
     Closed(String),
     /// The peer took its leave; everything it had to say has arrived.
@@ -77,28 +77,28 @@ pub enum End {
 }
 
 /// Codes of the QUIC close (RFC 9000, 19.19) that both ends understand.
-pub mod code {
+pub(crate) mod code {
     use quinn::VarInt;
 
     /// All was said.
-    pub const DONE: VarInt = VarInt::from_u32(0);
+    pub(crate) const DONE: VarInt = VarInt::from_u32(0);
     /// The host of the closing side asked for it; the text says why.
-    pub const CLOSED: VarInt = VarInt::from_u32(1);
+    pub(crate) const CLOSED: VarInt = VarInt::from_u32(1);
     /// A frame was announced that is above the limit.
-    pub const OVERSIZE: VarInt = VarInt::from_u32(2);
+    pub(crate) const OVERSIZE: VarInt = VarInt::from_u32(2);
     /// No room for another link.
-    pub const BUSY: VarInt = VarInt::from_u32(3);
+    pub(crate) const BUSY: VarInt = VarInt::from_u32(3);
     /// The link did not come up in time.
-    pub const TIMEOUT: VarInt = VarInt::from_u32(4);
+    pub(crate) const TIMEOUT: VarInt = VarInt::from_u32(4);
     /// The protocol was broken.
-    pub const PROTOCOL: VarInt = VarInt::from_u32(5);
+    pub(crate) const PROTOCOL: VarInt = VarInt::from_u32(5);
     /// The closing side goes away.
-    pub const GOING: VarInt = VarInt::from_u32(6);
+    pub(crate) const GOING: VarInt = VarInt::from_u32(6);
 }
 
 impl End {
     /// What a connection error means for the link.
-    pub fn of(error: &ConnectionError) -> Self {
+    pub(crate) fn of(error: &ConnectionError) -> Self {
         match error {
             ConnectionError::ApplicationClosed(close) if close.error_code == code::BUSY => Self::Busy,
             ConnectionError::ApplicationClosed(close) if close.error_code == code::DONE => Self::PeerDone,
@@ -112,7 +112,7 @@ impl End {
     }
 
     /// The code and text to close the connection with.
-    pub fn to_close(&self) -> (VarInt, String) {
+    pub(crate) fn to_close(&self) -> (VarInt, String) {
         let code = match self {
             Self::Closed(_) => code::CLOSED,
             Self::Quiesced => code::GOING,
@@ -128,7 +128,7 @@ impl End {
     }
 
     /// A stable word in kebab case.
-    pub fn word(&self) -> &'static str {
+    pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Closed(_) => "closed",
             Self::PeerDone => "peer-done",
@@ -174,7 +174,9 @@ impl fmt::Display for Error {
             Self::WrongPeer { expected, found } => {
                 write!(f, "another node answered: key {}, expected {}", hex(found), hex(expected))
             }
-            Self::Timeout => f.write_str("no link came up within the handshake timeout; is the node there and its UDP port open?"),
+            Self::Timeout => {
+                f.write_str("no link came up within the handshake timeout; is the node there and its UDP port open?")
+            }
             Self::TooManyLinks(limit) => write!(f, "all {limit} links are in use; raise `max_links` of transport-quic"),
             Self::Ended(end) => end.fmt(f),
             Self::Stopping => f.write_str("this transport is being stopped or replaced"),

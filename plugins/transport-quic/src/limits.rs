@@ -9,43 +9,53 @@ pub const ALPN: &[u8] = b"quicproquo/link/1";
 pub const EXPORTER_LABEL: &[u8] = b"EXPORTER-qpq-link-v1";
 
 /// Length of the channel binding in bytes.
-pub const BINDING_LEN: usize = 32;
+pub(crate) const BINDING_LEN: usize = 32;
 
 /// The largest frame in bytes: four envelopes of the largest size, well below the receive window.
 pub const MAX_FRAME: usize = 256 * 1024;
 
 /// Length of the number before each frame: its length in bytes, big-endian.
-pub const HEADER_LEN: usize = 4;
-
-/// Frames that wait for sending on one link, at most.
-pub const QUEUE_FRAMES: usize = 1_024;
-
-/// Bytes that wait for sending on one link, at most.
-pub const QUEUE_BYTES: usize = 8 << 20;
-
-/// Frames handed to the host in one call, at most.
-pub const BATCH_FRAMES: usize = 256;
+pub(crate) const HEADER_LEN: usize = 4;
 
 /// Bytes taken from the queue for one write, at most (one frame more, if it is larger).
-pub const BATCH_BYTES: usize = 64 * 1024;
+pub(crate) const BATCH_BYTES: usize = 64 * 1024;
 
 /// Frames up to this length in bytes are gathered into one buffer before they are written.
-pub const COPY_LEN: usize = 1_024;
+pub(crate) const COPY_LEN: usize = 1_024;
 
 /// How long `close`, and a peer that takes its leave, waits for the queue to be flushed.
-pub const LINGER: Duration = Duration::from_secs(1);
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// Addresses of one DNS name that are tried, at most.
-pub const MAX_ADDRESSES: usize = 4;
+pub(crate) const MAX_ADDRESSES: usize = 4;
 
 /// Head start of one address over the next (RFC 8305, 5: 250 ms).
-pub const ADDRESS_STAGGER: Duration = Duration::from_millis(250);
+pub(crate) const ADDRESS_STAGGER: Duration = Duration::from_millis(250);
 
 /// How long binding waits for a port that is just being given up, as in a live swap.
-pub const BIND_PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const BIND_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often links are looked at for a changed remote address.
-pub const SWEEP: Duration = Duration::from_secs(2);
+pub(crate) const SWEEP: Duration = Duration::from_secs(2);
 
 /// Text of a peer (its reason for closing) is cut to so many characters.
-pub const PEER_TEXT: usize = 120;
+pub(crate) const PEER_TEXT: usize = 120;
+
+/// Links that `stats` lists one by one, at most.
+pub(crate) const STATS_LINKS: usize = 64;
+
+/// Chunks of a stream (one packet's worth each) that are read at once, at most.
+pub(crate) const READ_CHUNKS: usize = 32;
+
+/// Packets of connections that are not accepted yet are kept up to so many bytes, for one and for all together.
+pub(crate) const INCOMING_BUFFER: (u64, u64) = (32 * 1024, 1 << 20);
+
+/// Round-trip time that is assumed before it was measured. Lower than the 333 ms of RFC 9002 (6.2.2), so that a lost first
+/// packet is sent again twice within the default idle timeout.
+pub(crate) const INITIAL_RTT: Duration = Duration::from_millis(150);
+
+/// Stack of a worker thread in bytes: the deepest calls are TLS handshakes and name look-ups.
+pub(crate) const STACK: usize = 512 * 1024;
+
+/// Threads for name look-ups, at most. They exist only while names are looked up.
+pub(crate) const LOOKUP_THREADS: usize = 4;

@@ -1,9 +1,9 @@
 //! TLS 1.3 with raw public keys (RFC 7250): the key in the handshake is the node's Ed25519 identity key. The signature is
 //! made by the host; the secret never comes here.
 
-use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use qpq_plugin_api::Identity;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls13_signature_with_raw_key};
@@ -19,38 +19,29 @@ use crate::error::Error;
 use crate::limits::ALPN;
 
 /// An Ed25519 public key.
-pub type Key = [u8; 32];
-
-/// An Ed25519 signature.
-pub type Signature = [u8; 64];
+pub(crate) type Key = [u8; 32];
 
 /// What stands before the key in the SubjectPublicKeyInfo of an Ed25519 key (RFC 8410, 4 and 10.1): the only form there is.
 const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
-/// The node's identity, as far as TLS needs it.
-pub trait Identity: Send + Sync + 'static {
-    /// The public key.
-    fn public_key(&self) -> Key;
-    /// Signs the content of a TLS 1.3 CertificateVerify. The error says why it was not signed.
-    fn sign(&self, message: &[u8]) -> Result<Signature, String>;
-}
-
 /// The TLS half of an endpoint: makes configurations for both directions.
-pub struct Tls {
+#[derive(Debug)]
+pub(crate) struct Tls {
     provider: Arc<CryptoProvider>,
     own: Arc<CertifiedKey>,
 }
 
 impl Tls {
     /// TLS for that identity.
-    pub fn new(identity: Arc<dyn Identity>) -> Self {
-        let spki = spki_of(&identity.public_key());
+    pub(crate) fn new(identity: Identity) -> Result<Self, Error> {
+        let key = identity.public_key().map_err(|e| Error::Setup(e.to_string()))?;
+        let spki = spki_of(&key);
         let own = CertifiedKey::new(vec![CertificateDer::from(spki.clone())], Arc::new(HostKey { identity, spki }));
-        Self { provider: Arc::new(provider()), own: Arc::new(own) }
+        Ok(Self { provider: Arc::new(provider()), own: Arc::new(own) })
     }
 
     /// For links that others open. Any well-formed key is accepted: who may stay is the host's decision.
-    pub fn server(&self) -> Result<rustls::ServerConfig, Error> {
+    pub(crate) fn server(&self) -> Result<rustls::ServerConfig, Error> {
         let mut config = rustls::ServerConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|e| Error::Setup(e.to_string()))?
@@ -65,7 +56,7 @@ impl Tls {
 
     /// For a link that this node opens, to `expected` or, with `None`, to whoever answers. The verifier tells afterwards
     /// who did.
-    pub fn client(&self, expected: Option<Key>) -> Result<(rustls::ClientConfig, Arc<PeerVerifier>), Error> {
+    pub(crate) fn client(&self, expected: Option<Key>) -> Result<(rustls::ClientConfig, Arc<PeerVerifier>), Error> {
         let verifier = Arc::new(self.verifier(expected));
         let mut config = rustls::ClientConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -84,12 +75,12 @@ impl Tls {
 }
 
 /// The SubjectPublicKeyInfo of a key.
-pub fn spki_of(key: &Key) -> Vec<u8> {
+pub(crate) fn spki_of(key: &Key) -> Vec<u8> {
     [SPKI_PREFIX.as_slice(), key].concat()
 }
 
 /// The key in a SubjectPublicKeyInfo, if it is one of Ed25519.
-pub fn key_of(spki: &[u8]) -> Option<Key> {
+pub(crate) fn key_of(spki: &[u8]) -> Option<Key> {
     spki.strip_prefix(SPKI_PREFIX.as_slice())?.try_into().ok()
 }
 
@@ -105,18 +96,20 @@ fn provider() -> CryptoProvider {
 }
 
 /// The identity key as rustls sees it.
+#[derive(Debug)]
 struct HostKey {
-    identity: Arc<dyn Identity>,
+    identity: Identity,
     spki: Vec<u8>,
 }
 
 /// One signature to be made with it.
-struct HostSigner(Arc<dyn Identity>);
+#[derive(Debug)]
+struct HostSigner(Identity);
 
 impl SigningKey for HostKey {
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
         let offered = offered.contains(&SignatureScheme::ED25519);
-        offered.then(|| Box::new(HostSigner(self.identity.clone())) as Box<dyn Signer>)
+        offered.then(|| Box::new(HostSigner(self.identity)) as Box<dyn Signer>)
     }
 
     fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
@@ -130,7 +123,7 @@ impl SigningKey for HostKey {
 
 impl Signer for HostSigner {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
-        self.0.sign(message).map(Vec::from).map_err(rustls::Error::General)
+        self.0.sign_tls13(message).map(Vec::from).map_err(|e| rustls::Error::General(e.to_string()))
     }
 
     fn scheme(&self) -> SignatureScheme {
@@ -138,21 +131,9 @@ impl Signer for HostSigner {
     }
 }
 
-impl fmt::Debug for HostKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("HostKey")
-    }
-}
-
-impl fmt::Debug for HostSigner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("HostSigner")
-    }
-}
-
 /// Checks that the peer holds the key that it shows, and that it is the expected one.
 #[derive(Debug)]
-pub struct PeerVerifier {
+pub(crate) struct PeerVerifier {
     algorithms: WebPkiSupportedAlgorithms,
     expected: Option<Key>,
     found: OnceLock<Key>,
@@ -160,7 +141,7 @@ pub struct PeerVerifier {
 
 impl PeerVerifier {
     /// If the peer showed another key than the expected one: both.
-    pub fn mismatch(&self) -> Option<Error> {
+    pub(crate) fn mismatch(&self) -> Option<Error> {
         let (expected, found) = (self.expected?, *self.found.get()?);
         (expected != found).then_some(Error::WrongPeer { expected, found })
     }
