@@ -24,7 +24,7 @@ pub struct Route {
     pub next_hop: Key,
     /// The link to that neighbour.
     pub link: u64,
-    /// Links to cross.
+    /// Links to cross, or [`UNKNOWN_HOPS`](crate::table::UNKNOWN_HOPS).
     pub hops: u8,
     /// Age of the newest confirmation, in milliseconds; 0 for a neighbour.
     pub age_ms: u64,
@@ -65,16 +65,17 @@ impl Flood {
         self.learned.drop_link(link, self.link_to(&peer))
     }
 
-    /// Something of `origin` came in over `link` for the first time, after crossing `hops` links.
+    /// Something of `origin` came in over `link` for the first time, after crossing `hops` links (or
+    /// [`UNKNOWN_HOPS`](crate::table::UNKNOWN_HOPS)).
     pub fn seen(&mut self, origin: Key, link: u64, hops: u8, now_ms: u64) -> Observed {
         if !self.links.contains_key(&link) {
             return Observed::Ignored;
         }
-        self.learned.observe(origin, link, hops.max(1), now_ms)
+        self.learned.observe(origin, link, hops, now_ms)
     }
 
-    /// Forgets what is too old. Returns when to call again, if anything is left to forget.
-    pub fn tick(&mut self, now_ms: u64) -> Option<u64> {
+    /// Forgets what is too old; returns how many origins that were.
+    pub fn tick(&mut self, now_ms: u64) -> usize {
         self.learned.expire(now_ms)
     }
 

@@ -9,6 +9,9 @@ use std::collections::{BTreeMap, HashMap};
 /// A node's public key.
 pub type Key = [u8; 32];
 
+/// Links to cross when nobody said how many: more than any that somebody did say.
+pub const UNKNOWN_HOPS: u8 = u8::MAX;
+
 /// When entries live, die and give way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -25,7 +28,7 @@ pub struct Limits {
 pub struct Entry {
     /// The link that leads to it.
     pub link: u64,
-    /// Links to cross, as the last confirmation said.
+    /// Links to cross, as the last confirmation that knew it said; else [`UNKNOWN_HOPS`].
     pub hops: u8,
     /// The fewest links to cross since this link was chosen. A rival must beat this to replace it within the hold-down.
     best_hops: u8,
@@ -86,7 +89,7 @@ impl Table {
         self.by_origin.iter().filter(move |(_, entry)| !self.is_expired(entry, now_ms))
     }
 
-    /// Notes that something of `origin` came in first over `link`, after crossing `hops` links.
+    /// Notes that something of `origin` came in first over `link`, after crossing `hops` links (or [`UNKNOWN_HOPS`]).
     pub fn observe(&mut self, origin: Key, link: u64, hops: u8, now_ms: u64) -> Observed {
         let Some(old) = self.by_origin.get(&origin).copied() else {
             self.insert(origin, link, hops, now_ms);
@@ -109,16 +112,15 @@ impl Table {
         Observed::Moved
     }
 
-    /// Forgets what is too old. Returns when the next entry will be, if there is one.
-    pub fn expire(&mut self, now_ms: u64) -> Option<u64> {
-        while let Some((&(confirmed_ms, _), &origin)) = self.by_age.first_key_value() {
-            let dies_ms = confirmed_ms.saturating_add(self.limits.lifetime_ms);
-            if dies_ms > now_ms {
-                return Some(dies_ms);
-            }
+    /// Forgets what is too old; returns how many entries that were.
+    pub fn expire(&mut self, now_ms: u64) -> usize {
+        let before = self.len();
+        while let Some((&(confirmed_ms, _), &origin)) = self.by_age.first_key_value()
+            && now_ms.saturating_sub(confirmed_ms) >= self.limits.lifetime_ms
+        {
             self.remove(&origin);
         }
-        None
+        before - self.len()
     }
 
     /// A link is gone. Its entries go over to `heir`, another link to the same neighbour, or are forgotten.
@@ -150,6 +152,7 @@ impl Table {
 
     fn confirm(&mut self, origin: Key, old: Entry, hops: u8, now_ms: u64) {
         let confirmed_ms = now_ms.max(old.confirmed_ms);
+        let hops = if hops == UNKNOWN_HOPS { old.hops } else { hops };
         let mut entry = Entry { hops, best_hops: old.best_hops.min(hops), confirmed_ms, ..old };
         // Within one millisecond the place in the view by age stays: a burst costs one look-up an envelope.
         if confirmed_ms != old.confirmed_ms {

@@ -19,8 +19,8 @@ fn an_entry_dies_when_nothing_confirms_it() {
     assert_eq!(table.observe(key(1), 7, 2, 600), Observed::Confirmed);
     assert_eq!(link_of(&table, 1, 1_599), Some(7));
     assert_eq!(link_of(&table, 1, 1_600), None);
-    assert_eq!(table.expire(1_599), Some(1_600));
-    assert_eq!(table.expire(1_600), None);
+    assert_eq!(table.expire(1_599), 0);
+    assert_eq!(table.expire(1_600), 1);
     assert_eq!(table.len(), 0);
 }
 
@@ -30,6 +30,15 @@ fn a_shorter_way_replaces_at_once() {
     table.observe(key(1), 7, 3, 0);
     assert_eq!(table.observe(key(1), 8, 2, 1), Observed::Moved);
     assert_eq!(link_of(&table, 1, 1), Some(8));
+}
+
+#[test]
+fn an_unknown_length_neither_replaces_nor_is_remembered() {
+    let mut table = Table::new(LIMITS);
+    table.observe(key(1), 7, 3, 0);
+    assert_eq!(table.observe(key(1), 8, UNKNOWN_HOPS, 1), Observed::Ignored);
+    assert_eq!(table.observe(key(1), 7, UNKNOWN_HOPS, 2), Observed::Confirmed);
+    assert_eq!(table.get(&key(1), 2).map(|entry| entry.hops), Some(3));
 }
 
 #[test]
@@ -82,7 +91,8 @@ fn a_clock_that_steps_back_does_no_harm() {
     table.observe(key(1), 7, 1, 10);
     table.observe(key(2), 7, 1, 10);
     assert_eq!(link_of(&table, 1, 10), Some(7));
-    assert_eq!(table.expire(1_010), Some(6_000));
+    assert_eq!(table.expire(1_010), 1);
+    assert_eq!(link_of(&table, 1, 1_010), Some(7));
 }
 
 /// One call with small numbers, so that collisions are common.
