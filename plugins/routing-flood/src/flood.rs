@@ -116,7 +116,7 @@ impl Flood {
 
     /// Number of origins remembered, and how many had to go for want of room.
     pub fn learned_count(&self) -> (usize, u64) {
-        (self.learned.len(), self.learned.evicted())
+        (self.learned.origins(), self.learned.evicted())
     }
 
     /// The link for a destination: its own if it is a neighbour, else the one that was learned.

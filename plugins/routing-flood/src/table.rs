@@ -70,7 +70,7 @@ impl Table {
     }
 
     /// Number of origins remembered.
-    pub fn len(&self) -> usize {
+    pub fn origins(&self) -> usize {
         self.by_origin.len()
     }
 
@@ -114,13 +114,13 @@ impl Table {
 
     /// Forgets what is too old; returns how many entries that were.
     pub fn expire(&mut self, now_ms: u64) -> usize {
-        let before = self.len();
+        let before = self.origins();
         while let Some((&(confirmed_ms, _), &origin)) = self.by_age.first_key_value()
             && now_ms.saturating_sub(confirmed_ms) >= self.limits.lifetime_ms
         {
             self.remove(&origin);
         }
-        before - self.len()
+        before - self.origins()
     }
 
     /// A link is gone. Its entries go over to `heir`, another link to the same neighbour, or are forgotten.

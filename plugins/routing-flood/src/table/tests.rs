@@ -21,7 +21,7 @@ fn an_entry_dies_when_nothing_confirms_it() {
     assert_eq!(link_of(&table, 1, 1_600), None);
     assert_eq!(table.expire(1_599), 0);
     assert_eq!(table.expire(1_600), 1);
-    assert_eq!(table.len(), 0);
+    assert_eq!(table.origins(), 0);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_full_table_forgets_the_one_silent_for_longest() {
     table.observe(key(5), 7, 1, 6);
     assert_eq!(link_of(&table, 2, 6), None);
     assert_eq!(link_of(&table, 1, 6), Some(7));
-    assert_eq!((table.len(), table.evicted()), (4, 1));
+    assert_eq!((table.origins(), table.evicted()), (4, 1));
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn entries_of_a_lost_link_go_to_its_heir_or_die() {
     assert_eq!(table.drop_link(7, Some(9)), Vec::<Key>::new());
     assert_eq!(link_of(&table, 1, 0), Some(9));
     assert_eq!(table.drop_link(9, None), vec![key(1), key(2)]);
-    assert_eq!(table.len(), 0);
+    assert_eq!(table.origins(), 0);
 }
 
 #[test]
@@ -109,7 +109,7 @@ proptest! {
         for (origin, link, hops, step) in calls {
             now += step;
             table.observe(key(origin), link, hops, now);
-            prop_assert!(table.len() <= LIMITS.max_origins);
+            prop_assert!(table.origins() <= LIMITS.max_origins);
             prop_assert_eq!(table.by_age.len(), table.by_origin.len());
             for ((confirmed_ms, serial), origin) in &table.by_age {
                 let entry = table.by_origin[origin];
