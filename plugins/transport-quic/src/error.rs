@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-use quinn::{ConnectionError, VarInt};
+use quinn::{ConnectionError, TransportErrorCode, VarInt};
 
 use crate::address::{printable, uri_of};
 use crate::limits::MAX_FRAME;
@@ -60,6 +60,8 @@ pub(crate) enum End {
     Closed(String),
     /// The peer took its leave; everything it had to say has arrived.
     PeerDone,
+    /// The peer's transport is being stopped or replaced.
+    PeerGoing,
     /// This instance was quiesced.
     Quiesced,
     /// The peer closed with that code and text.
@@ -102,6 +104,10 @@ impl End {
         match error {
             ConnectionError::ApplicationClosed(close) if close.error_code == code::BUSY => Self::Busy,
             ConnectionError::ApplicationClosed(close) if close.error_code == code::DONE => Self::PeerDone,
+            ConnectionError::ApplicationClosed(close) if close.error_code == code::GOING => Self::PeerGoing,
+            ConnectionError::ConnectionClosed(close) if close.error_code == TransportErrorCode::CONNECTION_REFUSED => {
+                Self::Busy
+            }
             ConnectionError::ApplicationClosed(close) => {
                 let text = String::from_utf8_lossy(&close.reason);
                 Self::PeerClosed(close.error_code.into_inner(), printable(&text))
@@ -132,6 +138,7 @@ impl End {
         match self {
             Self::Closed(_) => "closed",
             Self::PeerDone => "peer-done",
+            Self::PeerGoing => "peer-going",
             Self::Quiesced => "quiesced",
             Self::PeerClosed(..) => "peer-closed",
             Self::Silent => "peer-silent",
@@ -149,6 +156,7 @@ impl fmt::Display for End {
         match self {
             Self::Closed(why) => f.write_str(why),
             Self::PeerDone => f.write_str("the peer closed the link in good order"),
+            Self::PeerGoing => f.write_str("the peer's transport is being stopped or replaced"),
             Self::Quiesced => f.write_str("this transport is being stopped or replaced"),
             Self::PeerClosed(code, why) => write!(f, "the peer closed the link, code {code}, {why:?}"),
             Self::Silent => f.write_str("the peer has not answered for the idle timeout"),

@@ -192,12 +192,10 @@ async fn answer_leave(link: &Link, writer: Pin<&mut impl Future<Output = Result<
         if writing {
             let _ = writer.await;
         }
-        if !began_here {
-            link.connection.closed().await;
-        }
+        if began_here { End::PeerDone } else { End::of(&link.connection.closed().await) }
     };
-    let _ = timeout(LINGER, flush).await;
-    lock(&link.asked).clone().map_or(End::PeerDone, |(why, _)| why)
+    let end = timeout(LINGER, flush).await.unwrap_or(End::PeerDone);
+    lock(&link.asked).clone().map_or(end, |(why, _)| why)
 }
 
 /// Writes what the queue holds, in batches, until it is sealed and empty and the peer has acknowledged all.

@@ -28,12 +28,10 @@ impl Relay {
                 if flags.0.load(Ordering::Relaxed) {
                     continue;
                 }
-                let to = if from == server {
-                    client
-                } else {
-                    client.insert(from);
-                    Some(server)
-                };
+                if from != server {
+                    client = Some(from);
+                }
+                let to = if from == server { client } else { Some(server) };
                 if let Some(to) = to {
                     let _ = socket.send_to(&packet[..len], to);
                 }
