@@ -1,0 +1,40 @@
+# The two commands of the README are `make run` and `make test`.
+
+CARGO ?= cargo
+QPQ_HOME ?= $(CURDIR)/target/home
+PLUGINS = -p qpq-transport-quic -p qpq-routing-flood
+
+.PHONY: run demo test check bench soak release plugins-alone clean help
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
+
+release: ## Build the host and its plugins, optimised
+	$(CARGO) build --release -p qpq-host $(PLUGINS)
+
+run: release ## Start a node with the default plugins and the bundled bots, and open the REPL
+	./target/release/qpq --home "$(QPQ_HOME)" --scripts "$(CURDIR)/scripts"
+
+demo: release ## Three nodes in a line A-B-C: a board post travels, and what travelled is shown
+	$(CARGO) run --release -q -p qpq-tests --bin qpq-demo
+
+test: ## All tests. Those that need root, `ip` or python3 say so and are skipped by name where these are missing
+	$(CARGO) build --workspace --all-targets
+	$(CARGO) test --workspace
+
+check: ## Formatting, lints and documentation
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+
+plugins-alone: ## Build each plugin by itself: feature unification in the workspace can hide a missing feature
+	for plugin in plugins/*/Cargo.toml; do $(CARGO) build --manifest-path $$plugin || exit 1; done
+
+bench: release ## Measure, as ratios to limits measured in the same run
+	$(CARGO) bench -p qpq-tests
+
+soak: release ## The long programmes: thousands of crash cycles, long fuzzing
+	QPQ_SOAK=1 $(CARGO) test --release -p qpq-tests -- --nocapture
+
+clean: ## Remove what was built
+	$(CARGO) clean
