@@ -121,10 +121,10 @@ fn a_host_that_does_not_want_a_link_gets_none() {
     let (dialler, listener) = (Node::with_defaults(1), Node::with_defaults(2));
     let uri = listener.listen_anywhere();
     listener.told().refuse_links = true;
-    let dialled = dialler.dial(&uri, None);
-    if let Ok(link) = dialled {
-        assert!(dialler.end_of(link).contains("not wanted"));
-    }
+    let (status, why) = dialler.dial(&uri, None).unwrap_err();
+    assert_eq!(status, Status::REFUSED);
+    assert!(why.contains("not wanted"), "{why}");
+    assert!(dialler.told().up.is_empty());
     assert_eq!(listener.stats()["links"], 0);
 }
 
