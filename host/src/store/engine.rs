@@ -8,7 +8,7 @@ use std::path::Path;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 
-use super::format::{self, encode_kv, encode_record, encode_seen, record_key, seen_bucket, seen_key};
+use super::format::{self, encode_kv, encode_record, encode_seen, record_key, record_seq, seen_bucket, seen_key};
 use super::{Batch, MAX_KEY, MAX_VALUE, NewRecord, SeenEntry, StoreConfig};
 
 /// The database's bound on its journals. Its default of 512 MiB took 5 to 8 s to replay at the next open.
@@ -70,7 +70,7 @@ impl Fault {
     }
 
     /// A fault of committing.
-    fn writing(error: &fjall::Error) -> Self {
+    pub(super) fn writing(error: &fjall::Error) -> Self {
         match error {
             fjall::Error::Poisoned => Self::Poisoned,
             other if is_full(other) => Self::Full,
@@ -100,21 +100,30 @@ pub(super) struct Cursor {
     pub(super) next_seq: u64,
     /// The number of the next seen chunk.
     pub(super) next_chunk: u64,
+    /// Commits done in this store's life. A clean close notes it, so that a loss shows at the next open.
+    pub(super) commits: u64,
     /// Buckets below this one hold no ids any more. Not kept on disk.
     pub(super) seen_floor: u32,
 }
 
 impl Cursor {
-    fn encode(self) -> Vec<u8> {
+    pub(super) fn encode(self) -> Vec<u8> {
         let mut out = self.next_seq.to_be_bytes().to_vec();
         out.extend_from_slice(&self.next_chunk.to_be_bytes());
+        out.extend_from_slice(&self.commits.to_be_bytes());
         out
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (seq, rest) = bytes.split_first_chunk::<8>()?;
-        let chunk = rest.first_chunk::<8>()?;
-        Some(Self { next_seq: u64::from_be_bytes(*seq), next_chunk: u64::from_be_bytes(*chunk), seen_floor: 0 })
+        let (chunk, rest) = rest.split_first_chunk::<8>()?;
+        let commits = rest.first_chunk::<8>()?;
+        Some(Self {
+            next_seq: u64::from_be_bytes(*seq),
+            next_chunk: u64::from_be_bytes(*chunk),
+            commits: u64::from_be_bytes(*commits),
+            seen_floor: 0,
+        })
     }
 }
 
@@ -165,6 +174,7 @@ impl Engine {
             self.put_seen(&mut write, group, cursor);
             self.put_kv(&mut write, group);
             self.drop_seen(&mut write, group, cursor)?;
+            cursor.commits += 1;
             write.insert(&self.meta, META_KEY, encode_kv(META_KEY, &cursor.encode()));
             write.commit().map_err(|error| Fault::writing(&error))
         })
@@ -312,6 +322,15 @@ pub(super) struct Damage {
     pub(super) space: Space,
     pub(super) key: Vec<u8>,
     pub(super) what: String,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.space, record_seq(&self.key)) {
+            (Space::Records, Ok(seq)) => write!(f, "record {seq}: {}", self.what),
+            (space, _) => write!(f, "an entry of {space:?}: {}", self.what),
+        }
+    }
 }
 
 /// A table whose entries carry checksums.

@@ -66,7 +66,7 @@ fn noted_cursor(engine: &Engine, scan: &mut Scan, next_seq: u64) -> Cursor {
         Err(fault) => format!("{fault:?}"),
     };
     scan.damage.push(Damage { space: Space::Meta, key: META_KEY.to_vec(), what });
-    Cursor { next_seq: next_seq.saturating_add(SEQ_JUMP), next_chunk: SEQ_JUMP, seen_floor: 0 }
+    Cursor { next_seq: next_seq.saturating_add(SEQ_JUMP), next_chunk: SEQ_JUMP, ..Cursor::default() }
 }
 
 fn scan_records(engine: &Engine, scan: &mut Scan, each: &mut dyn FnMut(Found)) -> Result<u64, Fault> {

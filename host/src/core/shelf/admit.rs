@@ -5,6 +5,7 @@ use qpq_schemas::envelope::Kind;
 
 use super::limits::Room;
 use super::names::{NameId, Tally};
+use super::queues::RecipientQueue;
 use super::{Gone, Reject, RejectCode, Shelf, Why};
 use crate::store::{Head, Places, SeenState};
 
@@ -71,7 +72,7 @@ impl Shelf {
     fn fits_queue(&self, head: &Head) -> Result<(), RejectCode> {
         let quota = self.limits.recipient();
         let queue = self.names.find(&head.destination).and_then(|name| self.queues.get(name));
-        if !queue.map_or_else(Room::default, |queue| queue.used()).fits(quota, head.wire_len) {
+        if !queue.map_or_else(Room::default, RecipientQueue::used).fits(quota, head.wire_len) {
             return Err(RejectCode::RecipientFull);
         }
         let Some(sender) = self.names.find(&head.sender.0) else { return Ok(()) };

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use qpq_schemas::PeerId;
 
 use super::limits::Room;
+use super::queues::RecipientQueue;
 use super::{Shelf, Turn};
 use crate::api::{QueueInfo, StoreStats};
 
@@ -36,7 +37,7 @@ impl Shelf {
 
     fn queue_info(&self, name: u32) -> QueueInfo {
         let queue = self.queues.get(name);
-        let used = queue.map_or_else(Room::default, |queue| queue.used());
+        let used = queue.map_or_else(Room::default, RecipientQueue::used);
         let slots = queue.into_iter().flat_map(|queue| queue.behind(Turn::START));
         QueueInfo {
             recipient: PeerId(self.names.key(name)),

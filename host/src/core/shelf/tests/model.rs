@@ -140,7 +140,7 @@ fn check(shelf: &Shelf, model: &Model) {
             model.held.iter().filter(of).map(|(head, _)| *head).collect::<Vec<_>>()
         };
         check_queue(
-            shelf.queue(&PeerId(key)).filter_map(|waiting| shelf.get(&waiting.id)).collect(),
+            &shelf.queue(&PeerId(key)).filter_map(|waiting| shelf.get(&waiting.id)).collect::<Vec<_>>(),
             shown(Places::WAITING),
         );
         let mut history = shown(Places::HISTORY);
@@ -161,8 +161,8 @@ fn check(shelf: &Shelf, model: &Model) {
 }
 
 /// The same messages; by priority; each sender's in order; and no sender is two turns ahead of another that still waits.
-fn check_queue(queue: Vec<Head>, mut expected: Vec<Head>) {
-    let mut sorted = queue.clone();
+fn check_queue(queue: &[Head], mut expected: Vec<Head>) {
+    let mut sorted = queue.to_vec();
     sorted.sort_by_key(|head| head.seq);
     expected.sort_by_key(|head| head.seq);
     assert_eq!(sorted, expected);
