@@ -94,7 +94,9 @@ pub(super) fn hint(root: &Command, line: &str) -> Option<String> {
         return None;
     }
     let missing: Vec<String> = match place.command.has_subcommands() {
-        true => vec![visible(place.command).map(Command::get_name).collect::<Vec<_>>().join("|")],
+        true => vec![
+            visible(place.command).map(Command::get_name).filter(|name| *name != "help").collect::<Vec<_>>().join("|"),
+        ],
         false => place.command.get_positionals().skip(place.given).map(placeholder).collect(),
     };
     let space = if line.ends_with(char::is_whitespace) { "" } else { " " };
