@@ -9,7 +9,9 @@ mod directory;
 mod error;
 mod file;
 mod fingerprint;
+mod keyring;
 mod nickname;
+mod own_record;
 pub(crate) mod private_file;
 pub(crate) mod private_json;
 
@@ -29,7 +31,9 @@ pub use directory::{
 };
 pub use error::IdentityError;
 pub use fingerprint::fingerprint;
+pub use keyring::{KEEP_MS, MAX_KEYS, RECORD_LIFETIME_MS, ROTATE_MS, SEALING_FILE, SealingKeys};
 pub use nickname::{MAX_NICKNAME, MIN_PREFIX, sanitise as sanitise_nickname};
+pub use own_record::{About, seal_for};
 
 /// The key file's name in the data directory.
 pub const IDENTITY_FILE: &str = "identity.json";

@@ -15,6 +15,7 @@ use super::{Identity, IdentityError, file, nickname, private_file};
 use crate::api::Trust;
 
 pub use peer::{MAX_ADDRESS, MAX_ADDRESSES, MAX_DOMAIN, Peer, Sighting};
+pub(super) use peer::{is_address, is_domain};
 pub use resolve::ResolveError;
 
 /// The most peers in the directory: about 3 MB of file. More are met with by forgetting those not seen for longest.
@@ -102,7 +103,7 @@ impl Directory {
 
     /// Notes an address (a transport URI) of a peer; the newest come first.
     pub fn note_address(&mut self, peer: PeerId, address: &str) -> Result<(), DirectoryError> {
-        if !peer::is_address(address) {
+        if !is_address(address) {
             return Err(DirectoryError::BadAddress);
         }
         self.edit(peer, |entry| entry.note_address(address))

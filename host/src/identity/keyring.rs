@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use qpq_schemas::PeerId;
-use qpq_schemas::envelope::{Aad, EnvelopeRef, MAX_CLOCK_SKEW_MS, MAX_TTL_SECS};
-use qpq_schemas::sealing::{self, RecipientKey, SealError, SealingKeyPair, SealingPublic};
+use qpq_schemas::envelope::{EnvelopeRef, MAX_CLOCK_SKEW_MS, MAX_TTL_SECS};
+use qpq_schemas::sealing::{self, SealError, SealingKeyPair, SealingPublic};
 use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
 
@@ -138,6 +138,11 @@ impl SealingKeys {
         sealing::open(pairs.chain([&self.fallback]), &envelope.aad(), envelope.payload())
     }
 
+    /// Whose keys they are.
+    pub fn identity(&self) -> &Identity {
+        &self.own
+    }
+
     /// How many keys are held.
     pub fn count(&self) -> usize {
         1 + self.older.len()
@@ -157,7 +162,10 @@ impl SealingKeys {
 
 impl fmt::Debug for SealingKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SealingKeys").field("newest", &self.newest.pair).field("count", &self.count()).finish_non_exhaustive()
+        f.debug_struct("SealingKeys")
+            .field("newest", &self.newest.pair)
+            .field("count", &self.count())
+            .finish_non_exhaustive()
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn folded(nickname: &str) -> String {
 }
 
 /// The longest beginning of at most `limit` bytes that ends between two characters.
-fn cut(text: &str, limit: usize) -> &str {
+pub(super) fn cut(text: &str, limit: usize) -> &str {
     let end = (0..=limit.min(text.len())).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
     text.get(..end).unwrap_or_default()
 }

@@ -88,3 +88,71 @@ impl Inbound {
         (std::mem::take(&mut queue.frames), queue.down.clone())
     }
 }
+
+/// A link's task and all that it needs.
+pub(super) struct LinkTask {
+    /// The host's number for the link.
+    pub(super) id: LinkId,
+    /// The transport's number for it.
+    pub(super) transport_link: u64,
+    /// The state machine.
+    pub(super) link: Link,
+    /// The transport that carries it.
+    pub(super) transport: TransportHandle,
+    /// Frames from the transport.
+    pub(super) inbound: Arc<Inbound>,
+    /// Where to read what is no longer in memory.
+    pub(super) store: Store,
+    /// The engine.
+    pub(super) engine: mpsc::Sender<Message>,
+    /// The table of links.
+    pub(super) board: Arc<Switchboard>,
+}
+
+/// How a link's task goes on.
+enum Next {
+    On,
+    Closed(String),
+}
+
+impl LinkTask {
+    /// Runs until the link is gone.
+    pub(super) async fn run(mut self) {
+        let mut outputs = Vec::new();
+        let mut unsent = VecDeque::new();
+        let (sender, mut commands) = mpsc::channel(MAX_COMMANDS);
+        let mut sender = Some(sender); // the engine gets it once the link is authenticated
+        self.link.handle(LinkInput::Start, now_ms(), &mut outputs);
+        let reason = loop {
+            if let Next::Closed(reason) = self.digest(&mut outputs, &mut unsent, &mut sender).await {
+                break reason;
+            }
+            self.transmit(&mut unsent);
+            let deadline = self.link.deadline().map_or(u64::MAX, |at| at.saturating_sub(now_ms()));
+            let mut batch = Vec::new();
+            tokio::select! {
+                () = self.inbound.arrived.notified() => {
+                    if let Next::Closed(reason) = self.receive(&mut outputs) {
+                        break reason;
+                    }
+                }
+                () = self.inbound.writable.notified() => {}
+                received = commands.recv_many(&mut batch, COMMAND_STEP), if unsent.is_empty() => {
+                    if received == 0 {
+                        let close = LinkInput::Close("this node cut the link off".to_owned());
+                        self.link.handle(close, now_ms(), &mut outputs);
+                    }
+                    self.command(batch, &mut outputs).await;
+                }
+                () = tokio::time::sleep(Duration::from_millis(deadline.min(MAX_SLEEP_MS))) => {
+                    self.link.handle(LinkInput::Tick, now_ms(), &mut outputs);
+                }
+            }
+        };
+        self.transmit(&mut unsent); // the last word, as far as the transport takes it
+        self.transport.close(self.transport_link, &reason);
+        self.board.gone(self.id, &reason);
+        if sender.is_none() {
+            _ = self.engine.send(Message::Event(Event::LinkDown { link: self.id })).await;
+        }
+    }

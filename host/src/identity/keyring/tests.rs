@@ -2,6 +2,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use qpq_schemas::envelope::{Draft, Envelope, Flags, Kind};
+use qpq_schemas::sealing::RecipientKey;
 
 use super::*;
 
@@ -27,13 +28,9 @@ fn sealed_to(key: &RecipientKey) -> Envelope {
         destination: own().peer_id().0,
         payload: Vec::new(),
     };
-    draft.payload = sealing::seal(key, &draft_aad(&draft), b"hello", &mut rand::rng()).unwrap();
-    draft.sign(Identity::from_seed(&[2; 32]).signing_key()).unwrap()
-}
-
-/// The associated data of the envelope that the draft becomes.
-fn draft_aad(draft: &Draft) -> Aad {
-    draft.sign(Identity::from_seed(&[2; 32]).signing_key()).unwrap().view().aad()
+    let sender = Identity::from_seed(&[2; 32]);
+    draft.payload = sealing::seal(key, &draft.aad(sender.peer_id()), b"hello", &mut rand::rng()).unwrap();
+    draft.sign(sender.signing_key()).unwrap()
 }
 
 fn days(n: u64) -> u64 {
