@@ -31,7 +31,7 @@ mod watch;
 mod worker;
 
 pub use api::{CALLS, Call, Kind, Param};
-pub use double::MemoryNode;
+pub use double::{MemoryNode, Sent};
 pub use host::{BotConfig, ScriptConfig, ScriptHost};
 pub use limits::{LimitsPatch, ScriptLimits};
 pub use manifest::{Manifest, ManifestError};

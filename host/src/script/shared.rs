@@ -255,10 +255,6 @@ impl Shared {
         lock(&self.face).state = state;
     }
 
-    pub(crate) fn state(&self) -> State {
-        lock(&self.face).state
-    }
-
     pub(crate) fn status(&self) -> BotStatus {
         let face = lock(&self.face);
         let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
