@@ -22,6 +22,7 @@ pub mod limits;
 pub mod manifest;
 mod once;
 mod plain;
+mod program;
 mod pulse;
 mod shared;
 mod source;

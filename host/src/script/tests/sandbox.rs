@@ -107,10 +107,35 @@ fn syntax_errors_have_file_and_line() {
     assert_eq!((problems[0].file.as_str(), problems[0].line), ("bot/bot.toml", Some(2)), "{problems:?}");
 }
 
+/// Resident memory of this process in bytes; other tests run beside this one, so the least of some tries counts.
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 4_096
+}
+
 #[test]
+#[cfg(target_os = "linux")]
 fn a_machine_at_rest_takes_no_more_than_300_kib() {
-    let report = crate::script::bench::run(2_000).unwrap();
-    assert!(report.memory_bytes <= 300 << 10, "{report:?}");
+    const MACHINES: usize = 20;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let bot = include_str!("../../../../scripts/announcements.lua");
+    let build = || {
+        let vm = crate::script::bench::machine(bot).unwrap();
+        runtime.block_on(vm.load()).result.unwrap();
+        let used = vm.memory_at_rest();
+        (vm, used)
+    };
+    let _first = build();
+    let each = (0..5).map(|_| {
+        let before = resident();
+        let machines: Vec<_> = (0..MACHINES).map(|_| build()).collect();
+        let after = resident();
+        eprintln!("used {} resident {}", machines[0].1, after.saturating_sub(before) / MACHINES);
+        std::mem::forget(machines); // so that the next try can't reuse their pages
+        after.saturating_sub(before) / MACHINES
+    });
+    let least = each.min().unwrap();
+    assert!(least <= 300 << 10, "{least} bytes");
 }
 
 #[test]
