@@ -26,6 +26,10 @@ use failure::Failure;
 
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
+    // A plugin is checked in a child process, which is this same program.
+    if crate::plugin::child_main(std::env::args_os().skip(1)) {
+        return ExitCode::SUCCESS;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -62,10 +62,29 @@ fn done_is_0() {
 #[test]
 fn a_failed_operation_is_1() {
     let home = Home::new();
-    let run = home.run(&["plugin", "check", "/nowhere/x.so"]);
-    assert_eq!((run.code(), run.out().as_str()), (1, ""));
-    let run = home.run(&["script", "check", "/nowhere/x.lua"]);
-    assert_eq!((run.code(), run.out().as_str()), (1, ""));
+    let run = home.run(&["plugin", "check", "/nowhere/x.so", "--json"]);
+    assert_eq!((run.code(), run.json()["ok"].as_bool()), (1, Some(false)));
+    let run = home.run(&["script", "check", "/nowhere/x.lua", "--json"]);
+    assert_eq!((run.code(), run.json()["ok"].as_bool()), (1, Some(false)));
+}
+
+#[test]
+fn a_script_is_run_once_in_its_sandbox() {
+    let home = Home::new();
+    let bot = home.path().join("bot.lua");
+    std::fs::write(&bot, "mesh.on_envelope(function(msg) return 'pong' end)\n").unwrap();
+    let bot = bot.to_str().unwrap();
+    let run = home.run(&["script", "run", bot, "--event", r#"{"event": "envelope", "text": "ping"}"#, "--json"]);
+    let report = run.json();
+    assert_eq!((run.code(), report["outcome"].as_str()), (0, Some("ok")), "{report}");
+    assert!(report["cpu_ms"].is_number() && report["memory_bytes"].is_number());
+    assert_eq!(home.run(&["script", "run", bot, "--event", "{"]).code(), 2);
+    assert_eq!(home.run(&["script", "check", bot]).code(), 0);
+
+    std::fs::write(home.path().join("loop.lua"), "while true do end\n").unwrap();
+    let run = home.run(&["script", "run", home.path().join("loop.lua").to_str().unwrap(), "--event", "{}", "--json"]);
+    assert_eq!(run.code(), 1);
+    assert_ne!(run.json()["outcome"], "ok");
 }
 
 #[test]
@@ -81,7 +100,9 @@ fn wrong_usage_is_2_and_names_the_nearest_command() {
 #[test]
 fn no_node_is_3_and_says_how_to_start_one() {
     let home = Home::new();
-    for arguments in [&["status"][..], &["stop"], &["mesh", "peers"], &["plugin", "list"], &["mesh", "inbox", "--follow"]] {
+    for arguments in
+        [&["status"][..], &["stop"], &["mesh", "peers"], &["plugin", "list"], &["mesh", "inbox", "--follow"]]
+    {
         let run = home.run(arguments);
         assert_eq!(run.code(), 3, "{arguments:?}");
         assert!(run.err().contains(" up`"), "{}", run.err());

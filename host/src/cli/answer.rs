@@ -12,6 +12,7 @@ use super::failure::Failure;
 pub(super) struct Answer {
     json: Map<String, Value>,
     text: String,
+    failed: bool,
 }
 
 impl Answer {
@@ -22,12 +23,17 @@ impl Answer {
         if let Ok(Value::Object(fields)) = serde_json::to_value(value) {
             json.extend(fields);
         }
-        Self { json, text: text.into() }
+        Self { json, text: text.into(), failed: false }
     }
 
     /// An answer whose JSON has one list.
     pub(super) fn list<T: Serialize>(schema: &str, name: &str, items: &[T], text: impl Into<String>) -> Self {
         Self::new(schema, &serde_json::json!({ name: items }), text)
+    }
+
+    /// The same, of an operation that failed: it is printed, and the exit code says so.
+    pub(super) fn failed(self) -> Self {
+        Self { failed: true, ..self }
     }
 
     /// The answer as one line of JSON, or as text.
@@ -37,7 +43,8 @@ impl Answer {
 
     /// Prints the answer.
     pub(super) fn print(&self, as_json: bool) -> Result<(), Failure> {
-        print_line(&self.show(as_json))
+        print_line(&self.show(as_json))?;
+        if self.failed { Err(Failure::Told) } else { Ok(()) }
     }
 }
 

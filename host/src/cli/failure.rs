@@ -29,6 +29,8 @@ pub(super) enum Failure {
     Connect(ConnectError),
     /// The configuration is bad.
     Config(ConfigErrors),
+    /// The operation failed, and its answer has said how.
+    Told,
     /// The other end of a pipe has closed: nothing more to say.
     Quiet,
 }
@@ -46,7 +48,7 @@ impl Failure {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Quiet => 0,
-            Self::Operation(_) | Self::Connect(ConnectError::Io { .. }) => FAILED,
+            Self::Told | Self::Operation(_) | Self::Connect(ConnectError::Io { .. }) => FAILED,
             Self::Usage(_) => USAGE,
             Self::Connect(ConnectError::NoNode { .. }) => NO_NODE,
             Self::Config(_) => CONFIG,
@@ -55,7 +57,7 @@ impl Failure {
 
     fn code(&self) -> &str {
         match self {
-            Self::Quiet => "quiet",
+            Self::Quiet | Self::Told => "told",
             Self::Operation(error) => &error.code,
             Self::Usage(_) => "usage",
             Self::Connect(ConnectError::NoNode { .. }) => "no-node",
@@ -75,7 +77,7 @@ impl Failure {
     /// Tells the user, on the standard error output.
     pub(super) fn print(&self, as_json: bool) {
         let _ = match self {
-            Self::Quiet => Ok(()),
+            Self::Quiet | Self::Told => Ok(()),
             _ if as_json => writeln!(io::stderr(), "{}", self.to_json()),
             Self::Config(_) => writeln!(io::stderr(), "{self}"),
             _ => writeln!(io::stderr(), "qpq: {self}"),
@@ -95,7 +97,7 @@ fn config_error(error: &ConfigError) -> serde_json::Value {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Quiet => Ok(()),
+            Self::Quiet | Self::Told => Ok(()),
             Self::Operation(error) => write!(f, "{}", super::term::clean_lines(&error.to_string())),
             Self::Usage(text) => f.write_str(text),
             Self::Connect(error) => write!(f, "{error}"),

@@ -18,7 +18,7 @@ pub(super) async fn run(connect: Connect<'_>, command: PluginCommand, style: Sty
             let text = format!("{} is {}.", clean(&plugin.name), clean(&plugin.state));
             Answer::new("qpq.plugin/1", &plugin, text)
         }
-        PluginCommand::Check { file } => offline::plugin_check(&file)?,
+        PluginCommand::Check { file } => offline::plugin_check(&file).await?,
     })
 }
 

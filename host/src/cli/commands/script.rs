@@ -12,7 +12,7 @@ pub(super) async fn run(setting: &Setting, connect: Connect<'_>, command: Script
     match command {
         ScriptCommand::List => Ok(list(&connect()?.scripts().await?, setting.style)),
         ScriptCommand::Reload { name } => Ok(list(&connect()?.script_reload(name).await?, setting.style)),
-        ScriptCommand::Check { path } => offline::script_check(setting, &path),
+        ScriptCommand::Check { path } => Ok(offline::script_check(&path)),
         ScriptCommand::Run { file, event } => offline::script_run(setting, &file, &event).await,
     }
 }
