@@ -55,7 +55,9 @@ fn load(lua: &Lua, name: &str, bytes: &[u8]) -> mlua::Result<Function> {
 }
 
 fn compiler() -> Compiler {
-    Compiler::new().set_optimization_level(1).set_debug_level(1)
+    // `mesh` counts as mutable: Luau would otherwise look up a chain like `mesh.state.count` once, when the chunk is
+    // loaded, and use that value for ever.
+    Compiler::new().set_optimization_level(1).set_debug_level(1).add_mutable_global("mesh")
 }
 
 fn compile_all(mut source: Source) -> Result<Program, Vec<Failure>> {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::live::{Live, Store};
 use crate::script::double::SELF;
-use crate::script::{ScriptConfig, check};
+use crate::script::{MemoryNode, ScriptConfig, check};
 
 fn scripts() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../scripts")
@@ -30,7 +30,8 @@ fn the_bundled_bots_are_clean() {
 #[test]
 fn the_board_keeps_lists_finds_and_deletes_posts_over_a_restart() {
     let store = Store::default();
-    let live = Live::start(config(), store.clone());
+    let node = std::sync::Arc::new(MemoryNode::default());
+    let live = Live::with_node(config(), store.clone(), node.clone());
     live.running("bulletin-board");
     let say = |live: &Live, who, text: &str| live.ask(who, Some("board"), text);
     assert_eq!(say(&live, ALICE, "!post Free couch, pick it up on Monday"), "posted as #1");
@@ -42,7 +43,7 @@ fn the_board_keeps_lists_finds_and_deletes_posts_over_a_restart() {
     assert_eq!(say(&live, BOB, "!read 7"), "there is no post #7");
     live.stop();
 
-    let live = Live::start(config(), store);
+    let live = Live::with_node(config(), store, node);
     live.running("bulletin-board");
     assert!(say(&live, BOB, "!read 1").ends_with("UTC\nFree couch, pick it up on Monday"));
     assert_eq!(say(&live, ALICE, "!delete 1"), "post #1 is gone");

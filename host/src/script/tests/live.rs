@@ -46,7 +46,7 @@ impl Live {
         Self::with_node(config, store, Arc::new(MemoryNode::default()))
     }
 
-    fn with_node(config: ScriptConfig, store: Store, node: Arc<MemoryNode>) -> Self {
+    pub(super) fn with_node(config: ScriptConfig, store: Store, node: Arc<MemoryNode>) -> Self {
         let host = ScriptHost::start(config, node.clone(), Arc::new(store));
         Self { node, host }
     }
@@ -125,10 +125,12 @@ fn config(dir: &Path) -> ScriptConfig {
 #[test]
 fn a_saved_file_is_loaded_at_once_and_keeps_the_state() {
     let dir = tempfile::tempdir().unwrap();
-    let version = |n: u32| format!(
-        "mesh.state.n = mesh.state.n or 0\nmesh.on('reload', function() mesh.log.info('again') end)\n\
+    let version = |n: u32| {
+        format!(
+            "mesh.state.n = mesh.state.n or 0\nmesh.on('reload', function() mesh.log.info('again') end)\n\
          mesh.on_envelope(function(msg) mesh.state.n = mesh.state.n + 1 msg:reply('v{n} ' .. mesh.state.n) end)"
-    );
+        )
+    };
     write(dir.path(), "bot.lua", &version(1));
     let live = Live::start(ScriptConfig { watch: true, ..config(dir.path()) }, Store::default());
     live.running("bot");
@@ -149,7 +151,8 @@ fn a_version_that_fails_leaves_the_old_one_running_and_says_why() {
     write(dir.path(), "bot.lua", "mesh.on_envelope(function(msg) msg:reply('old') end)");
     let live = Live::of(dir.path());
     live.running("bot");
-    for (text, problem) in [("\nlocal = 1", "bot.lua:2: Expected"), ("\n\nerror('not today')", "bot.lua:3: not today")] {
+    for (text, problem) in [("\nlocal = 1", "bot.lua:2: Expected"), ("\n\nerror('not today')", "bot.lua:3: not today")]
+    {
         write(dir.path(), "bot.lua", text);
         let list = live.reload(Some("bot")).unwrap();
         assert!(list[0].problem.as_ref().is_some_and(|p| p.starts_with(problem)), "{list:?}");
@@ -252,11 +255,15 @@ fn honest_bots_answer_quickly_beside_greedy_ones() {
 fn live_events_timers_start_and_stop_reach_the_bot() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "bot/bot.toml", "version = \"2.1\"\nneeds = [\"broadcast\", \"peers\"]\n");
-    write(dir.path(), "bot/init.lua", "
+    write(
+        dir.path(),
+        "bot/init.lua",
+        "
         mesh.on('start', function() mesh.broadcast('t', 'start') end)
         mesh.on('stop', function() mesh.broadcast('t', 'stop') end)
         mesh.on('peer_up', { name = 'bob' }, function(e) mesh.broadcast('t', e.event .. ' ' .. e.peer:sub(1, 4)) end)
-        mesh.after(1, function() mesh.broadcast('t', 'timer') end)");
+        mesh.after(1, function() mesh.broadcast('t', 'timer') end)",
+    );
     let mut config = config(dir.path());
     config.limits.broadcasts_per_minute = 10;
     let live = Live::start(config, Store::default());
