@@ -5,6 +5,7 @@
 pub mod binaries;
 pub mod failure;
 pub mod lab;
+pub mod line;
 pub mod message;
 pub mod node;
 pub mod poll;
@@ -14,6 +15,7 @@ pub mod skip;
 
 pub use failure::{Failure, Outcome};
 pub use lab::Lab;
+pub use line::Line;
 pub use message::Message;
 pub use node::{Plan, TestNode};
 pub use random::Random;

@@ -84,6 +84,11 @@ impl TestNode {
     /// Asks the process to stop with SIGTERM, and waits until it has. Returns how it ended and how long it took.
     pub fn terminate(&mut self) -> Outcome<(ExitStatus, Duration)> {
         self.signal(Signal::TERM)?;
+        self.wait_stopped()
+    }
+
+    /// Waits until the process has ended, by a signal or by itself. Returns how it ended and how long that took.
+    pub fn wait_stopped(&mut self) -> Outcome<(ExitStatus, Duration)> {
         let began = Instant::now();
         let status = self.wait_end()?;
         Ok((status, began.elapsed()))

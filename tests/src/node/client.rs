@@ -67,10 +67,24 @@ impl TestNode {
         self.cli(&["mesh", "subscribe", topic]).map(drop)
     }
 
-    /// The whole inbox (up to 1,000 messages), oldest first.
+    /// The oldest messages of the inbox, up to 1,000.
     pub fn inbox(&self) -> Outcome<Vec<Message>> {
         let page = self.json(&["mesh", "inbox", "--limit", "1000"])?;
         Ok(list(&page, "items").iter().map(Message::from_json).collect())
+    }
+
+    /// The whole inbox, however long, page by page.
+    pub fn whole_inbox(&self) -> Outcome<Vec<Message>> {
+        let mut all: Vec<Message> = Vec::new();
+        loop {
+            let after = all.last().map_or(0, |message| message.seq).to_string();
+            let page = self.json(&["mesh", "inbox", "--limit", "1000", "--after", &after])?;
+            let items = list(&page, "items");
+            if items.is_empty() {
+                return Ok(all);
+            }
+            all.extend(items.iter().map(Message::from_json));
+        }
     }
 
     /// Waits until the inbox has a message that fits.

@@ -19,11 +19,17 @@ pub struct Plan {
     pub(super) environment: Vec<(OsString, OsString)>,
     config: Option<String>,
     bots: Vec<PathBuf>,
+    scripts: Vec<(String, String)>,
 }
 
 impl Plan {
     pub(super) fn new(name: &str) -> Self {
         Self { name: name.to_owned(), ..Self::default() }
+    }
+
+    /// The name in the test.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Dials that address and keeps the link up.
@@ -68,6 +74,13 @@ impl Plan {
         self
     }
 
+    /// Writes a script of one file into the scripts folder of the home.
+    #[must_use]
+    pub fn script(mut self, file: &str, source: &str) -> Self {
+        self.scripts.push((file.to_owned(), source.to_owned()));
+        self
+    }
+
     /// Passes one more argument to `qpq up`.
     #[must_use]
     pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
@@ -96,6 +109,9 @@ impl Plan {
         for bot in &node.plan.bots {
             let name = bot.file_name().unwrap_or_default();
             copy(bot, &node.home().join("scripts").join(name))?;
+        }
+        for (file, source) in &node.plan.scripts {
+            fs::write(node.home().join("scripts").join(file), source)?;
         }
         Ok(node)
     }
