@@ -4,6 +4,7 @@
 
 pub mod binaries;
 pub mod failure;
+pub mod fuzz;
 pub mod lab;
 pub mod line;
 pub mod message;
