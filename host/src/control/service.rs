@@ -1,0 +1,266 @@
+//! `NodeService` of `node.capnp`, handed on to a `NodeApi`.
+
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::join_all;
+use qpq_schemas::node_capnp::node_service::*;
+use qpq_schemas::node_capnp::{enqueue_result, health};
+
+use super::API_LEVEL;
+use super::fault::to_exception;
+use super::slots::Slots;
+use super::wire::{Wire, list_len, write_list};
+use crate::api::{ApiError, InboxPage, InboxQuery, NodeApi, Receipt};
+
+/// Most envelopes in one `batchEnqueue`.
+const MAX_BATCH: u32 = 256;
+
+/// A page of the inbox is cut when its payloads exceed this, in bytes: the reply stays well below what clients
+/// accept in one message.
+const MAX_PAGE_BYTES: usize = 4 << 20;
+
+/// Longest wait of `fetchWait`, in milliseconds.
+const MAX_WAIT_MS: u64 = 60_000;
+
+/// The service of one connection.
+pub(super) struct Service {
+    node: Arc<dyn NodeApi>,
+    slots: Rc<Slots>,
+    /// Calls of `fetchWait` that wait. They get half the slots only: a connection whose slots are all taken isn't
+    /// read, so it must not be possible to fill them with calls that end by time alone.
+    waits: Rc<Slots>,
+}
+
+impl Service {
+    /// Serves that node, counting calls in those slots.
+    pub(super) fn new(node: Arc<dyn NodeApi>, slots: Rc<Slots>) -> Self {
+        let waits = Slots::new(slots.limit() / 2);
+        Self { node, slots, waits }
+    }
+}
+
+/// A method: takes its slot at once, when the call comes in, and keeps it until the answer is made.
+macro_rules! method {
+    ($name:ident($Params:ident, $Results:ident) |$service:ident, $params:ident, $results:ident| $body:block) => {
+        fn $name(
+            self: Rc<Self>,
+            $params: $Params,
+            mut $results: $Results,
+        ) -> impl Future<Output = capnp::Result<()>> + 'static {
+            let slot = self.slots.take();
+            async move {
+                let _slot = slot;
+                let $service = self;
+                let $params = $params.get()?;
+                let mut $results = $results.get();
+                $body
+                Ok(())
+            }
+        }
+    };
+}
+
+/// The answer to an API call, its error as an exception.
+macro_rules! ask {
+    ($call:expr) => {
+        $call.await.map_err(|error| to_exception(&error))?
+    };
+}
+
+impl Server for Service {
+    method! { enqueue(EnqueueParams, EnqueueResults) |service, params, results| {
+        let envelope = Bytes::copy_from_slice(params.get_envelope()?);
+        ask!(service.node.enqueue(envelope)).write(results.reborrow().init_receipt());
+    }}
+
+    method! { batch_enqueue(BatchEnqueueParams, BatchEnqueueResults) |service, params, results| {
+        let envelopes = params.get_envelopes()?;
+        if envelopes.len() > MAX_BATCH {
+            return Err(to_exception(&ApiError::new(
+                "batch-too-large",
+                format!("A batch has at most {MAX_BATCH} envelopes, this one has {}.", envelopes.len()),
+            )));
+        }
+        let calls: Vec<_> = envelopes
+            .iter()
+            .map(|envelope| Ok(service.node.enqueue(Bytes::copy_from_slice(envelope?))))
+            .collect::<capnp::Result<_>>()?;
+        let outcomes = join_all(calls).await;
+        let mut list = results.reborrow().init_results(list_len(outcomes.len()));
+        for (place, outcome) in (0..list.len()).zip(&outcomes) {
+            write_outcome(outcome, list.reborrow().get(place));
+        }
+    }}
+
+    method! { fetch(FetchParams, FetchResults) |service, params, results| {
+        let query = InboxQuery::read(params.get_query()?)?;
+        let newest = query.newest;
+        cut(ask!(service.node.inbox(query)), newest).write(results.reborrow().init_page());
+    }}
+
+    method! { fetch_wait(FetchWaitParams, FetchWaitResults) |service, params, results| {
+        let _wait = service.waits.try_take().ok_or_else(|| to_exception(&too_many_waits()))?;
+        let wait_ms = params.get_wait_ms().min(MAX_WAIT_MS);
+        let query = InboxQuery { wait_ms, ..InboxQuery::read(params.get_query()?)? };
+        let newest = query.newest;
+        cut(ask!(service.node.inbox(query)), newest).write(results.reborrow().init_page());
+    }}
+
+    method! { ack(AckParams, AckResults) |service, params, _results| {
+        ask!(service.node.inbox_ack(params.get_reader()?.to_string()?, params.get_seq()));
+    }}
+
+    method! { subscribe(SubscribeParams, SubscribeResults) |service, params, results| {
+        ask!(service.node.subscribe(params.get_topic()?.to_string()?)).write(results.reborrow().init_channel());
+    }}
+
+    method! { health(HealthParams, HealthResults) |service, _params, results| {
+        let identity = ask!(service.node.identity());
+        write_health(identity.peer_id.as_bytes(), results.reborrow().init_health());
+    }}
+
+    method! { status(StatusParams, StatusResults) |service, _params, results| {
+        ask!(service.node.status()).write(results.reborrow().init_status());
+    }}
+
+    method! { identity(IdentityParams, IdentityResults) |service, _params, results| {
+        ask!(service.node.identity()).write(results.reborrow().init_identity());
+    }}
+
+    method! { peers(PeersParams, PeersResults) |service, _params, results| {
+        let peers = ask!(service.node.peers());
+        write_list(&peers, results.reborrow().init_peers(list_len(peers.len())));
+    }}
+
+    method! { note_server(NoteServerParams, NoteServerResults) |service, params, results| {
+        ask!(service.node.note_server(params.get_address()?.to_string()?)).write(results.reborrow().init_note());
+    }}
+
+    method! { send(SendParams, SendResults) |service, params, results| {
+        ask!(service.node.send(Wire::read(params.get_request()?)?)).write(results.reborrow().init_receipt());
+    }}
+
+    method! { broadcast(BroadcastParams, BroadcastResults) |service, params, results| {
+        ask!(service.node.broadcast(Wire::read(params.get_request()?)?)).write(results.reborrow().init_receipt());
+    }}
+
+    method! { unsubscribe(UnsubscribeParams, UnsubscribeResults) |service, params, _results| {
+        ask!(service.node.unsubscribe(params.get_topic()?.to_string()?));
+    }}
+
+    method! { create_private(CreatePrivateParams, CreatePrivateResults) |service, params, results| {
+        ask!(service.node.create_private(params.get_name()?.to_string()?)).write(results.reborrow().init_channel());
+    }}
+
+    method! { channels(ChannelsParams, ChannelsResults) |service, _params, results| {
+        let channels = ask!(service.node.channels());
+        write_list(&channels, results.reborrow().init_channels(list_len(channels.len())));
+    }}
+
+    method! { routes(RoutesParams, RoutesResults) |service, _params, results| {
+        ask!(service.node.routes()).write(results.reborrow().init_table());
+    }}
+
+    method! { store_stats(StoreStatsParams, StoreStatsResults) |service, _params, results| {
+        ask!(service.node.store_stats()).write(results.reborrow().init_stats());
+    }}
+
+    method! { plugins(PluginsParams, PluginsResults) |service, _params, results| {
+        let plugins = ask!(service.node.plugins());
+        write_list(&plugins, results.reborrow().init_plugins(list_len(plugins.len())));
+    }}
+
+    method! { plugin_enable(PluginEnableParams, PluginEnableResults) |service, params, results| {
+        ask!(service.node.plugin_enable(params.get_name()?.to_string()?)).write(results.reborrow().init_plugin());
+    }}
+
+    method! { scripts(ScriptsParams, ScriptsResults) |service, _params, results| {
+        let scripts = ask!(service.node.scripts());
+        write_list(&scripts, results.reborrow().init_scripts(list_len(scripts.len())));
+    }}
+
+    method! { script_reload(ScriptReloadParams, ScriptReloadResults) |service, params, results| {
+        let name = if params.has_name() { Some(params.get_name()?.to_string()?) } else { None };
+        let scripts = ask!(service.node.script_reload(name));
+        write_list(&scripts, results.reborrow().init_scripts(list_len(scripts.len())));
+    }}
+
+    method! { shutdown(ShutdownParams, ShutdownResults) |service, _params, _results| {
+        ask!(service.node.shutdown());
+    }}
+}
+
+fn too_many_waits() -> ApiError {
+    ApiError::new("too-many-waits", "Too many calls of this client wait for messages. One is enough.")
+}
+
+fn write_outcome(outcome: &Result<Receipt, ApiError>, to: enqueue_result::Builder<'_>) {
+    match outcome {
+        Ok(receipt) => receipt.write(to.init_receipt()),
+        Err(error) => error.write(to.init_fault()),
+    }
+}
+
+fn write_health(peer_id: &[u8], mut to: health::Builder<'_>) {
+    to.set_version(env!("CARGO_PKG_VERSION"));
+    to.set_api_level(API_LEVEL);
+    to.set_pid(std::process::id());
+    to.set_peer_id(peer_id);
+}
+
+/// Keeps what fits one reply: the oldest messages of the page, or its newest when those were asked for.
+/// One message is always kept.
+fn cut(mut page: InboxPage, newest: bool) -> InboxPage {
+    let mut bytes = 0;
+    let mut fits = |len: usize| {
+        bytes += len;
+        bytes <= MAX_PAGE_BYTES
+    };
+    let lens = page.items.iter().map(|item| item.payload.len());
+    let kept = if newest {
+        lens.rev().take_while(|len| fits(*len)).count()
+    } else {
+        lens.take_while(|len| fits(*len)).count()
+    };
+    let kept = kept.max(1);
+    if kept >= page.items.len() {
+        return page;
+    }
+    if newest {
+        page.items.drain(..page.items.len() - kept);
+    } else {
+        page.items.truncate(kept);
+        page.next_after = page.items.last().map_or(page.next_after, |item| item.seq);
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::InboxItem;
+    use crate::control::testing::item;
+
+    fn page() -> InboxPage {
+        let items: Vec<InboxItem> =
+            (1..=3).map(|seq| InboxItem { payload: vec![0; MAX_PAGE_BYTES / 2 - 1], ..item(seq) }).collect();
+        InboxPage { items, next_after: 3 }
+    }
+
+    #[test]
+    fn a_page_too_long_for_one_reply_is_cut_and_can_be_gone_on_from() {
+        let page = cut(page(), false);
+        assert_eq!(page.items.iter().map(|item| item.seq).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(page.next_after, 2);
+    }
+
+    #[test]
+    fn when_the_newest_are_asked_for_the_newest_are_kept() {
+        let page = cut(page(), true);
+        assert_eq!(page.items.iter().map(|item| item.seq).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(page.next_after, 3);
+    }
+}

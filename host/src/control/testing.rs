@@ -1,0 +1,299 @@
+//! A node in memory, for the tests of those who talk to a node.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use qpq_schemas::{MessageId, PeerId, TopicId};
+
+use crate::api::*;
+
+/// Answers each call with something recognisable, and notes what was asked.
+#[derive(Default)]
+pub(crate) struct Double {
+    /// The calls so far, as text.
+    pub(crate) calls: Mutex<Vec<String>>,
+    /// What the inbox holds.
+    pub(crate) messages: Mutex<Vec<InboxItem>>,
+    /// Lets calls of `peers` hang.
+    pub(crate) stuck: AtomicBool,
+    waiting: std::sync::Arc<AtomicUsize>,
+}
+
+impl Double {
+    /// How many calls hang or wait for a message now.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
+    fn wait<T: Send + 'static>(&self, time: Duration, value: T) -> Reply<T> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let guard = Waiting(self.waiting.clone());
+        async move {
+            let _guard = guard;
+            tokio::time::sleep(time).await;
+            Ok(value)
+        }
+        .boxed()
+    }
+
+    fn note(&self, call: impl Into<String>) {
+        self.calls.lock().unwrap().push(call.into());
+    }
+}
+
+/// A message with that place in the inbox.
+pub(crate) fn item(seq: u64) -> InboxItem {
+    InboxItem {
+        seq,
+        id: MessageId([seq as u8; 32]),
+        from: PeerId([7; 32]),
+        from_name: Some("anna".into()),
+        topic: None,
+        payload: b"hello".to_vec(),
+        sealed: true,
+        automatic: false,
+        created_ms: 1_700_000_000_000,
+        received_ms: 1_700_000_000_500,
+        expires_ms: 1_700_600_000_000,
+        priority: 2,
+        hops: 3,
+        own: false,
+        problem: None,
+    }
+}
+
+pub(crate) fn channel(name: &str) -> ChannelInfo {
+    ChannelInfo {
+        name: name.to_owned(),
+        topic_id: TopicId([9; 32]),
+        private: false,
+        epoch: 0,
+        subscribers: vec!["user".into()],
+        invite: None,
+    }
+}
+
+pub(crate) fn peer() -> PeerInfo {
+    let link = LinkInfo {
+        link: 4,
+        transport: "transport-quic".into(),
+        remote: "192.0.2.7:7000".into(),
+        outbound: true,
+        rtt_us: Some(1_500),
+        since_ms: 1_700_000_000_000,
+        in_flight: 1,
+        sent: 2,
+        received: 3,
+    };
+    PeerInfo {
+        peer_id: Some(PeerId([7; 32])),
+        nickname: Some("anna\u{1b}[31m".into()),
+        trust: Trust::Trusted,
+        addresses: vec!["quic://192.0.2.7:7000".into()],
+        state: "up".into(),
+        links: vec![link],
+        last_seen_ms: None,
+        last_error: Some("refused".into()),
+    }
+}
+
+pub(crate) fn plugin() -> PluginStatus {
+    PluginStatus {
+        name: "transport-quic".into(),
+        kind: "transport".into(),
+        version: "0.1.0".into(),
+        file: "/lib/x.so".into(),
+        sha256: "00".into(),
+        state: "failed".into(),
+        failures: 2,
+        last_error: Some("panicked".into()),
+        restart_in_ms: Some(500),
+        generation: 3,
+        stats: serde_json::json!({ "frames": 12 }),
+    }
+}
+
+pub(crate) fn bot() -> BotStatus {
+    BotStatus {
+        name: "announcements".into(),
+        version: None,
+        path: "scripts/announcements.lua".into(),
+        state: "running".into(),
+        problem: None,
+        commands: vec!["announce".into()],
+        topics: vec!["announcements".into()],
+        events: 1,
+        errors: 2,
+        cpu_ms: 3,
+        memory_bytes: 4,
+        sent: 5,
+        stored_bytes: 6,
+        lag: 7,
+        loads: 8,
+    }
+}
+
+pub(crate) fn stats() -> StoreStats {
+    let queue = QueueInfo { recipient: PeerId([7; 32]), messages: 1, bytes: 200, oldest_ms: 1_700_000_000_000 };
+    StoreStats {
+        waiting: 1,
+        longest: vec![queue],
+        oldest_ms: Some(1_700_000_000_000),
+        counters: [("accepted".to_owned(), 5)].into(),
+        read_only: Some("disk full".into()),
+        ..StoreStats::default()
+    }
+}
+
+fn receipt() -> Receipt {
+    Receipt { id: MessageId([5; 32]), expires_ms: 1_700_600_000_000 }
+}
+
+fn ready<T: Send + 'static>(value: T) -> Reply<T> {
+    async move { Ok(value) }.boxed()
+}
+
+impl NodeApi for Double {
+    fn status(&self) -> Reply<NodeStatus> {
+        ready(NodeStatus {
+            version: "0.1.0".into(),
+            pid: 42,
+            home: "/home/x".into(),
+            peer_id: PeerId([1; 32]),
+            uptime_secs: 61,
+            links: 1,
+            resident_bytes: Some(1 << 20),
+            plugins: vec![plugin()],
+            scripts: vec![bot()],
+            store: stats(),
+            warnings: vec!["transport-quic failed; run `qpq plugin enable transport-quic`".into()],
+        })
+    }
+
+    fn identity(&self) -> Reply<IdentityInfo> {
+        ready(IdentityInfo {
+            peer_id: PeerId([1; 32]),
+            nickname: Some("relay".into()),
+            domain: None,
+            listen: vec!["quic://0.0.0.0:7000".into()],
+            identity_file: "/home/x/identity.json".into(),
+            known_peers: 1,
+            fingerprint: "12345 67890".into(),
+        })
+    }
+
+    fn peers(&self) -> Reply<Vec<PeerInfo>> {
+        if self.stuck.load(Ordering::SeqCst) {
+            return self.wait(Duration::from_secs(30), vec![]);
+        }
+        ready(vec![peer()])
+    }
+
+    fn note_server(&self, address: String) -> Reply<ServerNote> {
+        self.note(format!("note_server {address}"));
+        ready(ServerNote { address: format!("quic://{address}"), peer_id: None, state: "connecting".into() })
+    }
+
+    fn send(&self, request: SendRequest) -> Reply<Receipt> {
+        self.note(format!("send {request:?}"));
+        if request.to == "nobody" {
+            return async { Err(ApiError::new("unknown-peer", "Nobody is called nobody.")) }.boxed();
+        }
+        ready(receipt())
+    }
+
+    fn broadcast(&self, request: BroadcastRequest) -> Reply<Receipt> {
+        self.note(format!("broadcast {} {}", request.topic, String::from_utf8_lossy(&request.payload)));
+        ready(receipt())
+    }
+
+    fn enqueue(&self, envelope: Bytes) -> Reply<Receipt> {
+        if envelope.is_empty() {
+            return async { Err(ApiError::new("length", "The envelope is empty.")) }.boxed();
+        }
+        ready(receipt())
+    }
+
+    fn subscribe(&self, topic: String) -> Reply<ChannelInfo> {
+        self.note(format!("subscribe {topic}"));
+        ready(channel(&topic))
+    }
+
+    fn unsubscribe(&self, topic: String) -> Reply<()> {
+        self.note(format!("unsubscribe {topic}"));
+        ready(())
+    }
+
+    fn create_private(&self, name: String) -> Reply<ChannelInfo> {
+        ready(ChannelInfo { private: true, invite: Some("invite-text".into()), ..channel(&name) })
+    }
+
+    fn channels(&self) -> Reply<Vec<ChannelInfo>> {
+        ready(vec![channel("announcements")])
+    }
+
+    fn inbox(&self, query: InboxQuery) -> Reply<InboxPage> {
+        let after = query.after.unwrap_or(0);
+        let items: Vec<InboxItem> =
+            self.messages.lock().unwrap().iter().filter(|item| item.seq > after).cloned().collect();
+        let next_after = items.last().map_or(after, |item| item.seq);
+        if !items.is_empty() || query.wait_ms == 0 {
+            return ready(InboxPage { items, next_after });
+        }
+        self.wait(Duration::from_millis(query.wait_ms), InboxPage { items, next_after })
+    }
+
+    fn inbox_ack(&self, reader: String, seq: u64) -> Reply<()> {
+        self.note(format!("ack {reader} {seq}"));
+        ready(())
+    }
+
+    fn routes(&self) -> Reply<RouteTable> {
+        let route = RouteInfo {
+            destination: PeerId([7; 32]),
+            next_hop: PeerId([8; 32]),
+            nickname: None,
+            metric: 2,
+            hops: Some(2),
+            age_ms: 1_000,
+        };
+        ready(RouteTable { plugin: "routing-flood".into(), routes: vec![route] })
+    }
+
+    fn store_stats(&self) -> Reply<StoreStats> {
+        ready(stats())
+    }
+
+    fn plugins(&self) -> Reply<Vec<PluginStatus>> {
+        ready(vec![plugin()])
+    }
+
+    fn plugin_enable(&self, name: String) -> Reply<PluginStatus> {
+        ready(PluginStatus { name, ..plugin() })
+    }
+
+    fn scripts(&self) -> Reply<Vec<BotStatus>> {
+        ready(vec![bot()])
+    }
+
+    fn script_reload(&self, name: Option<String>) -> Reply<Vec<BotStatus>> {
+        self.note(format!("reload {name:?}"));
+        ready(vec![bot()])
+    }
+
+    fn shutdown(&self) -> Reply<()> {
+        self.note("shutdown");
+        ready(())
+    }
+}
+
+struct Waiting(std::sync::Arc<AtomicUsize>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,197 @@
+//! The table of records: which field of the API goes through which accessors of the generated code.
+
+use qpq_schemas::node_capnp;
+
+use super::fields::{self, put, record, take};
+use super::{Wire, list_len, read_id, read_list, write_list};
+use crate::api::*;
+
+record!(ApiError = fault {
+    text code(get_code, set_code),
+    text message(get_message, set_message),
+});
+
+record!(Receipt = receipt {
+    id id(get_id, set_id),
+    num expires_ms(get_expires_ms, set_expires_ms),
+});
+
+record!(SendRequest = send_request {
+    text to(get_to, set_to),
+    data payload(get_payload, set_payload),
+    opt_num ttl_secs(has_ttl_secs, get_ttl_secs, init_ttl_secs),
+    opt_num priority(has_priority, get_priority, init_priority),
+    num receipt(get_receipt, set_receipt),
+    num plain(get_plain, set_plain),
+    num automatic(get_automatic, set_automatic),
+});
+
+record!(BroadcastRequest = broadcast_request {
+    text topic(get_topic, set_topic),
+    data payload(get_payload, set_payload),
+    opt_num ttl_secs(has_ttl_secs, get_ttl_secs, init_ttl_secs),
+    opt_num priority(has_priority, get_priority, init_priority),
+    num automatic(get_automatic, set_automatic),
+});
+
+// The waiting time is an argument of `fetchWait`, not a part of the query.
+record!(InboxQuery = inbox_query {
+    opt_num after(has_after, get_after, init_after),
+    opt_text reader(has_reader, get_reader, set_reader),
+    count limit(get_limit, set_limit),
+    num newest(get_newest, set_newest),
+} skip { wait_ms });
+
+record!(InboxPage = inbox_page {
+    list items(get_items, init_items),
+    num next_after(get_next_after, set_next_after),
+});
+
+record!(InboxItem = inbox_item {
+    num seq(get_seq, set_seq),
+    id id(get_id, set_id),
+    id from(get_from, set_from),
+    opt_text from_name(has_from_name, get_from_name, set_from_name),
+    opt_text topic(has_topic, get_topic, set_topic),
+    data payload(get_payload, set_payload),
+    num sealed(get_sealed, set_sealed),
+    num automatic(get_automatic, set_automatic),
+    num created_ms(get_created_ms, set_created_ms),
+    num received_ms(get_received_ms, set_received_ms),
+    num expires_ms(get_expires_ms, set_expires_ms),
+    num priority(get_priority, set_priority),
+    num hops(get_hops, set_hops),
+    num own(get_own, set_own),
+    opt_text problem(has_problem, get_problem, set_problem),
+});
+
+record!(IdentityInfo = identity_info {
+    id peer_id(get_peer_id, set_peer_id),
+    opt_text nickname(has_nickname, get_nickname, set_nickname),
+    opt_text domain(has_domain, get_domain, set_domain),
+    texts listen(get_listen, init_listen),
+    text identity_file(get_identity_file, set_identity_file),
+    count known_peers(get_known_peers, set_known_peers),
+    text fingerprint(get_fingerprint, set_fingerprint),
+});
+
+record!(PeerInfo = peer_info {
+    opt_id peer_id(has_peer_id, get_peer_id, set_peer_id),
+    opt_text nickname(has_nickname, get_nickname, set_nickname),
+    trust trust(get_trust, set_trust),
+    texts addresses(get_addresses, init_addresses),
+    text state(get_state, set_state),
+    list links(get_links, init_links),
+    opt_num last_seen_ms(has_last_seen_ms, get_last_seen_ms, init_last_seen_ms),
+    opt_text last_error(has_last_error, get_last_error, set_last_error),
+});
+
+record!(LinkInfo = link_info {
+    num link(get_link, set_link),
+    text transport(get_transport, set_transport),
+    text remote(get_remote, set_remote),
+    num outbound(get_outbound, set_outbound),
+    opt_num rtt_us(has_rtt_us, get_rtt_us, init_rtt_us),
+    num since_ms(get_since_ms, set_since_ms),
+    count in_flight(get_in_flight, set_in_flight),
+    num sent(get_sent, set_sent),
+    num received(get_received, set_received),
+});
+
+record!(ServerNote = server_note {
+    text address(get_address, set_address),
+    opt_id peer_id(has_peer_id, get_peer_id, set_peer_id),
+    text state(get_state, set_state),
+});
+
+record!(ChannelInfo = channel_info {
+    text name(get_name, set_name),
+    id topic_id(get_topic_id, set_topic_id),
+    num private(get_private, set_private),
+    num epoch(get_epoch, set_epoch),
+    texts subscribers(get_subscribers, init_subscribers),
+    opt_text invite(has_invite, get_invite, set_invite),
+});
+
+record!(RouteTable = route_table {
+    text plugin(get_plugin, set_plugin),
+    list routes(get_routes, init_routes),
+});
+
+record!(RouteInfo = route_info {
+    id destination(get_destination, set_destination),
+    id next_hop(get_next_hop, set_next_hop),
+    opt_text nickname(has_nickname, get_nickname, set_nickname),
+    num metric(get_metric, set_metric),
+    opt_num hops(has_hops, get_hops, init_hops),
+    num age_ms(get_age_ms, set_age_ms),
+});
+
+record!(StoreStats = store_stats {
+    count waiting(get_waiting, set_waiting),
+    num waiting_bytes(get_waiting_bytes, set_waiting_bytes),
+    count recipients(get_recipients, set_recipients),
+    list longest(get_longest, init_longest),
+    count broadcasts(get_broadcasts, set_broadcasts),
+    num broadcast_bytes(get_broadcast_bytes, set_broadcast_bytes),
+    count inbox(get_inbox, set_inbox),
+    count seen(get_seen, set_seen),
+    opt_num oldest_ms(has_oldest_ms, get_oldest_ms, init_oldest_ms),
+    counters counters(get_counters, init_counters),
+    num damaged(get_damaged, set_damaged),
+    num disk_bytes(get_disk_bytes, set_disk_bytes),
+    opt_text read_only(has_read_only, get_read_only, set_read_only),
+});
+
+record!(QueueInfo = queue_info {
+    id recipient(get_recipient, set_recipient),
+    count messages(get_messages, set_messages),
+    num bytes(get_bytes, set_bytes),
+    num oldest_ms(get_oldest_ms, set_oldest_ms),
+});
+
+record!(PluginStatus = plugin_status {
+    text name(get_name, set_name),
+    text kind(get_kind, set_kind),
+    text version(get_version, set_version),
+    text file(get_file, set_file),
+    text sha256(get_sha256, set_sha256),
+    text state(get_state, set_state),
+    num failures(get_failures, set_failures),
+    opt_text last_error(has_last_error, get_last_error, set_last_error),
+    opt_num restart_in_ms(has_restart_in_ms, get_restart_in_ms, init_restart_in_ms),
+    num generation(get_generation, set_generation),
+    json stats(get_stats, set_stats),
+});
+
+record!(BotStatus = bot_status {
+    text name(get_name, set_name),
+    opt_text version(has_version, get_version, set_version),
+    text path(get_path, set_path),
+    text state(get_state, set_state),
+    opt_text problem(has_problem, get_problem, set_problem),
+    texts commands(get_commands, init_commands),
+    texts topics(get_topics, init_topics),
+    num events(get_events, set_events),
+    num errors(get_errors, set_errors),
+    num cpu_ms(get_cpu_ms, set_cpu_ms),
+    num memory_bytes(get_memory_bytes, set_memory_bytes),
+    num sent(get_sent, set_sent),
+    num stored_bytes(get_stored_bytes, set_stored_bytes),
+    num lag(get_lag, set_lag),
+    num loads(get_loads, set_loads),
+});
+
+record!(NodeStatus = node_status {
+    text version(get_version, set_version),
+    num pid(get_pid, set_pid),
+    text home(get_home, set_home),
+    id peer_id(get_peer_id, set_peer_id),
+    num uptime_secs(get_uptime_secs, set_uptime_secs),
+    count links(get_links, set_links),
+    opt_num resident_bytes(has_resident_bytes, get_resident_bytes, init_resident_bytes),
+    list plugins(get_plugins, init_plugins),
+    list scripts(get_scripts, init_scripts),
+    nested store(get_store, init_store),
+    texts warnings(get_warnings, init_warnings),
+});

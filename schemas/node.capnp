@@ -1,0 +1,308 @@
+# What a node offers to its clients: the REPL, the command line, and programs in any language.
+#
+# The node serves one NodeService as the bootstrap capability of each connection to `node.sock` in its data
+# directory. Only the owner of the directory can open that socket.
+#
+# Conventions
+# - A pointer field that is not set (text, data, struct) means "none". An optional number is a `Number` for that reason.
+# - Times are Unix times in milliseconds, unless a name says otherwise.
+# - Keys, topic ids and message ids are Data of 32 bytes.
+# - A call that could not be done fails with an exception whose reason is `code: message`: a stable word in kebab
+#   case, a colon and a space, then a sentence or two for a person.
+# - Ordinals are only ever added.
+
+@0xf9943862f38ac0d6;
+
+interface NodeService {
+  # The whole node. Calls may be pipelined; the node stops reading a connection while too many are in flight.
+
+  enqueue @0 (envelope :Data) -> (receipt :Receipt);
+  # Takes in an envelope in wire form that its sender has signed already. Returns once it is durable here.
+
+  batchEnqueue @1 (envelopes :List(Data)) -> (results :List(EnqueueResult));
+  # The same for at most 256 envelopes, with one result for each in the same order. One refusal does not stop the rest.
+
+  fetch @2 (query :InboxQuery) -> (page :InboxPage);
+  # A stretch of the inbox, at once, even when it is empty. Long pages are cut at about 4 MiB; go on from `nextAfter`.
+
+  fetchWait @3 (query :InboxQuery, waitMs :UInt64) -> (page :InboxPage);
+  # The same, but when there is nothing yet it waits up to `waitMs` (at most 60,000) for a message.
+
+  ack @4 (reader :Text, seq :UInt64) -> ();
+  # Notes for good that `reader` has handled everything up to `seq`. A later fetch by that reader starts after it.
+
+  subscribe @5 (topic :Text) -> (channel :ChannelInfo);
+  # Joins a channel, by topic name or by invite, for good.
+
+  health @6 () -> (health :Health);
+  # A cheap sign of life.
+
+  status @7 () -> (status :NodeStatus);
+  identity @8 () -> (identity :IdentityInfo);
+  peers @9 () -> (peers :List(PeerInfo));
+
+  noteServer @10 (address :Text) -> (note :ServerNote);
+  # Notes a server's address, `host:port` or a transport URI, and keeps a link to it from now on.
+
+  send @11 (request :SendRequest) -> (receipt :Receipt);
+  # Seals, signs and stores a direct message. Returns once it is durable here.
+
+  broadcast @12 (request :BroadcastRequest) -> (receipt :Receipt);
+  # Encrypts, signs and stores a message on a channel. Returns once it is durable here.
+
+  unsubscribe @13 (topic :Text) -> ();
+
+  createPrivate @14 (name :Text) -> (channel :ChannelInfo);
+  # Makes a private channel with a random key, and joins it. The answer has the invite, which is a secret.
+
+  channels @15 () -> (channels :List(ChannelInfo));
+  routes @16 () -> (table :RouteTable);
+  storeStats @17 () -> (stats :StoreStats);
+  plugins @18 () -> (plugins :List(PluginStatus));
+
+  pluginEnable @19 (name :Text) -> (plugin :PluginStatus);
+  # Starts a plugin again that was disabled after too many failures.
+
+  scripts @20 () -> (scripts :List(BotStatus));
+
+  scriptReload @21 (name :Text) -> (scripts :List(BotStatus));
+  # Loads one bot anew, or all of them when no name is set.
+
+  shutdown @22 () -> ();
+  # Drains and stops the node. The answer may be lost with the connection.
+}
+
+struct Number {
+  # A number that may be missing: the pointer to it is then not set.
+  value @0 :UInt64;
+}
+
+struct Health {
+  version @0 :Text;
+  # Version of the software.
+  apiLevel @1 :UInt32;
+  # How many ordinals of NodeService this node knows.
+  pid @2 :UInt32;
+  peerId @3 :Data;
+}
+
+struct Fault {
+  code @0 :Text;
+  message @1 :Text;
+}
+
+struct EnqueueResult {
+  union {
+    receipt @0 :Receipt;
+    fault @1 :Fault;
+  }
+}
+
+struct Receipt {
+  id @0 :Data;
+  expiresMs @1 :UInt64;
+}
+
+struct SendRequest {
+  to @0 :Text;
+  # 64 hex digits, a unique prefix of at least 8, or a nickname.
+  payload @1 :Data;
+  ttlSecs @2 :Number;
+  priority @3 :Number;
+  # 0 low, 1 normal, 2 high, 3 emergency.
+  receipt @4 :Bool;
+  # Ask the recipient for a signed delivery receipt.
+  plain @5 :Bool;
+  # Send without sealing.
+  automatic @6 :Bool;
+  # Made by a program, not by a person.
+}
+
+struct BroadcastRequest {
+  topic @0 :Text;
+  payload @1 :Data;
+  ttlSecs @2 :Number;
+  priority @3 :Number;
+  automatic @4 :Bool;
+}
+
+struct InboxQuery {
+  after @0 :Number;
+  # Only messages with a larger sequence number. Not set: from the reader's acknowledged place, or the oldest.
+  reader @1 :Text;
+  limit @2 :UInt32;
+  # 0 takes 100; at most 1,000.
+  newest @3 :Bool;
+  # The newest messages instead of the oldest.
+}
+
+struct InboxPage {
+  items @0 :List(InboxItem);
+  nextAfter @1 :UInt64;
+}
+
+struct InboxItem {
+  seq @0 :UInt64;
+  id @1 :Data;
+  from @2 :Data;
+  fromName @3 :Text;
+  topic @4 :Text;
+  # Not set for a direct message.
+  payload @5 :Data;
+  sealed @6 :Bool;
+  automatic @7 :Bool;
+  createdMs @8 :UInt64;
+  receivedMs @9 :UInt64;
+  expiresMs @10 :UInt64;
+  priority @11 :UInt8;
+  hops @12 :UInt8;
+  own @13 :Bool;
+  problem @14 :Text;
+  # Why the payload could not be opened.
+}
+
+struct IdentityInfo {
+  peerId @0 :Data;
+  nickname @1 :Text;
+  domain @2 :Text;
+  listen @3 :List(Text);
+  identityFile @4 :Text;
+  knownPeers @5 :UInt64;
+  fingerprint @6 :Text;
+}
+
+enum Trust {
+  known @0;
+  trusted @1;
+  blocked @2;
+}
+
+struct PeerInfo {
+  peerId @0 :Data;
+  # Not set for a noted server that has never answered.
+  nickname @1 :Text;
+  trust @2 :Trust;
+  addresses @3 :List(Text);
+  state @4 :Text;
+  links @5 :List(LinkInfo);
+  lastSeenMs @6 :Number;
+  lastError @7 :Text;
+  # Why the last dial failed, when there is no link.
+}
+
+struct LinkInfo {
+  link @0 :UInt64;
+  transport @1 :Text;
+  remote @2 :Text;
+  outbound @3 :Bool;
+  rttUs @4 :Number;
+  sinceMs @5 :UInt64;
+  inFlight @6 :UInt64;
+  sent @7 :UInt64;
+  received @8 :UInt64;
+}
+
+struct ServerNote {
+  address @0 :Text;
+  peerId @1 :Data;
+  state @2 :Text;
+}
+
+struct ChannelInfo {
+  name @0 :Text;
+  topicId @1 :Data;
+  private @2 :Bool;
+  epoch @3 :UInt32;
+  subscribers @4 :List(Text);
+  invite @5 :Text;
+  # A secret.
+}
+
+struct RouteTable {
+  plugin @0 :Text;
+  routes @1 :List(RouteInfo);
+}
+
+struct RouteInfo {
+  destination @0 :Data;
+  nextHop @1 :Data;
+  nickname @2 :Text;
+  metric @3 :UInt32;
+  hops @4 :Number;
+  ageMs @5 :UInt64;
+}
+
+struct StoreStats {
+  waiting @0 :UInt64;
+  waitingBytes @1 :UInt64;
+  recipients @2 :UInt64;
+  longest @3 :List(QueueInfo);
+  broadcasts @4 :UInt64;
+  broadcastBytes @5 :UInt64;
+  inbox @6 :UInt64;
+  seen @7 :UInt64;
+  oldestMs @8 :Number;
+  counters @9 :List(Counter);
+  damaged @10 :UInt64;
+  diskBytes @11 :UInt64;
+  readOnly @12 :Text;
+}
+
+struct Counter {
+  name @0 :Text;
+  value @1 :UInt64;
+}
+
+struct QueueInfo {
+  recipient @0 :Data;
+  messages @1 :UInt64;
+  bytes @2 :UInt64;
+  oldestMs @3 :UInt64;
+}
+
+struct PluginStatus {
+  name @0 :Text;
+  kind @1 :Text;
+  version @2 :Text;
+  file @3 :Text;
+  sha256 @4 :Text;
+  state @5 :Text;
+  failures @6 :UInt32;
+  lastError @7 :Text;
+  restartInMs @8 :Number;
+  generation @9 :UInt32;
+  stats @10 :Text;
+  # JSON, as the plugin gives it.
+}
+
+struct BotStatus {
+  name @0 :Text;
+  version @1 :Text;
+  path @2 :Text;
+  state @3 :Text;
+  problem @4 :Text;
+  commands @5 :List(Text);
+  topics @6 :List(Text);
+  events @7 :UInt64;
+  errors @8 :UInt64;
+  cpuMs @9 :UInt64;
+  memoryBytes @10 :UInt64;
+  sent @11 :UInt64;
+  storedBytes @12 :UInt64;
+  lag @13 :UInt64;
+  loads @14 :UInt32;
+}
+
+struct NodeStatus {
+  version @0 :Text;
+  pid @1 :UInt32;
+  home @2 :Text;
+  peerId @3 :Data;
+  uptimeSecs @4 :UInt64;
+  links @5 :UInt64;
+  residentBytes @6 :Number;
+  plugins @7 :List(PluginStatus);
+  scripts @8 :List(BotStatus);
+  store @9 :StoreStats;
+  warnings @10 :List(Text);
+}
