@@ -1,7 +1,19 @@
 //! Every byte of a quicproquo mesh that crosses a wire or a disk. No I/O.
+//!
+//! Each format has a module here, a page with its byte table in `schemas/spec/`, and test vectors in `schemas/vectors/`
+//! that a second implementation, in Python, reads as well.
 #![forbid(unsafe_code)]
 
+pub mod channel;
+pub mod content;
+pub mod envelope;
 mod ids;
+pub mod link;
+pub mod receipt;
+pub mod record;
+pub mod sealing;
+pub mod signature;
+mod wire;
 
 pub use ids::{MessageId, ParseIdError, PeerId, TopicId};
 
