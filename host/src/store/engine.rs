@@ -1,0 +1,356 @@
+//! The database underneath: its tables, one atomic commit, verified reads. Knows nothing of queues and threads.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+
+use super::format::{self, encode_kv, encode_record, encode_seen, record_key, seen_bucket, seen_key};
+use super::{Batch, MAX_KEY, MAX_VALUE, SeenEntry, StoreConfig};
+
+/// The database's bound on its journals. Its default of 512 MiB took 5 to 8 s to replay at the next open.
+const MAX_JOURNALS: u64 = 64 << 20;
+/// Memory for gathered entries of the small tables, in bytes.
+const SMALL_MEMTABLE: u64 = 4 << 20;
+/// One thread writes tables, the other compacts them, so that a long compaction never holds up commits.
+const WORKERS: usize = 2;
+/// Tables kept open. Well under the usual limit of 1,024 file handles a process.
+const MAX_OPEN_FILES: usize = 128;
+/// Ids in one chunk of the seen table.
+const SEEN_CHUNK: usize = 1_024;
+/// Chunks of expired ids removed by one commit.
+const MAX_FORGET: usize = 4_096;
+/// Unwritten memtables of one table at which the database itself would make a commit wait.
+pub(super) const MAX_SEALED: usize = 3;
+/// The key of the engine's own note in `meta`.
+pub(super) const META_KEY: &[u8] = b"cursor";
+
+/// Why the database failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Another handle has it open.
+    Locked,
+    /// No room on the disk.
+    Full,
+    /// A background thread of the database failed before; opening anew may mend it.
+    Poisoned,
+    /// A write or sync failed: what is on disk is uncertain.
+    Write(String),
+    /// Bytes on disk make no sense.
+    Damaged(String),
+    /// The database is closed.
+    Closed,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Locked => f.write_str("the database is in use"),
+            Self::Full => f.write_str("the disk is full"),
+            Self::Poisoned => f.write_str("a background write of the database failed"),
+            Self::Write(what) => write!(f, "a write or sync failed: {what}"),
+            Self::Damaged(what) => write!(f, "unreadable: {what}"),
+            Self::Closed => f.write_str("the database is closed"),
+        }
+    }
+}
+
+impl Fault {
+    /// A fault of reading or opening.
+    fn reading(error: &fjall::Error) -> Self {
+        match error {
+            fjall::Error::Locked => Self::Locked,
+            fjall::Error::Poisoned => Self::Poisoned,
+            other if is_full(other) => Self::Full,
+            other => Self::Damaged(other.to_string()),
+        }
+    }
+
+    /// A fault of committing.
+    fn writing(error: &fjall::Error) -> Self {
+        match error {
+            fjall::Error::Poisoned => Self::Poisoned,
+            other if is_full(other) => Self::Full,
+            other => Self::Write(other.to_string()),
+        }
+    }
+}
+
+fn is_full(error: &fjall::Error) -> bool {
+    let io = match error {
+        fjall::Error::Io(io) | fjall::Error::Storage(fjall::LsmError::Io(io)) => io,
+        _ => return false,
+    };
+    matches!(io.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}
+
+/// Runs a call into the database. It may panic on damaged files; that is damage like any other.
+pub(super) fn guarded<T>(call: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(call))
+        .unwrap_or_else(|_| Err(Fault::Damaged("the database gave up on what it read".into())))
+}
+
+/// Numbers that only grow, kept in `meta` with each commit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Cursor {
+    /// The next free sequence number.
+    pub(super) next_seq: u64,
+    /// The number of the next seen chunk.
+    pub(super) next_chunk: u64,
+    /// Buckets below this one hold no ids any more. Not kept on disk.
+    pub(super) seen_floor: u32,
+}
+
+impl Cursor {
+    fn encode(self) -> Vec<u8> {
+        let mut out = self.next_seq.to_be_bytes().to_vec();
+        out.extend_from_slice(&self.next_chunk.to_be_bytes());
+        out
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (seq, rest) = bytes.split_first_chunk::<8>()?;
+        let chunk = rest.first_chunk::<8>()?;
+        Some(Self { next_seq: u64::from_be_bytes(*seq), next_chunk: u64::from_be_bytes(*chunk), seen_floor: 0 })
+    }
+}
+
+/// The open database.
+pub(super) struct Engine {
+    pub(super) db: Database,
+    pub(super) records: Keyspace,
+    pub(super) seen: Keyspace,
+    pub(super) kv: Keyspace,
+    pub(super) meta: Keyspace,
+    pub(super) quarantine: Keyspace,
+}
+
+impl Engine {
+    /// Opens the database in `dir`, making it if there is none.
+    pub(super) fn open(dir: &Path, config: &StoreConfig) -> Result<Self, Fault> {
+        guarded(|| Self::open_unguarded(dir, config).map_err(|error| Fault::reading(&error)))
+    }
+
+    fn open_unguarded(dir: &Path, config: &StoreConfig) -> fjall::Result<Self> {
+        let db = Database::builder(dir)
+            .cache_size(config.cache_bytes)
+            .max_journaling_size(MAX_JOURNALS)
+            .max_cached_files(Some(MAX_OPEN_FILES))
+            .worker_threads(WORKERS)
+            .manual_journal_persist(true)
+            .open()?;
+        let table = |name: &str, memtable: u64| {
+            db.keyspace(name, || {
+                KeyspaceCreateOptions::default().max_memtable_size(memtable).manual_journal_persist(true)
+            })
+        };
+        Ok(Self {
+            records: table("records", config.memtable_bytes.max(SMALL_MEMTABLE))?,
+            seen: table("seen", SMALL_MEMTABLE)?,
+            kv: table("kv", SMALL_MEMTABLE)?,
+            meta: table("meta", SMALL_MEMTABLE)?,
+            quarantine: table("quarantine", SMALL_MEMTABLE)?,
+            db,
+        })
+    }
+
+    /// Writes all of `group` in one atomic, synced step.
+    pub(super) fn commit(&self, group: &[&Batch], cursor: &mut Cursor) -> Result<(), Fault> {
+        guarded(|| {
+            let mut write = self.db.batch().durability(Some(PersistMode::SyncData));
+            self.put_records(&mut write, group, cursor);
+            self.put_seen(&mut write, group, cursor);
+            self.put_kv(&mut write, group);
+            self.drop_seen(&mut write, group, cursor)?;
+            write.insert(&self.meta, META_KEY, encode_kv(META_KEY, &cursor.encode()));
+            write.commit().map_err(|error| Fault::writing(&error))
+        })
+    }
+
+    /// A record that the same group removes again is not written at all: one key must not occur twice in a commit.
+    fn put_records(&self, write: &mut OwnedWriteBatch, group: &[&Batch], cursor: &mut Cursor) {
+        let removed: HashSet<u64> = group.iter().flat_map(|batch| &batch.remove).copied().collect();
+        for record in group.iter().flat_map(|batch| &batch.append) {
+            cursor.next_seq = cursor.next_seq.max(record.seq.saturating_add(1));
+            if !removed.contains(&record.seq) {
+                write.insert(&self.records, record_key(record.seq), encode_record(record));
+            }
+        }
+        for seq in removed {
+            write.remove(&self.records, record_key(seq));
+        }
+    }
+
+    fn put_seen(&self, write: &mut OwnedWriteBatch, group: &[&Batch], cursor: &mut Cursor) {
+        let mut buckets: BTreeMap<u32, Vec<SeenEntry>> = BTreeMap::new();
+        for entry in group.iter().flat_map(|batch| &batch.seen) {
+            buckets.entry(seen_bucket(entry.expires_ms)).or_default().push(*entry);
+        }
+        for (bucket, entries) in &buckets {
+            cursor.seen_floor = cursor.seen_floor.min(*bucket);
+            for chunk in entries.chunks(SEEN_CHUNK) {
+                let key = seen_key(*bucket, cursor.next_chunk);
+                cursor.next_chunk += 1;
+                write.insert(&self.seen, key, encode_seen(&key, chunk));
+            }
+        }
+    }
+
+    fn put_kv(&self, write: &mut OwnedWriteBatch, group: &[&Batch]) {
+        let last: BTreeMap<&[u8], Option<&[u8]>> =
+            group.iter().flat_map(|batch| &batch.kv).map(|(key, value)| (key.as_slice(), value.as_deref())).collect();
+        for (key, value) in last {
+            match value {
+                Some(value) => write.insert(&self.kv, key, encode_kv(key, value)),
+                None => write.remove(&self.kv, key),
+            }
+        }
+    }
+
+    fn drop_seen(&self, write: &mut OwnedWriteBatch, group: &[&Batch], cursor: &mut Cursor) -> Result<(), Fault> {
+        let before = group.iter().map(|batch| seen_bucket(batch.forget_before_ms)).max().unwrap_or(0);
+        if before <= cursor.seen_floor {
+            return Ok(());
+        }
+        let bounds = seen_key(cursor.seen_floor, 0)..seen_key(before, 0);
+        let mut dropped = 0;
+        for guard in self.seen.range(bounds).take(MAX_FORGET) {
+            let key = guard.key().map_err(|error| Fault::reading(&error))?;
+            write.remove(&self.seen, key);
+            dropped += 1;
+        }
+        if dropped < MAX_FORGET {
+            cursor.seen_floor = before;
+        }
+        Ok(())
+    }
+
+    /// The bytes of one entry, unverified.
+    pub(super) fn get(table: &Keyspace, key: &[u8]) -> Result<Option<fjall::Slice>, Fault> {
+        guarded(|| table.get(key).map_err(|error| Fault::reading(&error)))
+    }
+
+    /// The first `limit` entries behind `after` whose keys begin with `prefix`, unverified.
+    pub(super) fn scan(
+        table: &Keyspace,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<fjall::KvPair>, Fault> {
+        let start = match after {
+            Some(key) if key >= prefix => Bound::Excluded(key),
+            _ => Bound::Included(prefix),
+        };
+        guarded(|| {
+            let mut found = Vec::new();
+            for guard in table.range::<&[u8], _>((start, Bound::Unbounded)).take(limit) {
+                let pair = guard.into_inner().map_err(|error| Fault::reading(&error))?;
+                if !pair.0.starts_with(prefix) {
+                    break;
+                }
+                found.push(pair);
+            }
+            Ok(found)
+        })
+    }
+
+    /// Moves damaged entries to the quarantine table, unless they have become good in the meantime.
+    /// Returns how many were moved.
+    pub(super) fn set_aside(&self, found: &[Damage]) -> Result<u64, Fault> {
+        guarded(|| {
+            let mut write = self.db.batch().durability(Some(PersistMode::SyncData));
+            let mut moved = 0;
+            for damage in found {
+                let table = self.table(damage.space);
+                let bytes = match Self::get(table, &damage.key) {
+                    Ok(None) => continue,
+                    Ok(Some(value)) if damage.space.verify(&damage.key, &value).is_ok() => continue,
+                    Ok(Some(value)) => value,
+                    Err(Fault::Damaged(_)) => fjall::Slice::from(Vec::new()),
+                    Err(other) => return Err(other),
+                };
+                let mut name = vec![damage.space as u8];
+                name.extend_from_slice(&damage.key);
+                write.insert(&self.quarantine, name, format::encode_quarantine(&damage.what, &bytes));
+                write.remove(table, damage.key.as_slice());
+                moved += 1;
+            }
+            write.commit().map_err(|error| Fault::writing(&error))?;
+            Ok(moved)
+        })
+    }
+
+    /// The table of a space.
+    pub(super) fn table(&self, space: Space) -> &Keyspace {
+        match space {
+            Space::Records => &self.records,
+            Space::Seen => &self.seen,
+            Space::Kv => &self.kv,
+            Space::Meta => &self.meta,
+        }
+    }
+
+    /// Whether a commit would have to wait for the database's own threads.
+    pub(super) fn is_congested(&self) -> bool {
+        [&self.records, &self.seen, &self.kv, &self.meta]
+            .iter()
+            .any(|table| table.sealed_memtable_count() >= MAX_SEALED)
+    }
+
+    /// Whether a background thread of the database has failed.
+    pub(super) fn is_poisoned(&self) -> bool {
+        matches!(self.db.persist(PersistMode::Buffer), Err(fjall::Error::Poisoned))
+    }
+}
+
+/// An entry found damaged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Damage {
+    pub(super) space: Space,
+    pub(super) key: Vec<u8>,
+    pub(super) what: String,
+}
+
+/// A table whose entries carry checksums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Space {
+    /// Envelopes.
+    Records = b'r' as isize,
+    /// Ids seen.
+    Seen = b's' as isize,
+    /// The key-value space.
+    Kv = b'k' as isize,
+    /// The engine's own notes.
+    Meta = b'm' as isize,
+}
+
+impl Space {
+    /// Whether an entry is intact.
+    pub(super) fn verify(self, key: &[u8], value: &[u8]) -> Result<(), String> {
+        match self {
+            Self::Records => format::decode_record(key, value).map(drop),
+            Self::Seen => format::decode_seen(key, value).map(drop),
+            Self::Kv | Self::Meta => format::decode_kv(key, value).map(drop),
+        }
+    }
+}
+
+/// Checks a batch against the limits that the caller must keep.
+pub(super) fn check(batch: &Batch) -> Result<(), String> {
+    for (key, value) in &batch.kv {
+        if key.is_empty() || key.len() > MAX_KEY {
+            return Err(format!("a key of {} bytes (1 to {MAX_KEY} are taken)", key.len()));
+        }
+        if let Some(len) = value.as_ref().map(Vec::len).filter(|len| *len > MAX_VALUE) {
+            return Err(format!("a value of {len} bytes (at most {MAX_VALUE} are taken)"));
+        }
+    }
+    for record in &batch.append {
+        format::head_of(record.seq, record.id, record.places, record.received_ms, record.source, &record.wire)
+            .map_err(|what| format!("an envelope that is {what}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,217 @@
+//! The bytes on disk. The tables stand in `host/docs/store.md`; every integer is big-endian.
+
+use qpq_schemas::{MessageId, PeerId};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::{Head, NewRecord, Places, SeenEntry, SeenState};
+
+/// Length of a checksum: XXH3-64 over the key and all of the value that follows the checksum.
+pub(super) const CHECKSUM: usize = 8;
+/// Layout of records, seen chunks and values that this program writes.
+pub(super) const LAYOUT: u8 = 1;
+/// Bytes before the envelope in a record's value.
+pub(super) const RECORD_META: usize = CHECKSUM + 1 + 1 + 8 + 32 + 32;
+/// Bytes of one entry in a seen chunk.
+pub(super) const SEEN_ENTRY: usize = 32 + 8 + 1 + 1 + 8;
+/// Width of a bucket of seen ids, in milliseconds: one hour.
+pub(super) const SEEN_BUCKET_MS: u64 = 3_600_000;
+/// The smallest envelope: header, signature, hop count.
+const MIN_WIRE: usize = 157;
+
+/// Puts the checksum over `key` and `value[8..]` into `value[..8]`.
+fn close(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
+    let sum = checksum(key, value.get(CHECKSUM..).unwrap_or_default());
+    if let Some(place) = value.first_chunk_mut::<CHECKSUM>() {
+        *place = sum;
+    }
+    value
+}
+
+fn checksum(key: &[u8], rest: &[u8]) -> [u8; CHECKSUM] {
+    let mut hasher = Xxh3::new();
+    hasher.update(key);
+    hasher.update(rest);
+    hasher.digest().to_be_bytes()
+}
+
+/// The value behind its checksum, if that fits.
+fn open<'a>(key: &[u8], value: &'a [u8]) -> Result<&'a [u8], String> {
+    let (sum, rest) = value.split_first_chunk::<CHECKSUM>().ok_or("shorter than its checksum")?;
+    if *sum != checksum(key, rest) {
+        return Err("the checksum does not fit".into());
+    }
+    Ok(rest)
+}
+
+/// The value behind checksum and layout byte.
+fn open_layout<'a>(key: &[u8], value: &'a [u8]) -> Result<&'a [u8], String> {
+    match open(key, value)?.split_first() {
+        Some((&LAYOUT, rest)) => Ok(rest),
+        Some((other, _)) => Err(format!("layout {other} is unknown")),
+        None => Err("empty".into()),
+    }
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], String> {
+    let (head, rest) = bytes.split_first_chunk::<N>().ok_or("too short")?;
+    *bytes = rest;
+    Ok(*head)
+}
+
+fn at<const N: usize>(bytes: &[u8], offset: usize) -> Result<[u8; N], String> {
+    let mut rest = bytes.get(offset..).unwrap_or_default();
+    take(&mut rest)
+}
+
+/// The key of a record.
+pub(super) fn record_key(seq: u64) -> [u8; 8] {
+    seq.to_be_bytes()
+}
+
+/// The sequence number in a record's key.
+pub(super) fn record_seq(key: &[u8]) -> Result<u64, String> {
+    key.try_into().map(u64::from_be_bytes).map_err(|_| "the key is no sequence number".into())
+}
+
+/// The value of a record.
+pub(super) fn encode_record(record: &NewRecord) -> Vec<u8> {
+    let mut value = Vec::with_capacity(RECORD_META + record.wire.len());
+    value.extend_from_slice(&[0; CHECKSUM]);
+    value.push(LAYOUT);
+    value.push(record.places.0);
+    value.extend_from_slice(&record.received_ms.to_be_bytes());
+    value.extend_from_slice(&record.id.0);
+    value.extend_from_slice(&record.source.map_or([0; 32], |peer| peer.0));
+    value.extend_from_slice(&record.wire);
+    close(&record_key(record.seq), value)
+}
+
+/// Reads a record's value, verifying its checksum. The envelope is `value[RECORD_META..]`.
+pub(super) fn decode_record(key: &[u8], value: &[u8]) -> Result<Head, String> {
+    let seq = record_seq(key)?;
+    let mut rest = open_layout(key, value)?;
+    let [places] = take(&mut rest)?;
+    let received_ms = u64::from_be_bytes(take(&mut rest)?);
+    let id = MessageId(take(&mut rest)?);
+    let source = take::<32>(&mut rest)?;
+    let source = (source != [0; 32]).then_some(PeerId(source));
+    head_of(seq, id, Places(places & Places::ALL.0), received_ms, source, rest)
+}
+
+/// What the envelope itself tells. The signature was checked before it was stored.
+pub(super) fn head_of(
+    seq: u64,
+    id: MessageId,
+    places: Places,
+    received_ms: u64,
+    source: Option<PeerId>,
+    wire: &[u8],
+) -> Result<Head, String> {
+    if wire.len() < MIN_WIRE {
+        return Err("shorter than any envelope".into());
+    }
+    let [kind] = at(wire, 1)?;
+    let [flags] = at(wire, 2)?;
+    let created_ms = u64::from_be_bytes(at(wire, 8)?);
+    let ttl_ms = u64::from(u32::from_be_bytes(at(wire, 4)?)) * 1_000;
+    Ok(Head {
+        seq,
+        id,
+        kind,
+        priority: (flags >> 2) & 3,
+        hop_count: wire.last().copied().unwrap_or_default(),
+        places,
+        sender: PeerId(at(wire, 24)?),
+        destination: at(wire, 56)?,
+        wire_len: u32::try_from(wire.len()).map_err(|_| "longer than 4 GiB")?,
+        created_ms,
+        received_ms,
+        expires_ms: created_ms.saturating_add(ttl_ms),
+        source,
+    })
+}
+
+/// The bucket that ids with this end belong to: hours since 1970.
+pub(super) fn seen_bucket(expires_ms: u64) -> u32 {
+    u32::try_from(expires_ms / SEEN_BUCKET_MS).unwrap_or(u32::MAX)
+}
+
+/// The key of a chunk of seen ids: bucket, then a number that grows with each chunk written.
+pub(super) fn seen_key(bucket: u32, number: u64) -> [u8; 12] {
+    let mut key = [0; 12];
+    let (front, back) = key.split_at_mut(4);
+    front.copy_from_slice(&bucket.to_be_bytes());
+    back.copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// Bucket and number in a chunk's key.
+pub(super) fn seen_key_parts(key: &[u8]) -> Result<(u32, u64), String> {
+    let mut rest = key;
+    Ok((u32::from_be_bytes(take(&mut rest)?), u64::from_be_bytes(take(&mut rest)?)))
+}
+
+/// The value of a chunk of seen ids.
+pub(super) fn encode_seen(key: &[u8], entries: &[SeenEntry]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(CHECKSUM + 1 + entries.len() * SEEN_ENTRY);
+    value.extend_from_slice(&[0; CHECKSUM]);
+    value.push(LAYOUT);
+    for entry in entries {
+        value.extend_from_slice(&entry.id.0);
+        value.extend_from_slice(&entry.expires_ms.to_be_bytes());
+        value.push(entry.state as u8);
+        value.push(entry.hops);
+        value.extend_from_slice(&entry.source);
+    }
+    close(key, value)
+}
+
+/// Reads a chunk of seen ids, verifying its checksum.
+pub(super) fn decode_seen(key: &[u8], value: &[u8]) -> Result<Vec<SeenEntry>, String> {
+    let rest = open_layout(key, value)?;
+    if !rest.len().is_multiple_of(SEEN_ENTRY) {
+        return Err("not a whole number of entries".into());
+    }
+    rest.chunks_exact(SEEN_ENTRY).map(decode_seen_entry).collect()
+}
+
+fn decode_seen_entry(mut bytes: &[u8]) -> Result<SeenEntry, String> {
+    let id = MessageId(take(&mut bytes)?);
+    let expires_ms = u64::from_be_bytes(take(&mut bytes)?);
+    let state = match take(&mut bytes)? {
+        [0] => SeenState::Held,
+        [1] => SeenState::Delivered,
+        [2] => SeenState::PassedOn,
+        [3] => SeenState::Forgotten,
+        [other] => return Err(format!("state {other} is unknown")),
+    };
+    let [hops] = take(&mut bytes)?;
+    Ok(SeenEntry { id, expires_ms, state, hops, source: take(&mut bytes)? })
+}
+
+/// A value of the key-value space (and of the engine's own `meta` space).
+pub(super) fn encode_kv(key: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(CHECKSUM + value.len());
+    out.extend_from_slice(&[0; CHECKSUM]);
+    out.extend_from_slice(value);
+    close(key, out)
+}
+
+/// The value behind its verified checksum.
+pub(super) fn decode_kv<'a>(key: &[u8], value: &'a [u8]) -> Result<&'a [u8], String> {
+    open(key, value)
+}
+
+/// What is set aside of a damaged entry: the reason, then the bytes as they were found.
+pub(super) fn encode_quarantine(reason: &str, found: &[u8]) -> Vec<u8> {
+    let reason = reason.as_bytes();
+    let len = u16::try_from(reason.len()).unwrap_or(u16::MAX);
+    let mut out = Vec::with_capacity(2 + reason.len() + found.len());
+    out.extend_from_slice(&len.to_be_bytes());
+    out.extend_from_slice(reason.get(..usize::from(len)).unwrap_or_default());
+    out.extend_from_slice(found);
+    out
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! Opening a store: who may, in which format, and what is mended before anything is trusted.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::engine::{Cursor, Engine, Fault};
+use super::scan::{self, Found};
+use super::{FORMAT_VERSION, StoreConfig, StoreError};
+
+/// The file that names the format.
+const FORMAT_FILE: &str = "FORMAT";
+/// What the format file begins with.
+const FORMAT_NAME: &str = "qpq-store";
+/// The file whose lock says that a process has the store open.
+const LOCK_FILE: &str = "lock";
+/// The folder of the database proper.
+pub(super) const DB_DIR: &str = "db";
+/// Present while the active journal is known to be on the disk as it is read. Removed by a failed commit.
+const TRUST_FILE: &str = "journal-trusted";
+/// The longest format file that is looked at.
+const MAX_FORMAT_FILE: u64 = 256;
+
+/// An open and checked database.
+pub(super) struct Opened {
+    pub(super) engine: Engine,
+    pub(super) cursor: Cursor,
+    pub(super) damaged: u64,
+    pub(super) repairs: Vec<String>,
+}
+
+/// Makes the directory if need be, and takes its lock.
+pub(super) fn lock_dir(dir: &Path) -> Result<File, StoreError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|e| StoreError::io("making the store's folder", &e))?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(dir.join(LOCK_FILE))
+        .map_err(|e| StoreError::io("opening the store's lock", &e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked { dir: dir.to_owned() }),
+        Err(TryLockError::Error(e)) => Err(StoreError::io("locking the store", &e)),
+    }
+}
+
+/// Opens the database in a locked directory: format, journals, tables, contents.
+pub(super) fn open_engine(
+    dir: &Path,
+    config: &StoreConfig,
+    now_ms: u64,
+    each: &mut dyn FnMut(Found),
+) -> Result<Opened, StoreError> {
+    check_format(dir)?;
+    let db = dir.join(DB_DIR);
+    let repairs = Vec::new();
+    let engine = Engine::open(&db, config).map_err(|fault| opening(dir, fault))?;
+    let scan = scan::scan(&engine, now_ms, each).map_err(|fault| opening(dir, fault))?;
+    let mut damaged = scan.damage.len() as u64 + scan.unreadable.len() as u64;
+    if let Err(fault) = scan::set_aside(&engine, &scan.damage) {
+        tracing::warn!(%fault, "damaged entries could not be set aside; they are skipped");
+        damaged = damaged.max(1);
+    }
+    trust_journal(dir);
+    Ok(Opened { engine, cursor: scan.cursor, damaged, repairs })
+}
+
+fn opening(dir: &Path, fault: Fault) -> StoreError {
+    match fault {
+        Fault::Locked => StoreError::Locked { dir: dir.to_owned() },
+        Fault::Full => StoreError::DiskFull { free: 0, wanted: 1 },
+        other => StoreError::damaged(dir, other.to_string()),
+    }
+}
+
+/// Reads the format file, or writes it for a new store.
+fn check_format(dir: &Path) -> Result<(), StoreError> {
+    let path = dir.join(FORMAT_FILE);
+    match fs::metadata(&path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return begin_format(dir),
+        Err(e) => return Err(StoreError::io("reading the store's format", &e)),
+        Ok(meta) if meta.len() > MAX_FORMAT_FILE => {
+            return Err(StoreError::damaged(dir, "the file FORMAT is too long"));
+        }
+        Ok(_) => {}
+    }
+    let bytes = fs::read(&path).map_err(|e| StoreError::io("reading the store's format", &e))?;
+    let found = parse_format(&bytes).ok_or_else(|| {
+        StoreError::damaged(dir, format!("the file FORMAT should read \"{FORMAT_NAME} {FORMAT_VERSION}\" and doesn't"))
+    })?;
+    if found != FORMAT_VERSION {
+        return Err(StoreError::Format { dir: dir.to_owned(), found, ours: FORMAT_VERSION });
+    }
+    Ok(())
+}
+
+fn parse_format(bytes: &[u8]) -> Option<u32> {
+    std::str::from_utf8(bytes).ok()?.trim_end().strip_prefix(FORMAT_NAME)?.trim().parse().ok()
+}
+
+fn begin_format(dir: &Path) -> Result<(), StoreError> {
+    if dir.join(DB_DIR).join("version").exists() {
+        return Err(StoreError::damaged(
+            dir,
+            format!("there is a database but no file FORMAT (it should read \"{FORMAT_NAME} {FORMAT_VERSION}\")"),
+        ));
+    }
+    write_synced(dir, FORMAT_FILE, format!("{FORMAT_NAME} {FORMAT_VERSION}\n").as_bytes())
+        .map_err(|e| StoreError::io("writing the store's format", &e))
+}
+
+/// Writes a small file so that a crash leaves either none or all of it.
+fn write_synced(dir: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+    let temporary = dir.join(format!("{name}.new"));
+    let mut file = File::create(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&temporary, dir.join(name))?;
+    File::open(dir)?.sync_all()
+}
+
+/// Notes that the active journal on disk is not what the page cache shows. Removing a file needs no room on the disk.
+pub(super) fn distrust_journal(dir: &Path) {
+    let _ = fs::remove_file(dir.join(TRUST_FILE));
+}
+
+/// The note matters only until the machine restarts (the page cache is gone then), so it isn't synced.
+fn trust_journal(dir: &Path) {
+    let _ = File::create(dir.join(TRUST_FILE));
+}
+
+/// Bytes that the store takes on the disk. Counts blocks, since the journals are sparse.
+pub(super) fn disk_bytes(dir: &Path) -> u64 {
+    let mut total = 0;
+    let mut open: Vec<PathBuf> = vec![dir.to_owned()];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(meta) if meta.is_dir() => open.push(entry.path()),
+                Ok(meta) => total += meta.blocks() * 512,
+                Err(_) => {}
+            }
+        }
+    }
+    total
+}

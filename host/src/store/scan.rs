@@ -1,0 +1,237 @@
+//! Reads everything at open: heads for the indexes in memory, the ids seen, the engine's own numbers.
+//! Every entry's checksum is verified; damaged entries are set aside, unreadable stretches are stepped over.
+
+use std::collections::HashMap;
+use std::ops::Bound;
+
+use fjall::Keyspace;
+
+use super::engine::{Cursor, Damage, Engine, Fault, META_KEY, Space, guarded};
+use super::format::{self, record_key, record_seq};
+use super::{Head, SeenEntry, SeenState};
+use qpq_schemas::MessageId;
+
+/// Damaged entries that are set aside by one commit.
+const SET_ASIDE_AT_ONCE: usize = 256;
+/// Look-ups spent on finding what is readable around unreadable blocks of one table.
+const MAX_PROBES: u32 = 200_000;
+/// How far sequence numbers jump when the note of the last one is damaged, so that none is used twice.
+const SEQ_JUMP: u64 = 1 << 32;
+
+/// Something found intact.
+#[derive(Debug)]
+pub enum Found {
+    /// A record.
+    Head(Head),
+    /// An id that was seen, in its last state.
+    Seen(SeenEntry),
+}
+
+/// What a scan found, apart from what it handed out.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    pub(super) cursor: Cursor,
+    /// Entries whose checksum did not fit.
+    pub(super) damage: Vec<Damage>,
+    /// Stretches of tables that the database could not read.
+    pub(super) unreadable: Vec<String>,
+}
+
+/// Reads all tables.
+pub(super) fn scan(engine: &Engine, now_ms: u64, each: &mut dyn FnMut(Found)) -> Result<Scan, Fault> {
+    let mut scan = Scan::default();
+    let mut next_seq = scan_records(engine, &mut scan, each)?;
+    let next_chunk = scan_seen(engine, now_ms, &mut scan, each)?;
+    scan_kv(engine, &mut scan)?;
+    if let Some(last) = engine.quarantine.prefix([Space::Records as u8]).next_back() {
+        let key = last.key().map_err(|error| Fault::Damaged(error.to_string()))?;
+        next_seq = next_seq.max(record_seq(key.get(1..).unwrap_or_default()).map_or(0, |seq| seq.saturating_add(1)));
+    }
+    scan.cursor = noted_cursor(engine, &mut scan, next_seq);
+    scan.cursor.next_seq = scan.cursor.next_seq.max(next_seq);
+    scan.cursor.next_chunk = scan.cursor.next_chunk.max(next_chunk);
+    Ok(scan)
+}
+
+/// The numbers noted with the last commit; a safe guess when the note is damaged.
+fn noted_cursor(engine: &Engine, scan: &mut Scan, next_seq: u64) -> Cursor {
+    let what = match Engine::get(&engine.meta, META_KEY) {
+        Ok(None) if next_seq == 0 => return Cursor { next_seq: 1, ..Cursor::default() },
+        Ok(None) => "the note of the last number is missing".to_owned(),
+        Ok(Some(value)) => match format::decode_kv(META_KEY, &value).map(Cursor::decode) {
+            Ok(Some(cursor)) => return cursor,
+            Ok(None) => "the note of the last number is too short".to_owned(),
+            Err(what) => what,
+        },
+        Err(fault) => format!("{fault:?}"),
+    };
+    scan.damage.push(Damage { space: Space::Meta, key: META_KEY.to_vec(), what });
+    Cursor { next_seq: next_seq.saturating_add(SEQ_JUMP), next_chunk: SEQ_JUMP, seen_floor: 0 }
+}
+
+fn scan_records(engine: &Engine, scan: &mut Scan, each: &mut dyn FnMut(Found)) -> Result<u64, Fault> {
+    let mut next_seq = 0;
+    let damage = &mut scan.damage;
+    let unreadable = walk_records(&engine.records, &mut |key, value| {
+        if let Ok(seq) = record_seq(key) {
+            next_seq = next_seq.max(seq.saturating_add(1));
+        }
+        match format::decode_record(key, value) {
+            Ok(head) => each(Found::Head(head)),
+            Err(what) => damage.push(Damage { space: Space::Records, key: key.to_vec(), what }),
+        }
+    })?;
+    scan.unreadable.extend(unreadable);
+    Ok(next_seq)
+}
+
+/// Hands out the last state of each id. Chunks of one bucket stand together, in the order they were written.
+fn scan_seen(engine: &Engine, now_ms: u64, scan: &mut Scan, each: &mut dyn FnMut(Found)) -> Result<u64, Fault> {
+    let mut next_chunk = 0;
+    let mut bucket = 0;
+    let mut states: HashMap<MessageId, SeenEntry> = HashMap::new();
+    let damage = &mut scan.damage;
+    let mut flush = |states: &mut HashMap<MessageId, SeenEntry>| {
+        for (_, entry) in states.drain().filter(|(_, e)| e.state != SeenState::Forgotten && e.expires_ms > now_ms) {
+            each(Found::Seen(entry));
+        }
+    };
+    let unreadable = walk(&engine.seen, &mut |key, value| match format::seen_key_parts(key)
+        .and_then(|parts| Ok((parts, format::decode_seen(key, value)?)))
+    {
+        Ok(((of, number), entries)) => {
+            if of != bucket {
+                flush(&mut states);
+                bucket = of;
+            }
+            next_chunk = next_chunk.max(number.saturating_add(1));
+            states.extend(entries.into_iter().map(|entry| (entry.id, entry)));
+        }
+        Err(what) => damage.push(Damage { space: Space::Seen, key: key.to_vec(), what }),
+    })?;
+    flush(&mut states);
+    scan.unreadable.extend(unreadable);
+    Ok(next_chunk)
+}
+
+fn scan_kv(engine: &Engine, scan: &mut Scan) -> Result<(), Fault> {
+    let damage = &mut scan.damage;
+    let unreadable = walk(&engine.kv, &mut |key, value| {
+        if let Err(what) = format::decode_kv(key, value) {
+            damage.push(Damage { space: Space::Kv, key: key.to_vec(), what });
+        }
+    })?;
+    scan.unreadable.extend(unreadable);
+    Ok(())
+}
+
+/// Sets aside what a scan found damaged. Returns how many entries that were.
+pub(super) fn set_aside(engine: &Engine, damage: &[Damage]) -> Result<u64, Fault> {
+    damage.chunks(SET_ASIDE_AT_ONCE).map(|chunk| engine.set_aside(chunk)).sum()
+}
+
+/// Visits all entries of a table in order. Around an unreadable stretch it goes on from the far end.
+/// Returns a description of each such stretch.
+pub(super) fn walk(table: &Keyspace, visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<Vec<String>, Fault> {
+    let mut last: Option<Vec<u8>> = None;
+    let Some(what) = forward(table, Bound::Unbounded, Bound::Unbounded, &mut |key, value| {
+        last = Some(key.to_vec());
+        visit(key, value);
+    })?
+    else {
+        return Ok(Vec::new());
+    };
+    let start = last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    let mut behind = Vec::new();
+    backward(table, start, Bound::Unbounded, &mut |key, value| behind.push((key.to_vec(), value.to_vec())))?;
+    for (key, value) in behind.iter().rev() {
+        visit(key, value);
+    }
+    Ok(vec![format!("a stretch of table {} could not be read: {what}", table.name())])
+}
+
+/// As [`walk`], for the records: their keys are numbers, so every readable one between unreadable blocks is found.
+pub(super) fn walk_records(table: &Keyspace, visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<Vec<String>, Fault> {
+    let mut unreadable = Vec::new();
+    let mut probes = MAX_PROBES;
+    let mut open = vec![(0, u64::MAX)];
+    while let Some((from, to)) = open.pop() {
+        let Some((first_bad, what)) = records_forward(table, from, to, visit)? else { continue };
+        let last_bad = records_backward(table, first_bad, to, visit)?;
+        if probes == 0 || first_bad >= last_bad {
+            unreadable.push(format!("records {first_bad} to {last_bad} could not be read: {what}"));
+            continue;
+        }
+        probes -= 1;
+        let middle = first_bad + (last_bad - first_bad) / 2;
+        open.push((middle + 1, last_bad));
+        open.push((first_bad, middle));
+    }
+    Ok(unreadable)
+}
+
+/// Visits the records `from..=to`. Returns where it got stuck, if it did.
+fn records_forward(
+    table: &Keyspace,
+    from: u64,
+    to: u64,
+    visit: &mut dyn FnMut(&[u8], &[u8]),
+) -> Result<Option<(u64, String)>, Fault> {
+    let mut next = from;
+    let (start, end) = (record_key(from), record_key(to));
+    let stuck = forward(table, Bound::Included(&start), Bound::Included(&end), &mut |key, value| {
+        next = record_seq(key).map_or(next, |seq| seq.saturating_add(1));
+        visit(key, value);
+    })?;
+    Ok(stuck.map(|what| (next, what)))
+}
+
+/// Visits the records `from..=to` from the end. Returns the first one at which it got stuck.
+fn records_backward(table: &Keyspace, from: u64, to: u64, visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<u64, Fault> {
+    let mut last = to;
+    let (start, end) = (record_key(from), record_key(to));
+    backward(table, Bound::Included(&start), Bound::Included(&end), &mut |key, value| {
+        last = record_seq(key).map_or(last, |seq| seq.saturating_sub(1));
+        visit(key, value);
+    })?;
+    Ok(last)
+}
+
+type Edge<'a> = Bound<&'a [u8]>;
+
+/// Visits entries in order until the end (`None`) or until one can't be read.
+fn forward(
+    table: &Keyspace,
+    start: Edge<'_>,
+    end: Edge<'_>,
+    visit: &mut dyn FnMut(&[u8], &[u8]),
+) -> Result<Option<String>, Fault> {
+    until_stuck(|| table.range::<&[u8], _>((start, end)), visit)
+}
+
+fn backward(
+    table: &Keyspace,
+    start: Edge<'_>,
+    end: Edge<'_>,
+    visit: &mut dyn FnMut(&[u8], &[u8]),
+) -> Result<Option<String>, Fault> {
+    until_stuck(|| table.range::<&[u8], _>((start, end)).rev(), visit)
+}
+
+fn until_stuck<I: Iterator<Item = fjall::Guard>>(
+    open: impl FnOnce() -> I,
+    visit: &mut dyn FnMut(&[u8], &[u8]),
+) -> Result<Option<String>, Fault> {
+    let walked = guarded(|| {
+        for guard in open() {
+            let (key, value) = guard.into_inner().map_err(|error| Fault::Damaged(error.to_string()))?;
+            visit(&key, &value);
+        }
+        Ok(())
+    });
+    match walked {
+        Ok(()) => Ok(None),
+        Err(Fault::Damaged(what)) => Ok(Some(what)),
+        Err(other) => Err(other),
+    }
+}
