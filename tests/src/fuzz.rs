@@ -6,8 +6,12 @@
 
 mod mutate;
 mod run;
+mod wire;
 
 pub use run::{Effort, run};
+
+/// Well-formed inputs.
+pub type Seeds = Vec<Vec<u8>>;
 
 /// One parser under its name.
 #[derive(Debug, Clone, Copy)]
@@ -17,13 +21,19 @@ pub struct Target {
     /// Feeds bytes to the parser, and checks what it accepts.
     pub feed: fn(&[u8]),
     /// Well-formed inputs to begin with.
-    pub seeds: fn() -> Vec<Vec<u8>>,
+    pub seeds: fn() -> Seeds,
 }
 
 /// All targets.
-pub const TARGETS: &[Target] = &[];
+pub fn targets() -> impl Iterator<Item = &'static Target> {
+    wire::TARGETS.iter()
+}
 
-/// The target of that name.
-pub fn target(name: &str) -> Option<&'static Target> {
-    TARGETS.iter().find(|target| target.name == name)
+/// Feeds the target of that name: the door for cargo-fuzz.
+///
+/// # Panics
+/// When there is no such target, and when the parser breaks a rule.
+pub fn feed(name: &str, bytes: &[u8]) {
+    let target = targets().find(|target| target.name == name);
+    (target.expect("a target of that name").feed)(bytes);
 }

@@ -61,12 +61,9 @@ pub(crate) fn measure(report: &mut Report) -> Outcome {
 }
 
 fn latencies(report: &mut Report, latencies: &mut [Duration]) {
-    let mut add = |share, name| {
-        let value = percentile(latencies, share).as_secs_f64() * 1000.0;
-        report.add(format!("A → C at {PACE}/s, durable at each node, {name}"), value, "ms")
-    };
-    let _ = add(0.5, "p50");
-    add(0.99, "p99").goal(Goal::AtMost(50.0));
+    let [p50, p99] = [0.5, 0.99].map(|share| percentile(latencies, share).as_secs_f64() * 1000.0);
+    report.add(format!("A → C at {PACE}/s, durable at each node, p50"), p50, "ms");
+    report.add(format!("A → C at {PACE}/s, durable at each node, p99"), p99, "ms").goal(Goal::AtMost(50.0));
 }
 
 fn cpu(line: &Line) -> Outcome<[Duration; 3]> {
@@ -152,7 +149,13 @@ impl Route {
         Ok(())
     }
 
-    async fn receive(&self, mut after: u64, count: usize, departures: &Departures, window: &Semaphore) -> Outcome<Vec<Duration>> {
+    async fn receive(
+        &self,
+        mut after: u64,
+        count: usize,
+        departures: &Departures,
+        window: &Semaphore,
+    ) -> Outcome<Vec<Duration>> {
         let mut latencies = Vec::with_capacity(count);
         while latencies.len() < count {
             let page = self.page(after, 1_000).await?;

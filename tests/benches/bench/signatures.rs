@@ -165,10 +165,9 @@ fn signing(report: &mut Report) -> Outcome {
     let (key, raw) = (SigningKey::from_seed(&seed), ed25519_dalek::SigningKey::from_bytes(&seed));
     let draft = draft(&mut random);
     let message = [Domain::ENVELOPE.as_bytes(), draft.sign(&key)?.view().signed()].concat();
-    let [ours, limit] = rates([
-        &mut || usize::from(draft.sign(&key).is_ok()),
-        &mut || usize::from(std::hint::black_box(raw.sign(&message)).s_bytes()[0] < 255) + 0,
-    ]);
+    let [ours, limit] = rates([&mut || usize::from(draft.sign(&key).is_ok()), &mut || {
+        usize::from(std::hint::black_box(raw.sign(&message)).s_bytes()[0] < 255) + 0
+    }]);
     report.add("raw signing, ed25519-dalek", limit, "/s");
     report.add("envelope: build and sign", ours, "/s").ratio_to(limit, "of the raw rate");
     Ok(())

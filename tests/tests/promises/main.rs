@@ -8,4 +8,5 @@ mod delivery;
 mod disk;
 mod home;
 mod hostile;
+mod parsers;
 mod plugins;
