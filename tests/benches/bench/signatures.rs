@@ -166,7 +166,8 @@ fn signing(report: &mut Report) -> Outcome {
     let draft = draft(&mut random);
     let message = [Domain::ENVELOPE.as_bytes(), draft.sign(&key)?.view().signed()].concat();
     let [ours, limit] = rates([&mut || usize::from(draft.sign(&key).is_ok()), &mut || {
-        usize::from(std::hint::black_box(raw.sign(&message)).s_bytes()[0] < 255) + 0
+        std::hint::black_box(raw.sign(&message));
+        1
     }]);
     report.add("raw signing, ed25519-dalek", limit, "/s");
     report.add("envelope: build and sign", ours, "/s").ratio_to(limit, "of the raw rate");
