@@ -36,11 +36,15 @@ const SENDERS: usize = 32;
 /// How long the last envelope may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Room for the window in a recipient's queue, and for the calls of one client.
+const CONFIG: &str =
+    "[store]\nrecipient_messages = 20000\nrecipient_bytes = 33554432\n[control]\nmax_in_flight = 1024\n";
+
 /// When each envelope was handed to A.
 type Departures = Mutex<HashMap<MessageId, Instant>>;
 
 pub(crate) fn measure(report: &mut Report) -> Outcome {
-    let line = Line::start()?;
+    let line = Line::shaped(|plan| plan.config(CONFIG))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let route = Route::open(&line)?;
     // The first envelopes find the way and warm the caches.

@@ -62,47 +62,73 @@ fn posts_are_still_there_after_a_restart_of_the_board() -> Outcome {
     Ok(())
 }
 
+/// A node with bots, and a user at another node.
+struct Pair {
+    user: TestNode,
+    bots: TestNode,
+}
+
+impl Pair {
+    fn start(scripts: &[(&str, String)]) -> Outcome<Self> {
+        let plan = scripts.iter().fold(TestNode::plan("bots"), |plan, (file, source)| plan.script(file, source));
+        let bots = plan.start()?;
+        let user = TestNode::plan("user").peer(bots.address()).start()?;
+        user.wait_links(1)?;
+        Ok(Self { user, bots })
+    }
+
+    /// Sends a command to the bots, and waits for an answer that is `wanted`, and the `count`-th such.
+    fn ask(&self, command: &str, wanted: &str, count: usize) -> Outcome {
+        self.user.send(&self.bots.peer_id()?, command)?;
+        self.user.wait(&format!("answer {count} to `{command}` is {wanted:?}"), || {
+            let answers = self.user.inbox()?.iter().filter(|message| message.text == wanted).count();
+            Ok((answers >= count).then_some(()))
+        })
+    }
+
+    /// What the node says of one of its bots.
+    fn bot(&self, name: &str) -> Outcome<serde_json::Value> {
+        let listed = self.bots.json(&["script", "list"])?;
+        let bots = listed["scripts"].as_array().into_iter().flatten();
+        let found = bots.clone().find(|bot| bot["name"].as_str() == Some(name)).cloned();
+        found.ok_or_else(|| self.bots.failure(&format!("no bot {name} in {listed}")))
+    }
+}
+
 #[test]
 fn a_saved_script_is_live_at_once_and_a_broken_one_leaves_the_old_one_running() -> Outcome {
-    let node = TestNode::plan("a").script("ping.lua", &ping_bot("first")).start()?;
-    let file = node.home().join("scripts/ping.lua");
-    let ask = |wanted: &str| {
-        node.wait(&format!("`!ping` is answered with {wanted}"), || {
-            node.broadcast("lobby", "!ping")?;
-            Ok(node.inbox()?.iter().any(|message| message.text == wanted).then_some(()))
-        })
-    };
-    node.subscribe("lobby")?;
-    ask("first")?;
+    let pair = Pair::start(&[("ping.lua", ping_bot("first"))])?;
+    let file = pair.bots.home().join("scripts/ping.lua");
+    pair.ask("!ping", "first", 1)?;
     fs::write(&file, ping_bot("second"))?;
-    ask("second")?;
-    fs::write(&file, "mesh.command(\"ping\", {}, function(\n")?;
-    let problem = node.wait("the error is shown", || {
-        let listed = node.cli(&["script", "list", "--json"])?;
-        Ok(listed.contains("ping.lua:").then_some(listed))
+    pair.bots.wait("the saved version is loaded", || Ok((pair.bot("ping")?["loads"] == 2).then_some(())))?;
+    pair.ask("!ping", "second", 1)?;
+    fs::write(&file, "-- broken\nmesh.command(\"ping\", {}, function(\n")?;
+    let problem = pair.bots.wait("the load error is shown with file and line", || {
+        let problem = pair.bot("ping")?["problem"].as_str().unwrap_or_default().to_owned();
+        Ok(problem.contains("ping.lua:").then_some(problem))
     })?;
-    ensure!(problem.contains("running"), "the old version does not run: {problem}");
-    Ok(())
+    ensure!(pair.bot("ping")?["state"] == "running", "the old version does not run: {problem}");
+    pair.ask("!ping", "second", 2)
 }
 
 #[test]
 fn hostile_bots_do_not_stop_the_node_or_the_honest_bot() -> Outcome {
-    let mut plan = TestNode::plan("a").script("ping.lua", &ping_bot("pong"));
-    for (file, source) in HOSTILE {
-        plan = plan.script(file, source);
+    let hostile = HOSTILE.iter().map(|(file, source)| (*file, (*source).to_owned()));
+    let scripts: Vec<_> = hostile.chain([("ping.lua", ping_bot("pong"))]).collect();
+    let mut pair = Pair::start(&scripts)?;
+    for round in 1..=3 {
+        pair.user.broadcast("lobby", "now")?;
+        pair.ask("!ping", "pong", round)?;
     }
-    let node = plan.start()?;
-    node.subscribe("lobby")?;
-    for round in 0..3 {
-        node.broadcast("lobby", "!ping")?;
-        let pongs = round + 1;
-        node.wait(&format!("{pongs} answers of the honest bot"), || {
-            Ok((node.inbox()?.iter().filter(|message| message.text == "pong").count() >= pongs).then_some(()))
+    for bot in ["loops", "protects", "hoards", "recurses"] {
+        pair.bots.wait(&format!("the failure of {bot} is shown"), || {
+            Ok((!pair.bot(bot)?["problem"].is_null()).then_some(()))
         })?;
     }
-    let listed = node.cli(&["script", "list", "--json"])?;
-    ensure!(listed.contains("broken.lua:"), "the script that does not load is shown with file and line: {listed}");
-    node.peer_id()?;
+    let broken = pair.bot("broken")?;
+    ensure!(broken["problem"].as_str().is_some_and(|why| why.contains("broken.lua:")), "no file and line: {broken}");
+    ensure!(pair.bots.is_alive(), "the node died");
     Ok(())
 }
 
@@ -112,7 +138,7 @@ fn announcements_are_taken_from_listed_keys_only() -> Outcome {
     let hub = TestNode::plan("hub").start()?;
     let admin = TestNode::plan("admin").peer(hub.address()).start()?;
     let stranger = TestNode::plan("stranger").peer(hub.address()).start()?;
-    let config = format!("[scripts.bots.announcements.config]\nadmins = [\"{}\"]\n", admin.peer_id()?);
+    let config = format!("[scripts.config.announcements]\nadmins = [\"{}\"]\n", admin.peer_id()?);
     let herald = TestNode::plan("herald").peer(hub.address()).config(config).bot(bot).start()?;
     hub.wait_links(3)?;
     stranger.subscribe("announcements")?;
