@@ -6,10 +6,12 @@
 
 mod idle;
 mod machine;
+mod quic;
 mod rate;
 mod relay;
 mod report;
 mod signatures;
+mod store;
 
 use std::process::ExitCode;
 
@@ -19,7 +21,13 @@ use report::Report;
 /// A group of figures under its name.
 type Section = (&'static str, fn(&mut Report) -> Outcome);
 
-const SECTIONS: &[Section] = &[("signatures", signatures::measure), ("relay", relay::measure), ("idle", idle::measure)];
+const SECTIONS: &[Section] = &[
+    ("signatures", signatures::measure),
+    ("store", store::measure),
+    ("quic", quic::measure),
+    ("relay", relay::measure),
+    ("idle", idle::measure),
+];
 
 fn main() -> ExitCode {
     // `cargo bench` passes `--bench`; what else begins with a dash is an option, the rest are names of sections.
