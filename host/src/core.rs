@@ -1,3 +1,413 @@
-//! Being built.
+//! The node core: the rules of the mesh, without I/O.
+//!
+//! [`Core::handle`] takes one [`Event`] and the time, and returns [`Effect`]s. It opens no socket, reads no
+//! clock and touches no disk, so a simulator can run thousands of cores under a virtual clock, and a test can
+//! play any order of events. The shell in [`crate::node`] performs the effects.
+//!
+//! An envelope's way through the core:
+//!
+//! ```text
+//! Event::Frame(Envelopes)                            intake: shape, time, hops, block list, dedup
+//!   └► Effect::Verify ─► Event::Verified             intake: quotas, place in the shelf
+//!        └► Effect::Persist ─► Event::Persisted      custody answer, inbox, receipts
+//!             └► Effect::Offer ─► CUSTODY answers    custody: the copy is dropped once the next hop has it
+//! ```
+//!
+//! What must hold at every moment, whatever the order of events:
+//! - `Stored` is answered only for what is durable here, or was delivered here, or was taken from the same
+//!   neighbour before and has been passed on since.
+//! - A copy of a direct envelope is given up only for such an answer, or at its expiry.
 
+mod accept;
+mod custody;
+mod intake;
+mod links;
+mod records;
+mod router;
 pub mod shelf;
+mod spread;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use bytes::Bytes;
+use qpq_schemas::envelope::{Envelope, Refusal};
+use qpq_schemas::link::Frame;
+use qpq_schemas::{MessageId, PeerId, TopicId};
+
+pub use records::RecordBook;
+pub use router::{RouteKind, RouteQuery, Router, RouterOutput};
+
+use crate::api::{ApiError, Receipt};
+use crate::store::Batch;
+use custody::Recent;
+use intake::{Candidate, Pending};
+use links::LinkState;
+use shelf::{Shelf, StoreLimits};
+
+/// The host's number for a link, unique for the life of the process.
+pub type LinkId = u64;
+
+/// Pairs an effect with the event that reports its end.
+pub type Ticket = u64;
+
+/// How often housekeeping runs at least, in milliseconds.
+const TICK_MS: u64 = 1_000;
+
+/// What the core is told at its start.
+#[derive(Debug, Clone)]
+pub struct CoreConfig {
+    /// This node's key.
+    pub me: PeerId,
+    /// Largest payload accepted, in bytes.
+    pub max_payload: usize,
+    /// Quotas of the shelf.
+    pub limits: StoreLimits,
+    /// Envelopes on their way to one neighbour without its answer, at most.
+    pub window: usize,
+}
+
+impl CoreConfig {
+    /// The usual settings for a node of that key.
+    pub fn new(me: PeerId) -> Self {
+        let max_payload = qpq_schemas::envelope::DEFAULT_MAX_PAYLOAD;
+        Self { me, max_payload, limits: StoreLimits::default(), window: custody::DEFAULT_WINDOW }
+    }
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A link was authenticated.
+    LinkUp {
+        /// Its number.
+        link: LinkId,
+        /// The proven key behind it.
+        peer: PeerId,
+    },
+    /// A link is gone.
+    LinkDown {
+        /// Its number.
+        link: LinkId,
+    },
+    /// A link was measured.
+    LinkMeasured {
+        /// Its number.
+        link: LinkId,
+        /// Smoothed round-trip time in microseconds.
+        rtt_us: u64,
+    },
+    /// A frame arrived over an authenticated link.
+    Frame {
+        /// The link's number.
+        link: LinkId,
+        /// The frame.
+        frame: Frame,
+    },
+    /// [`Effect::Verify`] is done: one verdict for each envelope, in order.
+    Verified {
+        /// The effect's ticket.
+        ticket: Ticket,
+        /// The verdicts.
+        verdicts: Vec<Result<(), Refusal>>,
+    },
+    /// [`Effect::Persist`] is done: the batch is on disk, or the store says why not.
+    Persisted {
+        /// The effect's ticket.
+        ticket: Ticket,
+        /// The store's word.
+        result: Result<(), String>,
+    },
+    /// A local client hands in an envelope.
+    Submit {
+        /// Comes back in [`Effect::Answer`].
+        token: u64,
+        /// The envelope.
+        envelope: Envelope,
+        /// Its signature needs no check, because this process made it.
+        trusted: bool,
+    },
+    /// Broadcasts of this topic belong into the inbox from now on.
+    Subscribe(TopicId),
+    /// They no longer do.
+    Unsubscribe(TopicId),
+    /// This node's own signed record, to be spread.
+    OwnRecord(Bytes),
+    /// Links and envelopes of this key are refused from now on.
+    Block(PeerId),
+    /// They no longer are.
+    Unblock(PeerId),
+    /// The store found this record damaged and has set it aside.
+    Damaged {
+        /// The record's place.
+        seq: u64,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// Something to be done by the shell.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send a frame over a link.
+    Send {
+        /// The link.
+        link: LinkId,
+        /// The frame.
+        frame: Frame,
+    },
+    /// Send envelopes over a link; those without bytes are read from the store first.
+    Offer {
+        /// The link.
+        link: LinkId,
+        /// What to send, in this order.
+        items: Vec<Offered>,
+    },
+    /// Close a link, giving the reason to the other side.
+    Close {
+        /// The link.
+        link: LinkId,
+        /// Why.
+        reason: String,
+    },
+    /// Check signatures, as one batch where possible; answer with [`Event::Verified`].
+    Verify {
+        /// Comes back in the event.
+        ticket: Ticket,
+        /// The envelopes.
+        envelopes: Vec<Envelope>,
+    },
+    /// Make a batch durable; answer with [`Event::Persisted`].
+    Persist {
+        /// Comes back in the event.
+        ticket: Ticket,
+        /// What to write.
+        batch: Batch,
+    },
+    /// Answer a local client.
+    Answer {
+        /// The token of its [`Event::Submit`].
+        token: u64,
+        /// Durable here, or why not.
+        result: Result<Receipt, ApiError>,
+    },
+    /// The inbox has a new message.
+    InboxGrew {
+        /// Its place.
+        seq: u64,
+    },
+    /// Sign and submit a delivery receipt.
+    MakeReceipt {
+        /// The sender, who asked for it.
+        to: PeerId,
+        /// The delivered message.
+        id: MessageId,
+    },
+    /// Something that people, bots or the directory may want to know.
+    Notice(Notice),
+}
+
+/// One envelope to be sent over a link.
+#[derive(Debug, Clone)]
+pub struct Offered {
+    /// Its place in the store.
+    pub seq: u64,
+    /// Its id.
+    pub id: MessageId,
+    /// Its wire form, when it is still in memory.
+    pub wire: Option<Bytes>,
+}
+
+/// News that change nothing in the core.
+#[derive(Debug, Clone)]
+pub enum Notice {
+    /// The first link to this peer is up.
+    PeerUp(PeerId),
+    /// The last link to this peer is gone.
+    PeerDown(PeerId),
+    /// A newer signed record of a node came in; `wire` is its verified form.
+    Record {
+        /// Whose record.
+        peer: PeerId,
+        /// The signed bytes.
+        wire: Bytes,
+    },
+    /// The recipient's own signed receipt for a message of ours arrived.
+    Delivered {
+        /// The message.
+        id: MessageId,
+        /// Its recipient.
+        by: PeerId,
+    },
+}
+
+/// A node's rules and its memory of the mesh.
+pub struct Core {
+    config: CoreConfig,
+    links: BTreeMap<LinkId, LinkState>,
+    shelf: Shelf,
+    router: Box<dyn Router>,
+    records: RecordBook,
+    subscribed: BTreeSet<TopicId>,
+    blocked: BTreeSet<PeerId>,
+    /// Envelopes between their first check and the disk, with who waits for the outcome.
+    pending: HashMap<MessageId, Pending>,
+    verifying: HashMap<Ticket, Vec<Candidate>>,
+    persisting: HashMap<Ticket, Vec<Candidate>>,
+    /// Bytes of envelopes in `verifying` and `persisting`.
+    pending_bytes: usize,
+    /// On how many links an envelope is under way.
+    flying: HashMap<MessageId, u16>,
+    recent: Recent,
+    /// Links whose queues this step filled.
+    unpumped: BTreeSet<LinkId>,
+    next_ticket: Ticket,
+    next_seq: u64,
+    router_deadline_ms: Option<u64>,
+    next_tick_ms: u64,
+    counters: BTreeMap<&'static str, u64>,
+    effects: Vec<Effect>,
+}
+
+impl Core {
+    /// A core over what the store recovered.
+    pub fn new(config: CoreConfig, shelf: Shelf, next_seq: u64, router: Box<dyn Router>) -> Self {
+        Self {
+            config,
+            links: BTreeMap::new(),
+            shelf,
+            router,
+            records: RecordBook::default(),
+            subscribed: BTreeSet::new(),
+            blocked: BTreeSet::new(),
+            pending: HashMap::new(),
+            verifying: HashMap::new(),
+            persisting: HashMap::new(),
+            pending_bytes: 0,
+            flying: HashMap::new(),
+            recent: Recent::default(),
+            unpumped: BTreeSet::new(),
+            next_ticket: 0,
+            next_seq,
+            router_deadline_ms: Some(0),
+            next_tick_ms: 0,
+            counters: BTreeMap::new(),
+            effects: Vec::new(),
+        }
+    }
+
+    /// Takes one event and returns what is to be done about it, in order.
+    pub fn handle(&mut self, event: Event, now_ms: u64) -> Vec<Effect> {
+        match event {
+            Event::LinkUp { link, peer } => self.link_up(link, peer, now_ms),
+            Event::LinkDown { link } => self.link_down(link, now_ms),
+            Event::LinkMeasured { link, rtt_us } => {
+                self.with_router(now_ms, |router, out| router.link_measured(now_ms, link, rtt_us, 0, out));
+            }
+            Event::Frame { link, frame } => self.frame(link, frame, now_ms),
+            Event::Verified { ticket, verdicts } => self.verified(ticket, verdicts, now_ms),
+            Event::Persisted { ticket, result } => self.persisted(ticket, result, now_ms),
+            Event::Submit { token, envelope, trusted } => self.submit(token, envelope, trusted, now_ms),
+            Event::Subscribe(topic) => self.subscribe(topic),
+            Event::Unsubscribe(topic) => self.unsubscribe(topic),
+            Event::OwnRecord(wire) => self.own_record(wire, now_ms),
+            Event::Block(peer) => self.block(peer),
+            Event::Unblock(peer) => _ = self.blocked.remove(&peer),
+            Event::Damaged { seq } => self.damaged(seq),
+            Event::Tick => self.tick(now_ms),
+        }
+        self.pump_all(now_ms);
+        self.flush_answers();
+        std::mem::take(&mut self.effects)
+    }
+
+    /// When [`Event::Tick`] is due.
+    pub fn deadline_ms(&self) -> u64 {
+        self.router_deadline_ms.map_or(self.next_tick_ms, |router| router.min(self.next_tick_ms))
+    }
+
+    /// The shelf, to look up what is held here.
+    pub fn shelf(&self) -> &Shelf {
+        &self.shelf
+    }
+
+    /// The node records known.
+    pub fn records(&self) -> &RecordBook {
+        &self.records
+    }
+
+    /// What the core counted since its start, by name.
+    pub fn counters(&self) -> &BTreeMap<&'static str, u64> {
+        &self.counters
+    }
+
+    /// The router's table as JSON rows, and the router's name.
+    pub fn routes(&self, now_ms: u64) -> (String, String) {
+        (self.router.name().to_owned(), self.router.dump(now_ms))
+    }
+
+    /// Puts another router in place of the present one and tells it the links that are up.
+    pub fn replace_router(&mut self, router: Box<dyn Router>, now_ms: u64) -> Vec<Effect> {
+        self.router = router;
+        self.router_deadline_ms = Some(now_ms);
+        for (link, peer) in self.links.iter().map(|(link, state)| (*link, state.peer)).collect::<Vec<_>>() {
+            self.with_router(now_ms, |router, out| router.link_up(now_ms, link, peer, out));
+        }
+        self.reroute_all(now_ms);
+        self.pump_all(now_ms);
+        std::mem::take(&mut self.effects)
+    }
+
+    fn tick(&mut self, now_ms: u64) {
+        if self.router_deadline_ms.is_some_and(|at| at <= now_ms) {
+            self.router_deadline_ms = None;
+            let mut next = None;
+            self.with_router(now_ms, |router, out| next = router.tick(now_ms, out));
+            self.router_deadline_ms = next.map(|at| at.max(now_ms + 1));
+        }
+        if self.next_tick_ms <= now_ms {
+            self.next_tick_ms = now_ms + TICK_MS;
+            self.expire(now_ms);
+            self.retry_offers(now_ms);
+        }
+    }
+
+    /// Calls the router and does what it wants done.
+    fn with_router(&mut self, now_ms: u64, call: impl FnOnce(&mut dyn Router, &mut RouterOutput)) {
+        let mut out = RouterOutput::default();
+        call(self.router.as_mut(), &mut out);
+        for (link, bytes) in out.control {
+            if self.links.contains_key(&link) {
+                self.effects.push(Effect::Send { link, frame: Frame::Route(bytes) });
+            }
+        }
+        if out.invalidated {
+            self.reroute_all(now_ms);
+        }
+    }
+
+    fn frame(&mut self, link: LinkId, frame: Frame, now_ms: u64) {
+        if !self.links.contains_key(&link) {
+            return; // the link was closed while its last frames were on their way
+        }
+        match frame {
+            Frame::Envelopes(wires) => self.envelopes(link, wires, now_ms),
+            Frame::Custody(answers) => self.answers(link, answers, now_ms),
+            Frame::Subscriptions(topics) => self.peer_subscriptions(link, topics),
+            Frame::Route(bytes) => self.with_router(now_ms, |router, out| router.control(now_ms, link, &bytes, out)),
+            Frame::Sync(sync) => self.sync(link, sync),
+            Frame::Records(records) => self.peer_records(link, records, now_ms),
+            _ => {} // the link layer keeps its own frames to itself
+        }
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        self.next_ticket += 1;
+        self.next_ticket
+    }
+
+    fn count(&mut self, name: &'static str) {
+        *self.counters.entry(name).or_default() += 1;
+    }
+}

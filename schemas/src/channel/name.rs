@@ -30,8 +30,8 @@ impl fmt::Display for NameError {
 
 impl std::error::Error for NameError {}
 
-/// The one form of a topic name: blanks at both ends and one leading `#` go, each run of blanks inside becomes one
-/// space, `A`–`Z` become `a`–`z`.
+/// The one form of a topic name: spaces and `#` at its beginning and spaces at its end go, each run of spaces inside becomes
+/// one, `A`–`Z` become `a`–`z`.
 ///
 /// Nothing else changes: other letters are compared byte by byte, as no table of another Unicode version may ever make two nodes
 /// derive two keys. Combining accents (U+0300–U+036F) are refused, so that `é` has one form only, the composed one.
@@ -39,8 +39,7 @@ impl std::error::Error for NameError {}
 /// # Errors
 /// When the name is empty or too long, or holds characters that can't be seen.
 pub fn normalise(name: &str) -> Result<String, NameError> {
-    let name = name.trim_matches(' ');
-    let name = name.strip_prefix('#').unwrap_or(name);
+    let name = name.trim_start_matches([' ', '#']);
     if let Some(c) = name.chars().find(|c| is_control(*c) || matches!(c, '\u{300}'..='\u{36f}')) {
         return Err(NameError::Character(c));
     }

@@ -93,6 +93,11 @@ impl Verifier {
         Ok((Term::new(key, Domain::ENVELOPE, &[envelope.signed()], envelope.signature())?, cached))
     }
 
+    #[cfg(test)]
+    pub(super) fn cached_keys(&self) -> usize {
+        self.keys().len()
+    }
+
     fn remember_new(&self, terms: &[Pending], results: &[Result<(), Refusal>]) {
         let mut keys = self.keys();
         for pending in terms.iter().filter(|pending| !pending.cached) {

@@ -1,0 +1,180 @@
+//! Checks of values, beyond their type.
+
+use toml::Value;
+
+use crate::config::setting::{Fault, Setting};
+
+/// Longest nickname, in characters.
+const MAX_NICKNAME: usize = 32;
+
+/// Longest domain, in bytes (RFC 1035).
+const MAX_DOMAIN: usize = 253;
+
+/// The transport of an address that names none.
+const DEFAULT_TRANSPORT: &str = "quic";
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object on each line.
+    Json,
+}
+
+impl Setting for LogFormat {
+    const KIND: &'static str = "text or json";
+
+    fn from_value(value: &Value) -> Result<Self, Fault> {
+        match value.as_str() {
+            Some("text") => Ok(Self::Text),
+            Some("json") => Ok(Self::Json),
+            _ => Err(Fault::new("expected \"text\" or \"json\"")),
+        }
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        let name = match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        };
+        Some(Value::String(name.to_owned()))
+    }
+}
+
+pub(super) fn nickname(value: Option<String>) -> Result<Option<String>, Fault> {
+    match value {
+        Some(name) if name.trim().is_empty() => Err(Fault::new("a nickname can't be empty")),
+        Some(name) if name.chars().count() > MAX_NICKNAME => {
+            Err(Fault::new(format!("a nickname has at most {MAX_NICKNAME} characters")))
+        }
+        value => Ok(value),
+    }
+}
+
+pub(super) fn domain(value: Option<String>) -> Result<Option<String>, Fault> {
+    let good = |domain: &String| {
+        let label = |label: &str| {
+            !label.is_empty() && label.len() <= 63 && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        };
+        domain.len() <= MAX_DOMAIN && domain.split('.').all(label)
+    };
+    match value {
+        Some(domain) if !good(&domain) => Err(Fault::new(format!("`{domain}` is no domain name"))),
+        value => Ok(value.map(|domain| domain.to_ascii_lowercase())),
+    }
+}
+
+/// `HOST:PORT`, with an address of IPv6 in brackets.
+fn is_host_and_port(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let good_host = match bracketed {
+        Some(address) => address.split('%').next().is_some_and(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok()),
+        None => !host.is_empty() && !host.contains([':', '/', '[', ']', ' ']),
+    };
+    good_host && port.parse::<u16>().is_ok()
+}
+
+/// An address with its transport: `HOST:PORT` becomes `quic://HOST:PORT`.
+fn uri(text: &str) -> Result<String, Fault> {
+    if is_host_and_port(text) {
+        return Ok(format!("{DEFAULT_TRANSPORT}://{text}"));
+    }
+    match text.split_once("://") {
+        Some((scheme, rest))
+            if !scheme.is_empty()
+                && !rest.is_empty()
+                && scheme.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b)) =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => Err(Fault::new(format!("`{text}` is neither HOST:PORT nor TRANSPORT://ADDRESS"))),
+    }
+}
+
+pub(super) fn uris(values: Vec<String>) -> Result<Vec<String>, Fault> {
+    values.into_iter().enumerate().map(|(place, text)| uri(&text).map_err(|fault| fault.at(place))).collect()
+}
+
+pub(super) fn socket_address(value: Option<String>) -> Result<Option<String>, Fault> {
+    match value {
+        Some(text) if !is_host_and_port(&text) => Err(Fault::new(format!("`{text}` is not HOST:PORT"))),
+        value => Ok(value),
+    }
+}
+
+/// Names of plugins: they become names of files, so they can't have a slash or a dot.
+pub(super) fn names(values: Vec<String>) -> Result<Vec<String>, Fault> {
+    let good = |name: &str| {
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+    };
+    for (place, name) in values.iter().enumerate() {
+        if !good(name) {
+            return Err(Fault::new(format!("`{name}` is no name of a plugin, such as transport-quic")).at(place));
+        }
+        if values.iter().take(place).any(|earlier| earlier == name) {
+            return Err(Fault::new(format!("`{name}` is named twice")).at(place));
+        }
+    }
+    Ok(values)
+}
+
+pub(super) fn digests(values: Vec<String>) -> Result<Vec<String>, Fault> {
+    let good = |digest: &str| digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit());
+    match values.iter().position(|digest| !good(digest)) {
+        Some(place) => Err(Fault::new("expected a SHA-256 digest of 64 hexadecimal digits").at(place)),
+        None => Ok(values.into_iter().map(|digest| digest.to_ascii_lowercase()).collect()),
+    }
+}
+
+pub(super) fn filter(value: String) -> Result<String, Fault> {
+    match tracing_subscriber::EnvFilter::builder().parse(&value) {
+        Ok(_) => Ok(value),
+        Err(error) => Err(Fault::new(format!("`{value}` is no log filter: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_without_a_transport_is_quic() {
+        let given = ["0.0.0.0:7000", "[::]:7000", "[fe80::1%eth0]:1", "node.example:1", "tcp+x://a"];
+        let wanted = [
+            "quic://0.0.0.0:7000",
+            "quic://[::]:7000",
+            "quic://[fe80::1%eth0]:1",
+            "quic://node.example:1",
+            "tcp+x://a",
+        ];
+        assert_eq!(uris(given.map(str::to_owned).to_vec()).unwrap(), wanted);
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_at_its_place() {
+        for bad in ["", "host", "host:", "host:65536", "::1:7000", "[zz]:1", "://x", "quic://", "QUIC://x", "a b:1"] {
+            let fault = uris(vec!["ok:1".into(), bad.into()]).unwrap_err();
+            assert_eq!(fault.element, Some(1), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_of_plugins_are_no_paths() {
+        for bad in ["", "../x", "a/b", "a.so", "A"] {
+            assert!(names(vec![bad.into()]).is_err(), "{bad}");
+        }
+        assert_eq!(names(vec!["a".into(), "a".into()]).unwrap_err().element, Some(1));
+    }
+
+    #[test]
+    fn domains_and_nicknames_are_bounded() {
+        assert_eq!(domain(Some("Node1.mesh.local".into())).unwrap().as_deref(), Some("node1.mesh.local"));
+        assert!(domain(Some("a..b".into())).is_err());
+        assert!(domain(Some("a_b".into())).is_err());
+        assert!(nickname(Some("x".repeat(33))).is_err());
+        assert!(nickname(Some(" ".into())).is_err());
+    }
+}

@@ -1,0 +1,180 @@
+//! An envelope's way in: shape, time, dedup, signature, quota, disk; and the answer to whoever brought it.
+//!
+//! The signature is checked before the id is remembered. Otherwise anyone could send a known envelope with a
+//! broken signature first, and have the true one dropped as a duplicate.
+
+use bytes::Bytes;
+use qpq_schemas::envelope::{Envelope, Kind, Refusal};
+use qpq_schemas::link::{Answer, Verdict};
+use qpq_schemas::receipt::DeliveryReceipt;
+use qpq_schemas::{MessageId, PeerId, TopicId};
+
+use super::shelf::{Head, Reject, SeenState};
+use super::{Core, Effect, LinkId, Notice, RouteKind, RouteQuery, Ticket};
+use crate::api::{ApiError, Receipt};
+use crate::store::{Batch, NewRecord};
+
+/// Bytes that may wait for their signature check and the disk together. Past it new envelopes are put off.
+const MAX_PENDING_BYTES: usize = 32 << 20;
+
+/// When a neighbour may offer again what was put off for lack of room, in seconds.
+const RETRY_BUSY_SECS: u16 = 1;
+
+/// An envelope that was passed on is taken back after this time, if another way leads to its recipient now.
+pub(super) const REACCEPT_AFTER_MS: u64 = 10_000;
+
+/// Who waits for an envelope's outcome.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Waiter {
+    /// The neighbour behind a link.
+    Link(LinkId),
+    /// A local client, by its token.
+    Client(u64),
+}
+
+/// An envelope that is being checked or written.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    waiters: Vec<Waiter>,
+}
+
+/// An envelope with what is known of its arrival.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    id: MessageId,
+    envelope: Envelope,
+    head: Option<Head>,
+    source: Option<PeerId>,
+    link: Option<LinkId>,
+}
+
+impl Core {
+    pub(super) fn envelopes(&mut self, link: LinkId, wires: Vec<Bytes>, now_ms: u64) {
+        let Some(source) = self.links.get(&link).map(|state| state.peer) else { return };
+        let mut batch = Vec::new();
+        for wire in wires {
+            self.count("received");
+            if let Some(candidate) = self.first_look(link, source, wire, now_ms) {
+                batch.push(candidate);
+            }
+        }
+        self.verify(batch);
+    }
+
+    /// All checks that cost nothing. What passes them is new and wants its signature checked.
+    fn first_look(&mut self, link: LinkId, source: PeerId, wire: Bytes, now_ms: u64) -> Option<Candidate> {
+        let envelope = match Envelope::from_wire(wire.clone(), self.config.max_payload) {
+            Ok(envelope) => envelope,
+            Err(refusal) => {
+                self.count(refusal.code());
+                self.owe_too_large(link, &refusal, &wire);
+                return None; // else there is no id to answer for
+            }
+        };
+        let view = envelope.view();
+        let id = view.id();
+        let timely = view.check_times(now_ms).and_then(|()| view.check_hops());
+        if let Err(refusal) = timely.and_then(|()| self.check_block(view.sender())) {
+            self.count(refusal.code());
+            self.owe(link, Answer { id, verdict: verdict_of(&refusal), retry_after_secs: 0 });
+            return None;
+        }
+        if let Some(answer) = self.known(link, source, id, &envelope, now_ms) {
+            self.count("duplicate");
+            self.owe(link, answer);
+            return None;
+        }
+        if let Some(pending) = self.pending.get_mut(&id) {
+            pending.waiters.push(Waiter::Link(link));
+            self.count("duplicate");
+            return None;
+        }
+        if self.pending_bytes > MAX_PENDING_BYTES {
+            self.count("put-off");
+            self.owe(link, Answer { id, verdict: Verdict::RelayFull, retry_after_secs: RETRY_BUSY_SECS });
+            return None;
+        }
+        let hops = view.hop_count().saturating_add(1);
+        let envelope = envelope.with_hop_count(hops); // also copies it out of the frame it came in
+        self.await_outcome(id, &envelope, Waiter::Link(link));
+        Some(Candidate { id, envelope, head: None, source: Some(source), link: Some(link) })
+    }
+
+    /// The answer for an id that was here before, if that settles it.
+    fn known(&mut self, link: LinkId, source: PeerId, id: MessageId, envelope: &Envelope, now_ms: u64) -> Option<Answer> {
+        let stored = Answer { id, verdict: Verdict::Stored, retry_after_secs: 0 };
+        match *self.shelf.seen(&id)? {
+            SeenState::Held | SeenState::Delivered => Some(stored),
+            SeenState::PassedOn { source: before, hops, at_ms } => {
+                let again = before == source_prefix(&source) && hops == envelope.view().hop_count().saturating_add(1);
+                if again || envelope.view().kind() == Kind::Broadcast {
+                    return Some(stored); // we took it from this neighbour already; its first answer got lost
+                }
+                let rested = now_ms.saturating_sub(at_ms) > REACCEPT_AFTER_MS;
+                if rested && self.leads_elsewhere(link, envelope, now_ms) {
+                    return None;
+                }
+                Some(Answer { id, verdict: Verdict::Seen, retry_after_secs: (REACCEPT_AFTER_MS / 1_000) as u16 })
+            }
+        }
+    }
+
+    /// An envelope over this node's limit may be fine elsewhere, so its neighbour is told.
+    fn owe_too_large(&mut self, link: LinkId, refusal: &Refusal, wire: &[u8]) {
+        if let (Refusal::PayloadTooLarge { .. }, Ok(view)) = (refusal, EnvelopeRef::parse(wire, usize::MAX)) {
+            self.owe(link, Answer { id: view.id(), verdict: Verdict::TooLarge, retry_after_secs: 0 });
+        }
+    }
+
+    fn check_block(&self, sender: PeerId) -> Result<(), Refusal> {
+        if self.blocked.contains(&sender) { Err(Refusal::BlockedSender) } else { Ok(()) }
+    }
+
+    fn await_outcome(&mut self, id: MessageId, envelope: &Envelope, waiter: Waiter) {
+        self.pending_bytes += envelope.wire().len();
+        self.pending.entry(id).or_default().waiters.push(waiter);
+    }
+}
+
+impl Core {
+    /// Whether the router knows a way to the recipient that doesn't lead back over `link`.
+    fn leads_elsewhere(&mut self, link: LinkId, envelope: &Envelope, now_ms: u64) -> bool {
+        let view = envelope.view();
+        let query = RouteQuery { destination: view.destination(), kind: view.kind(), from: Some(link) };
+        let mut links = Vec::new();
+        self.router.route(now_ms, &query, &mut links) == RouteKind::Known && links.iter().any(|other| *other != link)
+    }
+
+    pub(super) fn submit(&mut self, token: u64, envelope: Envelope, trusted: bool, now_ms: u64) {
+        let view = envelope.view();
+        let id = view.id();
+        let checks = view.check_times(now_ms).and_then(|()| self.check_block(view.sender()));
+        if let Err(refusal) = checks {
+            self.count(refusal.code());
+            let result = Err(ApiError::new(refusal.code(), refusal.to_string()));
+            return self.effects.push(Effect::Answer { token, result });
+        }
+        if self.shelf.seen(&id).is_some() {
+            let result = Ok(Receipt { id, expires_ms: view.expires_ms() });
+            return self.effects.push(Effect::Answer { token, result });
+        }
+        let known = self.pending.contains_key(&id);
+        self.pending.entry(id).or_default().waiters.push(Waiter::Client(token));
+        if known {
+            return;
+        }
+        self.pending_bytes += envelope.wire().len();
+        let candidate = Candidate { id, envelope, head: None, source: None, link: None };
+        if trusted { self.accept(vec![candidate], now_ms) } else { self.verify(vec![candidate]) }
+    }
+}
+
+/// The word for a neighbour whose envelope was refused.
+fn verdict_of(refusal: &Refusal) -> Verdict {
+    match refusal {
+        Refusal::Expired { .. } => Verdict::TooOld,
+        Refusal::Hops { .. } => Verdict::Hops,
+        Refusal::PayloadTooLarge { .. } => Verdict::TooLarge,
+        _ => Verdict::Refused,
+    }
+}

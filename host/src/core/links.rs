@@ -1,0 +1,162 @@
+//! What the core remembers of each neighbour.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+
+use qpq_schemas::link::{Answer, Frame};
+use qpq_schemas::{MessageId, PeerId, TopicId};
+
+use super::{Core, Effect, LinkId, Notice};
+
+/// Answers in one CUSTODY frame at most.
+const MAX_ANSWERS: usize = 1_024;
+
+/// Bad signatures from one link before it is closed.
+const MAX_BAD: u32 = 32;
+
+/// Topics that one neighbour may ask for.
+const MAX_TOPICS: usize = 1_024;
+
+/// One authenticated link.
+pub(super) struct LinkState {
+    /// The key behind it.
+    pub(super) peer: PeerId,
+    /// Custody answers gathered in this step.
+    pub(super) owed: Vec<Answer>,
+    /// Envelopes sent and not answered.
+    pub(super) in_flight: HashMap<MessageId, InFlight>,
+    /// Recipients whose waiting envelopes go over this link, served in turn.
+    pub(super) drains: VecDeque<Drain>,
+    /// The recipients in `drains`.
+    pub(super) draining: HashSet<PeerId>,
+    /// Broadcasts to push, by their place in the store.
+    pub(super) casts: VecDeque<(u64, MessageId)>,
+    /// Broadcasts fell out of `casts`; tell the neighbour what we hold once it is empty.
+    pub(super) casts_lost: bool,
+    /// When to offer a recipient's queue again.
+    pub(super) retry: Vec<(u64, PeerId)>,
+    /// Envelopes that the neighbour has seen but doesn't hold, and until when not to offer them again.
+    pub(super) declined: HashMap<MessageId, u64>,
+    /// Envelopes of unknown way of which the neighbour holds a copy.
+    pub(super) copied: HashSet<MessageId>,
+    /// Topics that the neighbour asked for.
+    pub(super) wanted: BTreeSet<TopicId>,
+    /// Bad signatures so far.
+    bad: u32,
+}
+
+/// An envelope on its way to a neighbour.
+pub(super) struct InFlight {
+    /// When it was sent.
+    pub(super) since_ms: u64,
+    /// Whom it is for, when it is a direct one.
+    pub(super) recipient: Option<PeerId>,
+    /// The router knew this link to lead there.
+    pub(super) known: bool,
+}
+
+/// How far a recipient's queue has been offered over a link.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Drain {
+    /// Whose queue.
+    pub(super) recipient: PeerId,
+    /// The last place that was looked at.
+    pub(super) after: u64,
+}
+
+impl LinkState {
+    fn new(peer: PeerId) -> Self {
+        Self {
+            peer,
+            owed: Vec::new(),
+            in_flight: HashMap::new(),
+            drains: VecDeque::new(),
+            draining: HashSet::new(),
+            casts: VecDeque::new(),
+            casts_lost: false,
+            retry: Vec::new(),
+            declined: HashMap::new(),
+            copied: HashSet::new(),
+            wanted: BTreeSet::new(),
+            bad: 0,
+        }
+    }
+}
+
+impl Core {
+    pub(super) fn link_up(&mut self, link: LinkId, peer: PeerId, now_ms: u64) {
+        if self.blocked.contains(&peer) {
+            return self.close(link, "blocked by this node's admin");
+        }
+        let first = !self.linked(peer);
+        self.links.insert(link, LinkState::new(peer));
+        let topics = self.subscribed.iter().copied().take(MAX_TOPICS).collect();
+        self.effects.push(Effect::Send { link, frame: Frame::Subscriptions(topics) });
+        self.send_all_records(link);
+        self.announce_history(link, now_ms);
+        self.with_router(now_ms, |router, out| router.link_up(now_ms, link, peer, out));
+        if first {
+            self.effects.push(Effect::Notice(Notice::PeerUp(peer)));
+        }
+    }
+
+    pub(super) fn link_down(&mut self, link: LinkId, now_ms: u64) {
+        let Some(state) = self.links.remove(&link) else { return };
+        for id in state.in_flight.keys() {
+            self.landed(id);
+        }
+        self.with_router(now_ms, |router, out| router.link_down(now_ms, link, out));
+        self.reroute_all(now_ms);
+        if !self.linked(state.peer) {
+            self.effects.push(Effect::Notice(Notice::PeerDown(state.peer)));
+        }
+    }
+
+    /// Whether any link leads to that peer directly.
+    pub(super) fn linked(&self, peer: PeerId) -> bool {
+        self.links.values().any(|state| state.peer == peer)
+    }
+
+    pub(super) fn close(&mut self, link: LinkId, reason: &str) {
+        self.effects.push(Effect::Close { link, reason: reason.to_owned() });
+    }
+
+    /// Counts a bad signature, and cuts the neighbour off who sends too many.
+    pub(super) fn bad_signature(&mut self, link: LinkId) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        state.bad += 1;
+        if state.bad == MAX_BAD {
+            self.close(link, "too many envelopes with bad signatures");
+        }
+    }
+
+    pub(super) fn peer_subscriptions(&mut self, link: LinkId, topics: Vec<TopicId>) {
+        if let Some(state) = self.links.get_mut(&link) {
+            state.wanted = topics.into_iter().take(MAX_TOPICS).collect();
+        }
+    }
+
+    pub(super) fn block(&mut self, peer: PeerId) {
+        self.blocked.insert(peer);
+        let links: Vec<_> = self.links.iter().filter(|(_, state)| state.peer == peer).map(|(link, _)| *link).collect();
+        for link in links {
+            self.close(link, "blocked by this node's admin");
+        }
+    }
+
+    /// Owes a neighbour the answer about one envelope; they leave together at the end of the step.
+    pub(super) fn owe(&mut self, link: LinkId, answer: Answer) {
+        if let Some(state) = self.links.get_mut(&link) {
+            state.owed.push(answer);
+        }
+    }
+
+    pub(super) fn flush_answers(&mut self) {
+        for (link, state) in &mut self.links {
+            while !state.owed.is_empty() {
+                let rest = state.owed.split_off(state.owed.len().min(MAX_ANSWERS));
+                let answers = std::mem::replace(&mut state.owed, rest);
+                self.effects.push(Effect::Send { link: *link, frame: Frame::Custody(answers) });
+            }
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What the core asks of a routing plugin.
+//!
+//! A router is a state machine without I/O: it hears what happens, answers where an envelope should go, and
+//! hands out control frames for its fellow routers. Time comes with every call, so the same library runs in a
+//! node and in a simulator.
+
+use bytes::Bytes;
+use qpq_schemas::PeerId;
+use qpq_schemas::envelope::Kind;
+
+use super::LinkId;
+
+/// Where an envelope wants to go.
+#[derive(Debug, Clone, Copy)]
+pub struct RouteQuery {
+    /// The recipient's key, or the topic id of a broadcast.
+    pub destination: [u8; 32],
+    /// The envelope's kind.
+    pub kind: Kind,
+    /// The link it came in by; it is never part of the answer.
+    pub from: Option<LinkId>,
+}
+
+/// How sure the router is of its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RouteKind {
+    /// The links lead to the recipient: custody may pass to the next hop.
+    Known,
+    /// Nobody knows the way: offer copies to all these links and keep one's own.
+    Flood,
+    /// No link at all: keep it and wait.
+    Nowhere,
+}
+
+/// What a router wants done after a call.
+#[derive(Debug, Default)]
+pub struct RouterOutput {
+    /// Control frames for the fellow router behind a link.
+    pub control: Vec<(LinkId, Bytes)>,
+    /// Some answers of [`Router::route`] may have changed.
+    pub invalidated: bool,
+}
+
+/// A routing plugin, as the core sees it.
+pub trait Router: Send {
+    /// The plugin's name, for people.
+    fn name(&self) -> &str;
+    /// A link to a neighbour came up.
+    fn link_up(&mut self, now_ms: u64, link: LinkId, peer: PeerId, out: &mut RouterOutput);
+    /// The link's quality was measured anew. `loss` is in parts per million.
+    fn link_measured(&mut self, now_ms: u64, link: LinkId, rtt_us: u64, loss_ppm: u32, out: &mut RouterOutput);
+    /// A link went down.
+    fn link_down(&mut self, now_ms: u64, link: LinkId, out: &mut RouterOutput);
+    /// A control frame of the neighbour's router.
+    fn control(&mut self, now_ms: u64, link: LinkId, frame: &[u8], out: &mut RouterOutput);
+    /// Something that `origin` signed came in by this link, having crossed `hops` links (0: not known).
+    fn seen(&mut self, now_ms: u64, origin: PeerId, link: LinkId, hops: u8, out: &mut RouterOutput);
+    /// Time has passed. Returns when the router wants to be called again.
+    fn tick(&mut self, now_ms: u64, out: &mut RouterOutput) -> Option<u64>;
+    /// The links that an envelope should go out by, appended to `links`.
+    fn route(&mut self, now_ms: u64, query: &RouteQuery, links: &mut Vec<LinkId>) -> RouteKind;
+    /// The table as JSON, in the form of [`crate::api::RouteInfo`] rows.
+    fn dump(&self, now_ms: u64) -> String;
+}

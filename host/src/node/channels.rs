@@ -1,0 +1,189 @@
+//! The channels that this node has joined, kept in `channels.json`.
+//!
+//! The file holds the keys of private channels, so it gets the same care as the identity.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use qpq_schemas::TopicId;
+use qpq_schemas::channel::{ChannelKey, InviteError, normalise};
+use serde::{Deserialize, Serialize};
+
+use crate::api::{ApiError, ChannelInfo};
+use crate::identity::private_json::{self, Secret, Seed};
+use crate::identity::{IdentityError, private_file};
+
+/// The file's name in the data directory.
+const CHANNELS_FILE: &str = "channels.json";
+/// The format of the file.
+const SCHEMA: &str = "qpq.channels/1";
+/// Largest file read, in bytes.
+const MAX_FILE: u64 = 1 << 20;
+/// Channels joined at most.
+const MAX_CHANNELS: usize = 1_024;
+/// The subscriber that stands for the node's user. Its subscriptions last; those of bots are made anew when they load.
+pub(super) const USER: &str = "user";
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    schema: String,
+    channels: Vec<Entry>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    name: String,
+    /// The random key of a private channel; an open one is derived from its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<Seed>,
+    #[serde(default)]
+    epoch: u32,
+}
+
+struct Joined {
+    key: ChannelKey,
+    subscribers: BTreeSet<String>,
+}
+
+/// The joined channels by topic id.
+pub(super) struct Channels {
+    path: PathBuf,
+    joined: BTreeMap<TopicId, Joined>,
+}
+
+impl Channels {
+    pub(super) fn open(home: &Path) -> Result<Self, IdentityError> {
+        let path = home.join(CHANNELS_FILE);
+        private_file::sweep(&path);
+        let entries = match private_file::read(&path, MAX_FILE)? {
+            Some(bytes) => private_json::parse::<File>(&path, &bytes, SCHEMA)?.channels,
+            None => Vec::new(),
+        };
+        let mut channels = Self { path, joined: BTreeMap::new() };
+        for entry in entries {
+            if let Some(key) = entry.into_key() {
+                let subscribers = BTreeSet::from([USER.to_owned()]);
+                channels.joined.insert(key.topic_id(), Joined { key, subscribers });
+            }
+        }
+        Ok(channels)
+    }
+
+    /// The topics joined.
+    pub(super) fn topics(&self) -> Vec<TopicId> {
+        self.joined.keys().copied().collect()
+    }
+
+    /// The key of a joined channel.
+    pub(super) fn key(&self, topic: &TopicId) -> Option<&ChannelKey> {
+        self.joined.get(topic).map(|joined| &joined.key)
+    }
+
+    /// The key to publish with: a joined channel of that name (a private one first), else the open one.
+    pub(super) fn key_for(&self, name: &str) -> Result<ChannelKey, ApiError> {
+        let name = normalise(name).map_err(|error| ApiError::new("bad-topic", error.to_string()))?;
+        let mut named = self.joined.values().map(|joined| &joined.key).filter(|key| key.name() == name);
+        match named.clone().find(|key| key.is_private()).or_else(|| named.next()) {
+            Some(key) => Ok(key.clone()),
+            None => open_channel(&name),
+        }
+    }
+
+    /// Joins by name or invite.
+    pub(super) fn join(&mut self, topic: &str, subscriber: &str) -> Result<ChannelInfo, ApiError> {
+        let key = match ChannelKey::from_invite(topic.trim()) {
+            Ok(key) => key,
+            Err(InviteError::NoInvite) => self.key_for(topic)?,
+            Err(error) => return Err(ApiError::new("bad-invite", error.to_string())),
+        };
+        self.join_key(key, subscriber)
+    }
+
+    /// Makes a private channel and joins it.
+    pub(super) fn create_private(&mut self, name: &str) -> Result<ChannelInfo, ApiError> {
+        let key = ChannelKey::private(name, &mut rand::rng());
+        self.join_key(key.map_err(|error| ApiError::new("bad-topic", error.to_string()))?, USER)
+    }
+
+    fn join_key(&mut self, key: ChannelKey, subscriber: &str) -> Result<ChannelInfo, ApiError> {
+        let topic = key.topic_id();
+        if self.joined.len() >= MAX_CHANNELS && !self.joined.contains_key(&topic) {
+            let remedy = format!("{MAX_CHANNELS} channels are joined; leave one with `mesh unsubscribe` first");
+            return Err(ApiError::new("too-many-channels", remedy));
+        }
+        let joined = self.joined.entry(topic).or_insert_with(|| Joined { key, subscribers: BTreeSet::new() });
+        let new = joined.subscribers.insert(subscriber.to_owned());
+        let info = joined.info();
+        if new && subscriber == USER {
+            self.save()?;
+        }
+        Ok(info)
+    }
+
+    /// Leaves the channel of that name; the topic that nobody here wants any more, if so.
+    pub(super) fn leave(&mut self, name: &str, subscriber: &str) -> Result<Option<TopicId>, ApiError> {
+        let wanted = normalise(name).unwrap_or_default();
+        let of_name = |joined: &&mut Joined| joined.key.name() == wanted && joined.subscribers.contains(subscriber);
+        let Some(joined) = self.joined.values_mut().find(of_name) else {
+            let remedy = format!("no channel `{name}` is joined; `mesh channels` lists them");
+            return Err(ApiError::new("not-subscribed", remedy));
+        };
+        joined.subscribers.remove(subscriber);
+        let topic = joined.key.topic_id();
+        let deserted = joined.subscribers.is_empty();
+        if deserted {
+            self.joined.remove(&topic);
+        }
+        if subscriber == USER {
+            self.save()?;
+        }
+        Ok(deserted.then_some(topic))
+    }
+
+    /// All of them, for people.
+    pub(super) fn list(&self) -> Vec<ChannelInfo> {
+        self.joined.values().map(Joined::info).collect()
+    }
+
+    fn save(&self) -> Result<(), ApiError> {
+        let of_user = self.joined.values().filter(|joined| joined.subscribers.contains(USER));
+        let channels = of_user.map(|joined| Entry::of(&joined.key)).collect();
+        let content = Secret::json(&File { schema: SCHEMA.to_owned(), channels });
+        private_file::replace(&self.path, content.as_bytes())
+            .map_err(|error| ApiError::new("channels-not-saved", error.to_string()))
+    }
+}
+
+impl Entry {
+    fn of(key: &ChannelKey) -> Self {
+        let secret = key.is_private().then(|| Seed::new(key.secret()));
+        Self { name: key.name().to_owned(), key: secret, epoch: key.epoch() }
+    }
+
+    fn into_key(self) -> Option<ChannelKey> {
+        match self.key {
+            Some(secret) => ChannelKey::from_parts(&self.name, secret.bytes(), self.epoch).ok(),
+            None => ChannelKey::open(&self.name).ok(),
+        }
+    }
+}
+
+impl Joined {
+    fn info(&self) -> ChannelInfo {
+        let private = self.key.is_private();
+        ChannelInfo {
+            name: self.key.name().to_owned(),
+            topic_id: self.key.topic_id(),
+            private,
+            epoch: self.key.epoch(),
+            subscribers: self.subscribers.iter().cloned().collect(),
+            invite: private.then(|| self.key.invite().to_string()),
+        }
+    }
+}
+
+fn open_channel(name: &str) -> Result<ChannelKey, ApiError> {
+    ChannelKey::open(name).map_err(|error| ApiError::new("bad-topic", error.to_string()))
+}

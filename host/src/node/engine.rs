@@ -1,0 +1,243 @@
+//! The task that owns the core, and performs its effects.
+//!
+//! It waits for nobody: links and clients come in through bounded channels, the disk and the signature checks
+//! report back, and what goes out to a link is handed to that link's own task.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use qpq_schemas::envelope::{Draft, Envelope, Flags, Kind, Priority};
+use qpq_schemas::receipt::Receipt as DeliveryReceipt;
+use qpq_schemas::{MessageId, PeerId};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{debug, info, warn};
+
+use super::clock::now_ms;
+use super::link_task::LinkCommand;
+use super::verify::VerifyPool;
+use crate::api::{ApiError, Receipt};
+use crate::core::{Core, Effect, Event, LinkId, Notice};
+use crate::identity::Identity;
+use crate::store::{Batch, Store};
+
+/// Messages from links and clients that wait for the core.
+pub(super) const MAX_MESSAGES: usize = 1_024;
+/// Messages handled before the completions are looked at again.
+const MESSAGE_STEP: usize = 128;
+/// A receipt lives as long as the message it is for may have: the default time to live, in seconds.
+const RECEIPT_TTL_SECS: u32 = 7 * 24 * 60 * 60;
+/// Links that a receipt may cross.
+const RECEIPT_MAX_HOPS: u8 = 32;
+
+/// What the engine is asked for.
+pub(super) enum Message {
+    /// Something for the core.
+    Event(Event),
+    /// A link was authenticated; its commands go there.
+    LinkUp(LinkId, PeerId, mpsc::Sender<LinkCommand>),
+    /// A client's envelope, and where to answer.
+    Submit { envelope: Envelope, trusted: bool, reply: oneshot::Sender<Result<Receipt, ApiError>> },
+    /// A look at the core.
+    Ask(Box<dyn FnOnce(&Core) + Send>),
+    /// A change of the core, with effects.
+    Change(Box<dyn FnOnce(&mut Core, u64) -> Vec<Effect> + Send>),
+    /// Finish what is written and end.
+    Stop(oneshot::Sender<()>),
+}
+
+/// Reports of the disk and of the signature checks. What the core has under way bounds them.
+pub(super) type Completions = mpsc::UnboundedSender<Event>;
+
+/// Hears of what concerns others than the core.
+pub(super) trait Listener: Send {
+    /// The inbox grew up to this place.
+    fn inbox_grew(&mut self, seq: u64);
+    /// News.
+    fn notice(&mut self, notice: Notice);
+}
+
+/// The core with everything its effects need.
+pub(super) struct Engine {
+    core: Core,
+    identity: Arc<Identity>,
+    store: Store,
+    verify: VerifyPool,
+    links: HashMap<LinkId, mpsc::Sender<LinkCommand>>,
+    replies: HashMap<u64, oneshot::Sender<Result<Receipt, ApiError>>>,
+    next_token: u64,
+    completions: Completions,
+    /// Removals that the store had no room for; they go with the next tick.
+    backlog: Batch,
+    inbox: watch::Sender<u64>,
+    listener: Box<dyn Listener>,
+}
+
+/// What an engine is made of.
+pub(super) struct Parts {
+    pub(super) core: Core,
+    pub(super) identity: Arc<Identity>,
+    pub(super) store: Store,
+    pub(super) verify: VerifyPool,
+    pub(super) completions: Completions,
+    pub(super) inbox: watch::Sender<u64>,
+    pub(super) listener: Box<dyn Listener>,
+}
+
+impl Engine {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { core, identity, store, verify, completions, inbox, listener } = parts;
+        Self {
+            core,
+            identity,
+            store,
+            verify,
+            links: HashMap::new(),
+            replies: HashMap::new(),
+            next_token: 0,
+            completions,
+            backlog: Batch::default(),
+            inbox,
+            listener,
+        }
+    }
+
+    /// Runs until told to stop.
+    pub(super) async fn run(mut self, mut messages: mpsc::Receiver<Message>, mut done: mpsc::UnboundedReceiver<Event>) {
+        let mut batch = Vec::with_capacity(MESSAGE_STEP);
+        loop {
+            let wait = self.core.deadline_ms().saturating_sub(now_ms());
+            tokio::select! {
+                biased;
+                Some(event) = done.recv() => self.handle(event),
+                received = messages.recv_many(&mut batch, MESSAGE_STEP) => {
+                    if received == 0 {
+                        return;
+                    }
+                    for message in batch.drain(..) {
+                        if let Message::Stop(stopped) = message {
+                            return self.finish(done, stopped).await;
+                        }
+                        self.message(message);
+                    }
+                }
+                () = tokio::time::sleep(std::time::Duration::from_millis(wait)) => self.tick(),
+            }
+        }
+    }
+
+    /// Waits until what was handed to the disk is there, so that nobody is left without an answer.
+    async fn finish(mut self, mut done: mpsc::UnboundedReceiver<Event>, stopped: oneshot::Sender<()>) {
+        self.links.clear();
+        while !self.replies.is_empty() {
+            let Some(event) = done.recv().await else { break };
+            self.handle(event);
+        }
+        _ = stopped.send(()); // whoever asked may have gone
+    }
+
+    fn message(&mut self, message: Message) {
+        match message {
+            Message::Event(event) => {
+                if let Event::LinkDown { link } = &event {
+                    self.links.remove(link);
+                }
+                self.handle(event);
+            }
+            Message::LinkUp(link, peer, commands) => {
+                self.links.insert(link, commands);
+                self.handle(Event::LinkUp { link, peer });
+            }
+            Message::Submit { envelope, trusted, reply } => {
+                self.next_token += 1;
+                self.replies.insert(self.next_token, reply);
+                self.handle(Event::Submit { token: self.next_token, envelope, trusted });
+            }
+            Message::Ask(look) => look(&self.core),
+            Message::Change(change) => {
+                let effects = change(&mut self.core, now_ms());
+                self.perform(effects);
+            }
+            Message::Stop(_) => {}
+        }
+    }
+
+    fn tick(&mut self) {
+        self.handle(Event::Tick);
+        if !self.backlog.is_empty() {
+            let batch = std::mem::take(&mut self.backlog);
+            self.write(0, batch);
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let effects = self.core.handle(event, now_ms());
+        self.perform(effects);
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Send { link, frame } => self.command(link, LinkCommand::Send(frame)),
+                Effect::Offer { link, items } => self.command(link, LinkCommand::Offer(items)),
+                Effect::Close { link, reason } => self.command(link, LinkCommand::Close(reason)),
+                Effect::Verify { ticket, envelopes } => self.verify.submit(ticket, envelopes),
+                Effect::Persist { ticket, batch } => self.write(ticket, batch),
+                Effect::Answer { token, result } => {
+                    if let Some(reply) = self.replies.remove(&token) {
+                        _ = reply.send(result); // the client may have gone
+                    }
+                }
+                Effect::InboxGrew { seq } => {
+                    self.inbox.send_replace(seq);
+                    self.listener.inbox_grew(seq);
+                }
+                Effect::MakeReceipt { to, id } => self.make_receipt(to, id),
+                Effect::Notice(notice) => self.listener.notice(notice),
+            }
+        }
+    }
+
+    /// A neighbour whose commands pile up is cut off: it reads too slowly for what it asks.
+    fn command(&mut self, link: LinkId, command: LinkCommand) {
+        let Some(commands) = self.links.get(&link) else { return };
+        if let Err(mpsc::error::TrySendError::Full(_)) = commands.try_send(command) {
+            warn!(link, "the neighbour takes nothing; its link is closed");
+            self.links.remove(&link); // its task ends when the last sender is gone
+        }
+    }
+
+    fn write(&mut self, ticket: u64, batch: Batch) {
+        let completions = self.completions.clone();
+        let keeps = batch.append.is_empty();
+        let report = move |result: Result<(), crate::store::StoreError>| {
+            let result = result.map_err(|error| error.to_string());
+            _ = completions.send(Event::Persisted { ticket, result }); // fails only while the node stops
+        };
+        if let Err(full) = self.store.submit(batch, report) {
+            if keeps {
+                self.backlog.merge(full.batch);
+            } else {
+                let result = Err("its queue is full".to_owned());
+                _ = self.completions.send(Event::Persisted { ticket, result });
+            }
+        }
+    }
+
+    fn make_receipt(&mut self, to: PeerId, id: MessageId) {
+        let now_ms = now_ms();
+        let draft = Draft {
+            kind: Kind::Receipt,
+            flags: Flags { sealed: false, receipt_wanted: false, priority: Priority::Normal },
+            max_hops: RECEIPT_MAX_HOPS,
+            ttl_secs: RECEIPT_TTL_SECS,
+            created_ms: now_ms,
+            nonce: rand::random(),
+            destination: to.0,
+            payload: DeliveryReceipt { id, received_ms: now_ms }.encode().to_vec(),
+        };
+        match draft.sign(self.identity.signing_key()) {
+            Ok(envelope) => self.handle(Event::Submit { token: 0, envelope, trusted: true }),
+            Err(refusal) => warn!(%refusal, "a receipt could not be made"),
+        }
+    }
+}

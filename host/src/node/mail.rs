@@ -1,0 +1,146 @@
+//! Between people's texts and envelopes: sealing and signing on the way out, opening on the way in.
+
+use qpq_schemas::PeerId;
+use qpq_schemas::channel::ChannelKey;
+use qpq_schemas::content::{Content, KIND_BYTES, KIND_TEXT};
+use qpq_schemas::envelope::{Draft, Envelope, EnvelopeRef, Flags, Kind, LARGEST_PAYLOAD, MAX_TTL_SECS, Priority, Refusal};
+use qpq_schemas::record::NodeRecord;
+use qpq_schemas::sealing::{RecipientKey, seal};
+use qpq_schemas::signature::SigningKey;
+
+use super::channels::Channels;
+use super::clock::now_ms;
+use crate::api::{ApiError, BroadcastRequest, InboxItem, SendRequest};
+use crate::identity::{Directory, SealingKeys};
+use crate::store::StoredRecord;
+
+/// What a message gets where its sender says nothing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Defaults {
+    /// Time to live, in seconds.
+    pub(super) ttl_secs: u32,
+    /// Links that it may cross.
+    pub(super) max_hops: u8,
+    /// Largest payload, in bytes.
+    pub(super) max_payload: usize,
+}
+
+impl Defaults {
+    fn draft(&self, kind: Kind, flags: Flags, ttl_secs: Option<u32>, destination: [u8; 32]) -> Result<Draft, ApiError> {
+        let ttl_secs = ttl_secs.unwrap_or(self.ttl_secs);
+        if ttl_secs == 0 || ttl_secs > MAX_TTL_SECS {
+            let range = format!("a time to live of {ttl_secs} s is outside 1 … {MAX_TTL_SECS} s");
+            return Err(ApiError::new("bad-ttl", range));
+        }
+        let (created_ms, nonce, max_hops) = (now_ms(), rand::random(), self.max_hops);
+        Ok(Draft { kind, flags, max_hops, ttl_secs, created_ms, nonce, destination, payload: Vec::new() })
+    }
+
+    fn finish(&self, draft: &Draft, key: &SigningKey) -> Result<Envelope, ApiError> {
+        let (len, max) = (draft.payload.len(), self.max_payload.min(LARGEST_PAYLOAD));
+        if len > max {
+            let refusal = Refusal::PayloadTooLarge { len, max };
+            return Err(ApiError::new(refusal.code(), refusal.to_string()));
+        }
+        draft.sign(key).map_err(|refusal| ApiError::new(refusal.code(), refusal.to_string()))
+    }
+
+    /// A signed direct message, sealed unless the sender wants it plain.
+    pub(super) fn direct(
+        &self,
+        request: SendRequest,
+        to: PeerId,
+        record: Option<&NodeRecord>,
+        key: &SigningKey,
+    ) -> Result<Envelope, ApiError> {
+        let priority = priority(request.priority)?;
+        let flags = Flags { sealed: !request.plain, receipt_wanted: request.receipt, priority };
+        let mut draft = self.draft(Kind::Direct, flags, request.ttl_secs, to.0)?;
+        let content = content(request.payload, request.automatic);
+        draft.payload = if request.plain {
+            content
+        } else {
+            let recipient = record.map_or(RecipientKey::Identity(to), |record| RecipientKey::Record(record.sealing));
+            seal(&recipient, &draft.aad(key.public()), &content, &mut rand::rng())
+                .map_err(|error| ApiError::new("not-sealed", error.to_string()))?
+        };
+        self.finish(&draft, key)
+    }
+
+    /// A signed broadcast, encrypted with the channel's key.
+    pub(super) fn broadcast(
+        &self,
+        request: BroadcastRequest,
+        channel: &ChannelKey,
+        key: &SigningKey,
+    ) -> Result<Envelope, ApiError> {
+        let flags = Flags { sealed: true, receipt_wanted: false, priority: priority(request.priority)? };
+        let mut draft = self.draft(Kind::Broadcast, flags, request.ttl_secs, channel.topic_id().0)?;
+        draft.payload = channel.seal(&draft.aad(key.public()), &content(request.payload, request.automatic));
+        self.finish(&draft, key)
+    }
+}
+
+fn content(body: Vec<u8>, automatic: bool) -> Vec<u8> {
+    let kind = if std::str::from_utf8(&body).is_ok() { KIND_TEXT } else { KIND_BYTES };
+    Content { automatic, kind, body }.encode()
+}
+
+fn priority(number: Option<u8>) -> Result<Priority, ApiError> {
+    let number = number.unwrap_or(Priority::Normal as u8);
+    Priority::from_byte(number)
+        .ok_or_else(|| ApiError::new("bad-priority", format!("a priority is 0 (low) to 3 (emergency), not {number}")))
+}
+
+/// What opens the mail of this node.
+pub(super) struct Opener<'a> {
+    pub(super) me: PeerId,
+    pub(super) channels: &'a Channels,
+    pub(super) sealing: &'a SealingKeys,
+    pub(super) directory: &'a Directory,
+}
+
+impl Opener<'_> {
+    /// A stored message as its reader sees it. What can't be opened comes with the reason instead of a text.
+    pub(super) fn open(&self, record: &StoredRecord) -> Option<InboxItem> {
+        let view = EnvelopeRef::parse(&record.wire, LARGEST_PAYLOAD).ok()?;
+        let (content, problem) = match self.content(view) {
+            Ok(content) => (content, None),
+            Err(problem) => (Content::default(), Some(problem)),
+        };
+        let topic = view.topic().map(|topic| match self.channels.key(&topic) {
+            Some(key) => key.name().to_owned(),
+            None => topic.to_string(),
+        });
+        let sender = view.sender();
+        Some(InboxItem {
+            seq: record.head.seq,
+            id: record.head.id,
+            from: sender,
+            from_name: self.directory.name_of(&sender).map(str::to_owned),
+            topic,
+            payload: content.body,
+            sealed: view.flags().sealed,
+            automatic: content.automatic,
+            created_ms: view.created_ms(),
+            received_ms: record.head.received_ms,
+            expires_ms: view.expires_ms(),
+            priority: view.flags().priority as u8,
+            hops: view.hop_count(),
+            own: sender == self.me,
+            problem,
+        })
+    }
+
+    fn content(&self, view: EnvelopeRef<'_>) -> Result<Content, String> {
+        let opened = match (view.topic(), view.flags().sealed) {
+            (Some(topic), _) => match self.channels.key(&topic) {
+                Some(key) => key.open_payload(view).map_err(|error| error.to_string())?,
+                None => return Err("the channel was left, and its key with it".to_owned()),
+            },
+            (None, true) => self.sealing.open_payload(view).map_err(|error| error.to_string())?,
+            (None, false) => view.payload().to_vec(),
+        };
+        Content::decode(&opened).map_err(|error| error.to_string())
+    }
+}

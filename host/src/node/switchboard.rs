@@ -1,0 +1,168 @@
+//! Every link of the node: who is behind it, by which transport, and since when.
+//!
+//! Transports report their links here from their own threads. Each new one gets a task ([`super::link_task`]);
+//! once its peer has proven its key the link appears in the table.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use qpq_schemas::PeerId;
+use tokio::sync::watch;
+use tracing::{debug, info};
+
+use super::clock::now_ms;
+use crate::api::LinkInfo;
+use crate::core::LinkId;
+
+/// One link in the table.
+pub(super) struct Entry {
+    /// The proven key.
+    pub(super) peer: PeerId,
+    /// The transport plugin's name.
+    pub(super) transport: String,
+    /// The address, as the transport reports it.
+    pub(super) remote: String,
+    /// This node dialled.
+    pub(super) outbound: bool,
+    /// Up since, Unix time in milliseconds.
+    pub(super) since_ms: u64,
+    /// What its task measures.
+    pub(super) figures: Arc<Figures>,
+    /// Set to the reason when the task shall close the link.
+    pub(super) closer: watch::Sender<Option<String>>,
+}
+
+/// What a link's task measures while it runs.
+#[derive(Debug, Default)]
+pub(super) struct Figures {
+    /// Smoothed round-trip time in microseconds; 0 before the first answer.
+    pub(super) rtt_us: AtomicU64,
+    /// Envelopes sent.
+    pub(super) sent: AtomicU64,
+    /// Envelopes received.
+    pub(super) received: AtomicU64,
+}
+
+/// The table of links.
+#[derive(Default)]
+pub(super) struct Switchboard {
+    me: PeerId,
+    links: Mutex<BTreeMap<LinkId, Entry>>,
+    next: AtomicU64,
+    /// Links that have not proven their peer yet.
+    half_open: AtomicUsize,
+    /// Grows with each link that comes or goes, for those who wait for that.
+    changes: watch::Sender<u64>,
+}
+
+impl Switchboard {
+    pub(super) fn new(me: PeerId) -> Self {
+        Self { me, ..Self::default() }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<LinkId, Entry>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A number for a new link.
+    pub(super) fn next_id(&self) -> LinkId {
+        self.next.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// How many links are up.
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Enters an authenticated link, unless a better one to the same peer by the same transport is up.
+    ///
+    /// Two nodes that dial each other at the same moment must keep the same link of the two: the one that the
+    /// smaller key dialled. Of two in the same direction the newer stays, since the older is probably dead.
+    pub(super) fn enter(&self, id: LinkId, entry: Entry) -> Result<(), &'static str> {
+        let mut links = self.lock();
+        let preferred = self.me < entry.peer;
+        let rivals = links.values().filter(|other| other.peer == entry.peer && other.transport == entry.transport);
+        for rival in rivals {
+            if rival.outbound == preferred && entry.outbound != preferred {
+                return Err("another link to this peer is used instead");
+            }
+            rival.closer.send_replace(Some("another link to this peer is used instead".to_owned()));
+        }
+        info!(link = id, peer = %entry.peer.short(), remote = %entry.remote, "link up");
+        links.insert(id, entry);
+        drop(links);
+        self.changed();
+        Ok(())
+    }
+
+    /// Takes a link out of the table; whether it stood there.
+    pub(super) fn leave(&self, id: LinkId, reason: &str) -> bool {
+        let entry = self.lock().remove(&id);
+        match &entry {
+            Some(entry) => info!(link = id, peer = %entry.peer.short(), reason, "link down"),
+            None => debug!(link = id, reason, "link closed before its peer was known"),
+        }
+        self.changed();
+        entry.is_some()
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|number| *number += 1);
+    }
+
+    /// Wakes whoever waits for links to come or go.
+    pub(super) fn watch(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// The peer behind a link, once it is proven.
+    pub(super) fn peer_of(&self, id: LinkId) -> Option<PeerId> {
+        self.lock().get(&id).map(|entry| entry.peer)
+    }
+
+    /// Whether any link to that peer is up.
+    pub(super) fn linked(&self, peer: &PeerId) -> bool {
+        self.lock().values().any(|entry| entry.peer == *peer)
+    }
+
+    /// Has all links of a transport closed.
+    pub(super) fn close_transport(&self, transport: &str, reason: &str) {
+        for entry in self.lock().values().filter(|entry| entry.transport == transport) {
+            entry.closer.send_replace(Some(reason.to_owned()));
+        }
+    }
+
+    /// Has all links closed.
+    pub(super) fn close_all(&self, reason: &str) {
+        for entry in self.lock().values() {
+            entry.closer.send_replace(Some(reason.to_owned()));
+        }
+    }
+
+    /// The links to each peer, for people.
+    pub(super) fn by_peer(&self) -> BTreeMap<PeerId, Vec<LinkInfo>> {
+        let mut peers: BTreeMap<PeerId, Vec<LinkInfo>> = BTreeMap::new();
+        for (id, entry) in self.lock().iter() {
+            peers.entry(entry.peer).or_default().push(entry.info(*id));
+        }
+        peers
+    }
+}
+
+impl Entry {
+    fn info(&self, link: LinkId) -> LinkInfo {
+        let rtt_us = self.figures.rtt_us.load(Ordering::Relaxed);
+        LinkInfo {
+            link,
+            transport: self.transport.clone(),
+            remote: self.remote.clone(),
+            outbound: self.outbound,
+            rtt_us: (rtt_us > 0).then_some(rtt_us),
+            since_ms: self.since_ms,
+            in_flight: 0,
+            sent: self.figures.sent.load(Ordering::Relaxed),
+            received: self.figures.received.load(Ordering::Relaxed),
+        }
+    }
+}
