@@ -1,1 +1,316 @@
-//! Being built.
+//! One link to a neighbour: a state machine without sockets, clock or tasks.
+//!
+//! A transport brings blocks of bytes in order; [`Link::handle`] takes one [`LinkInput`] and the time, and appends
+//! [`LinkOutput`]s. It proves who is on the other side before anything else is taken from it, packs frames into blocks and
+//! cuts those that are too large, watches that the neighbour is alive, and closes with a typed [`CloseReason`] at the
+//! first thing that breaks the protocol. The states and the reasons for the handshake's shape stand in
+//! `host/docs/links.md`.
+
+mod close;
+mod framing;
+mod handshake;
+mod liveness;
+mod ports;
+mod settings;
+mod steady;
+
+use bytes::Bytes;
+use qpq_schemas::PeerId;
+use qpq_schemas::link::{self, Frame, FrameError, MAX_BLOCK};
+use rand::CryptoRng;
+
+use framing::{Packer, Reassembly};
+use handshake::Handshake;
+use liveness::Liveness;
+use steady::Steady;
+
+pub use close::{CloseReason, Fault, Stage, Violation};
+pub use ports::{LinkInput, LinkOutput, LinkStats, SendError};
+pub use settings::{HANDSHAKE_MS, HELLO_MS, LinkConfig, LinkSetup, MISSED_HELLOS, REASSEMBLY_MS};
+
+/// The state machine of one link.
+pub struct Link {
+    config: LinkConfig,
+    state: State,
+    clock: Steady,
+    packer: Packer,
+    reassembly: Reassembly,
+    liveness: Liveness,
+    stats: LinkStats,
+    peer: Option<PeerId>,
+}
+
+enum State {
+    /// Not started, or in the middle of the handshake, since when (steady time).
+    Handshake { handshake: Box<Handshake>, since: u64 },
+    /// Authenticated.
+    Ready,
+    /// Over.
+    Closed,
+}
+
+impl Link {
+    /// A link that has yet to be started. `now_ms` is best taken from a monotonic clock; leaps are cushioned.
+    pub fn new(setup: LinkSetup, config: LinkConfig, now_ms: u64, rng: &mut impl CryptoRng) -> Self {
+        let clock = Steady::new(now_ms);
+        let first_ping = rng.next_u64();
+        Self {
+            packer: Packer::new(setup.max_frame),
+            reassembly: Reassembly::default(),
+            liveness: Liveness::new(first_ping, clock.now()),
+            stats: LinkStats::default(),
+            peer: None,
+            state: State::Handshake {
+                handshake: Box::new(Handshake::new(setup, config.features, rng)),
+                since: clock.now(),
+            },
+            config,
+            clock,
+        }
+    }
+
+    /// Takes one input and appends what is to be done, in order. Nothing comes after [`LinkOutput::Closed`].
+    pub fn handle(&mut self, input: LinkInput, now_ms: u64, out: &mut Vec<LinkOutput>) {
+        self.clock.advance(now_ms);
+        let result = match input {
+            _ if matches!(self.state, State::Closed) => return,
+            LinkInput::Start => self.start(out),
+            LinkInput::Received(block) => self.received(block, out),
+            LinkInput::Send(frames) => {
+                self.send(frames, out);
+                Ok(())
+            }
+            LinkInput::Tick => self.tick(out),
+            LinkInput::Close(reason) => Err(reason),
+        };
+        if let Err(reason) = result {
+            self.close(reason, out);
+        }
+    }
+
+    /// When [`LinkInput::Tick`] is due, in the time that [`handle`](Self::handle) is told; `None` once the link is closed.
+    pub fn deadline(&self) -> Option<u64> {
+        let at = match &self.state {
+            State::Closed => return None,
+            State::Handshake { since, .. } => since + self.config.handshake_ms,
+            State::Ready => {
+                let alive = self.liveness.deadline(&self.config);
+                self.reassembly.since().map_or(alive, |since| alive.min(since + self.config.reassembly_ms))
+            }
+        };
+        Some(self.clock.outside(at))
+    }
+
+    /// The neighbour's proven key, once it is.
+    pub fn peer(&self) -> Option<PeerId> {
+        self.peer
+    }
+
+    /// The smoothed round-trip time in microseconds, once it was measured.
+    pub fn rtt_us(&self) -> Option<u64> {
+        self.liveness.rtt_us()
+    }
+
+    /// What went over the link so far.
+    pub fn stats(&self) -> LinkStats {
+        self.stats
+    }
+
+    fn start(&mut self, out: &mut Vec<LinkOutput>) -> Result<(), CloseReason> {
+        let State::Handshake { handshake, .. } = &mut self.state else { return Ok(()) };
+        if let Some(hello) = handshake.start()? {
+            self.transmit_one(&hello, out);
+        }
+        Ok(())
+    }
+
+    fn received(&mut self, block: Bytes, out: &mut Vec<LinkOutput>) -> Result<(), CloseReason> {
+        self.start(out)?; // where the transport's first bytes overtook its own announcement
+        self.stats.bytes_in += block.len() as u64;
+        self.liveness.heard(self.clock.now());
+        if block.is_empty() {
+            return Err(Violation::EmptyBlock.into());
+        }
+        if block.len() > MAX_BLOCK {
+            return Err(Violation::BlockTooLarge { len: block.len() }.into());
+        }
+        for frame in link::unpack(block) {
+            self.stats.frames_in += 1;
+            match frame? {
+                Frame::Fragment(fragment) if matches!(self.state, State::Ready) => {
+                    if let Some(whole) = self.reassembly.take(&fragment, self.clock.now())? {
+                        self.reassembled(whole, out)?;
+                    }
+                }
+                frame => self.frame(frame, out)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn reassembled(&mut self, block: Bytes, out: &mut Vec<LinkOutput>) -> Result<(), CloseReason> {
+        for frame in link::unpack(block) {
+            match frame? {
+                Frame::Fragment(_) => return Err(Violation::Fragments("pieces inside a piece").into()),
+                frame => self.frame(frame, out)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, frame: Frame, out: &mut Vec<LinkOutput>) -> Result<(), CloseReason> {
+        if let Frame::Close(close) = frame {
+            return Err(CloseReason::ByPeer(close));
+        }
+        match self.state {
+            State::Handshake { .. } => self.shake_hands(frame, out),
+            State::Ready => self.take_in(frame, out),
+            State::Closed => Ok(()),
+        }
+    }
+
+    /// A frame before the neighbour is authenticated: HELLO, then AUTH, and nothing else.
+    fn shake_hands(&mut self, frame: Frame, out: &mut Vec<LinkOutput>) -> Result<(), CloseReason> {
+        let State::Handshake { handshake, .. } = &mut self.state else { return Ok(()) };
+        match frame {
+            Frame::Hello(hello) => {
+                let auth = handshake.take_hello(hello)?;
+                self.transmit_one(&auth, out);
+            }
+            Frame::Auth(signature) => {
+                let (peer, features) = handshake.take_auth(&signature)?;
+                self.peer = Some(peer);
+                self.state = State::Ready;
+                out.push(LinkOutput::Ready { peer, features });
+                self.ping(out); // at once, so that routing soon knows how far away the neighbour is
+            }
+            other => return Err(Violation::unexpected(&other, handshake.stage()).into()),
+        }
+        Ok(())
+    }
+
+    /// A frame of an authenticated neighbour.
+    fn take_in(&mut self, frame: Frame, out: &mut Vec<LinkOutput>) -> Result<(), CloseReason> {
+        match frame {
+            Frame::Ping(number) => {
+                self.liveness.allow_ping(self.clock.now())?;
+                self.transmit_one(&Frame::Pong(number), out);
+            }
+            Frame::Pong(number) => match self.liveness.pong(number, self.clock.now()) {
+                Some(rtt_us) => out.push(LinkOutput::Measured { rtt_us }),
+                None => self.stats.errors += 1,
+            },
+            Frame::Hello(_) | Frame::Auth(_) | Frame::Fragment(_) | Frame::Close(_) => {
+                return Err(Violation::unexpected(&frame, Stage::Ready).into());
+            }
+            Frame::Optional(..) => {} // of a later version, and meant to be skipped
+            frame => {
+                if let Frame::Envelopes(envelopes) = &frame {
+                    self.stats.envelopes_in += envelopes.len() as u64;
+                }
+                out.push(LinkOutput::Frame(frame));
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, frames: Vec<Frame>, out: &mut Vec<LinkOutput>) {
+        for frame in frames {
+            let ready = matches!(self.state, State::Ready);
+            let result = match frame {
+                _ if !ready => Err(SendError::NotReady),
+                Frame::Hello(_)
+                | Frame::Auth(_)
+                | Frame::Ping(_)
+                | Frame::Pong(_)
+                | Frame::Close(_)
+                | Frame::Fragment(_) => Err(SendError::Reserved),
+                Frame::Envelopes(envelopes) => self.pack_envelopes(envelopes),
+                frame => self.pack(&frame).map_err(SendError::Frame),
+            };
+            if let Err(error) = result {
+                self.stats.errors += 1;
+                out.push(LinkOutput::NotSent(error));
+            }
+        }
+        self.flush(out);
+    }
+
+    /// Packs envelopes so that a batch fills blocks instead of being cut; only an envelope that is too large alone is.
+    fn pack_envelopes(&mut self, envelopes: Vec<Bytes>) -> Result<(), SendError> {
+        let mut result = Ok(());
+        for batch in self.packer.batches(envelopes) {
+            let count = batch.len() as u64;
+            match self.pack(&Frame::Envelopes(batch)) {
+                Ok(()) => self.stats.envelopes_out += count,
+                Err(error) => result = Err(SendError::Frame(error)),
+            }
+        }
+        result
+    }
+
+    fn pack(&mut self, frame: &Frame) -> Result<(), FrameError> {
+        self.packer.push(frame)?;
+        self.stats.frames_out += 1;
+        Ok(())
+    }
+
+    /// Sends one of the link's own frames, which always fit.
+    fn transmit_one(&mut self, frame: &Frame, out: &mut Vec<LinkOutput>) {
+        if self.pack(frame).is_err() {
+            self.stats.errors += 1;
+        }
+        self.flush(out);
+    }
+
+    fn flush(&mut self, out: &mut Vec<LinkOutput>) {
+        for block in self.packer.take() {
+            self.stats.bytes_out += block.len() as u64;
+            self.liveness.spoke(self.clock.now());
+            out.push(LinkOutput::Transmit(block));
+        }
+    }
+
+    fn tick(&mut self, out: &mut Vec<LinkOutput>) -> Result<(), CloseReason> {
+        let now = self.clock.now();
+        match &self.state {
+            State::Handshake { handshake, since } if now >= since + self.config.handshake_ms => {
+                Err(CloseReason::HandshakeTimeout { stage: handshake.stage() })
+            }
+            State::Ready if self.liveness.is_dead(now, &self.config) => Err(CloseReason::Silent),
+            State::Ready if self.reassembly.since().is_some_and(|since| now >= since + self.config.reassembly_ms) => {
+                Err(CloseReason::Stalled)
+            }
+            State::Ready => {
+                if self.liveness.ping_is_due(now, &self.config) {
+                    self.ping(out);
+                }
+                Ok(())
+            }
+            State::Handshake { .. } | State::Closed => Ok(()),
+        }
+    }
+
+    fn ping(&mut self, out: &mut Vec<LinkOutput>) {
+        let number = self.liveness.ping(self.clock.now());
+        self.transmit_one(&Frame::Ping(number), out);
+    }
+
+    fn close(&mut self, reason: CloseReason, out: &mut Vec<LinkOutput>) {
+        if reason.fault() != Fault::Nobody {
+            self.stats.errors += 1;
+        }
+        if let Some(close) = reason.to_neighbour() {
+            self.transmit_one(&Frame::Close(close), out);
+        }
+        self.state = State::Closed;
+        self.reassembly = Reassembly::default();
+        out.push(LinkOutput::Closed(reason));
+    }
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").field("peer", &self.peer).field("stats", &self.stats).finish_non_exhaustive()
+    }
+}
