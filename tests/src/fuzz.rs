@@ -4,6 +4,8 @@
 //! A target takes any bytes. It must not panic, hang or allocate without bound, and what it accepts must obey the
 //! rule written beside it.
 
+mod files;
+mod link;
 mod mutate;
 mod run;
 mod wire;
@@ -26,7 +28,7 @@ pub struct Target {
 
 /// All targets.
 pub fn targets() -> impl Iterator<Item = &'static Target> {
-    wire::TARGETS.iter()
+    [wire::TARGETS, link::TARGETS, files::TARGETS].into_iter().flatten()
 }
 
 /// Feeds the target of that name: the door for cargo-fuzz.
