@@ -99,7 +99,7 @@ fn an_identity_file_that_others_can_read_is_refused_with_the_mending_command() -
 
 #[test]
 fn the_secret_key_is_in_no_log_and_no_output() -> Outcome {
-    let node = TestNode::plan("a").argument("-v").environment("RUST_LOG", "trace").start()?;
+    let node = TestNode::plan("a").argument("--set").argument("log.filter=trace").start()?;
     let identity = fs::read_to_string(node.home().join("identity.json"))?;
     let peer_id = node.peer_id()?;
     // Whatever the file calls it: every long hexadecimal word in it but the public key.
