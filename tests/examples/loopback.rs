@@ -34,7 +34,8 @@ struct Loopback {
 
 impl Plugin for Loopback {
     fn create(host: Host, _instance: &str, _config: serde_json::Value) -> Result<Self, Error> {
-        let shared = Loop { host: host.transport()?, queue: FrameQueue::new(QueueLimits::default()), work: Notify::new() };
+        let shared =
+            Loop { host: host.transport()?, queue: FrameQueue::new(QueueLimits::default()), work: Notify::new() };
         Ok(Self { shared: Arc::new(shared), runtime: Mutex::new(None) })
     }
 

@@ -67,23 +67,24 @@ impl TestNode {
         self.cli(&["mesh", "subscribe", topic]).map(drop)
     }
 
-    /// The oldest messages of the inbox, up to 1,000.
+    /// The newest messages of the inbox, up to 1,000, oldest first.
     pub fn inbox(&self) -> Outcome<Vec<Message>> {
         let page = self.json(&["mesh", "inbox", "--limit", "1000"])?;
         Ok(list(&page, "items").iter().map(Message::from_json).collect())
     }
 
-    /// The whole inbox, however long, page by page.
-    pub fn whole_inbox(&self) -> Outcome<Vec<Message>> {
-        let mut all: Vec<Message> = Vec::new();
+    /// The whole inbox after a place in it, however long, page by page.
+    pub fn inbox_after(&self, mut after: u64) -> Outcome<Vec<Message>> {
+        let mut all = Vec::new();
         loop {
-            let after = all.last().map_or(0, |message| message.seq).to_string();
-            let page = self.json(&["mesh", "inbox", "--limit", "1000", "--after", &after])?;
-            let items = list(&page, "items");
-            if items.is_empty() {
+            let page = self.json(&["mesh", "inbox", "--limit", "1000", "--after", &after.to_string()])?;
+            let items = list(&page, "items").iter().map(Message::from_json);
+            let before = all.len();
+            all.extend(items);
+            after = all.last().map_or(after, |message: &Message| message.seq);
+            if all.len() == before {
                 return Ok(all);
             }
-            all.extend(items.iter().map(Message::from_json));
         }
     }
 
