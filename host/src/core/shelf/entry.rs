@@ -1,0 +1,92 @@
+//! One message in the index, its names replaced by numbers.
+
+use qpq_schemas::{MessageId, PeerId};
+
+use super::history::Kept;
+use super::names::{NameId, Names};
+use crate::store::{Head, Places};
+
+/// Kind byte of a broadcast.
+pub(super) const BROADCAST: u8 = 1;
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) id: MessageId,
+    pub(super) seq: u64,
+    pub(super) created_ms: u64,
+    pub(super) received_ms: u64,
+    pub(super) expires_ms: u64,
+    pub(super) sender: NameId,
+    pub(super) destination: NameId,
+    source: NameId,
+    pub(super) len: u32,
+    pub(super) kind: u8,
+    pub(super) priority: u8,
+    hop_count: u8,
+    pub(super) places: Places,
+    has_source: bool,
+    /// Not durable yet: counted, but shown to nobody.
+    pub(super) pending: bool,
+}
+
+impl Entry {
+    pub(super) fn new(head: &Head, names: &mut Names, pending: bool) -> Self {
+        Self {
+            id: head.id,
+            seq: head.seq,
+            created_ms: head.created_ms,
+            received_ms: head.received_ms,
+            expires_ms: head.expires_ms,
+            sender: names.acquire(&head.sender.0),
+            destination: names.acquire(&head.destination),
+            source: head.source.map_or(0, |peer| names.acquire(&peer.0)),
+            len: head.wire_len,
+            kind: head.kind,
+            priority: head.priority,
+            hop_count: head.hop_count,
+            places: Places::NONE,
+            has_source: head.source.is_some(),
+            pending,
+        }
+    }
+
+    /// Lets go of the names. Afterwards the entry is of no use.
+    pub(super) fn release(&self, names: &mut Names) {
+        names.release(self.sender);
+        names.release(self.destination);
+        if self.has_source {
+            names.release(self.source);
+        }
+    }
+
+    fn source(&self, names: &Names) -> Option<PeerId> {
+        self.has_source.then(|| PeerId(names.key(self.source)))
+    }
+
+    pub(super) fn head(&self, names: &Names) -> Head {
+        Head {
+            seq: self.seq,
+            id: self.id,
+            kind: self.kind,
+            priority: self.priority,
+            hop_count: self.hop_count,
+            places: self.places,
+            sender: PeerId(names.key(self.sender)),
+            destination: names.key(self.destination),
+            wire_len: self.len,
+            created_ms: self.created_ms,
+            received_ms: self.received_ms,
+            expires_ms: self.expires_ms,
+            source: self.source(names),
+        }
+    }
+
+    pub(super) fn kept(&self, slot: u32) -> Kept {
+        Kept { topic: self.destination, priority: self.priority, created_ms: self.created_ms, len: self.len, slot }
+    }
+
+    /// What its lane in a recipient's queue depends on.
+    pub(super) fn lane(&self) -> (NameId, u8, u32) {
+        (self.sender, self.priority, self.len)
+    }
+}

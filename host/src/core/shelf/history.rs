@@ -1,0 +1,92 @@
+//! Broadcasts kept for late joiners, by topic and age, and which of them goes first when room is short.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::limits::Room;
+use super::names::NameId;
+
+/// What the order of broadcasts depends on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kept {
+    pub(super) topic: NameId,
+    pub(super) priority: u8,
+    pub(super) created_ms: u64,
+    pub(super) len: u32,
+    pub(super) slot: u32,
+}
+
+impl Kept {
+    fn rank(self) -> Rank {
+        (self.priority, self.created_ms, self.slot)
+    }
+}
+
+/// Priority, age, slot: sorts what goes first to the front.
+type Rank = (u8, u64, u32);
+
+#[derive(Debug, Default)]
+struct Topic {
+    ranks: BTreeSet<Rank>,
+    used: Room,
+}
+
+/// All topics' histories.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    topics: HashMap<NameId, Topic>,
+    ranks: BTreeSet<Rank>,
+    used: Room,
+}
+
+impl History {
+    pub(super) fn insert(&mut self, kept: Kept) {
+        let topic = self.topics.entry(kept.topic).or_default();
+        if topic.ranks.insert(kept.rank()) {
+            topic.used.add(kept.len);
+            self.used.add(kept.len);
+        }
+        self.ranks.insert(kept.rank());
+    }
+
+    pub(super) fn remove(&mut self, kept: Kept) {
+        self.ranks.remove(&kept.rank());
+        let Some(topic) = self.topics.get_mut(&kept.topic) else { return };
+        if topic.ranks.remove(&kept.rank()) {
+            topic.used.sub(kept.len);
+            self.used.sub(kept.len);
+        }
+        if topic.ranks.is_empty() {
+            self.topics.remove(&kept.topic);
+        }
+    }
+
+    pub(super) fn used(&self) -> Room {
+        self.used
+    }
+
+    pub(super) fn used_by(&self, topic: NameId) -> Room {
+        self.topics.get(&topic).map_or_else(Room::default, |topic| topic.used)
+    }
+
+    /// The topics that have something.
+    pub(super) fn topics(&self) -> impl Iterator<Item = NameId> + '_ {
+        self.topics.keys().copied()
+    }
+
+    /// The slots of one topic, newest first by their senders' clocks.
+    pub(super) fn newest_first(&self, topic: NameId) -> Vec<u32> {
+        let mut ranks: Vec<&Rank> = self.topics.get(&topic).into_iter().flat_map(|topic| &topic.ranks).collect();
+        ranks.sort_unstable_by_key(|(_, created_ms, slot)| std::cmp::Reverse((*created_ms, *slot)));
+        ranks.into_iter().map(|(_, _, slot)| *slot).collect()
+    }
+
+    /// The slots of one topic in the order in which they go when it is full.
+    pub(super) fn first_to_go_of(&self, topic: NameId) -> impl Iterator<Item = u32> + '_ {
+        self.topics.get(&topic).into_iter().flat_map(|topic| topic.ranks.iter().map(|(_, _, slot)| *slot))
+    }
+
+    /// All slots in the order in which they go when the node as a whole is full: lowest priority, then oldest.
+    pub(super) fn first_to_go(&self) -> impl Iterator<Item = u32> + '_ {
+        self.ranks.iter().map(|(_, _, slot)| *slot)
+    }
+}

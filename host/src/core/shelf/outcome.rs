@@ -1,0 +1,75 @@
+//! What the shelf answers.
+
+use super::limits::{RETRY_RECIPIENT_FULL_SECS, RETRY_RELAY_FULL_SECS, RETRY_SENDER_FULL_SECS};
+use crate::store::{Head, SeenEntry, SeenState};
+
+/// Why a message was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RejectCode {
+    /// It is here already, or was.
+    Known(SeenState),
+    /// Its time is over.
+    Expired,
+    /// Its recipient's queue (or this node's inbox) is full.
+    RecipientFull,
+    /// Its sender has used up its share, at this recipient or in all.
+    SenderFull,
+    /// This node is full.
+    RelayFull,
+}
+
+/// A refusal, and when to try again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reject {
+    /// Why.
+    pub code: RejectCode,
+    /// Seconds after which another try makes sense; 0 when none ever does.
+    pub retry_after_secs: u16,
+}
+
+impl Reject {
+    /// The name of the refusal, as a counter and for clients.
+    pub fn name(&self) -> &'static str {
+        match self.code {
+            RejectCode::Known(_) => "duplicate",
+            RejectCode::Expired => "expired-on-arrival",
+            RejectCode::RecipientFull => "recipient-full",
+            RejectCode::SenderFull => "sender-full",
+            RejectCode::RelayFull => "relay-full",
+        }
+    }
+}
+
+impl From<RejectCode> for Reject {
+    fn from(code: RejectCode) -> Self {
+        let retry_after_secs = match code {
+            RejectCode::Known(_) | RejectCode::Expired => 0,
+            RejectCode::RecipientFull => RETRY_RECIPIENT_FULL_SECS,
+            RejectCode::SenderFull => RETRY_SENDER_FULL_SECS,
+            RejectCode::RelayFull => RETRY_RELAY_FULL_SECS,
+        };
+        Self { code, retry_after_secs }
+    }
+}
+
+/// Why a message is no longer on the shelf.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// What the caller said with [`super::Shelf::finish`] or [`super::Shelf::release`].
+    Finished,
+    /// Its time is over.
+    Expired,
+    /// A broadcast that made room.
+    Evicted,
+}
+
+/// A message that left the shelf. Its record is to be removed from disk, and `seen` to be stored, in one batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gone {
+    /// The message, as it stood on the shelf.
+    pub head: Head,
+    /// How its id is remembered from now on.
+    pub seen: SeenEntry,
+    /// Why it left.
+    pub why: Why,
+}

@@ -1,0 +1,119 @@
+//! Ids of messages that are no longer here, remembered until nobody can send them any more.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+
+use hashbrown::HashTable;
+use qpq_schemas::MessageId;
+
+use super::slab::Slab;
+use crate::store::{SeenEntry, SeenState};
+
+/// Ids that end in the same minute are forgotten together.
+const BUCKET_SECS: u32 = 60;
+
+#[derive(Debug)]
+struct Mark {
+    id: MessageId,
+    source: [u8; 8],
+    expires_secs: u32,
+    hops: u8,
+    state: SeenState,
+}
+
+impl Mark {
+    fn bucket(&self) -> u32 {
+        self.expires_secs / BUCKET_SECS
+    }
+}
+
+/// The set. About 65 bytes an id.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    marks: Slab<Mark>,
+    index: HashTable<u32>,
+    hasher: RandomState,
+    /// Slots by the minute in which they end. A slot may have been freed or used again since: checked when its minute comes.
+    buckets: BTreeMap<u32, Vec<u32>>,
+}
+
+/// Seconds of a time in milliseconds, never too early.
+pub(super) fn secs(ms: u64) -> u32 {
+    u32::try_from(ms.div_ceil(1_000)).unwrap_or(u32::MAX)
+}
+
+impl Seen {
+    pub(super) fn len(&self) -> usize {
+        self.marks.len()
+    }
+
+    fn slot(&self, id: &MessageId) -> Option<u32> {
+        self.index.find(self.hasher.hash_one(id), |slot| self.marks.get(*slot).is_some_and(|m| m.id == *id)).copied()
+    }
+
+    pub(super) fn get(&self, id: &MessageId) -> Option<SeenEntry> {
+        let mark = self.marks.get(self.slot(id)?)?;
+        Some(SeenEntry {
+            id: mark.id,
+            expires_ms: u64::from(mark.expires_secs) * 1_000,
+            state: mark.state,
+            source: mark.source,
+            hops: mark.hops,
+        })
+    }
+
+    /// Remembers an id, or its new state.
+    pub(super) fn insert(&mut self, entry: &SeenEntry) {
+        self.remove(&entry.id);
+        let mark = Mark {
+            id: entry.id,
+            source: entry.source,
+            expires_secs: secs(entry.expires_ms),
+            hops: entry.hops,
+            state: entry.state,
+        };
+        let bucket = mark.bucket();
+        let slot = self.marks.insert(mark);
+        let (marks, hasher) = (&self.marks, &self.hasher);
+        self.index.insert_unique(hasher.hash_one(entry.id), slot, |slot| {
+            hasher.hash_one(marks.get(*slot).map_or(MessageId([0; 32]), |mark| mark.id))
+        });
+        self.buckets.entry(bucket).or_default().push(slot);
+    }
+
+    pub(super) fn remove(&mut self, id: &MessageId) -> bool {
+        let hash = self.hasher.hash_one(id);
+        let marks = &self.marks;
+        let found = self.index.find_entry(hash, |slot| marks.get(*slot).is_some_and(|mark| mark.id == *id));
+        let Ok(entry) = found else { return false };
+        let slot = entry.remove().0;
+        self.marks.remove(slot);
+        true
+    }
+
+    /// Forgets up to `max` ids whose time is over. Returns how many.
+    pub(super) fn forget(&mut self, now_ms: u64, max: usize) -> usize {
+        let now = u32::try_from(now_ms / 1_000).unwrap_or(u32::MAX) / BUCKET_SECS;
+        self.forget_buckets(|bucket| bucket < now, max)
+    }
+
+    /// Forgets the ids that end first until at most `keep` are left. Returns how many.
+    pub(super) fn shrink(&mut self, keep: usize) -> usize {
+        self.forget_buckets(|_| true, self.len().saturating_sub(keep))
+    }
+
+    fn forget_buckets(&mut self, over: impl Fn(u32) -> bool, max: usize) -> usize {
+        let mut forgotten = 0;
+        while forgotten < max {
+            let Some(mut first) = self.buckets.first_entry().filter(|entry| over(*entry.key())) else { break };
+            let bucket = *first.key();
+            let Some(slot) = first.get_mut().pop() else {
+                first.remove();
+                continue;
+            };
+            let id = self.marks.get(slot).filter(|mark| mark.bucket() == bucket).map(|mark| mark.id);
+            forgotten += usize::from(id.is_some_and(|id| self.remove(&id)));
+        }
+        forgotten
+    }
+}

@@ -1,0 +1,241 @@
+use super::*;
+
+mod memory;
+mod model;
+
+/// A direct message that waits.
+pub(super) fn head(seq: u64, sender: u8, recipient: u8) -> Head {
+    let mut id = [0; 32];
+    id[..8].copy_from_slice(&seq.to_be_bytes());
+    Head {
+        seq,
+        id: MessageId(id),
+        kind: 0,
+        priority: 1,
+        hop_count: 2,
+        places: Places::WAITING,
+        sender: PeerId([sender; 32]),
+        destination: [recipient; 32],
+        wire_len: 300,
+        created_ms: seq * 10,
+        received_ms: 1_000 + seq,
+        expires_ms: 1_000_000,
+        source: Some(PeerId([200; 32])),
+    }
+}
+
+fn broadcast(seq: u64, sender: u8, topic: u8) -> Head {
+    Head { kind: 1, places: Places::HISTORY, ..head(seq, sender, topic) }
+}
+
+fn small() -> StoreLimits {
+    StoreLimits {
+        recipient_messages: 8,
+        sender_messages: 20,
+        total_messages: 40,
+        topic_messages: 8,
+        inbox_messages: 8,
+        ..StoreLimits::default()
+    }
+}
+
+fn take(shelf: &mut Shelf, head: &Head) -> Result<Vec<Gone>, RejectCode> {
+    let gone = shelf.admit(head, 0).map_err(|reject| reject.code)?;
+    shelf.confirm(&head.id);
+    Ok(gone)
+}
+
+fn seqs(heads: impl Iterator<Item = Head>) -> Vec<u64> {
+    heads.map(|head| head.seq).collect()
+}
+
+#[test]
+fn a_message_shows_only_once_it_is_durable() {
+    let mut shelf = Shelf::new(small());
+    let first = Head { places: Places::WAITING.with(Places::INBOX), ..head(1, 1, 9) };
+    shelf.admit(&first, 0).unwrap();
+    take(&mut shelf, &Head { places: Places::INBOX, ..head(2, 1, 9) }).unwrap();
+    assert!(seqs(shelf.queue(&PeerId([9; 32]))).is_empty());
+    assert!(seqs(shelf.inbox(0)).is_empty(), "a reader's place must not pass a message that shows up later");
+    assert_eq!(shelf.known(&first.id), Some(SeenState::Held));
+    shelf.confirm(&first.id);
+    assert_eq!(seqs(shelf.queue(&PeerId([9; 32]))), [1]);
+    assert_eq!(seqs(shelf.inbox(0)), [1, 2]);
+    assert_eq!(seqs(shelf.inbox(1)), [2]);
+    assert_eq!(seqs(shelf.inbox_newest()), [2, 1]);
+    assert_eq!(shelf.get(&first.id), Some(first));
+}
+
+#[test]
+fn one_sender_fills_a_quarter_of_a_queue_and_the_rest_is_left_to_others() {
+    let mut shelf = Shelf::new(small());
+    assert!(take(&mut shelf, &head(1, 1, 9)).is_ok());
+    assert!(take(&mut shelf, &head(2, 1, 9)).is_ok());
+    assert_eq!(take(&mut shelf, &head(3, 1, 9)), Err(RejectCode::SenderFull));
+    for seq in 4..10 {
+        take(&mut shelf, &head(seq, seq as u8, 9)).unwrap();
+    }
+    assert_eq!(
+        take(&mut shelf, &head(20, 20, 9)),
+        Err(RejectCode::RecipientFull),
+        "acknowledged messages are never evicted"
+    );
+    assert_eq!(shelf.admit(&head(20, 20, 9), 0).unwrap_err().retry_after_secs, limits::RETRY_RECIPIENT_FULL_SECS);
+    assert_eq!(shelf.stats().counters["recipient-full"], 2);
+    assert_eq!(shelf.stats().waiting, 8);
+}
+
+#[test]
+fn a_sender_is_bounded_over_all_recipients() {
+    let mut shelf = Shelf::new(small());
+    for seq in 0..20 {
+        take(&mut shelf, &head(seq, 1, 100 + (seq / 2) as u8)).unwrap();
+    }
+    assert_eq!(take(&mut shelf, &head(50, 1, 150)), Err(RejectCode::SenderFull));
+    let id = head(0, 1, 1).id;
+    assert!(shelf.finish(&id, SeenState::Delivered).is_some());
+    assert!(take(&mut shelf, &head(50, 1, 150)).is_ok());
+    assert_eq!(take(&mut shelf, &head(0, 1, 150)), Err(RejectCode::Known(SeenState::Delivered)));
+}
+
+#[test]
+fn draining_serves_the_urgent_first_and_senders_in_turn() {
+    let mut shelf = Shelf::new(StoreLimits::default());
+    for (seq, sender, priority) in
+        [(1, 1, 1), (2, 1, 1), (3, 1, 1), (4, 2, 1), (5, 3, 1), (6, 3, 1), (7, 1, 3), (8, 2, 0)]
+    {
+        take(&mut shelf, &Head { priority, ..head(seq, sender, 9) }).unwrap();
+    }
+    let order = seqs(shelf.queue(&PeerId([9; 32])));
+    assert_eq!((order[0], order[7]), (7, 8), "emergency first, low last");
+    let mut first_round = order[1..4].to_vec();
+    first_round.sort_unstable();
+    assert_eq!(first_round, [1, 4, 5], "one of each sender");
+    let of_first: Vec<u64> = order.iter().copied().filter(|seq| *seq < 4).collect();
+    assert_eq!(of_first, [1, 2, 3], "each sender's in order of arrival");
+}
+
+#[test]
+fn a_full_topic_lets_go_of_the_lowest_priority_and_oldest() {
+    let mut shelf = Shelf::new(small());
+    for seq in 1..=8 {
+        take(&mut shelf, &Head { priority: u8::from(seq != 5), ..broadcast(seq, seq as u8, 9) }).unwrap();
+    }
+    let gone = take(&mut shelf, &broadcast(9, 9, 9)).unwrap();
+    assert_eq!(gone.iter().map(|gone| (gone.head.seq, gone.why)).collect::<Vec<_>>(), [(5, Why::Evicted)]);
+    let gone = take(&mut shelf, &broadcast(10, 10, 9)).unwrap();
+    assert_eq!(gone[0].head.seq, 1);
+    assert_eq!(seqs(shelf.history(&TopicId([9; 32]))), [10, 9, 8, 7, 6, 4, 3, 2], "newest first");
+    assert_eq!(take(&mut shelf, &broadcast(1, 1, 9)), Err(RejectCode::Known(SeenState::PassedOn)));
+}
+
+#[test]
+fn a_flooder_of_a_topic_pushes_out_its_own() {
+    let mut shelf = Shelf::new(small());
+    for seq in 1..=8 {
+        take(&mut shelf, &broadcast(seq, if seq > 4 { 66 } else { seq as u8 }, 9)).unwrap();
+    }
+    for seq in 9..30 {
+        take(&mut shelf, &broadcast(seq, 66, 9)).unwrap();
+    }
+    let kept = seqs(shelf.history(&TopicId([9; 32])));
+    assert!((1..=4).all(|seq| kept.contains(&seq)), "{kept:?}");
+}
+
+#[test]
+fn a_full_relay_drops_broadcasts_never_custody() {
+    let mut shelf = Shelf::new(small());
+    for seq in 0..30 {
+        take(&mut shelf, &head(seq, seq as u8, seq as u8)).unwrap();
+    }
+    for seq in 30..40 {
+        take(&mut shelf, &broadcast(seq, seq as u8, seq as u8)).unwrap();
+    }
+    for seq in 40..50 {
+        assert_eq!(take(&mut shelf, &head(seq, seq as u8, seq as u8)).unwrap()[0].head.seq, seq - 10);
+    }
+    assert_eq!(take(&mut shelf, &head(50, 50, 50)), Err(RejectCode::RelayFull));
+    assert_eq!(shelf.stats().waiting, 40);
+}
+
+#[test]
+fn a_full_inbox_lets_go_of_broadcasts_and_refuses_direct_messages() {
+    let mut shelf = Shelf::new(small());
+    for seq in 1..=4 {
+        take(&mut shelf, &Head { places: Places::INBOX, ..broadcast(seq, seq as u8, 9) }).unwrap();
+    }
+    for seq in 5..=8 {
+        take(&mut shelf, &Head { places: Places::INBOX, ..head(seq, seq as u8, 9) }).unwrap();
+    }
+    for seq in 9..=12 {
+        take(&mut shelf, &Head { places: Places::INBOX, ..head(seq, seq as u8, 9) }).unwrap();
+    }
+    assert_eq!(seqs(shelf.inbox(0)), (5..=12).collect::<Vec<_>>());
+    assert_eq!(take(&mut shelf, &Head { places: Places::INBOX, ..head(13, 13, 9) }), Err(RejectCode::RecipientFull));
+}
+
+#[test]
+fn a_broadcast_stays_until_its_last_place_is_given_up() {
+    let mut shelf = Shelf::new(small());
+    let both = Head { places: Places::HISTORY.with(Places::INBOX), ..broadcast(1, 1, 9) };
+    take(&mut shelf, &both).unwrap();
+    assert_eq!(shelf.release(&both.id, Places::INBOX, SeenState::Delivered), None);
+    assert_eq!(seqs(shelf.history(&TopicId([9; 32]))), [1]);
+    let gone = shelf.release(&both.id, Places::HISTORY, SeenState::PassedOn).unwrap();
+    assert_eq!(gone.seen.state, SeenState::PassedOn);
+    assert_eq!((gone.seen.source, gone.seen.hops), ([200; 8], 2), "what routing learns from is kept");
+    assert_eq!(shelf.seen(&both.id).map(|seen| seen.source), Some([200; 8]));
+}
+
+#[test]
+fn expiry_comes_in_bounded_steps_and_ids_outlive_their_messages() {
+    let mut shelf = Shelf::new(StoreLimits::default());
+    for seq in 0..10 {
+        take(&mut shelf, &Head { expires_ms: 5_000 + seq, ..head(seq, 1, 9) }).unwrap();
+    }
+    assert_eq!(shelf.expire(5_000, 100).len(), 1, "rounded up to a second, never early");
+    assert_eq!(shelf.expire(6_000, 4).len(), 4);
+    assert_eq!(shelf.expire(6_000, 100).len(), 5);
+    assert_eq!(shelf.known(&head(3, 1, 9).id), Some(SeenState::PassedOn));
+    assert_eq!(shelf.forget_seen(5_000 + SEEN_GRACE_MS, 100), 0);
+    assert_eq!(shelf.forget_seen(120_000 + SEEN_GRACE_MS, 4), 4);
+    assert_eq!(shelf.forget_seen(120_000 + SEEN_GRACE_MS, 100), 6);
+    assert_eq!((shelf.names.len(), shelf.stats().seen), (0, 0), "nothing is left behind");
+    assert_eq!(shelf.admit(&head(1, 1, 9), 2_000_000).unwrap_err().code, RejectCode::Expired);
+}
+
+#[test]
+fn a_message_that_could_not_be_stored_can_come_again() {
+    let mut shelf = Shelf::new(small());
+    shelf.admit(&head(1, 1, 9), 0).unwrap();
+    assert_eq!(shelf.discard(&head(1, 1, 9).id).map(|head| head.seq), Some(1));
+    assert_eq!(shelf.known(&head(1, 1, 9).id), None);
+    assert!(take(&mut shelf, &head(1, 1, 9)).is_ok());
+}
+
+#[test]
+fn a_held_id_without_its_record_is_fetched_again_after_a_restart() {
+    let mut shelf = Shelf::new(small());
+    shelf.restore(&head(1, 1, 9));
+    let seen = |seq, state| SeenEntry { state, ..Shelf::seen_of(&head(seq, 1, 9)) };
+    shelf.restore_seen(&seen(1, SeenState::Held));
+    shelf.restore_seen(&seen(2, SeenState::Held));
+    shelf.restore_seen(&seen(3, SeenState::Delivered));
+    assert_eq!(shelf.known(&head(1, 1, 9).id), Some(SeenState::Held));
+    assert_eq!(shelf.known(&head(2, 1, 9).id), None);
+    assert_eq!(shelf.known(&head(3, 1, 9).id), Some(SeenState::Delivered));
+    assert_eq!(seqs(shelf.queue(&PeerId([9; 32]))), [1]);
+}
+
+#[test]
+fn the_set_of_ids_is_bounded_and_forgets_first_what_ends_first() {
+    let mut shelf = Shelf::new(StoreLimits { seen_ids: 100, ..StoreLimits::default() });
+    for seq in 0..200u64 {
+        let seen = Shelf::seen_of(&Head { expires_ms: 100_000_000 - seq * 60_000, ..head(seq, 1, 9) });
+        shelf.note(&SeenEntry { state: SeenState::Delivered, ..seen });
+    }
+    assert_eq!(shelf.stats().seen, 100);
+    assert!(shelf.known(&head(5, 1, 9).id).is_some());
+    assert!(shelf.known(&head(199, 1, 9).id).is_none());
+    assert_eq!(shelf.stats().counters["forgotten-early"], 100);
+}
