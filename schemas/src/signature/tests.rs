@@ -197,6 +197,21 @@ fn errors_that_would_cancel_out_in_a_sum_are_found() {
 }
 
 #[test]
+fn wherever_the_offenders_stand_just_they_are_found() {
+    let good = draft(b"x").sign(&SigningKey::from_seed(&[7; 32])).unwrap();
+    let bad = envelope_by(good.view().sender().0, b"y", |_| *good.view().signature());
+    for len in [3, 4, 5, 8, 13] {
+        for offenders in 0..1_u32 << len.min(5) {
+            let is_bad = |at: usize| offenders >> at & 1 == 1;
+            let batch: Vec<_> = (0..len).map(|at| if is_bad(at) { bad.view() } else { good.view() }).collect();
+            let answers = Verifier::new(8).check_batch(&batch, &mut StdRng::seed_from_u64(1));
+            let wrong = answers.iter().enumerate().find(|(at, answer)| answer.is_ok() == is_bad(*at));
+            assert_eq!(wrong, None, "{len} with {offenders:b}");
+        }
+    }
+}
+
+#[test]
 fn the_key_cache_is_bounded_and_keeps_who_is_heard_often() {
     let mut cache = KeyCache::new(8);
     let key = |n: u8| SigningKey::from_seed(&[n; 32]).public();
