@@ -103,6 +103,12 @@ impl Reassembly {
         self.open.as_ref().map(|open| open.since)
     }
 
+    /// Bytes of memory taken for an unfinished block.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.open.as_ref().map_or(0, |open| open.bytes.capacity())
+    }
+
     /// Takes a piece, and returns the block that it completes.
     pub(super) fn take(&mut self, piece: &Fragment, now: u64) -> Result<Option<Bytes>, CloseReason> {
         let bad = |what| Err(Violation::Fragments(what).into());
