@@ -8,6 +8,7 @@ mod files;
 mod link;
 mod mutate;
 mod run;
+mod scripts;
 mod wire;
 
 pub use run::{Effort, run};
@@ -28,7 +29,7 @@ pub struct Target {
 
 /// All targets.
 pub fn targets() -> impl Iterator<Item = &'static Target> {
-    [wire::TARGETS, link::TARGETS, files::TARGETS].into_iter().flatten()
+    [wire::TARGETS, link::TARGETS, files::TARGETS, scripts::TARGETS].into_iter().flatten()
 }
 
 /// Feeds the target of that name: the door for cargo-fuzz.

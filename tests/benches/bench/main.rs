@@ -10,6 +10,7 @@ mod quic;
 mod rate;
 mod relay;
 mod report;
+mod scripts;
 mod signatures;
 mod store;
 
@@ -23,6 +24,7 @@ type Section = (&'static str, fn(&mut Report) -> Outcome);
 
 const SECTIONS: &[Section] = &[
     ("signatures", signatures::measure),
+    ("scripts", scripts::measure),
     ("store", store::measure),
     ("quic", quic::measure),
     ("relay", relay::measure),
