@@ -14,8 +14,7 @@
 //! ```
 //!
 //! What must hold at every moment, whatever the order of events:
-//! - `Stored` is answered only for what is durable here, or was delivered here, or was taken from the same
-//!   neighbour before and has been passed on since.
+//! - `Stored` is answered only for what is durable here, or is known to be with its recipient.
 //! - A copy of a direct envelope is given up only for such an answer, or at its expiry.
 
 mod accept;
@@ -41,7 +40,7 @@ pub use router::{RouteKind, RouteQuery, Router, RouterOutput};
 
 use crate::api::{ApiError, Receipt};
 use crate::store::Batch;
-use custody::Recent;
+use custody::{HandedOver, Recent};
 use intake::{Candidate, Pending};
 use links::LinkState;
 use shelf::{Shelf, StoreLimits};
@@ -54,6 +53,9 @@ pub type Ticket = u64;
 
 /// How often housekeeping runs at least, in milliseconds.
 const TICK_MS: u64 = 1_000;
+
+/// Messages and ids that one tick takes off at most, so that no tick takes long.
+const EXPIRE_STEP: usize = 4_096;
 
 /// What the core is told at its start.
 #[derive(Debug, Clone)]
@@ -140,8 +142,8 @@ pub enum Event {
     Unblock(PeerId),
     /// The store found this record damaged and has set it aside.
     Damaged {
-        /// The record's place.
-        seq: u64,
+        /// The message that it held.
+        id: MessageId,
     },
     /// Time has passed.
     Tick,
@@ -260,12 +262,14 @@ pub struct Core {
     /// On how many links an envelope is under way.
     flying: HashMap<MessageId, u16>,
     recent: Recent,
+    handed_over: HandedOver,
     /// Links whose queues this step filled.
     unpumped: BTreeSet<LinkId>,
     next_ticket: Ticket,
     next_seq: u64,
     router_deadline_ms: Option<u64>,
     next_tick_ms: u64,
+    next_sweep_ms: u64,
     counters: BTreeMap<&'static str, u64>,
     effects: Vec<Effect>,
 }
@@ -287,11 +291,13 @@ impl Core {
             pending_bytes: 0,
             flying: HashMap::new(),
             recent: Recent::default(),
+            handed_over: HandedOver::default(),
             unpumped: BTreeSet::new(),
             next_ticket: 0,
             next_seq,
             router_deadline_ms: Some(0),
             next_tick_ms: 0,
+            next_sweep_ms: 0,
             counters: BTreeMap::new(),
             effects: Vec::new(),
         }
@@ -314,7 +320,7 @@ impl Core {
             Event::OwnRecord(wire) => self.own_record(wire, now_ms),
             Event::Block(peer) => self.block(peer),
             Event::Unblock(peer) => _ = self.blocked.remove(&peer),
-            Event::Damaged { seq } => self.damaged(seq),
+            Event::Damaged { id } => self.damaged(&id),
             Event::Tick => self.tick(now_ms),
         }
         self.pump_all(now_ms);
@@ -368,6 +374,7 @@ impl Core {
         }
         if self.next_tick_ms <= now_ms {
             self.next_tick_ms = now_ms + TICK_MS;
+            self.handed_over.forget(now_ms);
             self.expire(now_ms);
             self.retry_offers(now_ms);
         }
@@ -394,11 +401,30 @@ impl Core {
         match frame {
             Frame::Envelopes(wires) => self.envelopes(link, wires, now_ms),
             Frame::Custody(answers) => self.answers(link, answers, now_ms),
-            Frame::Subscriptions(topics) => self.peer_subscriptions(link, topics),
+            Frame::Subscriptions(change, topics) => self.peer_subscriptions(link, change, topics),
             Frame::Route(bytes) => self.with_router(now_ms, |router, out| router.control(now_ms, link, &bytes, out)),
             Frame::Sync(sync) => self.sync(link, sync),
             Frame::Records(records) => self.peer_records(link, records, now_ms),
             _ => {} // the link layer keeps its own frames to itself
+        }
+    }
+
+    /// Takes off the shelf what has died, a bounded number at a time.
+    fn expire(&mut self, now_ms: u64) {
+        let gone = self.shelf.expire(now_ms, EXPIRE_STEP);
+        let mut batch = Batch::default();
+        batch.remove.extend(gone.iter().map(|gone| gone.head.seq));
+        batch.seen.extend(gone.iter().map(|gone| gone.seen));
+        if self.shelf.forget_seen(now_ms, EXPIRE_STEP) > 0 {
+            batch.forget_before_ms = now_ms;
+        }
+        self.persist(batch);
+    }
+
+    /// A record that can't be read any more is as good as never received: its id may come again.
+    fn damaged(&mut self, id: &MessageId) {
+        if self.shelf.discard(id).is_some() {
+            self.count("damaged");
         }
     }
 

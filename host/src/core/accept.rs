@@ -2,14 +2,17 @@
 
 use qpq_schemas::envelope::{Envelope, Kind, Refusal};
 use qpq_schemas::link::{Answer, Verdict};
-use qpq_schemas::receipt::DeliveryReceipt;
-use qpq_schemas::{MessageId, PeerId};
+use qpq_schemas::receipt::Receipt;
+use qpq_schemas::{PeerId, TopicId};
 
-use super::intake::{Candidate, Waiter, verdict_of};
-use super::shelf::{Head, Reject, SeenState};
-use super::{Core, Effect, LinkId, Notice, Ticket};
-use crate::api::{ApiError, Receipt};
-use crate::store::{Batch, NewRecord};
+use super::intake::{Candidate, Waiter};
+use super::shelf::{Reject, RejectCode};
+use super::{Core, Effect, Notice, Ticket};
+use crate::api::{self, ApiError};
+use crate::store::{Batch, Head, NewRecord, Places, SeenState};
+
+/// When a neighbour may offer again what could not be written, in seconds.
+const RETRY_STORE_SECS: u16 = 30;
 
 impl Core {
     pub(super) fn verify(&mut self, batch: Vec<Candidate>) {
@@ -29,18 +32,20 @@ impl Core {
         for (candidate, verdict) in batch.into_iter().zip(verdicts) {
             match verdict {
                 Ok(()) => good.push(candidate),
-                Err(refusal) => self.turn_away(&candidate, Verdict::Refused, &refusal),
+                Err(refusal) => self.turn_away(&candidate, &refusal),
             }
         }
         self.accept(good, now_ms);
     }
 
-    fn turn_away(&mut self, candidate: &Candidate, verdict: Verdict, refusal: &Refusal) {
+    fn turn_away(&mut self, candidate: &Candidate, refusal: &Refusal) {
+        let verdict = Verdict::Refused;
         self.count(refusal.code());
         if let Some(link) = candidate.link {
             self.bad_signature(link);
         }
-        self.settle(candidate, Outcome::Refused { verdict, code: refusal.code(), why: refusal.to_string(), retry: 0 });
+        let (code, why) = (refusal.code(), refusal.to_string());
+        self.settle(candidate, &Outcome::Refused { verdict, code, why, retry_secs: 0 });
     }
 
     /// Finds a place for each envelope and has them written together.
@@ -50,11 +55,11 @@ impl Core {
         for mut candidate in candidates {
             self.hear_of(&candidate, now_ms);
             let head = self.head_of(&candidate, now_ms);
-            match self.shelf.admit(head.clone(), self.role_of(&head), now_ms) {
+            match self.shelf.admit(&head, now_ms) {
                 Ok(evicted) => {
-                    batch.remove.extend(evicted);
-                    batch.seen.extend(self.shelf.seen_entry(&head.id));
-                    batch.append.push(NewRecord { head: head.clone(), wire: candidate.envelope.wire().clone() });
+                    batch.remove.extend(evicted.iter().map(|gone| gone.head.seq));
+                    batch.seen.extend(evicted.iter().map(|gone| gone.seen).chain(self.shelf.seen(&head.id)));
+                    batch.append.push(record_of(&head, &candidate.envelope));
                     candidate.head = Some(head);
                     kept.push(candidate);
                 }
@@ -67,6 +72,75 @@ impl Core {
         let ticket = self.ticket();
         self.persisting.insert(ticket, kept);
         self.effects.push(Effect::Persist { ticket, batch });
+    }
+
+    /// A verified envelope shows a way to its sender.
+    fn hear_of(&mut self, candidate: &Candidate, now_ms: u64) {
+        let Some(link) = candidate.link else { return };
+        let view = candidate.envelope.view();
+        let (sender, hops) = (view.sender(), view.hop_count());
+        self.with_router(now_ms, |router, out| router.seen(now_ms, sender, link, hops, out));
+    }
+
+    fn head_of(&mut self, candidate: &Candidate, now_ms: u64) -> Head {
+        let view = candidate.envelope.view();
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        Head {
+            seq,
+            id: candidate.id,
+            kind: view.kind() as u8,
+            priority: view.flags().priority as u8,
+            hop_count: view.hop_count(),
+            places: self.places_of(&candidate.envelope),
+            sender: view.sender(),
+            destination: view.destination(),
+            wire_len: u32::try_from(view.wire().len()).unwrap_or(u32::MAX),
+            created_ms: view.created_ms(),
+            received_ms: now_ms,
+            expires_ms: view.expires_ms(),
+            source: candidate.source,
+        }
+    }
+
+    /// What an envelope is kept for here.
+    fn places_of(&self, envelope: &Envelope) -> Places {
+        let view = envelope.view();
+        match view.kind() {
+            Kind::Broadcast if self.subscribed.contains(&TopicId(view.destination())) => {
+                Places::HISTORY.with(Places::INBOX)
+            }
+            Kind::Broadcast => Places::HISTORY,
+            Kind::Direct if view.destination() == self.config.me.0 => Places::INBOX,
+            Kind::Direct | Kind::Receipt => Places::WAITING,
+        }
+    }
+
+    fn no_room(&mut self, candidate: &Candidate, reject: Reject) {
+        let verdict = match reject.code {
+            RejectCode::Known(_) => Verdict::Seen,
+            RejectCode::Expired => Verdict::TooOld,
+            RejectCode::RecipientFull => Verdict::RecipientFull,
+            RejectCode::SenderFull => Verdict::SenderFull,
+            RejectCode::RelayFull => Verdict::RelayFull,
+        };
+        // While the recipient's queue flows, room comes soon.
+        let recipient = PeerId(candidate.envelope.view().destination());
+        let flows = self.links.values().any(|state| state.peer == recipient || state.draining.contains(&recipient));
+        let retry_secs = if flows { reject.retry_after_secs.min(1) } else { reject.retry_after_secs };
+        let why = format!("no room for it: {}; try again in {} s", reject.name(), reject.retry_after_secs);
+        self.settle(candidate, &Outcome::Refused { verdict, code: reject.name(), why, retry_secs });
+    }
+}
+
+fn record_of(head: &Head, envelope: &Envelope) -> NewRecord {
+    NewRecord {
+        seq: head.seq,
+        id: head.id,
+        places: head.places,
+        received_ms: head.received_ms,
+        source: head.source,
+        wire: envelope.wire().clone(),
     }
 }
 
@@ -92,63 +166,68 @@ impl Core {
     }
 
     fn not_written(&mut self, candidate: &Candidate, head: &Head, why: &str) {
-        self.shelf.roll_back(&head.id);
+        self.shelf.discard(&head.id);
         let why = format!("the store took nothing: {why}");
         self.count("store-failed");
-        self.settle(candidate, Outcome::Refused { verdict: Verdict::RelayFull, code: "store-failed", why, retry_secs: 30 });
+        let verdict = Verdict::RelayFull;
+        self.settle(candidate, &Outcome::Refused { verdict, code: "store-failed", why, retry_secs: RETRY_STORE_SECS });
     }
 
     /// The envelope is on disk: say so, deliver it, send it on.
     fn durable(&mut self, candidate: &Candidate, head: &Head, now_ms: u64) {
-        self.count("accepted");
-        self.settle(candidate, Outcome::Durable { expires_ms: head.expires_ms });
-        match head.kind {
+        self.shelf.confirm(&head.id);
+        self.settle(candidate, &Outcome::Durable { expires_ms: head.expires_ms });
+        if head.places.has(Places::INBOX) {
+            self.effects.push(Effect::InboxGrew { seq: head.seq });
+        }
+        let view = candidate.envelope.view();
+        match view.kind() {
             Kind::Broadcast => {
                 self.recent.insert(head.seq, candidate.envelope.wire());
-                if self.subscribed.contains(&head.destination.into()) {
-                    self.effects.push(Effect::InboxGrew { seq: head.seq });
-                }
                 self.spread(head, now_ms);
             }
-            Kind::Direct | Kind::Receipt if head.destination == self.config.me.0 => self.deliver(candidate, head),
-            Kind::Direct | Kind::Receipt => {
-                self.recent.insert(head.seq, candidate.envelope.wire());
-                self.dispatch(head, now_ms);
+            Kind::Direct if head.destination == self.config.me.0 => {
+                if view.flags().receipt_wanted && head.sender != self.config.me {
+                    self.effects.push(Effect::MakeReceipt { to: head.sender, id: head.id });
+                }
             }
-        }
-        if head.kind == Kind::Receipt {
-            self.receipt(candidate.envelope.view().payload(), head);
+            Kind::Receipt => self.receipt(candidate, head, now_ms),
+            Kind::Direct => self.forward(candidate, head, now_ms),
         }
     }
 
-    fn deliver(&mut self, candidate: &Candidate, head: &Head) {
-        self.count("delivered");
-        if head.kind == Kind::Direct {
-            self.effects.push(Effect::InboxGrew { seq: head.seq });
-            if candidate.envelope.view().flags().receipt_wanted && head.sender != self.config.me {
-                self.effects.push(Effect::MakeReceipt { to: head.sender, id: head.id });
-            }
-        }
+    fn forward(&mut self, candidate: &Candidate, head: &Head, now_ms: u64) {
+        self.recent.insert(head.seq, candidate.envelope.wire());
+        self.dispatch(head, now_ms);
     }
 
     /// A recipient's signed word that a message arrived frees the copies that still wait for a way to it.
-    fn receipt(&mut self, payload: &[u8], head: &Head) {
-        let Ok(receipt) = DeliveryReceipt::decode(payload) else { return self.count("receipt-malformed") };
-        if self.shelf.waiting(&receipt.id).is_some_and(|held| held.destination == head.sender.0) {
-            self.give_up(&receipt.id, SeenState::Delivered);
+    fn receipt(&mut self, candidate: &Candidate, head: &Head, now_ms: u64) {
+        let mine = head.destination == self.config.me.0;
+        match Receipt::decode(candidate.envelope.view().payload()) {
+            Ok(receipt) => {
+                if self.shelf.get(&receipt.id).is_some_and(|held| held.destination == head.sender.0) {
+                    self.give_up(&receipt.id, SeenState::Delivered);
+                }
+                if mine {
+                    self.effects.push(Effect::Notice(Notice::Delivered { id: receipt.id, by: head.sender }));
+                }
+            }
+            Err(_) => self.count("receipt-malformed"),
         }
-        if head.destination == self.config.me.0 {
-            self.effects.push(Effect::Notice(Notice::Delivered { id: receipt.id, by: head.sender }));
+        match mine {
+            true => self.give_up(&head.id, SeenState::Delivered), // read, and of no more use
+            false => self.forward(candidate, head, now_ms),
         }
     }
 
     /// Tells everyone who waits for this envelope how it fared.
-    fn settle(&mut self, candidate: &Candidate, outcome: Outcome) {
+    fn settle(&mut self, candidate: &Candidate, outcome: &Outcome) {
         self.pending_bytes = self.pending_bytes.saturating_sub(candidate.envelope.wire().len());
         let Some(pending) = self.pending.remove(&candidate.id) else { return };
         let id = candidate.id;
         for waiter in pending.waiters {
-            match (waiter, &outcome) {
+            match (waiter, outcome) {
                 (Waiter::Link(link), Outcome::Durable { .. }) => {
                     self.owe(link, Answer { id, verdict: Verdict::Stored, retry_after_secs: 0 });
                 }
@@ -156,7 +235,7 @@ impl Core {
                     self.owe(link, Answer { id, verdict: *verdict, retry_after_secs: *retry_secs });
                 }
                 (Waiter::Client(token), Outcome::Durable { expires_ms }) => {
-                    let result = Ok(Receipt { id, expires_ms: *expires_ms });
+                    let result = Ok(api::Receipt { id, expires_ms: *expires_ms });
                     self.effects.push(Effect::Answer { token, result });
                 }
                 (Waiter::Client(token), Outcome::Refused { code, why, .. }) => {

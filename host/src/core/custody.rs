@@ -1,19 +1,18 @@
 //! Offering what is held to the next hops, and giving copies up once they are durable elsewhere.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use bytes::Bytes;
 use qpq_schemas::envelope::Kind;
 use qpq_schemas::link::{Answer, Verdict};
 use qpq_schemas::{MessageId, PeerId};
 
-use super::links::{Drain, InFlight};
 use super::intake::REACCEPT_AFTER_MS;
-use super::shelf::{Head, SeenState, Waiting};
+use super::links::{Declined, InFlight};
 use super::{Core, Effect, LinkId, Offered, RouteKind, RouteQuery};
-use crate::store::Batch;
+use crate::store::{Batch, Head, Places, SeenState};
 
-/// Envelopes on their way to one neighbour without its answer. At 256 B and 50 ms a round trip this is 80,000 a second.
+/// Envelopes on their way to one neighbour without its answer. At 50 ms a round trip this is 80,000 a second.
 pub const DEFAULT_WINDOW: usize = 4_096;
 
 /// An answer that takes longer is taken for lost, and the envelope is offered again, in milliseconds.
@@ -22,17 +21,23 @@ const ANSWER_TIMEOUT_MS: u64 = 30_000;
 /// When a queue is offered again after a refusal that named no time, in seconds.
 const RETRY_SECS: u64 = 30;
 
+/// The same after a refusal that time alone won't change, in seconds.
+const RETRY_HOPELESS_SECS: u64 = 600;
+
 /// Envelopes that one neighbour has declined, remembered at most.
 const MAX_DECLINED: usize = 4_096;
 
 /// Envelopes of which one neighbour holds a copy besides ours, remembered at most.
 const MAX_COPIED: usize = 65_536;
 
+/// The neighbour's copy may have gone on since, so it is offered again after this time, in milliseconds.
+const COPY_AGAIN_MS: u64 = 600_000;
+
 /// Wire bytes of fresh envelopes kept in memory, so that sending them on costs no read.
 const RECENT_BYTES: usize = 4 << 20;
 
-/// Queue entries looked at for one link before another gets its turn.
-const DRAIN_STEP: usize = 256;
+/// Envelopes passed on lately, remembered at most. See [`HandedOver`].
+const MAX_HANDED_OVER: usize = 65_536;
 
 /// The wire forms of the newest envelopes, up to [`RECENT_BYTES`].
 #[derive(Default)]
@@ -47,7 +52,7 @@ impl Recent {
         self.bytes += wire.len();
         self.wires.insert(seq, wire.clone());
         self.order.push_back(seq);
-        while self.bytes > RECENT_BYTES {
+        while self.bytes > RECENT_BYTES || self.order.len() > 2 * self.wires.len() + 64 {
             let Some(oldest) = self.order.pop_front() else { break };
             self.remove(oldest);
         }
@@ -64,121 +69,158 @@ impl Recent {
     }
 }
 
-impl Core {
-    /// Sends a fresh direct envelope towards its recipient.
-    pub(super) fn dispatch(&mut self, head: &Head, now_ms: u64) {
-        let mut links = Vec::new();
-        self.router.route(now_ms, &RouteQuery { destination: head.destination, kind: head.kind, from: None }, &mut links);
-        for link in links {
-            self.drain(link, PeerId(head.destination), head.seq.saturating_sub(1));
+/// Which envelopes were passed on in the last ten seconds: these are not taken back, so that a loop of routes dissolves first.
+#[derive(Default)]
+pub(super) struct HandedOver {
+    ids: HashSet<MessageId>,
+    order: VecDeque<(u64, MessageId)>,
+}
+
+impl HandedOver {
+    fn note(&mut self, id: MessageId, now_ms: u64) {
+        self.forget(now_ms);
+        if self.ids.len() < MAX_HANDED_OVER && self.ids.insert(id) {
+            self.order.push_back((now_ms + REACCEPT_AFTER_MS, id));
         }
     }
 
-    /// Lets a recipient's queue flow over a link, from behind a place on.
-    fn drain(&mut self, link: LinkId, recipient: PeerId, after: u64) {
+    pub(super) fn forget(&mut self, now_ms: u64) {
+        while let Some((until, id)) = self.order.front().copied() {
+            if until > now_ms {
+                break;
+            }
+            self.order.pop_front();
+            self.ids.remove(&id);
+        }
+    }
+
+    pub(super) fn contains(&self, id: &MessageId) -> bool {
+        self.ids.contains(id)
+    }
+}
+
+impl Core {
+    /// Sends a fresh direct envelope towards its recipient, at once where the link has room and nothing waits before it.
+    pub(super) fn dispatch(&mut self, head: &Head, now_ms: u64) {
+        let recipient = PeerId(head.destination);
+        let (links, known) = self.ways(recipient, now_ms);
+        for link in links {
+            let Some(state) = self.links.get(&link) else { continue };
+            if state.draining.contains(&recipient) || state.in_flight.len() >= self.config.window {
+                self.drain(link, recipient);
+            } else if self.may_offer(link, head, known, now_ms) {
+                self.take_off(
+                    link,
+                    InFlight { since_ms: now_ms, recipient: Some(recipient), known },
+                    head.seq,
+                    head.id,
+                );
+            }
+        }
+    }
+
+    /// The links towards a recipient, and whether the router knows them to lead there.
+    fn ways(&mut self, recipient: PeerId, now_ms: u64) -> (Vec<LinkId>, bool) {
+        let mut links = Vec::new();
+        let query = RouteQuery { destination: recipient.0, kind: Kind::Direct, from: None };
+        let known = self.router.route(now_ms, &query, &mut links) == RouteKind::Known;
+        (links, known)
+    }
+
+    /// Lets a recipient's whole queue flow over a link.
+    fn drain(&mut self, link: LinkId, recipient: PeerId) {
         let Some(state) = self.links.get_mut(&link) else { return };
         self.unpumped.insert(link);
         if state.draining.insert(recipient) {
-            state.drains.push_back(Drain { recipient, after });
-        } else if after == 0
-            && let Some(drain) = state.drains.iter_mut().find(|drain| drain.recipient == recipient) {
-            drain.after = 0;
+            state.drains.push_back(recipient);
         }
     }
 
-    /// Lets everything flow that this step put into a queue. Once a step, so that offers leave in batches.
+    /// Lets everything flow that this step put into a queue, and sends what was offered. Once a step, so that offers
+    /// leave in batches.
     pub(super) fn pump_all(&mut self, now_ms: u64) {
         for link in std::mem::take(&mut self.unpumped) {
             self.pump(link, now_ms);
         }
+        for (link, state) in &mut self.links {
+            if !state.offers.is_empty() {
+                let items = std::mem::take(&mut state.offers);
+                self.effects.push(Effect::Offer { link: *link, items });
+            }
+        }
     }
 
-    /// Fills a link's window with what waits for it.
+    /// Fills a link's window with what waits for it: broadcasts first, then one recipient's queue after the other.
     fn pump(&mut self, link: LinkId, now_ms: u64) {
-        let mut items = Vec::new();
-        while let Some(room) = self.room(link) {
-            let step = self.next_casts(link, room, now_ms, &mut items) + self.next_drain(link, room, now_ms, &mut items);
-            if step == 0 {
-                break;
-            }
-        }
-        if !items.is_empty() {
-            self.effects.push(Effect::Offer { link, items });
-        }
-    }
-
-    fn room(&self, link: LinkId) -> Option<usize> {
-        let state = self.links.get(&link)?;
-        let busy = !state.casts.is_empty() || !state.drains.is_empty();
-        let room = self.config.window.saturating_sub(state.in_flight.len());
-        (busy && room > 0).then_some(room)
-    }
-
-    /// Offers broadcasts; says how many entries it looked at.
-    fn next_casts(&mut self, link: LinkId, room: usize, now_ms: u64, items: &mut Vec<Offered>) -> usize {
-        let mut looked = 0;
-        while looked < room.min(DRAIN_STEP) {
+        self.pump_casts(link, now_ms);
+        while self.room(link) > 0 {
+            let Some(recipient) = self.links.get_mut(&link).and_then(|state| state.drains.pop_front()) else { break };
+            let more = self.pump_queue(link, recipient, now_ms);
             let Some(state) = self.links.get_mut(&link) else { break };
-            let Some((seq, id)) = state.casts.pop_front() else { break };
-            looked += 1;
-            if self.shelf.broadcast_seq(&id).is_some() {
-                self.take_off(link, InFlight { since_ms: now_ms, recipient: None, known: false }, seq, id, items);
+            if more {
+                state.drains.push_back(recipient);
+            } else {
+                state.draining.remove(&recipient);
             }
         }
-        let emptied = self.links.get_mut(&link).is_some_and(|state| state.casts.is_empty() && std::mem::take(&mut state.casts_lost));
-        if emptied {
-            self.announce_history(link, now_ms);
-        }
-        looked
     }
 
-    /// Offers from one recipient's queue; says how many entries it looked at.
-    fn next_drain(&mut self, link: LinkId, room: usize, now_ms: u64, items: &mut Vec<Offered>) -> usize {
-        let Some(drain) = self.links.get_mut(&link).and_then(|state| state.drains.pop_front()) else { return 0 };
-        let mut links = Vec::new();
-        let query = RouteQuery { destination: drain.recipient.0, kind: Kind::Direct, from: None };
-        let known = self.router.route(now_ms, &query, &mut links) == RouteKind::Known;
-        let next = self.shelf.queue_after(&drain.recipient, drain.after, room.min(DRAIN_STEP));
-        let Some(last) = next.last().map(|entry| entry.seq).filter(|_| links.contains(&link)) else {
-            if let Some(state) = self.links.get_mut(&link) {
-                state.draining.remove(&drain.recipient);
-            }
-            return 1;
-        };
-        for entry in &next {
-            if self.may_offer(link, entry, known, now_ms) {
-                let flight = InFlight { since_ms: now_ms, recipient: Some(drain.recipient), known };
-                self.take_off(link, flight, entry.seq, entry.id, items);
-            }
-        }
-        if let Some(state) = self.links.get_mut(&link) {
-            state.drains.push_back(Drain { after: last, ..drain });
-        }
-        next.len()
+    fn room(&self, link: LinkId) -> usize {
+        self.links.get(&link).map_or(0, |state| self.config.window.saturating_sub(state.in_flight.len()))
     }
 
-    fn may_offer(&mut self, link: LinkId, entry: &Waiting, known: bool, now_ms: u64) -> bool {
-        let Some(state) = self.links.get_mut(&link) else { return false };
-        if entry.source == Some(state.peer) {
-            // Back to where it came from only when that is the way by now, and the loop had time to dissolve.
-            if !known || now_ms < entry.received_ms + REACCEPT_AFTER_MS {
-                return false;
+    fn pump_casts(&mut self, link: LinkId, now_ms: u64) {
+        while self.room(link) > 0 {
+            let Some(state) = self.links.get_mut(&link) else { return };
+            let Some((seq, id)) = state.casts.pop_front() else {
+                if std::mem::take(&mut state.casts_lost) {
+                    self.announce_history(link);
+                }
+                return;
+            };
+            if self.is_history(&id) {
+                self.take_off(link, InFlight { since_ms: now_ms, recipient: None, known: false }, seq, id);
             }
         }
-        let declined = state.declined.get(&entry.id).is_some_and(|until| *until > now_ms);
+    }
+
+    /// Offers from one recipient's queue; whether something is left that had no room.
+    fn pump_queue(&mut self, link: LinkId, recipient: PeerId, now_ms: u64) -> bool {
+        let (links, known) = self.ways(recipient, now_ms);
+        if !links.contains(&link) {
+            return false;
+        }
+        let room = self.room(link);
+        let queue = self.shelf.queue(&recipient).filter(|head| self.may_offer(link, head, known, now_ms));
+        let next: Vec<(u64, MessageId)> = queue.take(room + 1).map(|head| (head.seq, head.id)).collect();
+        for (seq, id) in next.iter().take(room) {
+            self.take_off(link, InFlight { since_ms: now_ms, recipient: Some(recipient), known }, *seq, *id);
+        }
+        next.len() > room
+    }
+
+    fn may_offer(&self, link: LinkId, head: &Head, known: bool, now_ms: u64) -> bool {
+        let Some(state) = self.links.get(&link) else { return false };
+        if head.source == Some(state.peer) && now_ms < head.received_ms + REACCEPT_AFTER_MS {
+            return false; // it came from there; later on there may be a way from there again
+        }
+        let declined = state.declined.get(&head.id).is_some_and(|declined| declined.until_ms > now_ms);
         let busy = match known {
-            true => self.flying.contains_key(&entry.id),
-            false => state.in_flight.contains_key(&entry.id) || state.copied.contains(&entry.id),
+            true => self.flying.contains_key(&head.id),
+            false => {
+                state.in_flight.contains_key(&head.id)
+                    || state.copied.get(&head.id).is_some_and(|until| *until > now_ms)
+            }
         };
         !declined && !busy
     }
 
-    fn take_off(&mut self, link: LinkId, flight: InFlight, seq: u64, id: MessageId, items: &mut Vec<Offered>) {
+    fn take_off(&mut self, link: LinkId, flight: InFlight, seq: u64, id: MessageId) {
         let Some(state) = self.links.get_mut(&link) else { return };
         if state.in_flight.insert(id, flight).is_none() {
             *self.flying.entry(id).or_default() += 1;
         }
-        items.push(Offered { seq, id, wire: self.recent.get(seq) });
+        state.offers.push(Offered { seq, id, wire: self.recent.get(seq) });
     }
 
     /// An envelope is under way on one link less.
@@ -202,58 +244,75 @@ impl Core {
             };
             let peer = state.peer;
             self.landed(&answer.id);
-            self.answer(link, peer, &flight, &answer, now_ms, &mut batch);
+            match flight.recipient {
+                Some(recipient) => self.answer(link, peer, recipient, &flight, &answer, now_ms, &mut batch),
+                None => self.count(if answer.verdict == Verdict::Stored { "spread" } else { "spread-declined" }),
+            }
         }
         self.persist(batch);
         self.unpumped.insert(link);
     }
 
-    fn answer(&mut self, link: LinkId, peer: PeerId, flight: &InFlight, answer: &Answer, now_ms: u64, batch: &mut Batch) {
-        let Some(recipient) = flight.recipient else {
-            return self.count(if answer.verdict == Verdict::Stored { "spread" } else { "spread-declined" });
-        };
+    #[allow(clippy::too_many_arguments, reason = "one answer in its whole context")]
+    fn answer(
+        &mut self,
+        link: LinkId,
+        peer: PeerId,
+        recipient: PeerId,
+        flight: &InFlight,
+        answer: &Answer,
+        now_ms: u64,
+        batch: &mut Batch,
+    ) {
         match answer.verdict {
             Verdict::Stored if recipient == peer => self.hand_over(&answer.id, SeenState::Delivered, batch),
             Verdict::Stored if flight.known => {
-                let state = self.passed_on(&answer.id, now_ms);
-                self.hand_over(&answer.id, state, batch);
+                self.handed_over.note(answer.id, now_ms);
+                self.hand_over(&answer.id, SeenState::PassedOn, batch);
             }
-            Verdict::Stored => self.copied(link, answer.id),
+            Verdict::Stored => self.copied(link, answer.id, now_ms),
             _ => self.declined(link, recipient, answer, now_ms),
         }
     }
 
     /// A neighbour took a copy of an envelope whose way nobody knows; ours stays.
-    fn copied(&mut self, link: LinkId, id: MessageId) {
+    fn copied(&mut self, link: LinkId, id: MessageId, now_ms: u64) {
         self.count("copied");
         if let Some(state) = self.links.get_mut(&link) {
             if state.copied.len() >= MAX_COPIED {
                 state.copied.clear(); // the worst that follows is an offer made twice
             }
-            state.copied.insert(id);
+            state.copied.insert(id, now_ms + COPY_AGAIN_MS);
         }
     }
 
     fn hand_over(&mut self, id: &MessageId, state: SeenState, batch: &mut Batch) {
-        if let Some(seq) = self.shelf.remove(id, state) {
-            self.count("forwarded");
-            self.recent.remove(seq);
-            batch.remove.push(seq);
-            batch.seen.extend(self.shelf.seen_entry(id));
+        if let Some(gone) = self.shelf.release(id, Places::WAITING, state) {
+            self.recent.remove(gone.head.seq);
+            batch.remove.push(gone.head.seq);
+            batch.seen.push(gone.seen);
         }
     }
 
     fn declined(&mut self, link: LinkId, recipient: PeerId, answer: &Answer, now_ms: u64) {
         self.count("declined");
         let Some(state) = self.links.get_mut(&link) else { return };
-        let secs = if answer.retry_after_secs == 0 { RETRY_SECS } else { u64::from(answer.retry_after_secs) };
-        let at = now_ms + secs * 1_000;
+        let secs = match answer.verdict {
+            Verdict::TooOld | Verdict::TooLarge | Verdict::Hops | Verdict::Refused => RETRY_HOPELESS_SECS,
+            _ if answer.retry_after_secs == 0 => RETRY_SECS,
+            _ => u64::from(answer.retry_after_secs),
+        };
+        if state.declined.len() >= MAX_DECLINED {
+            state.declined.retain(|_, declined| declined.until_ms > now_ms);
+        }
+        let before = state.declined.get(&answer.id).map_or(0, |declined| declined.pause_secs);
+        let pause_secs = secs.max((2 * before).min(RETRY_HOPELESS_SECS));
+        let until_ms = now_ms + pause_secs * 1_000;
         if state.declined.len() < MAX_DECLINED {
-            state.declined.insert(answer.id, at);
+            state.declined.insert(answer.id, Declined { until_ms, pause_secs });
         }
-        if !state.retry.iter().any(|(_, waiting)| *waiting == recipient) {
-            state.retry.push((at, recipient));
-        }
+        let retry = state.retry.entry(recipient).or_insert(until_ms);
+        *retry = until_ms.min(*retry);
     }
 
     /// Drops a copy that is no longer needed.
@@ -272,13 +331,9 @@ impl Core {
 
     /// Asks the router anew for every recipient with something waiting.
     pub(super) fn reroute_all(&mut self, now_ms: u64) {
-        let mut links = Vec::new();
-        for recipient in self.shelf.recipients() {
-            links.clear();
-            let query = RouteQuery { destination: recipient.0, kind: Kind::Direct, from: None };
-            self.router.route(now_ms, &query, &mut links);
-            for link in &links {
-                self.drain(*link, recipient, 0);
+        for recipient in self.shelf.recipients().collect::<Vec<_>>() {
+            for link in self.ways(recipient, now_ms).0 {
+                self.drain(link, recipient);
             }
         }
     }
@@ -287,25 +342,21 @@ impl Core {
     pub(super) fn retry_offers(&mut self, now_ms: u64) {
         for link in self.links.keys().copied().collect::<Vec<_>>() {
             let Some(state) = self.links.get_mut(&link) else { continue };
-            state.declined.retain(|_, until| *until > now_ms);
-            let lost: Vec<_> = state
-                .in_flight
-                .iter()
-                .filter(|(_, flight)| flight.since_ms + ANSWER_TIMEOUT_MS <= now_ms)
-                .map(|(id, flight)| (*id, flight.recipient))
-                .collect();
-            let mut due: Vec<_> = state.retry.extract_if(.., |(at, _)| *at <= now_ms).map(|(_, peer)| peer).collect();
-            for (id, recipient) in lost {
-                state.in_flight.remove(&id);
-                due.extend(recipient);
+            let mut due: Vec<PeerId> = state.retry.extract_if(|_, at| *at <= now_ms).map(|(peer, _)| peer).collect();
+            let lost = |_: &MessageId, flight: &mut InFlight| flight.since_ms + ANSWER_TIMEOUT_MS <= now_ms;
+            for (id, flight) in state.in_flight.extract_if(lost).collect::<Vec<_>>() {
+                due.extend(flight.recipient);
                 self.landed(&id);
                 self.count("unanswered");
             }
-            due.sort_unstable();
-            due.dedup();
             for recipient in due {
-                self.drain(link, recipient, 0);
+                self.drain(link, recipient);
             }
+        }
+        // What may go back to where it came from by now, or was left behind by a race, gets its chance.
+        if self.next_sweep_ms <= now_ms {
+            self.next_sweep_ms = now_ms + REACCEPT_AFTER_MS;
+            self.reroute_all(now_ms);
         }
     }
 }

@@ -4,15 +4,13 @@
 //! broken signature first, and have the true one dropped as a duplicate.
 
 use bytes::Bytes;
-use qpq_schemas::envelope::{Envelope, Kind, Refusal};
+use qpq_schemas::envelope::{Envelope, EnvelopeRef, Kind, Refusal};
 use qpq_schemas::link::{Answer, Verdict};
-use qpq_schemas::receipt::DeliveryReceipt;
-use qpq_schemas::{MessageId, PeerId, TopicId};
+use qpq_schemas::{MessageId, PeerId};
 
-use super::shelf::{Head, Reject, SeenState};
-use super::{Core, Effect, LinkId, Notice, RouteKind, RouteQuery, Ticket};
+use super::{Core, Effect, LinkId, RouteKind, RouteQuery};
 use crate::api::{ApiError, Receipt};
-use crate::store::{Batch, NewRecord};
+use crate::store::{Head, SeenState};
 
 /// Bytes that may wait for their signature check and the disk together. Past it new envelopes are put off.
 const MAX_PENDING_BYTES: usize = 32 << 20;
@@ -35,17 +33,20 @@ pub(super) enum Waiter {
 /// An envelope that is being checked or written.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    waiters: Vec<Waiter>,
+    pub(super) waiters: Vec<Waiter>,
 }
 
 /// An envelope with what is known of its arrival.
 #[derive(Debug, Clone)]
 pub(super) struct Candidate {
-    id: MessageId,
-    envelope: Envelope,
-    head: Option<Head>,
-    source: Option<PeerId>,
-    link: Option<LinkId>,
+    pub(super) id: MessageId,
+    pub(super) envelope: Envelope,
+    /// Its place on the shelf, once it has one.
+    pub(super) head: Option<Head>,
+    /// The neighbour that it came from.
+    pub(super) source: Option<PeerId>,
+    /// The link that it came in by.
+    pub(super) link: Option<LinkId>,
 }
 
 impl Core {
@@ -101,21 +102,29 @@ impl Core {
     }
 
     /// The answer for an id that was here before, if that settles it.
-    fn known(&mut self, link: LinkId, source: PeerId, id: MessageId, envelope: &Envelope, now_ms: u64) -> Option<Answer> {
+    fn known(
+        &mut self,
+        link: LinkId,
+        source: PeerId,
+        id: MessageId,
+        envelope: &Envelope,
+        now_ms: u64,
+    ) -> Option<Answer> {
+        let seen = self.shelf.seen(&id)?;
         let stored = Answer { id, verdict: Verdict::Stored, retry_after_secs: 0 };
-        match *self.shelf.seen(&id)? {
+        let view = envelope.view();
+        match seen.state {
+            SeenState::Held if self.pending.contains_key(&id) => None, // not durable yet: its waiters hear of it
             SeenState::Held | SeenState::Delivered => Some(stored),
-            SeenState::PassedOn { source: before, hops, at_ms } => {
-                let again = before == source_prefix(&source) && hops == envelope.view().hop_count().saturating_add(1);
-                if again || envelope.view().kind() == Kind::Broadcast {
-                    return Some(stored); // we took it from this neighbour already; its first answer got lost
-                }
-                let rested = now_ms.saturating_sub(at_ms) > REACCEPT_AFTER_MS;
-                if rested && self.leads_elsewhere(link, envelope, now_ms) {
-                    return None;
-                }
+            SeenState::PassedOn if view.kind() == Kind::Broadcast => Some(stored),
+            SeenState::PassedOn if !self.handed_over.contains(&id) && self.leads_elsewhere(link, envelope, now_ms) => {
+                self.shelf.discard(&id); // taken back: the loop has dissolved
+                None
+            }
+            SeenState::PassedOn => {
                 Some(Answer { id, verdict: Verdict::Seen, retry_after_secs: (REACCEPT_AFTER_MS / 1_000) as u16 })
             }
+            SeenState::Forgotten => None,
         }
     }
 
@@ -154,7 +163,7 @@ impl Core {
             let result = Err(ApiError::new(refusal.code(), refusal.to_string()));
             return self.effects.push(Effect::Answer { token, result });
         }
-        if self.shelf.seen(&id).is_some() {
+        if self.shelf.known(&id).is_some() && !self.pending.contains_key(&id) {
             let result = Ok(Receipt { id, expires_ms: view.expires_ms() });
             return self.effects.push(Effect::Answer { token, result });
         }
@@ -170,7 +179,7 @@ impl Core {
 }
 
 /// The word for a neighbour whose envelope was refused.
-fn verdict_of(refusal: &Refusal) -> Verdict {
+pub(super) fn verdict_of(refusal: &Refusal) -> Verdict {
     match refusal {
         Refusal::Expired { .. } => Verdict::TooOld,
         Refusal::Hops { .. } => Verdict::Hops,

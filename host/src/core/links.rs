@@ -2,19 +2,16 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
-use qpq_schemas::link::{Answer, Frame};
+use qpq_schemas::link::{Answer, Frame, MAX_ANSWERS, MAX_TOPICS, SubscriptionChange};
 use qpq_schemas::{MessageId, PeerId, TopicId};
 
-use super::{Core, Effect, LinkId, Notice};
-
-/// Answers in one CUSTODY frame at most.
-const MAX_ANSWERS: usize = 1_024;
+use super::{Core, Effect, LinkId, Notice, Offered};
 
 /// Bad signatures from one link before it is closed.
 const MAX_BAD: u32 = 32;
 
 /// Topics that one neighbour may ask for.
-const MAX_TOPICS: usize = 1_024;
+const MAX_WANTED: usize = 4_096;
 
 /// One authenticated link.
 pub(super) struct LinkState {
@@ -24,8 +21,10 @@ pub(super) struct LinkState {
     pub(super) owed: Vec<Answer>,
     /// Envelopes sent and not answered.
     pub(super) in_flight: HashMap<MessageId, InFlight>,
-    /// Recipients whose waiting envelopes go over this link, served in turn.
-    pub(super) drains: VecDeque<Drain>,
+    /// Envelopes to be sent at the end of this step.
+    pub(super) offers: Vec<Offered>,
+    /// Recipients whose queues go over this link, served in turn.
+    pub(super) drains: VecDeque<PeerId>,
     /// The recipients in `drains`.
     pub(super) draining: HashSet<PeerId>,
     /// Broadcasts to push, by their place in the store.
@@ -33,11 +32,11 @@ pub(super) struct LinkState {
     /// Broadcasts fell out of `casts`; tell the neighbour what we hold once it is empty.
     pub(super) casts_lost: bool,
     /// When to offer a recipient's queue again.
-    pub(super) retry: Vec<(u64, PeerId)>,
-    /// Envelopes that the neighbour has seen but doesn't hold, and until when not to offer them again.
-    pub(super) declined: HashMap<MessageId, u64>,
-    /// Envelopes of unknown way of which the neighbour holds a copy.
-    pub(super) copied: HashSet<MessageId>,
+    pub(super) retry: HashMap<PeerId, u64>,
+    /// Envelopes that the neighbour did not take.
+    pub(super) declined: HashMap<MessageId, Declined>,
+    /// Envelopes of unknown way of which the neighbour took a copy, and when to offer it again.
+    pub(super) copied: HashMap<MessageId, u64>,
     /// Topics that the neighbour asked for.
     pub(super) wanted: BTreeSet<TopicId>,
     /// Bad signatures so far.
@@ -54,13 +53,13 @@ pub(super) struct InFlight {
     pub(super) known: bool,
 }
 
-/// How far a recipient's queue has been offered over a link.
+/// A refusal, and how long it holds.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Drain {
-    /// Whose queue.
-    pub(super) recipient: PeerId,
-    /// The last place that was looked at.
-    pub(super) after: u64,
+pub(super) struct Declined {
+    /// Until when not to offer the envelope again.
+    pub(super) until_ms: u64,
+    /// How long that was, in seconds; it doubles with each refusal.
+    pub(super) pause_secs: u64,
 }
 
 impl LinkState {
@@ -69,13 +68,14 @@ impl LinkState {
             peer,
             owed: Vec::new(),
             in_flight: HashMap::new(),
+            offers: Vec::new(),
             drains: VecDeque::new(),
             draining: HashSet::new(),
             casts: VecDeque::new(),
             casts_lost: false,
-            retry: Vec::new(),
+            retry: HashMap::new(),
             declined: HashMap::new(),
-            copied: HashSet::new(),
+            copied: HashMap::new(),
             wanted: BTreeSet::new(),
             bad: 0,
         }
@@ -89,10 +89,9 @@ impl Core {
         }
         let first = !self.linked(peer);
         self.links.insert(link, LinkState::new(peer));
-        let topics = self.subscribed.iter().copied().take(MAX_TOPICS).collect();
-        self.effects.push(Effect::Send { link, frame: Frame::Subscriptions(topics) });
+        self.tell_subscriptions(link);
         self.send_all_records(link);
-        self.announce_history(link, now_ms);
+        self.announce_history(link);
         self.with_router(now_ms, |router, out| router.link_up(now_ms, link, peer, out));
         if first {
             self.effects.push(Effect::Notice(Notice::PeerUp(peer)));
@@ -129,9 +128,24 @@ impl Core {
         }
     }
 
-    pub(super) fn peer_subscriptions(&mut self, link: LinkId, topics: Vec<TopicId>) {
-        if let Some(state) = self.links.get_mut(&link) {
-            state.wanted = topics.into_iter().take(MAX_TOPICS).collect();
+    pub(super) fn tell_subscriptions(&mut self, link: LinkId) {
+        let topics: Vec<TopicId> = self.subscribed.iter().copied().collect();
+        let mut change = SubscriptionChange::Set;
+        for chunk in topics.chunks(MAX_TOPICS) {
+            self.effects.push(Effect::Send { link, frame: Frame::Subscriptions(change, chunk.to_vec()) });
+            change = SubscriptionChange::Add;
+        }
+    }
+
+    pub(super) fn peer_subscriptions(&mut self, link: LinkId, change: SubscriptionChange, topics: Vec<TopicId>) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        match change {
+            SubscriptionChange::Set => state.wanted = topics.into_iter().collect(),
+            SubscriptionChange::Add => state.wanted.extend(topics),
+            SubscriptionChange::Remove => topics.iter().for_each(|topic| _ = state.wanted.remove(topic)),
+        }
+        while state.wanted.len() > MAX_WANTED {
+            state.wanted.pop_last();
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use qpq_schemas::PeerId;
 use qpq_schemas::link::{Frame, MAX_RECORDS};
-use qpq_schemas::record::NodeRecord;
+use qpq_schemas::record::{NodeRecord, RecordError};
 
 use super::{Core, Effect, LinkId, Notice};
 
@@ -42,8 +42,8 @@ impl RecordBook {
         self.known.is_empty()
     }
 
-    fn newer(&self, record: &NodeRecord) -> bool {
-        self.get(&record.peer).is_none_or(|known| known.seq_ms < record.seq_ms)
+    fn lacks(&self, peer: &PeerId, seq_ms: u64) -> bool {
+        self.get(peer).is_none_or(|known| known.seq_ms < seq_ms)
     }
 
     fn insert(&mut self, record: NodeRecord, wire: Bytes) {
@@ -58,15 +58,15 @@ impl RecordBook {
 impl Core {
     /// Takes back a record that was kept over a restart.
     pub fn restore_record(&mut self, wire: Bytes, now_ms: u64) {
-        if let Ok(record) = NodeRecord::decode(&wire, now_ms) {
+        if let Ok(record) = read(&wire, now_ms) {
             self.records.insert(record, wire);
         }
     }
 
     pub(super) fn own_record(&mut self, wire: Bytes, now_ms: u64) {
-        if let Ok(record) = NodeRecord::decode(&wire, now_ms) {
+        if let Ok(record) = read(&wire, now_ms) {
             self.records.insert(record, wire.clone());
-            self.pass_on(None, wire);
+            self.pass_on(None, &wire);
         }
     }
 
@@ -82,15 +82,15 @@ impl Core {
     pub(super) fn peer_records(&mut self, link: LinkId, wires: Vec<Bytes>, now_ms: u64) {
         for wire in wires {
             match NodeRecord::peek(&wire) {
-                Ok(peek) if peek.peer == self.config.me => self.count("record-own"),
-                Ok(peek) if !self.records.newer_than(&peek.peer, peek.seq_ms) => self.count("record-old"),
+                Some((peer, _)) if peer == self.config.me => self.count("record-own"),
+                Some((peer, seq_ms)) if !self.records.lacks(&peer, seq_ms) => self.count("record-old"),
                 _ => self.peer_record(link, wire, now_ms),
             }
         }
     }
 
     fn peer_record(&mut self, link: LinkId, wire: Bytes, now_ms: u64) {
-        let Ok(record) = NodeRecord::decode(&wire, now_ms) else {
+        let Ok(record) = read(&wire, now_ms) else {
             self.count("record-refused");
             return self.bad_signature(link);
         };
@@ -101,14 +101,20 @@ impl Core {
         let wire = Bytes::copy_from_slice(&wire); // the frame it came in is larger and shall not stay for it
         self.records.insert(record, wire.clone());
         self.count("record-new");
-        self.pass_on(Some(link), wire.clone());
+        self.pass_on(Some(link), &wire);
         self.with_router(now_ms, |router, out| router.seen(now_ms, peer, link, 0, out));
         self.effects.push(Effect::Notice(Notice::Record { peer, wire }));
     }
 
-    fn pass_on(&mut self, from: Option<LinkId>, wire: Bytes) {
+    fn pass_on(&mut self, from: Option<LinkId>, wire: &Bytes) {
         for link in self.links.keys().filter(|link| Some(**link) != from) {
             self.effects.push(Effect::Send { link: *link, frame: Frame::Records(vec![wire.clone()]) });
         }
     }
+}
+
+fn read(wire: &[u8], now_ms: u64) -> Result<NodeRecord, RecordError> {
+    let record = NodeRecord::verify(wire)?;
+    record.check_times(now_ms)?;
+    Ok(record)
 }

@@ -202,6 +202,16 @@ impl Shelf {
         self.inbox.values().rev().filter_map(|slot| self.shown(*slot))
     }
 
+    /// Puts the kept broadcasts of a topic into the inbox as well, because somebody here has joined it.
+    pub fn into_inbox(&mut self, topic: &TopicId) {
+        let slots: Vec<u32> = self.names.find(&topic.0).map_or_else(Vec::new, |name| self.history.newest_first(name));
+        for slot in slots {
+            if self.entries.get(slot).is_some_and(|entry| !entry.places.has(Places::INBOX)) {
+                self.enter(slot, Places::INBOX);
+            }
+        }
+    }
+
     /// Takes off up to `max` messages whose time is over.
     pub fn expire(&mut self, now_ms: u64, max: usize) -> Vec<Gone> {
         let over: Vec<u32> = self.expired(now_ms).take(max).collect();
@@ -252,7 +262,7 @@ impl Shelf {
 
     fn enter(&mut self, slot: u32, places: Places) {
         let Some(entry) = self.entries.get_mut(slot) else { return };
-        entry.places = places;
+        entry.places = entry.places.with(places);
         let (lane, kept, seq, kind) = (entry.lane(), entry.kept(slot), entry.seq, entry.kind);
         if places.has(Places::WAITING) {
             let entries = &self.entries;

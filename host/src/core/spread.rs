@@ -1,10 +1,11 @@
 //! Broadcasts: to every neighbour but the one it came from, and history for those who were away.
 
-use qpq_schemas::link::{Frame, MAX_SYNC_IDS, Sync};
+use qpq_schemas::link::{Frame, MAX_SYNC_IDS, SubscriptionChange, Sync};
 use qpq_schemas::{MessageId, PeerId, TopicId};
 
 use super::{Core, Effect, LinkId, RouteQuery};
-use crate::core::shelf::Head;
+use crate::store::{Head, Places};
+use qpq_schemas::envelope::Kind;
 
 /// Broadcasts waiting for one link at most. Past it the oldest are left to the history exchange.
 const MAX_CASTS: usize = 16_384;
@@ -15,7 +16,8 @@ const MAX_HISTORY: usize = 16_384;
 impl Core {
     /// Queues a broadcast for the neighbours who haven't had it.
     pub(super) fn spread(&mut self, head: &Head, now_ms: u64) {
-        let query = RouteQuery { destination: head.destination, kind: head.kind, from: self.link_of(head.source) };
+        let query =
+            RouteQuery { destination: head.destination, kind: Kind::Broadcast, from: self.link_of(head.source) };
         let mut links = Vec::new();
         self.router.route(now_ms, &query, &mut links);
         for link in links {
@@ -41,12 +43,19 @@ impl Core {
         self.unpumped.insert(link);
     }
 
-    /// Tells a neighbour which broadcasts are held here.
-    pub(super) fn announce_history(&mut self, link: LinkId, now_ms: u64) {
-        let ids: Vec<_> = self.shelf.history(now_ms, MAX_HISTORY);
+    /// Tells a neighbour which broadcasts are held here, the newest of each topic first.
+    pub(super) fn announce_history(&mut self, link: LinkId) {
+        let topics: Vec<TopicId> = self.shelf.topics().collect();
+        let held = topics.iter().flat_map(|topic| self.shelf.history(topic)).map(|head| head.id);
+        let ids: Vec<MessageId> = held.take(MAX_HISTORY).collect();
         for chunk in ids.chunks(MAX_SYNC_IDS) {
             self.effects.push(Effect::Send { link, frame: Frame::Sync(Sync::Have(chunk.to_vec())) });
         }
+    }
+
+    /// Whether a broadcast is kept here for those who lack it.
+    pub(super) fn is_history(&self, id: &MessageId) -> bool {
+        self.shelf.get(id).is_some_and(|head| head.places.has(Places::HISTORY))
     }
 
     pub(super) fn sync(&mut self, link: LinkId, sync: Sync) {
@@ -59,8 +68,8 @@ impl Core {
             }
             Sync::Want(ids) => {
                 for id in ids {
-                    if let Some(seq) = self.shelf.broadcast_seq(&id) {
-                        self.queue_cast(link, seq, id, None);
+                    if let Some(head) = self.shelf.get(&id).filter(|head| head.places.has(Places::HISTORY)) {
+                        self.queue_cast(link, head.seq, id, None);
                     }
                 }
             }
@@ -68,27 +77,26 @@ impl Core {
     }
 
     fn lacks(&self, id: &MessageId) -> bool {
-        self.shelf.seen(id).is_none() && !self.pending.contains_key(id)
+        self.shelf.known(id).is_none() && !self.pending.contains_key(id)
     }
 
     pub(super) fn subscribe(&mut self, topic: TopicId) {
         if self.subscribed.insert(topic) {
-            self.shelf.subscribe(topic);
-            self.tell_subscriptions();
+            self.shelf.into_inbox(&topic);
+            self.subscriptions_changed(SubscriptionChange::Add, topic);
         }
     }
 
     pub(super) fn unsubscribe(&mut self, topic: TopicId) {
         if self.subscribed.remove(&topic) {
-            self.shelf.unsubscribe(topic);
-            self.tell_subscriptions();
+            self.subscriptions_changed(SubscriptionChange::Remove, topic);
         }
     }
 
-    fn tell_subscriptions(&mut self) {
-        let topics: Vec<TopicId> = self.subscribed.iter().copied().collect();
+    fn subscriptions_changed(&mut self, change: SubscriptionChange, topic: TopicId) {
         for link in self.links.keys() {
-            self.effects.push(Effect::Send { link: *link, frame: Frame::Subscriptions(topics.clone()) });
+            let frame = Frame::Subscriptions(change, vec![topic]);
+            self.effects.push(Effect::Send { link: *link, frame });
         }
     }
 }

@@ -19,6 +19,12 @@ pub(super) fn read(bytes: &[u8]) -> Result<(NodeRecord, &[u8], &[u8; 64]), Recor
     Ok((record, signed, signature))
 }
 
+pub(super) fn peek(bytes: &[u8]) -> Option<(PeerId, u64)> {
+    let mut reader = Reader::new(bytes);
+    let _version = reader.u8()?;
+    Some((PeerId(reader.array()?), reader.u64()?))
+}
+
 fn fields(signed: &[u8]) -> Option<NodeRecord> {
     let mut reader = Reader::new(signed);
     let _version = reader.u8()?;

@@ -1,0 +1,198 @@
+//! The promises of the core, played on a small world of cores with disks that survive crashes.
+
+mod world;
+
+use qpq_schemas::envelope::Kind;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+
+use super::shelf::StoreLimits;
+use super::*;
+use world::World;
+
+#[test]
+fn a_direct_message_crosses_a_relay_and_leaves_no_copy_behind() {
+    let mut world = World::new(3);
+    world.connect(0, 1);
+    world.connect(1, 2);
+    world.send(2, 0).unwrap(); // so that all know the way to 2
+    world.settle();
+    let id = world.send(0, 2).unwrap();
+    world.settle();
+    assert_eq!(world.inbox(2), [id]);
+    assert_eq!((world.waiting(0), world.waiting(1)), (0, 0), "custody passed on, so the copies are gone");
+}
+
+#[test]
+fn a_message_waits_for_its_recipient_and_survives_the_relay_s_crash() {
+    let mut world = World::new(3);
+    world.connect(0, 1);
+    world.connect(1, 2);
+    world.settle();
+    world.disconnect(1, 2);
+    let id = world.send(0, 2).unwrap();
+    world.settle();
+    world.crash(1);
+    world.connect(1, 2);
+    world.settle();
+    assert_eq!(world.inbox(2), [id]);
+}
+
+#[test]
+fn a_broadcast_reaches_subscribers_once_and_late_joiners_get_what_they_missed() {
+    let mut world = World::new(4);
+    (0..4).for_each(|node| world.subscribe(node));
+    world.connect(0, 1);
+    world.connect(1, 2);
+    world.connect(2, 0);
+    let id = world.broadcast(0).unwrap();
+    world.settle();
+    world.connect(3, 2);
+    world.settle();
+    for node in 0..4 {
+        assert_eq!(world.inbox(node), [id], "node {node}");
+    }
+}
+
+#[test]
+fn what_was_published_before_a_subscription_is_in_the_inbox_after_it() {
+    let mut world = World::new(2);
+    world.connect(0, 1);
+    let id = world.broadcast(0).unwrap();
+    world.settle();
+    assert!(world.inbox(1).is_empty());
+    world.subscribe(1);
+    assert_eq!(world.inbox(1), [id]);
+}
+
+#[test]
+fn nothing_is_acknowledged_that_the_disk_did_not_take() {
+    let mut world = World::new(2);
+    world.connect(0, 1);
+    world.settle();
+    world.break_disk(0, true);
+    let error = world.send(0, 1).unwrap_err();
+    assert_eq!(error.code, "store-failed");
+    world.break_disk(0, false);
+    world.break_disk(1, true);
+    let id = world.send(0, 1).unwrap();
+    world.settle();
+    assert_eq!(world.waiting(0), 1, "the neighbour's disk failed, so our copy stays");
+    world.break_disk(1, false);
+    world.pass(60_000);
+    assert_eq!(world.inbox(1), [id]);
+}
+
+#[test]
+fn a_bad_signature_is_refused_and_does_not_keep_the_true_envelope_out() {
+    let mut world = World::new(2);
+    world.connect(0, 1);
+    world.settle();
+    let envelope = world.draft(0, Kind::Direct, world.peer(1).0);
+    let mut forged = envelope.wire().to_vec();
+    let last = forged.len() - 2;
+    forged[last] ^= 1;
+    world.inject(0, 1, vec![forged.into()]);
+    world.settle();
+    assert!(world.inbox(1).is_empty());
+    world.inject(0, 1, vec![envelope.wire().clone()]);
+    world.settle();
+    assert_eq!(world.inbox(1), [envelope.id()]);
+    assert_eq!(world.counter(1, "signature"), 1);
+}
+
+#[test]
+fn a_blocked_sender_is_refused_everywhere() {
+    let mut world = World::new(3);
+    world.connect(0, 1);
+    world.connect(1, 2);
+    world.settle();
+    let bad = world.peer(0);
+    world.event(1, Event::Block(bad));
+    world.settle();
+    world.send(0, 2).unwrap();
+    world.settle();
+    assert!(world.inbox(2).is_empty());
+    assert_eq!(world.counter(1, "received"), 0, "its link was closed");
+}
+
+#[test]
+fn a_receipt_comes_back_and_frees_copies_of_unknown_way() {
+    let mut world = World::new(3);
+    world.connect(0, 1);
+    world.connect(1, 2);
+    let id = world.send_with_receipt(0, 2).unwrap();
+    world.settle();
+    assert_eq!(world.inbox(2), [id]);
+    assert_eq!(world.delivered(0), [id]);
+}
+
+#[test]
+fn custody_answers_for_what_was_never_sent_change_nothing() {
+    use qpq_schemas::link::{Answer, Verdict};
+    let mut world = World::new(2);
+    let id = world.send(0, 1).unwrap();
+    world.connect(0, 1);
+    world.disconnect(0, 1);
+    let answer = Answer { id, verdict: Verdict::Stored, retry_after_secs: 0 };
+    world.event(0, Event::LinkUp { link: 99, peer: PeerId([7; 32]) });
+    world.event(0, Event::Frame { link: 99, frame: Frame::Custody(vec![answer; 3]) });
+    assert_eq!(world.waiting(0) + world.inbox(1).len(), 1);
+}
+
+#[test]
+fn an_expired_message_goes_and_its_id_stays_known() {
+    let mut world = World::new(2);
+    let id = world.send(0, 1).unwrap();
+    world.pass(8 * 24 * 3_600_000);
+    assert_eq!(world.waiting(0), 0);
+    world.connect(0, 1);
+    world.settle();
+    assert!(world.inbox(1).is_empty());
+    assert!(world.core(0).shelf().get(&id).is_none());
+}
+
+/// Random links, crashes, broken disks and messages; at the end everyone is linked in a line. Then whatever
+/// was acknowledged must have arrived, once, or it was lost on the way.
+#[test]
+fn whatever_happens_an_acknowledged_message_arrives_exactly_once() {
+    for seed in 0..std::env::var("QPQ_SEEDS").map_or(150, |n| n.parse().unwrap()) {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let nodes = rng.random_range(2..6);
+        let mut world = World::new(nodes);
+        let mut sent: Vec<(usize, MessageId)> = Vec::new();
+        for _ in 0..60 {
+            let all: Vec<usize> = (0..nodes).collect();
+            let pair: Vec<usize> = all.sample(&mut rng, 2).copied().collect();
+            match rng.random_range(0..12) {
+                0..=3 => sent.extend(world.send(pair[0], pair[1]).map(|id| (pair[1], id))),
+                4..=6 => world.connect(pair[0], pair[1]),
+                7 => world.disconnect(pair[0], pair[1]),
+                8 => world.crash(pair[0]),
+                9 => world.break_disk(pair[0], rng.random_bool(0.3)),
+                10 => world.steps(rng.random_range(0..20)),
+                _ => world.pass(rng.random_range(0..20_000)),
+            }
+        }
+        for node in 0..nodes {
+            world.break_disk(node, false);
+        }
+        (1..nodes).for_each(|node| world.connect(node - 1, node));
+        world.pass(60_000);
+        world.pass(1_500_000);
+        for (to, id) in &sent {
+            let copies = world.inbox(*to).iter().filter(|got| *got == id).count();
+            assert_eq!(copies, 1, "seed {seed}: {id:?} for node {to}\n{}{}", world.report(), world.traces(id));
+        }
+    }
+}
+
+#[test]
+fn a_flood_of_messages_for_an_absent_peer_is_refused_at_the_quota() {
+    let limits = StoreLimits { recipient_messages: 40, ..StoreLimits::default() };
+    let mut world = World::with_limits(2, &limits);
+    let taken = (0..100).filter(|_| world.send(0, 1).is_ok()).count();
+    assert_eq!(taken, 10, "a quarter of the recipient's room for one sender");
+    assert_eq!(world.counter(0, "sender-full"), 90);
+}

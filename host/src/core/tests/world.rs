@@ -1,0 +1,421 @@
+//! A world of cores: links that carry frames in order, disks that keep what was written, a clock.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use qpq_schemas::envelope::{Draft, Flags, Kind, Priority};
+use qpq_schemas::receipt::Receipt;
+use qpq_schemas::signature::{SigningKey, Verifier};
+
+use super::super::shelf::Shelf;
+use super::*;
+use crate::api::ApiError;
+use crate::store::{Head, NewRecord, Places, SeenEntry, SeenState};
+
+const TOPIC: TopicId = TopicId([9; 32]);
+const START_MS: u64 = 1_800_000_000_000;
+
+/// How long a way counts that was learned from what came in.
+const STALE_MS: u64 = 60_000;
+
+/// Floods until it has seen something of the recipient, then knows the way.
+#[derive(Default)]
+struct Toy {
+    links: BTreeMap<LinkId, PeerId>,
+    ways: HashMap<PeerId, (LinkId, u64)>,
+}
+
+impl Router for Toy {
+    fn name(&self) -> &str {
+        "toy"
+    }
+    fn link_up(&mut self, _: u64, link: LinkId, peer: PeerId, out: &mut RouterOutput) {
+        self.links.insert(link, peer);
+        self.ways.insert(peer, (link, u64::MAX));
+        out.invalidated = true;
+    }
+    fn link_measured(&mut self, _: u64, _: LinkId, _: u64, _: u32, _: &mut RouterOutput) {}
+    fn link_down(&mut self, _: u64, link: LinkId, out: &mut RouterOutput) {
+        self.links.remove(&link);
+        self.ways.retain(|_, way| way.0 != link);
+        out.invalidated = true;
+    }
+    fn control(&mut self, _: u64, _: LinkId, _: &[u8], _: &mut RouterOutput) {}
+    fn seen(&mut self, now: u64, origin: PeerId, link: LinkId, _: u8, out: &mut RouterOutput) {
+        if !self.links.values().any(|peer| *peer == origin) {
+            out.invalidated |= self.ways.insert(origin, (link, now + STALE_MS)).map(|way| way.0) != Some(link);
+        }
+    }
+    fn tick(&mut self, now: u64, out: &mut RouterOutput) -> Option<u64> {
+        let before = self.ways.len();
+        self.ways.retain(|_, (_, until)| *until > now);
+        out.invalidated |= self.ways.len() != before;
+        Some(now + 1_000)
+    }
+    fn route(&mut self, _: u64, query: &RouteQuery, links: &mut Vec<LinkId>) -> RouteKind {
+        let way = self.ways.get(&PeerId(query.destination)).filter(|_| query.kind != Kind::Broadcast);
+        let all = self.links.keys().copied();
+        links.extend(
+            way.map_or_else(|| all.collect(), |way| vec![way.0]).into_iter().filter(|l| Some(*l) != query.from),
+        );
+        match (links.is_empty(), way) {
+            (true, _) => RouteKind::Nowhere,
+            (_, Some(_)) => RouteKind::Known,
+            (_, None) => RouteKind::Flood,
+        }
+    }
+    fn dump(&self, _: u64) -> String {
+        "[]".to_owned()
+    }
+}
+
+/// What is left of a node after a crash.
+#[derive(Default)]
+struct Disk {
+    records: BTreeMap<u64, NewRecord>,
+    heads: BTreeMap<u64, Head>,
+    seen: HashMap<MessageId, SeenEntry>,
+    broken: bool,
+}
+
+struct Node {
+    key: SigningKey,
+    core: Core,
+    disk: Disk,
+    /// Links by the neighbour's number.
+    links: BTreeMap<usize, LinkId>,
+    answers: HashMap<u64, Result<crate::api::Receipt, ApiError>>,
+    delivered: Vec<MessageId>,
+    subscribed: bool,
+}
+
+pub(super) struct World {
+    nodes: Vec<Node>,
+    /// Frames under way: from, to, the link's number at the receiver, the frame.
+    wire: VecDeque<(usize, usize, LinkId, Frame)>,
+    limits: StoreLimits,
+    now_ms: u64,
+    next: u64,
+    verifier: Verifier,
+}
+
+impl World {
+    pub(super) fn new(nodes: usize) -> Self {
+        Self::with_limits(nodes, &StoreLimits::default())
+    }
+
+    pub(super) fn with_limits(nodes: usize, limits: &StoreLimits) -> Self {
+        let node = |number: usize| {
+            let key = SigningKey::from_seed(&[number as u8 + 1; 32]);
+            let core = fresh(key.public(), limits, &Disk::default(), false);
+            let disk = Disk::default();
+            Node {
+                key,
+                core,
+                disk,
+                links: BTreeMap::new(),
+                answers: HashMap::new(),
+                delivered: Vec::new(),
+                subscribed: false,
+            }
+        };
+        let nodes = (0..nodes).map(node).collect();
+        let verifier = Verifier::new(64);
+        Self { nodes, wire: VecDeque::new(), limits: limits.clone(), now_ms: START_MS, next: 0, verifier }
+    }
+
+    pub(super) fn peer(&self, node: usize) -> PeerId {
+        self.nodes[node].key.public()
+    }
+
+    pub(super) fn core(&self, node: usize) -> &Core {
+        &self.nodes[node].core
+    }
+
+    pub(super) fn counter(&self, node: usize, name: &str) -> u64 {
+        let core = self.core(node);
+        core.counters().get(name).copied().or_else(|| core.shelf().stats().counters.get(name).copied()).unwrap_or(0)
+    }
+
+    pub(super) fn inbox(&self, node: usize) -> Vec<MessageId> {
+        self.core(node).shelf().inbox(0).map(|head| head.id).collect()
+    }
+
+    pub(super) fn waiting(&self, node: usize) -> usize {
+        self.core(node).shelf().stats().waiting
+    }
+
+    pub(super) fn delivered(&self, node: usize) -> &[MessageId] {
+        &self.nodes[node].delivered
+    }
+
+    pub(super) fn report(&self) -> String {
+        let line = |(number, node): (usize, &Node)| {
+            format!(
+                "{number}: links {:?}, {:?}, {:?}\n",
+                node.links,
+                node.core.shelf().stats().counters,
+                node.core.counters()
+            )
+        };
+        self.nodes.iter().enumerate().map(line).collect()
+    }
+
+    /// Where a message is, and what each node remembers of it.
+    pub(super) fn traces(&self, id: &MessageId) -> String {
+        let line = |(number, node): (usize, &Node)| {
+            let on = |(link, state): (&LinkId, &super::super::links::LinkState)| {
+                format!(
+                    "{link}: {:?} in flight {} copied {}",
+                    state.declined.get(id),
+                    state.in_flight.contains_key(id),
+                    state.copied.contains_key(id)
+                )
+            };
+            let links: Vec<String> = node.core.links.iter().map(on).collect();
+            format!(
+                "{number}: {:?} {links:?} flying {}\n",
+                node.core.shelf().seen(id),
+                node.core.flying.contains_key(id)
+            )
+        };
+        self.nodes.iter().enumerate().map(line).collect()
+    }
+
+    pub(super) fn draft(&mut self, from: usize, kind: Kind, destination: [u8; 32]) -> Envelope {
+        self.draft_with(from, kind, destination, false)
+    }
+
+    fn draft_with(&mut self, from: usize, kind: Kind, destination: [u8; 32], receipt_wanted: bool) -> Envelope {
+        self.next += 1;
+        let flags = Flags { sealed: false, receipt_wanted, priority: Priority::Normal };
+        let (created_ms, nonce) = (self.now_ms, self.next.to_be_bytes());
+        let draft = Draft {
+            kind,
+            flags,
+            max_hops: 64,
+            ttl_secs: 604_800,
+            created_ms,
+            nonce,
+            destination,
+            payload: b"hello".to_vec(),
+        };
+        draft.sign(&self.nodes[from].key).unwrap()
+    }
+
+    pub(super) fn send(&mut self, from: usize, to: usize) -> Result<MessageId, ApiError> {
+        let envelope = self.draft(from, Kind::Direct, self.peer(to).0);
+        self.submit(from, envelope)
+    }
+
+    pub(super) fn send_with_receipt(&mut self, from: usize, to: usize) -> Result<MessageId, ApiError> {
+        let envelope = self.draft_with(from, Kind::Direct, self.peer(to).0, true);
+        self.submit(from, envelope)
+    }
+
+    pub(super) fn broadcast(&mut self, from: usize) -> Result<MessageId, ApiError> {
+        let envelope = self.draft(from, Kind::Broadcast, TOPIC.0);
+        self.submit(from, envelope)
+    }
+
+    fn submit(&mut self, node: usize, envelope: Envelope) -> Result<MessageId, ApiError> {
+        self.next += 1;
+        let token = self.next;
+        self.event(node, Event::Submit { token, envelope, trusted: true });
+        self.nodes[node].answers.remove(&token).expect("every submission is answered").map(|receipt| receipt.id)
+    }
+
+    pub(super) fn subscribe(&mut self, node: usize) {
+        self.nodes[node].subscribed = true;
+        self.event(node, Event::Subscribe(TOPIC));
+    }
+
+    pub(super) fn connect(&mut self, a: usize, b: usize) {
+        if a == b || self.nodes[a].links.contains_key(&b) {
+            return;
+        }
+        self.next += 2;
+        let (at_a, at_b) = (self.next, self.next + 1);
+        self.nodes[a].links.insert(b, at_a);
+        self.nodes[b].links.insert(a, at_b);
+        let (peer_a, peer_b) = (self.peer(a), self.peer(b));
+        self.event(a, Event::LinkUp { link: at_a, peer: peer_b });
+        self.event(b, Event::LinkUp { link: at_b, peer: peer_a });
+        self.next += 1;
+    }
+
+    /// Cuts a link; what is under way over it is lost.
+    pub(super) fn disconnect(&mut self, a: usize, b: usize) {
+        for (near, far) in [(a, b), (b, a)] {
+            if let Some(link) = self.nodes[near].links.remove(&far) {
+                self.wire.retain(|(_, to, on, _)| (*to, *on) != (near, link));
+                self.event(near, Event::LinkDown { link });
+            }
+        }
+    }
+
+    /// kill -9 and a restart: memory and links are gone, the disk stays.
+    pub(super) fn crash(&mut self, node: usize) {
+        let neighbours: Vec<usize> = self.nodes[node].links.keys().copied().collect();
+        self.wire.retain(|(from, to, ..)| *from != node && *to != node);
+        for other in neighbours {
+            let Some(link) = self.nodes[other].links.remove(&node) else { continue };
+            self.event(other, Event::LinkDown { link });
+        }
+        let Node { key, core, disk, links, subscribed, .. } = &mut self.nodes[node];
+        links.clear();
+        *core = fresh(key.public(), &self.limits, disk, *subscribed);
+    }
+
+    pub(super) fn break_disk(&mut self, node: usize, broken: bool) {
+        self.nodes[node].disk.broken = broken;
+    }
+
+    /// Puts a frame of envelopes on the wire, as a hostile neighbour might.
+    pub(super) fn inject(&mut self, from: usize, to: usize, wires: Vec<Bytes>) {
+        let link = self.nodes[to].links[&from];
+        self.wire.push_back((from, to, link, Frame::Envelopes(wires)));
+    }
+
+    /// Delivers so many frames.
+    pub(super) fn steps(&mut self, count: usize) {
+        for _ in 0..count {
+            let Some((_, to, link, frame)) = self.wire.pop_front() else { return };
+            self.event(to, Event::Frame { link, frame });
+        }
+    }
+
+    /// Delivers all frames.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..100_000 {
+            if self.wire.is_empty() {
+                return;
+            }
+            self.steps(1);
+        }
+        panic!("the world never settles\n{}", self.report());
+    }
+
+    /// Lets time pass, second by second.
+    pub(super) fn pass(&mut self, ms: u64) {
+        let end = self.now_ms + ms;
+        let step = (ms / 200).max(1_000);
+        while self.now_ms < end {
+            self.settle();
+            self.now_ms = end.min(self.now_ms + step);
+            (0..self.nodes.len()).for_each(|node| self.event(node, Event::Tick));
+        }
+        self.settle();
+    }
+
+    pub(super) fn event(&mut self, node: usize, event: Event) {
+        let effects = self.nodes[node].core.handle(event, self.now_ms);
+        for effect in effects {
+            self.perform(node, effect);
+        }
+    }
+
+    fn perform(&mut self, node: usize, effect: Effect) {
+        match effect {
+            Effect::Send { link, frame } => self.transmit(node, link, frame),
+            Effect::Offer { link, items } => {
+                let wires = items.iter().filter_map(|item| self.read(node, item)).collect();
+                self.transmit(node, link, Frame::Envelopes(wires));
+            }
+            Effect::Close { link, .. } => {
+                let far = self.nodes[node].links.iter().find(|(_, on)| **on == link).map(|(far, _)| *far);
+                far.into_iter().for_each(|far| self.disconnect(node, far));
+            }
+            Effect::Verify { ticket, envelopes } => {
+                let verdicts = envelopes.iter().map(|envelope| self.verifier.check(envelope.view())).collect();
+                self.event(node, Event::Verified { ticket, verdicts });
+            }
+            Effect::Persist { ticket, batch } => {
+                let disk = &mut self.nodes[node].disk;
+                let result = if disk.broken { Err("broken".to_owned()) } else { Ok(disk.write(batch)) };
+                self.event(node, Event::Persisted { ticket, result });
+            }
+            Effect::Answer { token, result } => _ = self.nodes[node].answers.insert(token, result),
+            Effect::MakeReceipt { to, id } => {
+                let mut draft_of = |world: &mut Self| world.draft(node, Kind::Receipt, to.0);
+                let receipt = Receipt { id, received_ms: self.now_ms }.encode().to_vec();
+                let view = draft_of(self);
+                let view = view.view();
+                let draft = Draft {
+                    kind: Kind::Receipt,
+                    flags: view.flags(),
+                    max_hops: 64,
+                    ttl_secs: view.ttl_secs(),
+                    created_ms: view.created_ms(),
+                    nonce: view.nonce(),
+                    destination: to.0,
+                    payload: receipt,
+                };
+                let envelope = draft.sign(&self.nodes[node].key).unwrap();
+                self.event(node, Event::Submit { token: 0, envelope, trusted: true });
+            }
+            Effect::Notice(Notice::Delivered { id, .. }) => self.nodes[node].delivered.push(id),
+            Effect::InboxGrew { .. } | Effect::Notice(_) => {}
+        }
+    }
+
+    /// What the shell would send; nothing where the copy was given up in the same step.
+    fn read(&self, node: usize, item: &Offered) -> Option<Bytes> {
+        let stored = self.nodes[node].disk.records.get(&item.seq).map(|record| record.wire.clone());
+        item.wire.clone().or(stored)
+    }
+
+    fn transmit(&mut self, node: usize, link: LinkId, frame: Frame) {
+        let Some((far, _)) = self.nodes[node].links.iter().find(|(_, on)| **on == link) else { return };
+        if let Some(there) = self.nodes[*far].links.get(&node) {
+            self.wire.push_back((node, *far, *there, frame));
+        }
+    }
+}
+
+impl Disk {
+    fn write(&mut self, batch: Batch) {
+        for record in batch.append {
+            let envelope = Envelope::from_wire(record.wire.clone(), 1 << 20).unwrap();
+            self.heads.insert(record.seq, head(&record, &envelope));
+            self.records.insert(record.seq, record);
+        }
+        for seq in batch.remove {
+            self.records.remove(&seq);
+            self.heads.remove(&seq);
+        }
+        self.seen.extend(batch.seen.into_iter().map(|entry| (entry.id, entry)));
+    }
+}
+
+fn head(record: &NewRecord, envelope: &Envelope) -> Head {
+    let view = envelope.view();
+    Head {
+        seq: record.seq,
+        id: record.id,
+        kind: view.kind() as u8,
+        priority: view.flags().priority as u8,
+        hop_count: view.hop_count(),
+        places: record.places,
+        sender: view.sender(),
+        destination: view.destination(),
+        wire_len: record.wire.len() as u32,
+        created_ms: view.created_ms(),
+        received_ms: record.received_ms,
+        expires_ms: view.expires_ms(),
+        source: record.source,
+    }
+}
+
+/// A core that has just opened its disk.
+fn fresh(me: PeerId, limits: &StoreLimits, disk: &Disk, subscribed: bool) -> Core {
+    let mut shelf = Shelf::new(limits.clone());
+    disk.heads.values().for_each(|head| shelf.restore(head));
+    disk.seen.values().filter(|entry| entry.state != SeenState::Held).for_each(|entry| shelf.restore_seen(entry));
+    let next = disk.heads.keys().next_back().map_or(1, |seq| seq + 1_000);
+    let mut core = Core::new(CoreConfig::new(me), shelf, next, Box::new(Toy::default()));
+    if subscribed {
+        core.handle(Event::Subscribe(TOPIC), START_MS);
+    }
+    assert!(Places::ALL.has(Places::INBOX));
+    core
+}
