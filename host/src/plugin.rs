@@ -1,1 +1,101 @@
-//! Being built.
+//! Plugins: loading, checking, supervising and calling shared libraries that keep to the ABI of `qpq-plugin-api`.
+//!
+//! ```text
+//! file ──checks──► loader ──► Image ──create──► Instance ◄──calls── TransportHandle, RoutingHandle, …   ◄── the shell
+//!                                                  │
+//!                      plugin's threads ──► vtables ──► Port ──► TransportEvents, …                     ──► the shell
+//! ```
+//!
+//! [`Registry::start`] loads every configured plugin and keeps it running: a plugin that fails is stopped and started again
+//! (0.5 s to 60 s later), and disabled after five failures in ten minutes; the node stays up. A library is copied before it
+//! is mapped, each digest is mapped once, and none is ever unloaded.
+//!
+//! What the shell does:
+//!
+//! ```no_run
+//! # use std::{path::PathBuf, sync::Arc, time::Duration};
+//! # use qpq_host::plugin::*;
+//! # use qpq_plugin_api::{FrameBatch, FrameQueue};
+//! struct MyLinks(FrameQueue); // in truth, one queue for each link
+//!
+//! impl TransportEvents for MyLinks {
+//!     fn link_up(&self, up: LinkUp) { /* make the link's task; do the handshake */ }
+//!     fn link_down(&self, link: u64, reason: &str) { /* end the task; also comes when the plugin fails */ }
+//!     fn path_changed(&self, link: u64, remote: &str) {}
+//!     fn frames(&self, link: u64, batch: &mut FrameBatch<'_>) {
+//!         self.0.accept(batch); // what doesn't fit is offered again after `resume`
+//!         // … and wake the link's task; it takes frames with `FrameQueue::take`, which says when to call `resume`
+//!     }
+//!     fn writable(&self, link: u64) { /* send the rest */ }
+//!     fn unsent(&self, frames: Vec<Frame>) {}
+//! }
+//!
+//! # struct MyListeners(Arc<MyLinks>);
+//! impl Listeners for MyListeners {
+//!     fn transport(&self, _name: &str) -> Arc<dyn TransportEvents> { self.0.clone() }
+//! }
+//!
+//! # async fn example(identity: Arc<qpq_host::identity::Identity>, links: Arc<MyLinks>) -> Result<(), PluginError> {
+//! let settings = Settings {
+//!     folder: PathBuf::from("state/plugins"),
+//!     pinned: Vec::new(),
+//!     identity,
+//!     listeners: Arc::new(MyListeners(links)),
+//! };
+//! let file = find("transport-quic", &[PathBuf::from("/usr/lib/qpq")]).expect("installed");
+//! let spec = PluginSpec { name: "transport-quic".into(), file, config: serde_json::json!({}) };
+//! let (registry, mut events) = Registry::start(settings, vec![spec])?;
+//! while let Some(event) = events.recv().await {
+//!     match event {
+//!         PluginEvent::Started { running: Running::Transport(transport), .. } => {
+//!             println!("listening at {}", transport.listen("quic://[::]:4433").await?);
+//!         }
+//!         PluginEvent::Started { .. } => {}
+//!         PluginEvent::Failed { name, reason, .. } => println!("{name}: {reason}"),
+//!     }
+//! }
+//! registry.stop(Duration::from_secs(3)).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A plugin runs inside the process and is trusted code: the checks here catch mistakes, not attacks.
+
+mod check;
+mod config;
+mod descriptor;
+mod discovery;
+mod elf;
+mod error;
+mod file;
+mod gate;
+mod identity;
+mod instance;
+mod loader;
+mod log;
+mod memory;
+mod ops;
+mod policy;
+mod port;
+mod registry;
+mod routing;
+mod store;
+mod supervisor;
+mod token;
+mod transport;
+mod vtables;
+
+pub use check::{CHILD_ARGUMENT, CheckProblem, CheckReport, CheckedPlugin, check_file, check_in_child, child_main};
+pub use descriptor::PluginInfo;
+pub use discovery::{DISCOVERY_DEADLINE, DiscoveryEvents, DiscoveryHandle, MAX_RECORD, Ongoing};
+pub use error::{Explained, LoadError, PluginError, Problem};
+pub use file::MAX_FILE;
+pub use identity::PluginIdentity;
+pub use instance::{CREATE_DEADLINE, START_DEADLINE, STOP_DEADLINE};
+pub use loader::{Loader, MAX_GENERATIONS};
+pub use policy::{FAILURE_WINDOW, FIRST_BACKOFF, MAX_BACKOFF, MAX_FAILURES, RestartPolicy, Verdict};
+pub use port::MAX_LINKS;
+pub use registry::{Listeners, PluginEvent, PluginSpec, Registry, Running, Settings, find};
+pub use routing::{MAX_CONTROL, MAX_CONTROLS, RoutingHandle};
+pub use store::{MAX_FETCH, STORE_DEADLINE, StoreEvents, StoreHandle};
+pub use transport::{DIAL_DEADLINE, Frame, LISTEN_DEADLINE, LinkUp, MIN_MAX_FRAME, TransportEvents, TransportHandle};

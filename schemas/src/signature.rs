@@ -27,6 +27,11 @@ impl Domain {
     pub const LINK: Self = Self("qpq-link-v1\0");
     /// Node records.
     pub const RECORD: Self = Self("qpq-record-v1\0");
+    /// What a plugin asks the node to sign.
+    pub const PLUGIN: Self = Self("qpq-plugin-sign-v1\0");
+    /// The content of a TLS 1.3 `CertificateVerify` (RFC 8446, 4.4.3), which begins with 64 spaces and a context of its own.
+    /// Whoever signs with it must check that.
+    pub const TLS13: Self = Self("");
 
     /// The bytes in front of the message.
     pub const fn as_bytes(self) -> &'static [u8] {

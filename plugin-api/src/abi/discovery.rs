@@ -4,6 +4,7 @@ use super::{Out, Status, Str};
 
 /// `qpq.discovery/1`, the plugin's side. Every function may be called on any thread and must not block.
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub struct Discovery {
     /// Size of this struct in bytes.
     pub size: u32,

@@ -8,6 +8,7 @@ use super::{Out, Slice, Status, Str};
 ///
 /// The functions of [`HostRouting`] may be called only from inside one of these calls, on the same thread.
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub struct Routing {
     /// Size of this struct in bytes.
     pub size: u32,

@@ -5,6 +5,7 @@ use super::{Buf, Out, Status, Str};
 /// `qpq.store/1`, the plugin's side. Every function may be called on any thread; those with an `op` must not block, the
 /// others may block for the time of a disk access. What `append` and `remove` did is durable once `op_done` says so.
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub struct Store {
     /// Size of this struct in bytes.
     pub size: u32,

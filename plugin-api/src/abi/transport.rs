@@ -5,6 +5,7 @@ use super::{Frame, Out, Slice, Status, Str};
 /// `qpq.transport/1`, the plugin's side. Every function may be called on any thread, also at once on several, must not
 /// block, and must not call the host's `on_frames`, `on_unsent` or `on_link` before it returns.
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub struct Transport {
     /// Size of this struct in bytes.
     pub size: u32,

@@ -16,7 +16,7 @@ const CHUNK: usize = 32;
 /// The most that is set aside at once for frames that are copied.
 const SLAB: usize = 32 * 1024;
 
-/// Frames that the other side offers. What is popped belongs to the caller; what stays belongs to the other side.
+/// Frames of one link that the other side offers. What is popped belongs to the caller; what stays belongs to the other side.
 pub struct FrameBatch<'a> {
     frames: &'a [Frame],
     taken: usize,
@@ -35,7 +35,10 @@ impl<'a> FrameBatch<'a> {
             // SAFETY: the caller vouches for the array; NULL and impossible lengths are excluded.
             unsafe { std::slice::from_raw_parts(frames, n) }
         };
-        Self { frames, taken: 0, slab: BytesMut::new() }
+        // By the rules all are of one link. Of a mixed batch only the first link's frames are seen, so the rest stays unaccepted.
+        let link = frames.first().map(|frame| frame.link);
+        let same = frames.iter().take_while(|frame| Some(frame.link) == link).count();
+        Self { frames: frames.get(..same).unwrap_or_default(), taken: 0, slab: BytesMut::new() }
     }
 
     /// The link of the next frame.

@@ -9,7 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use crate::address::{Address, uri_of};
-use crate::engine::{Engine, read_opening, send_opening};
+use crate::engine::{Engine, read_opening};
 use crate::error::{End, Error, code};
 use crate::link::{Streams, Way, canonical};
 use crate::tasks;
@@ -74,13 +74,11 @@ async fn open(engine: Arc<Engine>, incoming: Incoming, permit: OwnedSemaphorePer
 
 async fn link_up(engine: &Arc<Engine>, connection: Connection, deadline: Instant) -> Result<(), Error> {
     let streams = timeout_at(deadline, accept_streams(&connection)).await.unwrap_or(Err(Error::Timeout));
-    let mut streams = streams.inspect_err(|_| connection.close(code::TIMEOUT, b"no stream"))?;
+    let streams = streams.inspect_err(|error| {
+        let code = if matches!(error, Error::Timeout) { code::TIMEOUT } else { code::PROTOCOL };
+        connection.close(code, b"no stream was opened as it should");
+    })?;
     let link = engine.admit(Way::In, &connection)?;
-    // The answer says to the dialler that it was let in. It fits into the first window, so it can't be held up.
-    if let Err(error) = send_opening(&mut streams.send).await {
-        engine.links.remove(link.id);
-        return Err(error);
-    }
     engine.start(link, streams, 0)
 }
 

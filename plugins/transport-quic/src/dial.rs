@@ -8,10 +8,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::address::Address;
-use crate::engine::{Engine, read_opening, send_opening};
+use crate::codec::OPENING;
+use crate::engine::{Engine, read_opening};
 use crate::error::{End, Error};
 use crate::limits::{ADDRESS_STAGGER, MAX_ADDRESSES};
-use crate::link::{Streams, Way};
+use crate::link::{Streams, Way, end_of_write};
 use crate::tls::Key;
 
 /// Makes a link to the node at `uri`, which must have the key `peer` if one is given. `op` goes into the report.
@@ -71,7 +72,7 @@ async fn attempt(engine: &Engine, target: SocketAddr, peer: Option<Key>) -> Resu
     let opened = async {
         let connection = connecting.await.map_err(|e| Error::Ended(End::of(&e)))?;
         let (mut send, mut recv) = connection.open_bi().await.map_err(|e| Error::Ended(End::of(&e)))?;
-        send_opening(&mut send).await?;
+        send.write_all(&OPENING).await.map_err(|e| Error::Ended(end_of_write(&e)))?;
         // TLS 1.3 lets the client in before the server has looked at its key: only the answer says that it was accepted.
         read_opening(&mut recv).await?;
         Ok((connection, Streams { send, recv }))

@@ -85,8 +85,9 @@ impl Endpoints {
     /// Closes all endpoints and what runs over them, and waits until the peers were told.
     pub(crate) async fn close(&self) {
         let open = std::mem::take(&mut *self.lock());
-        for endpoint in open.listening.into_iter().chain(open.v4).chain(open.v6) {
-            endpoint.close(code::GOING, b"quiesced");
+        let all: Vec<Endpoint> = open.listening.into_iter().chain(open.v4).chain(open.v6).collect();
+        all.iter().for_each(|endpoint| endpoint.close(code::GOING, b"quiesced"));
+        for endpoint in all {
             endpoint.wait_idle().await;
         }
     }

@@ -1,16 +1,17 @@
 //! What all tasks of an instance share, and the steps that both directions have in common.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use qpq_plugin_api::{Host, LinkUp, TransportHost};
-use quinn::{Connection, RecvStream, SendStream};
+use quinn::{Connection, RecvStream};
 use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use tokio::time::{interval, timeout};
 
 use crate::address::{Address, uri_of};
@@ -42,10 +43,8 @@ pub(crate) struct Engine {
     pub(crate) counters: Counters,
     /// A permit for each inbound handshake.
     pub(crate) handshakes: Arc<Semaphore>,
-    /// Nothing new is taken on.
-    stopping: AtomicBool,
-    /// Name look-ups under way: each holds a thread that can't be interrupted.
-    lookups: AtomicUsize,
+    /// One reference more for each name look-up under way, which holds a thread that can't be interrupted.
+    lookups: Arc<()>,
 }
 
 impl Engine {
@@ -59,20 +58,19 @@ impl Engine {
             links: Links::new(&config),
             counters: Counters::default(),
             handshakes: Arc::new(Semaphore::new(config.max_handshakes)),
-            stopping: AtomicBool::new(false),
-            lookups: AtomicUsize::new(0),
+            lookups: Arc::new(()),
             config,
         })
     }
 
     /// An error when nothing new is taken on.
     pub(crate) fn check_running(&self) -> Result<(), Error> {
-        if self.stopping.load(Ordering::Acquire) { Err(Error::Stopping) } else { Ok(()) }
+        if self.links.is_closed() { Err(Error::Stopping) } else { Ok(()) }
     }
 
     /// Name look-ups under way.
     pub(crate) fn lookups(&self) -> usize {
-        self.lookups.load(Ordering::Acquire)
+        Arc::strong_count(&self.lookups) - 1
     }
 
     /// The socket addresses of an address, in the order of the system.
@@ -82,11 +80,15 @@ impl Engine {
         }
         let failed = |source| Error::Resolve { host: address.host.clone(), source };
         let (host, port) = (address.host.clone(), address.port);
-        self.lookups.fetch_add(1, Ordering::AcqRel);
-        let found = tokio::net::lookup_host((host, port)).await;
-        self.lookups.fetch_sub(1, Ordering::AcqRel);
-        let found: Vec<SocketAddr> = found.map_err(failed)?.collect();
-        if found.is_empty() { Err(failed(std::io::ErrorKind::NotFound.into())) } else { Ok(found) }
+        let under_way = self.lookups.clone();
+        let look_up = move || {
+            let found = (host.as_str(), port).to_socket_addrs().map(Vec::from_iter);
+            drop(under_way);
+            found
+        };
+        let found: io::Result<Vec<SocketAddr>> = spawn_blocking(look_up).await.unwrap_or_else(|e| Err(e.into()));
+        let found = found.map_err(failed)?;
+        if found.is_empty() { Err(failed(io::ErrorKind::NotFound.into())) } else { Ok(found) }
     }
 
     /// Enters a connection whose peer is proven and whose stream is open, if there is room.
@@ -94,11 +96,10 @@ impl Engine {
         let peer = peer_key(connection).ok_or_else(|| Error::Setup("the peer showed no Ed25519 key".into()))?;
         let remote = canonical(connection.remote_address()).ip();
         let make = |id| Link::new(id, way, peer, connection.clone());
-        let admitted = match self.check_running() {
-            Ok(()) => self.links.admit(way, remote, make).ok_or(Error::TooManyLinks(self.config.max_links)),
-            Err(stopping) => Err(stopping),
-        };
-        admitted.inspect_err(|_| connection.close(code::BUSY, b"busy"))
+        self.links.admit(way, remote, make).ok_or_else(|| {
+            connection.close(code::BUSY, b"busy");
+            self.check_running().err().unwrap_or(Error::TooManyLinks(self.config.max_links))
+        })
     }
 
     /// Reports an admitted link to the host and lets it carry frames. `op` is the dial that made it, or 0.
@@ -133,7 +134,7 @@ impl Engine {
     /// Takes on nothing new, flushes and ends all links, then closes the sockets. Returns how many links were cut off
     /// because the time ran out.
     pub(crate) async fn quiesce(&self, patience: Duration) -> usize {
-        self.stopping.store(true, Ordering::Release);
+        self.links.close();
         for link in self.links.all() {
             link.ask_end(End::Quiesced, patience);
         }
@@ -192,11 +193,6 @@ fn link_stats(link: &Link) -> Value {
 fn peer_key(connection: &Connection) -> Option<Key> {
     let shown = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
     key_of(shown.first()?)
-}
-
-/// Sends the opening of a stream.
-pub(crate) async fn send_opening(send: &mut SendStream) -> Result<(), Error> {
-    send.write_all(&OPENING).await.map_err(|e| Error::Ended(crate::link::end_of_write(&e)))
 }
 
 /// Waits for the opening of the other end.

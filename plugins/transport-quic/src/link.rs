@@ -11,7 +11,7 @@ use quinn::{Connection, ReadError, RecvStream, SendStream, WriteError};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::codec::{Decoder, Oversize, encode};
+use crate::codec::{Decoder, OPENING, Oversize, encode};
 use crate::engine::Engine;
 use crate::error::End;
 use crate::limits::{BATCH_BYTES, LINGER, MAX_FRAME, READ_CHUNKS};
@@ -201,6 +201,10 @@ async fn answer_leave(link: &Link, writer: Pin<&mut impl Future<Output = Result<
 /// Writes what the queue holds, in batches, until it is sealed and empty and the peer has acknowledged all.
 /// `batch` keeps what is under way, in case the writing is cut off.
 async fn write(engine: &Engine, link: &Link, mut send: SendStream, batch: &mut VecDeque<Bytes>) -> Result<(), End> {
+    if link.way == Way::In {
+        // The dialler waits for it: it says that the host let the link in.
+        send.write_all(&OPENING).await.map_err(|e| end_of_write(&e))?;
+    }
     while let Next::Batch { writable } = link.outbox.next(batch, BATCH_BYTES).await {
         if writable {
             engine.events.writable(link.id);

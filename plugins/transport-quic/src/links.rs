@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::sync::Notify;
@@ -16,6 +16,8 @@ pub(crate) struct Links {
     max: usize,
     max_per_address: usize,
     table: RwLock<HashMap<u64, Arc<Link>>>,
+    /// Nobody enters any more. Read and written with the table locked.
+    closed: AtomicBool,
     last: AtomicU64,
     emptied: Notify,
 }
@@ -27,6 +29,7 @@ impl Links {
             max: config.max_links,
             max_per_address: config.max_links_per_address,
             table: RwLock::default(),
+            closed: AtomicBool::new(false),
             last: AtomicU64::new(0),
             emptied: Notify::new(),
         }
@@ -63,6 +66,17 @@ impl Links {
         }
     }
 
+    /// Lets nobody enter any more.
+    pub(crate) fn close(&self) {
+        let _table = self.write();
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// Whether [`Self::close`] was called.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     /// All links, oldest first.
     pub(crate) fn all(&self) -> Vec<Arc<Link>> {
         let mut links: Vec<_> = self.read().values().cloned().collect();
@@ -92,7 +106,8 @@ impl Links {
     fn fits(&self, table: &HashMap<u64, Arc<Link>>, way: Way, remote: IpAddr) -> bool {
         let same = |link: &&Arc<Link>| link.way == Way::In && link.remote().ip() == remote;
         let alone = table.len() < self.max_per_address;
-        table.len() < self.max
+        !self.closed.load(Ordering::Acquire)
+            && table.len() < self.max
             && (way == Way::Out || alone || table.values().filter(same).count() < self.max_per_address)
     }
 

@@ -16,7 +16,7 @@ use crate::limits::{LINGER, LOOKUP_THREADS, STACK};
 use crate::tasks;
 use crate::tls::Key;
 
-/// The share of a `stop` that may go into telling the peers.
+/// How much of a `stop` may go into telling the peers.
 const FAREWELL: Duration = Duration::from_millis(200);
 
 /// The QUIC transport.
@@ -86,7 +86,7 @@ impl Plugin for QuicTransport {
         let (told, all_told) = mpsc::channel();
         let engine = self.engine.clone();
         tasks::spawn(runtime.handle(), self.engine.host, async move {
-            engine.quiesce(Duration::ZERO).await;
+            engine.quiesce(FAREWELL / 2).await;
             let _ = told.send(());
         });
         let _ = all_told.recv_timeout(FAREWELL.min(deadline / 4));

@@ -73,7 +73,7 @@ fn a_wrong_opening_is_refused() {
         let connection = connected.unwrap();
         let (mut send, _recv) = connection.open_bi().await.unwrap();
         send.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-        close_of(&connection).await;
+        assert_eq!(close_of(&connection).await.0, 5);
     });
     assert!(node.told().up.is_empty());
     assert_unharmed(&node, &uri);

@@ -1,5 +1,6 @@
 //! A host double: it drives an instance of the plugin through the C ABI alone, as the real host does.
 #![allow(unsafe_code, reason = "plays the host's side of the C boundary")]
+#![allow(clippy::print_stderr, reason = "the log of a test")]
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 pub mod intruder;
@@ -329,8 +330,9 @@ unsafe extern "C" fn log_level(_: *mut c_void) -> u32 {
 }
 
 unsafe extern "C" fn log(_: *mut c_void, level: u32, _: Str, message: Str, _: Str) {
-    if std::env::var_os("QPQ_TEST_LOG").is_some() {
-        println!("{level} {}", text(message));
+    // Errors always: the plugin's panic hook sends the words of a failed assertion here too.
+    if level <= abi::log_level::ERROR || std::env::var_os("QPQ_TEST_LOG").is_some() {
+        eprintln!("{level} {}", text(message));
     }
 }
 

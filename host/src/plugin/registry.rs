@@ -1,0 +1,282 @@
+//! All configured plugins of a node.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+
+use super::descriptor::{Vtable, is_name};
+use super::discovery::{DiscoveryEvents, DiscoveryHandle};
+use super::error::{LoadError, PluginError, Problem};
+use super::identity::PluginIdentity;
+use super::instance::{Instance, run};
+use super::loader::{Image, Loader};
+use super::port::{Port, Role};
+use super::routing::{RoutingHandle, Scratch};
+use super::store::{StoreEvents, StoreHandle};
+use super::supervisor::{Command, Live, LiveState, Supervisor};
+use super::transport::{TransportEvents, TransportHandle};
+use crate::api::PluginStatus;
+
+/// How long a library may take to load and be checked.
+const LOAD_DEADLINE: Duration = Duration::from_secs(20);
+/// How long a plugin may take for its figures.
+const STATS_DEADLINE: Duration = Duration::from_secs(1);
+/// Events that wait for the shell; supervisors wait when it is full.
+const MAX_EVENTS: usize = 64;
+
+/// One configured plugin.
+#[derive(Debug, Clone)]
+pub struct PluginSpec {
+    /// Its name in the configuration: lower-case letters, digits and '-'.
+    pub name: String,
+    /// The library.
+    pub file: PathBuf,
+    /// Its own section of the configuration: an object.
+    pub config: Value,
+}
+
+/// What all plugins of a node share.
+pub struct Settings {
+    /// Where libraries are copied to before they are mapped: `plugins` in the state directory.
+    pub folder: PathBuf,
+    /// SHA-256 digests (hex) of the libraries that may be loaded; empty allows all.
+    pub pinned: Vec<String>,
+    /// The node's identity.
+    pub identity: Arc<dyn PluginIdentity>,
+    /// Makes the listeners.
+    pub listeners: Arc<dyn Listeners>,
+}
+
+/// Makes the listener for each instance of a plugin, by the plugin's name.
+pub trait Listeners: Send + Sync {
+    /// For a transport.
+    fn transport(&self, name: &str) -> Arc<dyn TransportEvents>;
+    /// For a discovery service; by default what it finds is dropped.
+    fn discovery(&self, name: &str) -> Arc<dyn DiscoveryEvents> {
+        let _ = name;
+        Arc::new(Deaf)
+    }
+    /// For a store; by default only logged.
+    fn store(&self, name: &str) -> Arc<dyn StoreEvents> {
+        let _ = name;
+        Arc::new(Deaf)
+    }
+}
+
+struct Deaf;
+
+impl DiscoveryEvents for Deaf {
+    fn peer(&self, _: qpq_plugin_api::PeerEvent, _: Value) -> bool {
+        true
+    }
+}
+
+impl StoreEvents for Deaf {
+    fn read_only(&self, why: Option<&str>) {
+        tracing::warn!(why, "the store plugin changed between read-only and writable");
+    }
+}
+
+/// A plugin that has just started.
+pub enum Running {
+    /// A transport, or a federation.
+    Transport(TransportHandle),
+    /// A routing protocol.
+    Routing(RoutingHandle),
+    /// A discovery service.
+    Discovery(DiscoveryHandle),
+    /// A store.
+    Store(StoreHandle),
+}
+
+impl Running {
+    pub(super) fn of(instance: &Arc<Instance>) -> Option<Self> {
+        let instance = || Arc::clone(instance);
+        TransportHandle::new(instance())
+            .map(Self::Transport)
+            .or_else(|| RoutingHandle::new(instance()).map(Self::Routing))
+            .or_else(|| DiscoveryHandle::new(instance()).map(Self::Discovery))
+            .or_else(|| StoreHandle::new(instance()).map(Self::Store))
+    }
+}
+
+/// What the shell hears of its plugins.
+pub enum PluginEvent {
+    /// It runs; earlier handles of this name are dead.
+    Started {
+        /// Its name.
+        name: String,
+        /// How to call it.
+        running: Running,
+    },
+    /// It was refused, or has failed. The links of a transport were reported down before this.
+    Failed {
+        /// Its name.
+        name: String,
+        /// Why, and how to mend it.
+        reason: String,
+        /// When it starts again; `None`: when the admin enables it.
+        restart: Option<Duration>,
+        /// It failed too often.
+        disabled: bool,
+    },
+}
+
+/// What supervisors share.
+pub(super) struct Shared {
+    loader: Arc<Loader>,
+    identity: Arc<dyn PluginIdentity>,
+    listeners: Arc<dyn Listeners>,
+    events: mpsc::Sender<PluginEvent>,
+}
+
+impl Shared {
+    pub(super) async fn load(&self, spec: &PluginSpec) -> Result<Arc<Image>, PluginError> {
+        let (loader, spec) = (Arc::clone(&self.loader), spec.clone());
+        let name = spec.name.clone();
+        let work = move || loader.load(&spec.name, &spec.file, &spec.config);
+        Ok(run(&name, "load", LOAD_DEADLINE, work).await??)
+    }
+
+    pub(super) fn port(&self, name: &str, image: &Image) -> Result<Port, PluginError> {
+        let role = match image.descriptor.vtable {
+            Vtable::Transport(_) => Role::Transport(self.listeners.transport(name)),
+            Vtable::Discovery(_) => Role::Discovery(self.listeners.discovery(name)),
+            Vtable::Routing(_) => Role::Routing(Arc::new(Scratch::new(None))),
+            Vtable::Store(_) => Role::Store(self.listeners.store(name)),
+        };
+        Ok(Port::new(name, &image.descriptor.info.id, role, Arc::clone(&self.identity)))
+    }
+
+    pub(super) async fn tell(&self, event: PluginEvent) {
+        // The shell may be gone already when the node ends.
+        let _ = self.events.send(event).await;
+    }
+}
+
+/// All configured plugins, each with its supervisor.
+pub struct Registry {
+    plugins: BTreeMap<String, Entry>,
+}
+
+struct Entry {
+    live: LiveState,
+    commands: mpsc::Sender<Command>,
+}
+
+impl Registry {
+    /// Starts all plugins, each on its own; what becomes of them comes over the channel. Must be called on a tokio runtime.
+    ///
+    /// # Errors
+    /// When two plugins have one name, or a name has characters that don't belong there.
+    pub fn start(
+        settings: Settings,
+        specs: Vec<PluginSpec>,
+    ) -> Result<(Self, mpsc::Receiver<PluginEvent>), PluginError> {
+        check_names(&specs)?;
+        let (events, receiver) = mpsc::channel(MAX_EVENTS);
+        let Settings { folder, pinned, identity, listeners } = settings;
+        let loader = Arc::new(Loader::new(&folder, pinned));
+        let shared = Arc::new(Shared { loader, identity, listeners, events });
+        let plugins = specs.into_iter().map(|spec| (spec.name.clone(), supervise(spec, &shared))).collect();
+        Ok((Self { plugins }, receiver))
+    }
+
+    fn entry(&self, name: &str) -> Result<&Entry, PluginError> {
+        self.plugins.get(name).ok_or_else(|| PluginError::Unknown { plugin: name.to_owned() })
+    }
+
+    /// The state of every plugin, by name.
+    pub async fn statuses(&self) -> Vec<PluginStatus> {
+        futures::future::join_all(self.plugins.values().map(Entry::status)).await
+    }
+
+    /// Turns a plugin on that was disabled or refused, and starts it. Its new state comes with the return; whether it stays
+    /// up, over the channel.
+    ///
+    /// # Errors
+    /// When no plugin has that name.
+    pub async fn enable(&self, name: &str) -> Result<PluginStatus, PluginError> {
+        let entry = self.entry(name)?;
+        let (done, heard) = oneshot::channel();
+        let closed = || PluginError::Closed { plugin: name.to_owned() };
+        entry.commands.send(Command::Enable(done)).await.map_err(|_| closed())?;
+        heard.await.map_err(|_| closed())?;
+        Ok(entry.status().await)
+    }
+
+    /// Drains and stops all plugins at once, within about `deadline`.
+    pub async fn stop(&self, deadline: Duration) {
+        let stops = self.plugins.values().map(|entry| async {
+            let (done, heard) = oneshot::channel();
+            if entry.commands.send(Command::Stop(deadline, done)).await.is_ok() {
+                let _ = heard.await;
+            }
+        });
+        let all = futures::future::join_all(stops);
+        if tokio::time::timeout(deadline + Duration::from_secs(2), all).await.is_err() {
+            tracing::error!("some plugins did not stop in time");
+        }
+    }
+}
+
+fn supervise(spec: PluginSpec, shared: &Arc<Shared>) -> Entry {
+    let (commands, receiver) = mpsc::channel(8);
+    let status = PluginStatus {
+        name: spec.name.clone(),
+        kind: "unknown".to_owned(),
+        version: String::new(),
+        file: spec.file.display().to_string(),
+        sha256: String::new(),
+        state: "starting".to_owned(),
+        failures: 0,
+        last_error: None,
+        restart_in_ms: None,
+        generation: 0,
+        stats: Value::Object(serde_json::Map::new()),
+    };
+    let live = Arc::new(Mutex::new(Live { status, restart_at: None, instance: None }));
+    tokio::spawn(Supervisor::new(spec, Arc::clone(shared), Arc::clone(&live), receiver).run());
+    Entry { live, commands }
+}
+
+impl Entry {
+    async fn status(&self) -> PluginStatus {
+        let (mut status, restart_at, instance) = {
+            let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+            (live.status.clone(), live.restart_at, live.instance.clone())
+        };
+        let left = restart_at.map(|at| at.saturating_duration_since(Instant::now()).as_millis());
+        status.restart_in_ms = left.map(|ms| u64::try_from(ms).unwrap_or(u64::MAX));
+        if let Some(instance) = instance {
+            let stats = run(&status.name, "stats", STATS_DEADLINE, move || instance.stats()).await;
+            status.stats = stats.unwrap_or_else(|error| serde_json::json!({ "error": error.to_string() }));
+        }
+        status
+    }
+}
+
+fn check_names(specs: &[PluginSpec]) -> Result<(), PluginError> {
+    for (n, spec) in specs.iter().enumerate() {
+        let refuse = |problem| Err(LoadError::new(&spec.file, problem).into());
+        if !is_name(&spec.name) {
+            return refuse(Problem::Text("name in the configuration", format!("{:?} is no plugin name", spec.name)));
+        }
+        if let Some(other) = specs.iter().take(n).find(|other| other.name == spec.name) {
+            return refuse(Problem::DuplicateId(spec.name.clone(), other.file.clone()));
+        }
+    }
+    Ok(())
+}
+
+/// The library of the plugin `name` in the first of `folders` that has it: `name.so`, or `libqpq_name.so` as cargo builds it.
+pub fn find(name: &str, folders: &[PathBuf]) -> Option<PathBuf> {
+    let cargo = format!("libqpq_{}.so", name.replace('-', "_"));
+    let plain = format!("{name}.so");
+    let of = |folder: &PathBuf| [folder.join(&plain), folder.join(&cargo)];
+    folders.iter().flat_map(of).find(|path: &PathBuf| Path::is_file(path))
+}
