@@ -22,6 +22,7 @@ pub mod limits;
 pub mod manifest;
 mod once;
 mod plain;
+mod program;
 mod pulse;
 mod shared;
 mod source;
@@ -31,7 +32,7 @@ mod watch;
 mod worker;
 
 pub use api::{CALLS, Call, Kind, Param};
-pub use double::MemoryNode;
+pub use double::{MemoryNode, Sent};
 pub use host::{BotConfig, ScriptConfig, ScriptHost};
 pub use limits::{LimitsPatch, ScriptLimits};
 pub use manifest::{Manifest, ManifestError};

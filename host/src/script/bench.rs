@@ -13,6 +13,7 @@ use super::dispatch::{self, Job};
 use super::double::{MemoryNode, SELF, message};
 use super::limits::ScriptLimits;
 use super::manifest::{Manifest, Permissions};
+use super::program::Program;
 use super::pulse::Pulse;
 use super::shared::Shared;
 use super::source::Source;
@@ -67,13 +68,14 @@ pub(crate) fn machine(text: &str) -> Result<Rc<Vm>, String> {
         files: [("bot.lua".to_owned(), text.to_owned())].into(),
         hash: 0,
     };
+    let program = Program::compile(source).map_err(|failures| format!("{failures:?}"))?;
     let parts = Parts {
         shared: Arc::new(Shared::new("bot", PathBuf::from("bot.lua"), &limits)),
         node: Arc::new(MemoryNode::default()),
         kv: Arc::new(MemoryStore::default()),
         limits,
-        permissions: Permissions::new(source.manifest.needs.clone()),
-        source,
+        permissions: Permissions::new(program.source.manifest.needs.clone()),
+        program,
         overrides: serde_json::Map::new(),
         self_id: SELF,
         self_name: None,
@@ -92,8 +94,20 @@ fn raw(events: u32) -> mlua::Result<Duration> {
         let secs = |ms: u64| ms as f64 / 1_000.0;
         let times = (secs(item.created_ms), secs(item.received_ms), secs(item.expires_ms));
         function.call::<()>((
-            id.as_str(), from.as_str(), name, item.topic.as_deref(), text, item.sealed, item.automatic, item.own, times.0, times.1,
-            times.2, "normal", item.hops, "envelope",
+            id.as_str(),
+            from.as_str(),
+            name,
+            item.topic.as_deref(),
+            text,
+            item.sealed,
+            item.automatic,
+            item.own,
+            times.0,
+            times.1,
+            times.2,
+            "normal",
+            item.hops,
+            "envelope",
         ))?;
     }
     Ok(start.elapsed())

@@ -14,8 +14,8 @@ use super::api::{Command, Fault, Handler, Timers};
 use super::limits::{REGISTRATIONS, ScriptLimits};
 use super::lock;
 use super::manifest::{Manifest, Permissions};
+use super::program::Program;
 use super::shared::Shared;
-use super::source::Source;
 use super::store::{BotStore, operations};
 
 /// What the prelude made for the host.
@@ -43,7 +43,7 @@ pub(crate) struct Parts {
     pub node: Arc<dyn NodeApi>,
     pub kv: Arc<dyn BotStore>,
     pub limits: ScriptLimits,
-    pub source: Source,
+    pub program: Program,
     pub permissions: Permissions,
     /// The admin's configuration for this bot.
     pub overrides: serde_json::Map<String, serde_json::Value>,
@@ -77,13 +77,13 @@ pub(crate) struct Ctx {
 }
 
 impl Ctx {
-    pub(crate) fn new(parts: Parts) -> (Self, Source) {
+    pub(crate) fn new(parts: Parts) -> (Self, Program) {
         let ctx = Self {
             shared: parts.shared,
             node: parts.node,
             kv: parts.kv,
             limits: parts.limits,
-            manifest: parts.source.manifest.clone(),
+            manifest: parts.program.source.manifest.clone(),
             permissions: parts.permissions,
             overrides: parts.overrides,
             self_id: parts.self_id,
@@ -98,7 +98,7 @@ impl Ctx {
             new_topics: RefCell::default(),
             retired: Cell::new(false),
         };
-        (ctx, parts.source)
+        (ctx, parts.program)
     }
 
     pub(crate) fn helpers(&self) -> mlua::Result<&Helpers> {
@@ -148,7 +148,9 @@ impl Ctx {
         if used < REGISTRATIONS {
             return Ok(());
         }
-        Err(Fault::Misuse(format!("at most {REGISTRATIONS} handlers, commands and channels; register at load, not in handlers")))
+        Err(Fault::Misuse(format!(
+            "at most {REGISTRATIONS} handlers, commands and channels; register at load, not in handlers"
+        )))
     }
 
     /// Listens to a channel.

@@ -2,6 +2,8 @@
 
 /// Seconds of a day.
 const DAY: i64 = 86_400;
+/// No clock of a node goes beyond the year 9999.
+const LAST_SECOND: i64 = 253_402_300_800;
 /// How far ahead a matching minute is looked for: an expression may name 29 February.
 const HORIZON_DAYS: i64 = 366 * 5;
 
@@ -44,6 +46,9 @@ impl Cron {
 
     /// The first matching minute after `after` (Unix seconds), or none within five years.
     pub(crate) fn next(&self, after: i64) -> Option<i64> {
+        if !(0..LAST_SECOND).contains(&after) {
+            return None;
+        }
         let first = after.div_euclid(60) * 60 + 60;
         let today = first.div_euclid(DAY);
         (today..today + HORIZON_DAYS).filter(|&day| self.matches_day(day)).find_map(|day| {

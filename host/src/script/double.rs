@@ -49,7 +49,7 @@ pub struct MemoryNode {
 }
 
 /// The key of every [`MemoryNode`].
-pub const SELF: PeerId = PeerId([0x5e; 32]);
+pub(super) const SELF: PeerId = PeerId([0x5e; 32]);
 
 impl MemoryNode {
     fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -100,7 +100,7 @@ impl MemoryNode {
 }
 
 /// An empty message that arrives now.
-pub fn message(from: PeerId, topic: Option<&str>) -> InboxItem {
+pub(super) fn message(from: PeerId, topic: Option<&str>) -> InboxItem {
     let now = now_ms();
     InboxItem {
         seq: 0,

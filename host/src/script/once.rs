@@ -20,9 +20,10 @@ use super::failure::{Failure, Kind};
 use super::limits::{SOURCE_BYTES, ScriptLimits};
 use super::lock;
 use super::manifest::Permissions;
+use super::program::Program;
 use super::pulse::Pulse;
 use super::shared::Shared;
-use super::source::{Source, bot_at, read};
+use super::source::{bot_at, read};
 use super::store::{Cache, MemoryStore};
 use super::vm::{Ran, Vm};
 
@@ -76,7 +77,14 @@ pub struct Diagnostic {
 
 impl RunReport {
     fn failed(failure: &Failure) -> Self {
-        let mut report = Self { outcome: "ok".to_owned(), cpu_ms: 0.0, memory_bytes: 0, outputs: Vec::new(), log: Vec::new(), error: None };
+        let mut report = Self {
+            outcome: "ok".to_owned(),
+            cpu_ms: 0.0,
+            memory_bytes: 0,
+            outputs: Vec::new(),
+            log: Vec::new(),
+            error: None,
+        };
         report.note(failure);
         report
     }
@@ -100,9 +108,12 @@ pub fn run_once(file: &Path, event: &Json, limits: &ScriptLimits) -> RunReport {
     };
     let event = match Event::parse(event) {
         Ok(event) => event,
-        Err(message) => return RunReport::failed(&Failure::new(Kind::Refused, message)),
+        Err(message) => return refused(&message),
     };
-    on_thread(file, source, limits.clone(), Some(event))
+    match Program::compile(source) {
+        Ok(program) => on_thread(file, program, limits.clone(), Some(event)),
+        Err(failures) => failures.first().map_or_else(|| refused("no reason"), RunReport::failed),
+    }
 }
 
 /// What is wrong with a bot: each file is compiled, then the bot is loaded in the sandbox. Empty when all is well.
@@ -111,11 +122,11 @@ pub fn check(path: &Path) -> Vec<Diagnostic> {
         Ok(source) => source,
         Err(error) => return vec![diagnostic(path, &Failure::from(error))],
     };
-    let compiled: Vec<Diagnostic> = compile_all(path, &source);
-    if !compiled.is_empty() {
-        return compiled;
-    }
-    let report = on_thread(path, source, ScriptLimits::default(), None);
+    let program = match Program::compile(source) {
+        Ok(program) => program,
+        Err(failures) => return failures.iter().map(|failure| diagnostic(path, failure)).collect(),
+    };
+    let report = on_thread(path, program, ScriptLimits::default(), None);
     let problem = |error: RunError| {
         let kind = if report.outcome == "cpu-limit" { Kind::Cpu } else { Kind::Error };
         diagnostic(path, &Failure { kind, message: error.message, file: error.file, line: error.line })
@@ -123,13 +134,8 @@ pub fn check(path: &Path) -> Vec<Diagnostic> {
     report.error.map(problem).into_iter().collect()
 }
 
-fn compile_all(path: &Path, source: &Source) -> Vec<Diagnostic> {
-    let lua = mlua::Lua::new();
-    let broken = source.files.iter().filter_map(|(name, text)| {
-        let chunk = lua.load(text.as_str()).set_name(format!("@{name}")).set_mode(mlua::chunk::ChunkMode::Text);
-        chunk.into_function().err().map(|error| Failure::from_lua(&error, source))
-    });
-    broken.map(|failure| diagnostic(path, &failure)).collect()
+fn refused(message: &str) -> RunReport {
+    RunReport::failed(&Failure::new(Kind::Refused, message))
 }
 
 fn diagnostic(path: &Path, failure: &Failure) -> Diagnostic {
@@ -145,7 +151,7 @@ fn diagnostic(path: &Path, failure: &Failure) -> Diagnostic {
 }
 
 /// Runs on a thread of its own, which is left behind if it hangs in a C function.
-fn on_thread(path: &Path, source: Source, limits: ScriptLimits, event: Option<Event>) -> RunReport {
+fn on_thread(path: &Path, program: Program, limits: ScriptLimits, event: Option<Event>) -> RunReport {
     let (sender, receiver) = channel();
     let pulse = Arc::new(Pulse::default());
     let (path, watched) = (path.to_path_buf(), Arc::clone(&pulse));
@@ -154,7 +160,7 @@ fn on_thread(path: &Path, source: Source, limits: ScriptLimits, event: Option<Ev
         pulse.attach();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let report = match runtime {
-            Ok(runtime) => runtime.block_on(run(&path, source, limits, event, &pulse)),
+            Ok(runtime) => runtime.block_on(run(&path, program, limits, event, &pulse)),
             Err(error) => RunReport::failed(&Failure::new(Kind::Panic, error.to_string())),
         };
         let _ = sender.send(report);
@@ -171,7 +177,8 @@ fn on_thread(path: &Path, source: Source, limits: ScriptLimits, event: Option<Ev
             }
             Err(RecvTimeoutError::Timeout) if watched.is_stuck() || Instant::now() > until => {
                 watched.abandon();
-                let mut report = RunReport::failed(&Failure::new(Kind::Cpu, "stuck inside the machine for more than 500 ms"));
+                let mut report =
+                    RunReport::failed(&Failure::new(Kind::Cpu, "stuck inside the machine for more than 500 ms"));
                 report.outcome = "stuck".to_owned();
                 return report;
             }
@@ -180,18 +187,24 @@ fn on_thread(path: &Path, source: Source, limits: ScriptLimits, event: Option<Ev
     }
 }
 
-async fn run(path: &Path, source: Source, limits: ScriptLimits, event: Option<Event>, pulse: &Arc<Pulse>) -> RunReport {
+async fn run(
+    path: &Path,
+    program: Program,
+    limits: ScriptLimits,
+    event: Option<Event>,
+    pulse: &Arc<Pulse>,
+) -> RunReport {
     let name = bot_at(path).map_or_else(|| "script".to_owned(), |bot| bot.name);
     let shared = Arc::new(Shared::new(&name, path.to_path_buf(), &limits));
     *lock(&shared.store) = Cache::default();
     let node = Arc::new(MemoryNode::default());
-    let permissions = Permissions::new(source.manifest.needs.clone());
+    let permissions = Permissions::new(program.source.manifest.needs.clone());
     let parts = Parts {
         shared: Arc::clone(&shared),
         node: Arc::clone(&node) as Arc<dyn crate::api::NodeApi>,
         kv: Arc::new(MemoryStore::default()),
-        limits: limits.lowered(&source.manifest.limits),
-        source,
+        limits: limits.lowered(&program.source.manifest.limits),
+        program,
         permissions,
         overrides: serde_json::Map::new(),
         self_id: SELF,
@@ -295,7 +308,9 @@ impl Event {
             Some("broadcast") if topic.is_none() => return Err("a broadcast needs a topic".to_owned()),
             None | Some("envelope" | "broadcast") => {}
             Some(other) => {
-                return Err(format!("there is no event '{other}' to run: envelope, broadcast, start, stop, reload or timer"));
+                return Err(format!(
+                    "there is no event '{other}' to run: envelope, broadcast, start, stop, reload or timer"
+                ));
             }
         }
         let from = match text("from").unwrap_or(SENDER) {

@@ -9,7 +9,6 @@ use std::sync::{Arc, Once};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use mlua::chunk::{ChunkMode, Compiler};
 use mlua::function::AsyncCallFuture;
 use mlua::{Function, IntoLuaMulti, Lua, LuaOptions, MultiValue, StdLib, Table, Value};
 
@@ -19,12 +18,11 @@ use super::context::{Ctx, Helpers, Parts};
 use super::failure::{Failure, Kind};
 use super::limits::{GC, PATTERN_WORK, STATE_BYTES, TABLE_MOVE};
 use super::plain::Plain;
+use super::program::{Program, prelude};
 use super::pulse::Pulse;
-use super::source::Source;
 
 /// The share of the memory limit above which a collection follows an event, in percent.
 const COLLECT_ABOVE: usize = 50;
-const PRELUDE: &str = include_str!("prelude.luau");
 const LIBRARIES: [StdLib; 8] = [
     StdLib::COROUTINE,
     StdLib::TABLE,
@@ -42,8 +40,7 @@ pub(crate) struct Vm {
     pub ctx: Rc<Ctx>,
     meter: Rc<Meter>,
     mesh: Table,
-    main: String,
-    source: Rc<Source>,
+    program: Rc<Program>,
     pulse: Arc<Pulse>,
     /// A panic left the machine in an unknown state.
     broken: Cell<bool>,
@@ -56,10 +53,9 @@ impl Vm {
         prepare_process();
         let libraries = LIBRARIES.into_iter().fold(StdLib::COROUTINE, |all, library| all | library);
         let lua = Lua::new_with(libraries, LuaOptions::default())?;
-        lua.set_compiler(compiler());
-        let (ctx, source) = Ctx::new(parts);
-        let (ctx, source, meter) = (Rc::new(ctx), Rc::new(source), Rc::new(Meter::new()));
-        ctx.set_helpers(run_prelude(&lua, &ctx, &source)?);
+        let (ctx, program) = Ctx::new(parts);
+        let (ctx, program, meter) = (Rc::new(ctx), Rc::new(program), Rc::new(Meter::new()));
+        ctx.set_helpers(run_prelude(&lua, &ctx, &program)?);
         let mesh = api::install(&lua, &ctx)?;
         mesh.raw_set("state", api::state_table(&lua, state)?)?;
         lua.globals().raw_set("mesh", &mesh)?;
@@ -68,17 +64,16 @@ impl Vm {
         let params = mlua::state::GcIncParams::default().goal(goal).step_multiplier(multiplier).step_size(step);
         lua.gc_set_mode(mlua::state::GcMode::Incremental(params));
         lua.gc_collect()?;
+        lua.gc_collect()?;
         lua.set_memory_limit(ctx.limits.memory_bytes)?;
         let watched = Rc::clone(&meter);
         lua.set_interrupt(move |_| watched.interrupt());
-        let main = source.main.clone();
         Ok(Rc::new(Self {
             lua,
             ctx,
             meter,
             mesh,
-            main,
-            source,
+            program,
             pulse,
             broken: Cell::new(false),
             collected_at: Cell::new(0),
@@ -87,10 +82,8 @@ impl Vm {
 
     /// Runs the bot's main file.
     pub(crate) async fn load(self: &Rc<Self>) -> Ran {
-        let text = self.source.files.get(&self.main).map_or("", String::as_str);
-        self.pulse.enter();
-        let chunk = self.guard(|| compile(&self.lua, &self.main, text));
-        self.pulse.leave();
+        let missing = || Err(mlua::Error::runtime("the main file is missing"));
+        let chunk = self.guard(|| self.program.chunk(&self.lua, &self.program.source.main).unwrap_or_else(missing));
         let ms = self.ctx.limits.cpu_at_load_ms;
         match chunk {
             Ok(function) => self.call(&function, (), Duration::from_millis(ms)).await,
@@ -101,19 +94,13 @@ impl Vm {
     /// Starts a function of the bot, with a CPU budget.
     pub(crate) fn call(self: &Rc<Self>, function: &Function, args: impl IntoLuaMulti, budget: Duration) -> Call {
         let future = function.call_async(args);
-        Call {
-            vm: Rc::clone(self),
-            future: Some(Box::pin(future)),
-            left: budget,
-            cpu: Duration::ZERO,
-            life: None,
-        }
+        Call { vm: Rc::clone(self), future: Some(Box::pin(future)), left: budget, cpu: Duration::ZERO, life: None }
     }
 
     /// Runs something that may panic inside the machine's own code.
     fn guard<T>(&self, f: impl FnOnce() -> mlua::Result<T>) -> Result<T, Failure> {
         match catch_unwind(AssertUnwindSafe(f)) {
-            Ok(result) => result.map_err(|error| Failure::from_lua(&error, &self.source)),
+            Ok(result) => result.map_err(|error| Failure::from_lua(&error, &self.program.source)),
             Err(_) => {
                 self.broken.set(true);
                 Err(Failure::new(Kind::Panic, "the machine failed inside; the bot is started anew"))
@@ -159,10 +146,6 @@ impl Vm {
     }
 }
 
-fn compiler() -> Compiler {
-    Compiler::new().set_optimization_level(1).set_debug_level(1)
-}
-
 /// Settings of the whole process, before its first machine.
 fn prepare_process() {
     static ONCE: Once = Once::new();
@@ -173,12 +156,7 @@ fn prepare_process() {
     });
 }
 
-/// Source only: bytecode is never accepted from a bot.
-fn compile(lua: &Lua, name: &str, text: &str) -> mlua::Result<Function> {
-    lua.load(text).set_name(format!("@{name}")).set_mode(ChunkMode::Text).set_compiler(compiler()).into_function()
-}
-
-fn run_prelude(lua: &Lua, ctx: &Rc<Ctx>, source: &Rc<Source>) -> mlua::Result<Helpers> {
+fn run_prelude(lua: &Lua, ctx: &Rc<Ctx>, program: &Rc<Program>) -> mlua::Result<Helpers> {
     let host = lua.create_table()?;
     host.raw_set("pattern_work", PATTERN_WORK)?;
     host.raw_set("table_move", TABLE_MOVE)?;
@@ -189,10 +167,13 @@ fn run_prelude(lua: &Lua, ctx: &Rc<Ctx>, source: &Rc<Source>) -> mlua::Result<He
     host.raw_set("now", lua.create_function(move |_, ()| Ok(clock.now()))?)?;
     let clock = Rc::clone(ctx);
     host.raw_set("uptime", lua.create_function(move |_, ()| Ok(clock.started.elapsed().as_secs_f64()))?)?;
-    let source = Rc::clone(source);
-    host.raw_set("chunk", lua.create_function(move |lua, name: mlua::LuaString| module(lua, &source, &name.to_string_lossy()))?)?;
+    let program = Rc::clone(program);
+    host.raw_set(
+        "chunk",
+        lua.create_function(move |lua, name: mlua::LuaString| module(lua, &program, &name.to_string_lossy()))?,
+    )?;
     host.raw_set("globals", lua.globals())?;
-    let made: Table = lua.load(PRELUDE).set_name("=host").set_mode(ChunkMode::Text).call(host)?;
+    let made: Table = prelude(lua)?.call(host)?;
     let timer_methods = lua.create_table()?;
     let timer_meta = lua.create_table()?;
     timer_meta.raw_set("__index", &timer_methods)?;
@@ -211,14 +192,14 @@ fn run_prelude(lua: &Lua, ctx: &Rc<Ctx>, source: &Rc<Source>) -> mlua::Result<He
 }
 
 /// The chunk of a module and its key; or nil and why there is none.
-fn module(lua: &Lua, source: &Source, name: &str) -> mlua::Result<MultiValue> {
-    let folder = source.main.split_once('/').map(|(folder, _)| folder);
+fn module(lua: &Lua, program: &Program, name: &str) -> mlua::Result<MultiValue> {
+    let folder = program.source.main.split_once('/').map(|(folder, _)| folder);
     let own = folder.map(|folder| format!("{folder}/{name}"));
     let bases = own.into_iter().chain(name.starts_with("lib/").then(|| name.to_owned()));
     let paths = bases.flat_map(|base| [".lua", ".luau", "/init.lua"].map(|end| format!("{base}{end}")));
     for path in paths {
-        if let Some(text) = source.files.get(&path) {
-            return (compile(lua, &path, text)?, path).into_lua_multi(lua);
+        if let Some(chunk) = program.chunk(lua, &path) {
+            return (chunk?, path).into_lua_multi(lua);
         }
     }
     let shown = super::duration::shorten(name);
@@ -263,7 +244,7 @@ impl Future for Call {
         let result = match polled {
             Ok(Poll::Pending) if !spent.stopped => return this.wait(cx),
             Ok(Poll::Ready(Ok(value))) if !spent.stopped => Ok(value),
-            Ok(Poll::Ready(Err(error))) => Err(Failure::from_lua(&error, &this.vm.source)),
+            Ok(Poll::Ready(Err(error))) => Err(Failure::from_lua(&error, &this.vm.program.source)),
             Ok(_) => Err(Failure::new(Kind::Cpu, "")),
             Err(_) => {
                 this.vm.broken.set(true);
@@ -299,7 +280,9 @@ impl Call {
         match life.as_mut().poll(cx) {
             Poll::Ready(()) => self.finish(Err(Failure::new(
                 Kind::Life,
-                format!("still running after {secs} s: a handler may wait that long at most; use mesh.after for later work"),
+                format!(
+                    "still running after {secs} s: a handler may wait that long at most; use mesh.after for later work"
+                ),
             ))),
             Poll::Pending => Poll::Pending,
         }

@@ -14,6 +14,7 @@ use super::super::limits::ScriptLimits;
 use super::super::lock;
 use super::super::manifest::Permissions;
 use super::super::plain::Plain;
+use super::super::program::Program;
 use super::super::pulse::Pulse;
 use super::super::shared::Shared;
 use super::super::source::{Source, SourceError};
@@ -100,7 +101,8 @@ fn live(start: Start, pulse: &Arc<Pulse>, orders: UnboundedReceiver<Order>) {
 async fn load(start: Start, pulse: &Arc<Pulse>) -> Result<(std::rc::Rc<Vm>, Loaded), Failure> {
     let refused = |error: ApiError| Failure::new(Kind::Refused, error.to_string());
     let identity = tokio::time::timeout(IDENTITY_WAIT, start.node.identity()).await;
-    let identity = identity.map_err(|_| Failure::new(Kind::Refused, "the node doesn't say who it is"))?.map_err(refused)?;
+    let identity =
+        identity.map_err(|_| Failure::new(Kind::Refused, "the node doesn't say who it is"))?.map_err(refused)?;
     if start.read_store {
         let entries = start.kv.load(&start.shared.name).await.map_err(refused)?;
         *lock(&start.shared.store) = Cache::new(entries);
@@ -108,12 +110,17 @@ async fn load(start: Start, pulse: &Arc<Pulse>) -> Result<(std::rc::Rc<Vm>, Load
     let permissions = permissions(&start.source, &start.config, &start.shared.name)?;
     let limits = start.limits.lowered(&start.source.manifest.limits).replaced(&start.config.limits);
     let version = start.source.manifest.version.clone();
+    let compiled = Program::compile(start.source);
+    let first = |failures: Vec<Failure>| {
+        failures.into_iter().next().unwrap_or_else(|| Failure::new(Kind::Error, "not compiled"))
+    };
+    let program = compiled.map_err(first)?;
     let parts = Parts {
         shared: Arc::clone(&start.shared),
         node: start.node,
         kv: start.kv,
         limits,
-        source: start.source,
+        program,
         permissions,
         overrides: start.config.config,
         self_id: identity.peer_id,
