@@ -39,7 +39,7 @@ pub(crate) fn measure(report: &mut Report) -> Outcome {
     let plugin = Plugin::start()?;
     let (mut direct, mut channel, mut boundary) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..TURNS {
-        direct.push(each(|| Ok(call_directly()))?);
+        direct.push(each(call_directly)?);
         channel.push(each(over_channel)?);
         boundary.push(each(|| plugin.there_and_back())?);
     }
@@ -75,12 +75,13 @@ fn frame() -> Bytes {
     Bytes::from(vec![7; FRAME])
 }
 
-fn call_directly() {
+fn call_directly() -> Outcome {
     let sink: Arc<dyn Sink> = Arc::new(Count(AtomicUsize::new(0)));
     let frame = frame();
     for _ in 0..FRAMES / BATCH {
         std::hint::black_box(sink.take(vec![frame.clone(); BATCH]));
     }
+    Ok(())
 }
 
 fn over_channel() -> Outcome {
@@ -133,8 +134,7 @@ impl Heard {
     fn wait(&self, mut done: impl FnMut(&mut State) -> bool) -> Outcome {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.changed.wait_timeout_while(state, PATIENCE, |state| !done(state));
-        let (_, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-        if timeout.timed_out() { Err(Failure::new("the plugin does not go on")) } else { Ok(()) }
+        if waited.unwrap_or_else(PoisonError::into_inner).1.timed_out() { Err(Failure::new("the plugin does not go on")) } else { Ok(()) }
     }
 }
 

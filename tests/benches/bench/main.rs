@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing a table is what this program is for")]
 
+mod boundary;
 mod idle;
 mod machine;
 mod quic;
@@ -24,6 +25,7 @@ type Section = (&'static str, fn(&mut Report) -> Outcome);
 
 const SECTIONS: &[Section] = &[
     ("signatures", signatures::measure),
+    ("boundary", boundary::measure),
     ("scripts", scripts::measure),
     ("store", store::measure),
     ("quic", quic::measure),
