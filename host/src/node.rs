@@ -1,1 +1,318 @@
-//! Being built.
+//! The running node: the shell that performs the core's effects.
+//!
+//! ```text
+//! transports ─► link tasks ─► engine (owns the core) ─► store thread, signature workers, link tasks
+//!    ▲              │              ▲        │
+//!    └── dialer     └──────────────┘        └─► listener ─► directory, bots
+//!                    door (NodeApi) ─► engine, store, channels, plugins, bots
+//! ```
+//!
+//! Nothing here waits for a peer, a plugin or a script inside a shared loop, and every queue has a bound.
+
+mod bot_store;
+mod channels;
+mod clock;
+mod dialer;
+mod door;
+mod engine;
+mod keeper;
+mod link_task;
+mod listener;
+mod mail;
+mod plugins;
+mod shared;
+mod switchboard;
+mod transports;
+mod verify;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tracing::{info, warn};
+
+use crate::api::{NodeApi, Trust};
+use crate::config::Config;
+use crate::core::shelf::Shelf;
+use crate::core::{Core, CoreConfig, Event};
+use crate::identity::{self, Directory, IdentityError, SealingKeys};
+use crate::link::LinkConfig;
+use crate::plugin::{PluginError, Registry, Settings};
+use crate::script::ScriptHost;
+use crate::store::{Found, MAX_SCAN, Store, StoreError};
+use bot_store::KvBotStore;
+use channels::{Channels, USER};
+use clock::now_ms;
+use dialer::{Dialer, Pauses};
+use door::Door;
+use engine::{Engine, MAX_MESSAGES, Message, Parts};
+use listener::{News, RECORD_PREFIX};
+use shared::{Basics, Guarded, Shared};
+use switchboard::Switchboard;
+use transports::{LinkParts, Transports};
+use verify::VerifyPool;
+
+/// How the bots, the plugins and the rest share the five seconds in which a node must stop.
+const STOP_BOTS: Duration = Duration::from_millis(1_000);
+const STOP_PLUGINS: Duration = Duration::from_millis(1_500);
+
+/// A node that runs.
+pub struct RunningNode {
+    /// The door into it.
+    pub api: Arc<dyn NodeApi>,
+    /// Ready when it has drained and stopped, after [`NodeApi::shutdown`].
+    pub stopped: BoxFuture<'static, ()>,
+}
+
+/// Why a node did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// Its identity, directory, channels or sealing keys.
+    Identity(IdentityError),
+    /// Its store.
+    Store(StoreError),
+    /// Its plugins, as a whole: a single one that fails is a warning.
+    Plugin(PluginError),
+    /// The system refused a thread.
+    Thread(std::io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Identity(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
+            Self::Plugin(error) => error.fmt(f),
+            Self::Thread(error) => write!(f, "the system gave no thread: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<IdentityError> for StartError {
+    fn from(error: IdentityError) -> Self {
+        Self::Identity(error)
+    }
+}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<PluginError> for StartError {
+    fn from(error: PluginError) -> Self {
+        Self::Plugin(error)
+    }
+}
+
+/// What the disk held.
+struct Opened {
+    store: Store,
+    core: Core,
+    identity: Arc<identity::Identity>,
+    guarded: Guarded,
+    last_inbox: u64,
+}
+
+/// Starts a node in its data directory, which must exist and be locked by the caller.
+///
+/// # Errors
+/// When the identity or the store can't be opened. A plugin or a bot that fails is reported in the status instead.
+pub async fn start(config: Config) -> Result<RunningNode, StartError> {
+    let settings = config.clone();
+    let opened = tokio::task::spawn_blocking(move || open(&settings));
+    let Opened { store, core, identity, guarded, last_inbox } =
+        opened.await.map_err(|error| StartError::Thread(error.into()))??;
+    let (messages, message_queue) = mpsc::channel(MAX_MESSAGES);
+    let (completions, completed) = mpsc::unbounded_channel();
+    let (inbox, inbox_watch) = watch::channel(last_inbox);
+    let board = Arc::new(Switchboard::new(identity.peer_id()));
+    let blocked = guarded.directory.blocked();
+    let shared = Arc::new(Shared::new(
+        Basics {
+            home: config.home.clone(),
+            nickname: config.node.nickname.clone(),
+            domain: config.node.domain.clone(),
+            defaults: mail::Defaults {
+                ttl_secs: config.messages.ttl_secs,
+                max_hops: config.messages.max_hops,
+                max_payload: config.messages.max_payload,
+            },
+            identity: Arc::clone(&identity),
+            store: store.clone(),
+            board: Arc::clone(&board),
+            engine: messages.clone(),
+            inbox: inbox_watch,
+        },
+        guarded,
+    ));
+    let scripts = Arc::new(OnceLock::new());
+    let news = News { shared: Arc::clone(&shared), scripts: Arc::clone(&scripts) };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let done = completions.clone();
+    let verify = VerifyPool::start(workers, move |event| _ = done.send(event)).map_err(StartError::Thread)?;
+    let parts = Parts {
+        core,
+        identity: Arc::clone(&identity),
+        store: store.clone(),
+        verify,
+        completions,
+        inbox,
+        listener: Box::new(news),
+    };
+    tokio::spawn(Engine::new(parts).run(message_queue, completed));
+    let transports = Arc::new(Transports::new(LinkParts {
+        identity: Arc::clone(&identity),
+        blocked,
+        config: link_config(&config),
+        store,
+        engine: messages,
+        board: Arc::clone(&board),
+        runtime: Handle::current(),
+        max_links: config.links.max,
+        links: AtomicUsize::new(0),
+    }));
+    let settings = Settings {
+        folder: config.home.join("state").join("plugins"),
+        pinned: config.plugins.pinned.clone(),
+        identity,
+        listeners: transports.clone(),
+    };
+    let (registry, events) = Registry::start(settings, plugins::specs(&config, &shared))?;
+    let plugins = Arc::new(OnceLock::from(registry));
+    tokio::spawn(plugins::follow(events, Arc::clone(&shared), Arc::clone(&transports), config.node.listen.clone()));
+    start_dialing(&config, &shared, transports, board);
+    tokio::spawn(keeper::run(Arc::clone(&shared)));
+    let stop = Arc::new(Notify::new());
+    let door = Door { shared: Arc::clone(&shared), plugins, scripts, subscriber: USER, stop };
+    start_bots(&config, &door);
+    let stopped = until_stopped(door.clone()).boxed();
+    Ok(RunningNode { api: Arc::new(door), stopped })
+}
+
+/// Reads everything that the data directory holds. Blocks on the disk.
+fn open(config: &Config) -> Result<Opened, StartError> {
+    let now_ms = now_ms();
+    let (identity, directory) = identity::open(&config.home, &mut rand::rng())?;
+    let sealing = SealingKeys::open(&config.home, Arc::clone(&identity), now_ms, &mut rand::rng())?;
+    let channels = Channels::open(&config.home)?;
+    let topics = channels.topics();
+    let mut shelf = Shelf::new(config.store_limits());
+    let mut last_inbox = 0;
+    let (store, recovery) =
+        Store::open_each(&config.home.join("store"), config.store_engine(), now_ms, &mut |found| match found {
+            Found::Head(head) => {
+                last_inbox = last_inbox.max(head.seq);
+                shelf.restore(&head);
+            }
+            Found::Seen(entry) => shelf.restore_seen(&entry),
+        })?;
+    for repair in &recovery.repairs {
+        warn!("store: {repair}");
+    }
+    let stats = shelf.stats();
+    info!(
+        waiting = stats.waiting,
+        broadcasts = stats.broadcasts,
+        inbox = stats.inbox,
+        seen = stats.seen,
+        "store opened"
+    );
+    let core_config = CoreConfig {
+        max_payload: config.messages.max_payload,
+        limits: config.store_limits(),
+        ..CoreConfig::new(identity.peer_id())
+    };
+    let mut core = Core::new(core_config, shelf, recovery.next_seq, Box::new(plugins::NoRouter));
+    for topic in topics {
+        core.handle(Event::Subscribe(topic), now_ms);
+    }
+    block(&mut core, &directory, now_ms);
+    restore_records(&mut core, &store, now_ms)?;
+    Ok(Opened { store, core, identity, guarded: Guarded { directory, channels, sealing }, last_inbox })
+}
+
+fn block(core: &mut Core, directory: &Directory, now_ms: u64) {
+    for (peer, _) in directory.entries().filter(|(_, peer)| peer.trust == Trust::Blocked) {
+        core.handle(Event::Block(*peer), now_ms);
+    }
+}
+
+/// The records that this node knew before; those of others who are gone are dropped at their expiry.
+fn restore_records(core: &mut Core, store: &Store, now_ms: u64) -> Result<(), StartError> {
+    for (_, wire) in store.kv_scan(RECORD_PREFIX, None, MAX_SCAN)? {
+        core.restore_record(Bytes::from(wire), now_ms);
+    }
+    Ok(())
+}
+
+fn link_config(config: &Config) -> LinkConfig {
+    LinkConfig {
+        handshake_ms: config.links.handshake_timeout_ms,
+        hello_ms: config.links.ping_interval_ms,
+        ..LinkConfig::default()
+    }
+}
+
+/// Keeps links to the configured servers and to those that the user noted before.
+fn start_dialing(config: &Config, shared: &Arc<Shared>, transports: Arc<Transports>, board: Arc<Switchboard>) {
+    let pauses = Pauses {
+        min: Duration::from_millis(config.links.redial_min_ms),
+        max: Duration::from_millis(config.links.redial_max_ms),
+    };
+    let dialer = Dialer::new(transports, board, pauses, Handle::current());
+    let noted = shared.store.kv_scan(door::SERVER_PREFIX, None, MAX_SCAN).unwrap_or_default();
+    let noted =
+        noted.into_iter().filter_map(|(key, _)| String::from_utf8(key.get(door::SERVER_PREFIX.len()..)?.to_vec()).ok());
+    for uri in config.node.peers.iter().cloned().chain(noted) {
+        if let Err(error) = dialer.keep(&uri) {
+            warn!(uri, %error, "not dialled");
+        }
+    }
+    _ = shared.dialer.set(dialer);
+}
+
+fn start_bots(config: &Config, door: &Door) {
+    let settings = config.script_host();
+    if !settings.enabled {
+        return;
+    }
+    let for_bots = Door { subscriber: "bots", ..door.clone() };
+    let store = KvBotStore(Arc::clone(&door.shared));
+    _ = door.scripts.set(ScriptHost::start(settings, Arc::new(for_bots), Arc::new(store)));
+}
+
+/// Waits for the order to stop, then drains: bots, links, plugins, core, directory, store.
+async fn until_stopped(door: Door) {
+    door.stop.notified().await;
+    let began = Instant::now();
+    let bots = Arc::clone(&door.scripts);
+    _ = tokio::task::spawn_blocking(move || bots.get().map(|bots| bots.stop(STOP_BOTS))).await;
+    door.shared.board.close_all("the node stops");
+    if let Some(registry) = door.plugins.get() {
+        registry.stop(STOP_PLUGINS).await;
+    }
+    let (finished, ended) = oneshot::channel();
+    if door.shared.engine.send(Message::Stop(finished)).await.is_ok() {
+        _ = ended.await;
+    }
+    keeper::save_directory(&door.shared).await;
+    let store = door.shared.store.clone();
+    _ = tokio::task::spawn_blocking(move || store.close()).await;
+    info!(after_ms = began.elapsed().as_millis() as u64, "drained");
+}
+
+/// Where a data directory has its store.
+pub fn store_dir(home: &Path) -> std::path::PathBuf {
+    home.join("store")
+}

@@ -10,7 +10,7 @@ use qpq_schemas::envelope::{Draft, Envelope, Flags, Kind, Priority};
 use qpq_schemas::receipt::Receipt as DeliveryReceipt;
 use qpq_schemas::{MessageId, PeerId};
 use tokio::sync::{mpsc, oneshot, watch};
-use tracing::{debug, info, warn};
+use tracing::warn;
 
 use super::clock::now_ms;
 use super::link_task::LinkCommand;
@@ -215,7 +215,7 @@ impl Engine {
         };
         if let Err(full) = self.store.submit(batch, report) {
             if keeps {
-                self.backlog.merge(full.batch);
+                merge(&mut self.backlog, full.batch);
             } else {
                 let result = Err("its queue is full".to_owned());
                 _ = self.completions.send(Event::Persisted { ticket, result });
@@ -240,4 +240,12 @@ impl Engine {
             Err(refusal) => warn!(%refusal, "a receipt could not be made"),
         }
     }
+}
+
+/// Puts one batch behind another.
+fn merge(into: &mut Batch, from: Batch) {
+    into.remove.extend(from.remove);
+    into.seen.extend(from.seen);
+    into.kv.extend(from.kv);
+    into.forget_before_ms = into.forget_before_ms.max(from.forget_before_ms);
 }

@@ -4,29 +4,36 @@
 //! core that is busy stops this link's reading, and the transport is told by a short acceptance.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
-use qpq_schemas::PeerId;
-use qpq_schemas::link::Frame as LinkFrame;
-use tokio::sync::{Notify, mpsc};
+use qpq_plugin_api::FrameQueue;
+use qpq_schemas::link::{Frame as LinkFrame, MAX_ENVELOPES};
+use tokio::sync::{Notify, mpsc, watch};
+use tracing::{debug, warn};
 
 use super::clock::now_ms;
 use super::engine::Message;
-use crate::core::{Event, LinkId, Offered};
-use crate::link::{Link, LinkInput, LinkOutput};
-use crate::plugin::{Frame, TransportHandle};
-use crate::store::Store;
+use super::switchboard::{Entry, Figures, Switchboard};
+use crate::core::{Event, Offered};
+use crate::link::{CloseReason, Fault, Link, LinkInput, LinkOutput};
+use crate::plugin::{Frame, LinkUp, TransportHandle};
+use crate::store::{Store, StoreError};
 
-/// Transport frames that wait for one link's task.
-const MAX_INBOUND_FRAMES: usize = 1_024;
-/// Their bytes.
-const MAX_INBOUND_BYTES: usize = 8 << 20;
 /// Commands that wait for one link's task. A neighbour that lets this many pile up is cut off.
-pub(super) const MAX_COMMANDS: usize = 4_096;
+pub(super) const MAX_COMMANDS: usize = 8_192;
 /// Commands handled before anything is transmitted.
 const COMMAND_STEP: usize = 64;
+/// Transport frames handled before anything is transmitted.
+const RECEIVE_STEP: usize = 64;
+/// Their bytes.
+const RECEIVE_BYTES: usize = 1 << 20;
+/// Bytes of envelopes in one frame: large enough to share its cost, small enough not to delay what comes after it.
+const FRAME_BYTES: usize = 64 << 10;
+/// The link's deadline is looked at again at least this often, so that a leap of the clock delays nothing for long.
+const MAX_SLEEP_MS: u64 = 1_000;
 
 /// What the engine wants of a link.
 #[derive(Debug)]
@@ -39,120 +46,237 @@ pub(super) enum LinkCommand {
     Close(String),
 }
 
-/// The frames of one transport link on their way to its task. Filled by the transport's own threads.
+/// What a transport's threads leave for a link's task.
 #[derive(Default)]
-pub(super) struct Inbound {
-    queue: Mutex<Queue>,
-    arrived: Notify,
+pub(super) struct Inbox {
+    pub(super) frames: FrameQueue,
+    /// Frames arrived, or the link went down.
+    pub(super) arrived: Notify,
     /// The transport takes frames again.
     pub(super) writable: Notify,
-    /// The transport was given a short acceptance and waits for `resume`.
-    starved: AtomicBool,
+    down: Mutex<Option<String>>,
+    is_down: AtomicBool,
 }
 
-#[derive(Default)]
-struct Queue {
-    frames: VecDeque<Bytes>,
-    bytes: usize,
-    down: Option<String>,
-}
-
-impl Inbound {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes a frame unless the queue is full.
-    pub(super) fn push(&self, frame: Bytes) -> Result<(), Bytes> {
-        let mut queue = self.lock();
-        if queue.frames.len() >= MAX_INBOUND_FRAMES || queue.bytes >= MAX_INBOUND_BYTES {
-            self.starved.store(true, Ordering::Release);
-            return Err(frame);
-        }
-        queue.bytes += frame.len();
-        queue.frames.push_back(frame);
-        self.arrived.notify_one();
-        Ok(())
-    }
-
+impl Inbox {
     /// The transport says that the link is gone.
-    pub(super) fn down(&self, reason: &str) {
-        self.lock().down.get_or_insert_with(|| reason.to_owned());
+    pub(super) fn set_down(&self, reason: &str) {
+        self.down.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| reason.to_owned());
+        self.is_down.store(true, Ordering::Release);
         self.arrived.notify_one();
+        self.writable.notify_one();
     }
 
-    /// All frames that have arrived, and why there will be no more.
-    fn take(&self) -> (VecDeque<Bytes>, Option<String>) {
-        let mut queue = self.lock();
-        queue.bytes = 0;
-        (std::mem::take(&mut queue.frames), queue.down.clone())
+    fn down(&self) -> Option<String> {
+        if !self.is_down.load(Ordering::Acquire) {
+            return None;
+        }
+        self.down.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 /// A link's task and all that it needs.
 pub(super) struct LinkTask {
-    /// The host's number for the link.
-    pub(super) id: LinkId,
-    /// The transport's number for it.
-    pub(super) transport_link: u64,
-    /// The state machine.
+    pub(super) up: LinkUp,
     pub(super) link: Link,
-    /// The transport that carries it.
     pub(super) transport: TransportHandle,
-    /// Frames from the transport.
-    pub(super) inbound: Arc<Inbound>,
-    /// Where to read what is no longer in memory.
+    pub(super) inbox: Arc<Inbox>,
     pub(super) store: Store,
-    /// The engine.
     pub(super) engine: mpsc::Sender<Message>,
-    /// The table of links.
     pub(super) board: Arc<Switchboard>,
+    pub(super) figures: Arc<Figures>,
+    /// Frames for the transport that it has not taken yet.
+    pub(super) unsent: VecDeque<Frame>,
 }
 
-/// How a link's task goes on.
-enum Next {
-    On,
-    Closed(String),
+/// Where the engine's commands come from, once the link is authenticated.
+struct Desk {
+    sender: Option<mpsc::Sender<LinkCommand>>,
+    closer: watch::Sender<Option<String>>,
 }
 
 impl LinkTask {
     /// Runs until the link is gone.
     pub(super) async fn run(mut self) {
-        let mut outputs = Vec::new();
-        let mut unsent = VecDeque::new();
         let (sender, mut commands) = mpsc::channel(MAX_COMMANDS);
-        let mut sender = Some(sender); // the engine gets it once the link is authenticated
-        self.link.handle(LinkInput::Start, now_ms(), &mut outputs);
-        let reason = loop {
-            if let Next::Closed(reason) = self.digest(&mut outputs, &mut unsent, &mut sender).await {
-                break reason;
-            }
-            self.transmit(&mut unsent);
-            let deadline = self.link.deadline().map_or(u64::MAX, |at| at.saturating_sub(now_ms()));
-            let mut batch = Vec::new();
-            tokio::select! {
-                () = self.inbound.arrived.notified() => {
-                    if let Next::Closed(reason) = self.receive(&mut outputs) {
-                        break reason;
-                    }
+        let (closer, mut close) = watch::channel(None);
+        let mut desk = Desk { sender: Some(sender), closer };
+        let mut batch = Vec::new();
+        let mut reason = self.step(LinkInput::Start, &mut desk).await;
+        while reason.is_none() {
+            self.transmit();
+            let deadline = self.link.deadline().map_or(MAX_SLEEP_MS, |at| at.saturating_sub(now_ms()));
+            reason = tokio::select! {
+                biased;
+                Ok(()) = close.changed() => {
+                    let text = close.borrow_and_update().clone().unwrap_or_default();
+                    self.step(LinkInput::Close(CloseReason::going_away(text)), &mut desk).await
                 }
-                () = self.inbound.writable.notified() => {}
-                received = commands.recv_many(&mut batch, COMMAND_STEP), if unsent.is_empty() => {
-                    if received == 0 {
-                        let close = LinkInput::Close("this node cut the link off".to_owned());
-                        self.link.handle(close, now_ms(), &mut outputs);
-                    }
-                    self.command(batch, &mut outputs).await;
-                }
+                () = self.inbox.arrived.notified() => self.receive(&mut desk).await,
+                () = self.inbox.writable.notified() => None,
+                received = commands.recv_many(&mut batch, COMMAND_STEP), if self.unsent.is_empty() => match received {
+                    0 => self.step(LinkInput::Close(cut_off()), &mut desk).await,
+                    _ => self.obey(std::mem::take(&mut batch), &mut desk).await,
+                },
                 () = tokio::time::sleep(Duration::from_millis(deadline.min(MAX_SLEEP_MS))) => {
-                    self.link.handle(LinkInput::Tick, now_ms(), &mut outputs);
+                    self.step(LinkInput::Tick, &mut desk).await
                 }
-            }
-        };
-        self.transmit(&mut unsent); // the last word, as far as the transport takes it
-        self.transport.close(self.transport_link, &reason);
-        self.board.gone(self.id, &reason);
-        if sender.is_none() {
-            _ = self.engine.send(Message::Event(Event::LinkDown { link: self.id })).await;
+            };
+        }
+        self.finish(&reason.unwrap_or_default()).await;
+    }
+
+    async fn finish(mut self, reason: &str) {
+        self.transmit(); // the last word, as far as the transport takes it
+        self.transport.close(self.up.link, reason);
+        self.inbox.frames.close();
+        if self.board.leave(self.up.link, reason) {
+            _ = self.engine.send(Message::Event(Event::LinkDown { link: self.up.link })).await; // fails only at the end
         }
     }
+
+    /// Gives the state machine one input and does what it wants; the reason, if the link is over.
+    async fn step(&mut self, input: LinkInput, desk: &mut Desk) -> Option<String> {
+        let mut outputs = Vec::new();
+        self.link.handle(input, now_ms(), &mut outputs);
+        for output in outputs {
+            match output {
+                LinkOutput::Transmit(bytes) => self.unsent.push_back(Frame { link: self.up.link, bytes }),
+                LinkOutput::Frame(frame) => self.to_core(frame).await,
+                LinkOutput::Measured { rtt_us } => {
+                    self.figures.rtt_us.store(rtt_us, Ordering::Relaxed);
+                    self.tell(Event::LinkMeasured { link: self.up.link, rtt_us }).await;
+                }
+                LinkOutput::Ready { peer, .. } => {
+                    if let Err(refused) = self.enter(peer, desk).await {
+                        return Some(refused.to_owned());
+                    }
+                }
+                LinkOutput::NotSent(error) => warn!(link = self.up.link, %error, "a frame was not sent"),
+                LinkOutput::Closed(reason) => {
+                    if reason.fault() == Fault::Peer {
+                        warn!(link = self.up.link, remote = %self.up.remote, code = reason.code(), %reason, "link closed");
+                    }
+                    return Some(reason.to_string());
+                }
+            }
+        }
+        None
+    }
+
+    /// The peer has proven its key.
+    async fn enter(&mut self, peer: qpq_schemas::PeerId, desk: &mut Desk) -> Result<(), &'static str> {
+        let Some(sender) = desk.sender.take() else { return Ok(()) };
+        let entry = Entry {
+            peer,
+            transport: self.transport.name().to_owned(),
+            remote: self.up.remote.clone(),
+            outbound: self.up.outbound,
+            since_ms: now_ms(),
+            figures: Arc::clone(&self.figures),
+            closer: desk.closer.clone(),
+        };
+        self.board.enter(self.up.link, entry)?;
+        _ = self.engine.send(Message::LinkUp(self.up.link, peer, sender)).await; // fails only while the node stops
+        Ok(())
+    }
+
+    async fn to_core(&mut self, frame: LinkFrame) {
+        if let LinkFrame::Envelopes(wires) = &frame {
+            self.figures.received.fetch_add(wires.len() as u64, Ordering::Relaxed);
+        }
+        self.tell(Event::Frame { link: self.up.link, frame }).await;
+    }
+
+    async fn tell(&self, event: Event) {
+        _ = self.engine.send(Message::Event(event)).await; // fails only while the node stops
+    }
+
+    async fn receive(&mut self, desk: &mut Desk) -> Option<String> {
+        let mut blocks: Vec<Bytes> = Vec::new();
+        let taken = self.inbox.frames.take(&mut blocks, RECEIVE_STEP, RECEIVE_BYTES);
+        if taken.tell_other_side {
+            self.transport.resume(self.up.link);
+        }
+        if taken.frames == 0 {
+            return self.inbox.down();
+        }
+        self.inbox.arrived.notify_one(); // there may be more, also the news of the link's end
+        for block in blocks {
+            let over = self.step(LinkInput::Received(block), desk).await;
+            if over.is_some() {
+                return over;
+            }
+        }
+        None
+    }
+
+    async fn obey(&mut self, commands: Vec<LinkCommand>, desk: &mut Desk) -> Option<String> {
+        let mut frames = Vec::with_capacity(commands.len());
+        let mut over = None;
+        for command in commands {
+            match command {
+                LinkCommand::Send(frame) => frames.push(frame),
+                LinkCommand::Offer(items) => self.envelopes(items, &mut frames).await,
+                LinkCommand::Close(reason) => over = Some(CloseReason::going_away(reason)),
+            }
+        }
+        let ended = self.step(LinkInput::Send(frames), desk).await;
+        match (ended, over) {
+            (None, Some(reason)) => self.step(LinkInput::Close(reason), desk).await,
+            (ended, _) => ended,
+        }
+    }
+
+    /// Puts envelopes into frames; those that are no longer in memory are read first.
+    async fn envelopes(&self, mut items: Vec<Offered>, frames: &mut Vec<LinkFrame>) {
+        if items.iter().any(|item| item.wire.is_none()) {
+            items = self.read(items).await;
+        }
+        let (mut wires, mut bytes) = (Vec::new(), 0);
+        for wire in items.into_iter().filter_map(|item| item.wire) {
+            if !wires.is_empty() && (bytes + wire.len() > FRAME_BYTES || wires.len() == MAX_ENVELOPES) {
+                frames.push(LinkFrame::Envelopes(std::mem::take(&mut wires)));
+                bytes = 0;
+            }
+            bytes += wire.len();
+            wires.push(wire);
+            self.figures.sent.fetch_add(1, Ordering::Relaxed);
+        }
+        if !wires.is_empty() {
+            frames.push(LinkFrame::Envelopes(wires));
+        }
+    }
+
+    async fn read(&self, mut items: Vec<Offered>) -> Vec<Offered> {
+        let (store, engine) = (self.store.clone(), self.engine.clone());
+        let read = move || {
+            for item in items.iter_mut().filter(|item| item.wire.is_none()) {
+                match store.read(item.seq) {
+                    Ok(record) => item.wire = Some(record.wire),
+                    Err(StoreError::DamagedRecord { .. }) => {
+                        _ = engine.blocking_send(Message::Event(Event::Damaged { id: item.id }));
+                    }
+                    Err(error) => debug!(%error, "an envelope was gone before it could be sent"),
+                }
+            }
+            items
+        };
+        tokio::task::spawn_blocking(read).await.unwrap_or_default()
+    }
+
+    /// Hands the transport what it takes.
+    fn transmit(&mut self) {
+        while !self.unsent.is_empty() {
+            let taken = self.transport.send(self.unsent.make_contiguous());
+            self.unsent.drain(..taken.min(self.unsent.len()));
+            if taken == 0 {
+                return;
+            }
+        }
+    }
+}
+
+fn cut_off() -> CloseReason {
+    CloseReason::going_away("this node cut the link off")
+}

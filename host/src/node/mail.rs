@@ -3,15 +3,16 @@
 use qpq_schemas::PeerId;
 use qpq_schemas::channel::ChannelKey;
 use qpq_schemas::content::{Content, KIND_BYTES, KIND_TEXT};
-use qpq_schemas::envelope::{Draft, Envelope, EnvelopeRef, Flags, Kind, LARGEST_PAYLOAD, MAX_TTL_SECS, Priority, Refusal};
+use qpq_schemas::envelope::{
+    Draft, Envelope, EnvelopeRef, Flags, Kind, LARGEST_PAYLOAD, MAX_TTL_SECS, Priority, Refusal,
+};
 use qpq_schemas::record::NodeRecord;
-use qpq_schemas::sealing::{RecipientKey, seal};
 use qpq_schemas::signature::SigningKey;
 
 use super::channels::Channels;
 use super::clock::now_ms;
 use crate::api::{ApiError, BroadcastRequest, InboxItem, SendRequest};
-use crate::identity::{Directory, SealingKeys};
+use crate::identity::{Directory, SealingKeys, seal_for};
 use crate::store::StoredRecord;
 
 /// What a message gets where its sender says nothing.
@@ -60,8 +61,7 @@ impl Defaults {
         draft.payload = if request.plain {
             content
         } else {
-            let recipient = record.map_or(RecipientKey::Identity(to), |record| RecipientKey::Record(record.sealing));
-            seal(&recipient, &draft.aad(key.public()), &content, &mut rand::rng())
+            seal_for(to, record, draft.created_ms, &draft.aad(key.public()), &content, &mut rand::rng())
                 .map_err(|error| ApiError::new("not-sealed", error.to_string()))?
         };
         self.finish(&draft, key)

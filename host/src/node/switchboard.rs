@@ -3,17 +3,19 @@
 //! Transports report their links here from their own threads. Each new one gets a task ([`super::link_task`]);
 //! once its peer has proven its key the link appears in the table.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use qpq_schemas::PeerId;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
-use super::clock::now_ms;
 use crate::api::LinkInfo;
 use crate::core::LinkId;
+
+/// Links given up for another one, remembered at most.
+const MAX_DUPLICATES: usize = 64;
 
 /// One link in the table.
 pub(super) struct Entry {
@@ -49,9 +51,8 @@ pub(super) struct Figures {
 pub(super) struct Switchboard {
     me: PeerId,
     links: Mutex<BTreeMap<LinkId, Entry>>,
-    next: AtomicU64,
-    /// Links that have not proven their peer yet.
-    half_open: AtomicUsize,
+    /// Links that were given up for another one to the same peer: so a dialer learns whom it reached.
+    duplicates: Mutex<VecDeque<(LinkId, PeerId)>>,
     /// Grows with each link that comes or goes, for those who wait for that.
     changes: watch::Sender<u64>,
 }
@@ -63,11 +64,6 @@ impl Switchboard {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<LinkId, Entry>> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A number for a new link.
-    pub(super) fn next_id(&self) -> LinkId {
-        self.next.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// How many links are up.
@@ -85,6 +81,7 @@ impl Switchboard {
         let rivals = links.values().filter(|other| other.peer == entry.peer && other.transport == entry.transport);
         for rival in rivals {
             if rival.outbound == preferred && entry.outbound != preferred {
+                self.note_duplicate(id, entry.peer);
                 return Err("another link to this peer is used instead");
             }
             rival.closer.send_replace(Some("another link to this peer is used instead".to_owned()));
@@ -107,6 +104,14 @@ impl Switchboard {
         entry.is_some()
     }
 
+    /// A link goes on over another address.
+    pub(super) fn moved(&self, id: LinkId, remote: &str) {
+        if let Some(entry) = self.lock().get_mut(&id) {
+            info!(link = id, from = %entry.remote, to = remote, "link moved");
+            remote.clone_into(&mut entry.remote);
+        }
+    }
+
     fn changed(&self) {
         self.changes.send_modify(|number| *number += 1);
     }
@@ -121,16 +126,23 @@ impl Switchboard {
         self.lock().get(&id).map(|entry| entry.peer)
     }
 
+    /// The peer behind a link that was given up at once for another one.
+    pub(super) fn duplicate_of(&self, id: LinkId) -> Option<PeerId> {
+        let duplicates = self.duplicates.lock().unwrap_or_else(PoisonError::into_inner);
+        duplicates.iter().find(|(link, _)| *link == id).map(|(_, peer)| *peer)
+    }
+
+    fn note_duplicate(&self, id: LinkId, peer: PeerId) {
+        let mut duplicates = self.duplicates.lock().unwrap_or_else(PoisonError::into_inner);
+        if duplicates.len() >= MAX_DUPLICATES {
+            duplicates.pop_front();
+        }
+        duplicates.push_back((id, peer));
+    }
+
     /// Whether any link to that peer is up.
     pub(super) fn linked(&self, peer: &PeerId) -> bool {
         self.lock().values().any(|entry| entry.peer == *peer)
-    }
-
-    /// Has all links of a transport closed.
-    pub(super) fn close_transport(&self, transport: &str, reason: &str) {
-        for entry in self.lock().values().filter(|entry| entry.transport == transport) {
-            entry.closer.send_replace(Some(reason.to_owned()));
-        }
     }
 
     /// Has all links closed.

@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use crate::api::NodeApi;
 use crate::cli::failure::Failure;
 use crate::config::Config;
+use crate::node;
 
 /// A node that runs.
 pub(super) struct Running {
@@ -17,6 +18,7 @@ pub(super) struct Running {
 }
 
 /// Starts a node with that configuration.
-pub(super) async fn start(_config: Config) -> Result<Running, Failure> {
-    Err(Failure::new("unavailable", "This program was built without the node."))
+pub(super) async fn start(config: Config) -> Result<Running, Failure> {
+    let running = node::start(config).await.map_err(|error| Failure::new("not-started", error.to_string()))?;
+    Ok(Running { api: running.api, stopped: running.stopped })
 }

@@ -1,0 +1,195 @@
+//! The one door into the node: [`NodeApi`] over its running parts.
+
+mod inbox;
+mod peers;
+mod status;
+
+pub(super) use peers::SERVER_PREFIX;
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use qpq_schemas::TopicId;
+use qpq_schemas::envelope::Envelope;
+use tokio::sync::Notify;
+
+use super::shared::Shared;
+use crate::api::{
+    ApiError, BotStatus, BroadcastRequest, ChannelInfo, IdentityInfo, InboxPage, InboxQuery, NodeApi, NodeStatus,
+    PeerInfo, PluginStatus, Receipt, Reply, RouteTable, SendRequest, ServerNote, StoreStats,
+};
+use crate::core::Event;
+use crate::plugin::Registry;
+use crate::script::ScriptHost;
+
+/// The door, as one kind of client goes through it.
+#[derive(Clone)]
+pub(super) struct Door {
+    pub(super) shared: Arc<Shared>,
+    pub(super) plugins: Arc<OnceLock<Registry>>,
+    pub(super) scripts: Arc<OnceLock<ScriptHost>>,
+    /// Who subscribes through this door.
+    pub(super) subscriber: &'static str,
+    /// Set when the node shall stop.
+    pub(super) stop: Arc<Notify>,
+}
+
+impl Door {
+    /// Runs a call with a door of its own.
+    fn call<T, F>(&self, work: impl FnOnce(Self) -> F) -> Reply<T>
+    where
+        F: Future<Output = Result<T, ApiError>> + Send + 'static,
+    {
+        work(self.clone()).boxed()
+    }
+
+    fn registry(&self) -> Result<&Registry, ApiError> {
+        self.plugins.get().ok_or_else(|| ApiError::new("starting", "the node is still starting"))
+    }
+
+    async fn direct(self, request: SendRequest) -> Result<Receipt, ApiError> {
+        let to = self.shared.directory().resolve(&request.to).map_err(|error| {
+            ApiError::new("unknown-peer", format!("`{}`: {error}", request.to.chars().take(80).collect::<String>()))
+        })?;
+        let record = self.shared.record_of(to).await?;
+        let key = self.shared.identity.signing_key();
+        let envelope = self.shared.defaults.direct(request, to, record.as_ref(), key)?;
+        self.shared.submit(envelope, true).await
+    }
+
+    async fn publish(self, request: BroadcastRequest) -> Result<Receipt, ApiError> {
+        let channel = self.shared.channels().key_for(&request.topic)?;
+        let envelope = self.shared.defaults.broadcast(request, &channel, self.shared.identity.signing_key())?;
+        self.shared.submit(envelope, true).await
+    }
+
+    async fn take_in(self, wire: Bytes) -> Result<Receipt, ApiError> {
+        let envelope = Envelope::from_wire(wire, self.shared.defaults.max_payload)
+            .map_err(|refusal| ApiError::new(refusal.code(), refusal.to_string()))?;
+        self.shared.submit(envelope, false).await
+    }
+
+    /// Changes the channels on a thread that may wait for the disk, then tells the core.
+    async fn join(
+        self,
+        change: impl FnOnce(&Self) -> Result<ChannelInfo, ApiError> + Send + 'static,
+    ) -> Result<ChannelInfo, ApiError> {
+        let door = self.clone();
+        let info = blocking(move || change(&door)).await?;
+        self.shared.event(Event::Subscribe(info.topic_id)).await?;
+        Ok(info)
+    }
+
+    async fn leave(self, topic: String) -> Result<(), ApiError> {
+        let door = self.clone();
+        let deserted: Option<TopicId> = blocking(move || door.shared.channels().leave(&topic, door.subscriber)).await?;
+        match deserted {
+            Some(topic) => self.shared.event(Event::Unsubscribe(topic)).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn enable(self, name: String) -> Result<PluginStatus, ApiError> {
+        self.registry()?.enable(&name).await.map_err(|error| ApiError::new("plugin", error.to_string()))
+    }
+
+    async fn reload(self, name: Option<String>) -> Result<Vec<BotStatus>, ApiError> {
+        match self.scripts.get() {
+            Some(scripts) => scripts.reload(name).await,
+            None => Err(ApiError::new("scripts-off", "bots are off; set `scripts.enabled = true` and start again")),
+        }
+    }
+}
+
+/// Runs what waits for the disk beside the tasks that must not.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| ApiError::new("internal", error.to_string()))?
+}
+
+impl NodeApi for Door {
+    fn status(&self) -> Reply<NodeStatus> {
+        self.call(Self::node_status)
+    }
+
+    fn identity(&self) -> Reply<IdentityInfo> {
+        self.call(|door| async move { Ok(door.own_identity()) })
+    }
+
+    fn peers(&self) -> Reply<Vec<PeerInfo>> {
+        self.call(|door| async move { Ok(door.all_peers()) })
+    }
+
+    fn note_server(&self, address: String) -> Reply<ServerNote> {
+        self.call(|door| door.note(address))
+    }
+
+    fn send(&self, request: SendRequest) -> Reply<Receipt> {
+        self.call(|door| door.direct(request))
+    }
+
+    fn broadcast(&self, request: BroadcastRequest) -> Reply<Receipt> {
+        self.call(|door| door.publish(request))
+    }
+
+    fn enqueue(&self, envelope: Bytes) -> Reply<Receipt> {
+        self.call(|door| door.take_in(envelope))
+    }
+
+    fn subscribe(&self, topic: String) -> Reply<ChannelInfo> {
+        self.call(|door| door.join(move |door| door.shared.channels().join(&topic, door.subscriber)))
+    }
+
+    fn unsubscribe(&self, topic: String) -> Reply<()> {
+        self.call(|door| door.leave(topic))
+    }
+
+    fn create_private(&self, name: String) -> Reply<ChannelInfo> {
+        self.call(|door| door.join(move |door| door.shared.channels().create_private(&name)))
+    }
+
+    fn channels(&self) -> Reply<Vec<ChannelInfo>> {
+        self.call(|door| async move { Ok(door.shared.channels().list()) })
+    }
+
+    fn inbox(&self, query: InboxQuery) -> Reply<InboxPage> {
+        self.call(|door| door.read_inbox(query))
+    }
+
+    fn inbox_ack(&self, reader: String, seq: u64) -> Reply<()> {
+        self.call(|door| door.acknowledge(reader, seq))
+    }
+
+    fn routes(&self) -> Reply<RouteTable> {
+        self.call(Self::route_table)
+    }
+
+    fn store_stats(&self) -> Reply<StoreStats> {
+        self.call(Self::figures)
+    }
+
+    fn plugins(&self) -> Reply<Vec<PluginStatus>> {
+        self.call(|door| async move { Ok(door.registry()?.statuses().await) })
+    }
+
+    fn plugin_enable(&self, name: String) -> Reply<PluginStatus> {
+        self.call(|door| door.enable(name))
+    }
+
+    fn scripts(&self) -> Reply<Vec<BotStatus>> {
+        self.call(|door| async move { Ok(door.scripts.get().map_or_else(Vec::new, ScriptHost::list)) })
+    }
+
+    fn script_reload(&self, name: Option<String>) -> Reply<Vec<BotStatus>> {
+        self.call(|door| door.reload(name))
+    }
+
+    fn shutdown(&self) -> Reply<()> {
+        self.call(|door| async move {
+            door.stop.notify_one();
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,98 @@
+//! Reading the inbox, with a durable place for each reader.
+
+use std::time::Duration;
+
+use qpq_schemas::MessageId;
+use tokio::time::Instant;
+
+use super::{Door, blocking};
+use crate::api::{ApiError, InboxPage, InboxQuery};
+use crate::core::Event;
+use crate::store::Head;
+
+/// Messages in a page when the reader names no number.
+const DEFAULT_LIMIT: usize = 100;
+/// Messages in a page at most.
+const MAX_LIMIT: usize = 1_000;
+/// Bytes of envelopes in a page, beyond its first message: a page must fit into one answer.
+const MAX_PAGE_BYTES: usize = 1 << 20;
+/// Longest wait for a message.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+/// Longest name of a reader, in bytes.
+const MAX_READER: usize = 128;
+
+fn reader_key(reader: &str) -> Result<Vec<u8>, ApiError> {
+    if reader.is_empty() || reader.len() > MAX_READER {
+        return Err(ApiError::new("bad-reader", format!("a reader's name has 1 to {MAX_READER} bytes")));
+    }
+    Ok([b"reader/", reader.as_bytes()].concat())
+}
+
+impl Door {
+    pub(super) async fn acknowledge(self, reader: String, seq: u64) -> Result<(), ApiError> {
+        let key = reader_key(&reader)?;
+        self.shared.keep(vec![(key, Some(seq.to_be_bytes().to_vec()))]).await
+    }
+
+    pub(super) async fn read_inbox(self, query: InboxQuery) -> Result<InboxPage, ApiError> {
+        let limit = if query.limit == 0 { DEFAULT_LIMIT } else { query.limit.min(MAX_LIMIT) };
+        let after = match (query.after, &query.reader) {
+            (Some(after), _) => after,
+            (None, Some(reader)) => self.place_of(reader).await?,
+            (None, None) => 0,
+        };
+        let deadline = Instant::now() + Duration::from_millis(query.wait_ms).min(MAX_WAIT);
+        let mut grew = self.shared.inbox.clone();
+        loop {
+            grew.mark_unchanged();
+            let places = self.places(after, limit, query.newest).await?;
+            if !places.is_empty() || Instant::now() >= deadline {
+                return self.page(after, places).await;
+            }
+            // Whether the time is up or a message came, the next look decides.
+            if let Ok(Err(_)) = tokio::time::timeout_at(deadline, grew.changed()).await {
+                return Err(super::super::shared::stopping());
+            }
+        }
+    }
+
+    async fn place_of(&self, reader: &str) -> Result<u64, ApiError> {
+        let (key, store) = (reader_key(reader)?, self.shared.store.clone());
+        let found = blocking(move || store.kv_get(&key).map_err(|e| ApiError::new(e.code(), e.to_string()))).await?;
+        Ok(found.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes))
+    }
+
+    async fn places(&self, after: u64, limit: usize, newest: bool) -> Result<Vec<(u64, MessageId)>, ApiError> {
+        let place = |head: Head| (head.seq, head.id, head.wire_len as usize);
+        let found = self.shared.ask(move |core| {
+            let mut places: Vec<_> = match newest {
+                true => {
+                    core.shelf().inbox_newest().take_while(|head| head.seq > after).take(limit).map(place).collect()
+                }
+                false => core.shelf().inbox(after).take(limit).map(place).collect(),
+            };
+            let mut bytes = 0;
+            let fits = places.iter().take_while(|(_, _, len)| {
+                bytes += len;
+                bytes <= MAX_PAGE_BYTES
+            });
+            let fitting = fits.count().max(1);
+            places.truncate(fitting);
+            if newest {
+                places.reverse();
+            }
+            places
+        });
+        Ok(found.await?.into_iter().map(|(seq, id, _)| (seq, id)).collect())
+    }
+
+    async fn page(&self, after: u64, places: Vec<(u64, MessageId)>) -> Result<InboxPage, ApiError> {
+        let next_after = places.last().map_or(after, |(seq, _)| *seq);
+        let shared = self.shared.clone();
+        let (items, damaged) = blocking(move || Ok(shared.open(&places))).await?;
+        for id in damaged {
+            self.shared.event(Event::Damaged { id }).await?;
+        }
+        Ok(InboxPage { items, next_after })
+    }
+}

@@ -1,0 +1,81 @@
+//! The node's state for people.
+
+use super::super::shared::Shared;
+use super::Door;
+use crate::api::{ApiError, IdentityInfo, NodeStatus, StoreStats};
+use crate::identity::IDENTITY_FILE;
+use crate::script::ScriptHost;
+
+impl Door {
+    pub(super) fn own_identity(&self) -> IdentityInfo {
+        let shared = &self.shared;
+        IdentityInfo {
+            peer_id: shared.identity.peer_id(),
+            nickname: shared.nickname.clone(),
+            domain: shared.domain.clone(),
+            listen: shared.listening().clone(),
+            identity_file: shared.home.join(IDENTITY_FILE).display().to_string(),
+            known_peers: shared.directory().len(),
+            fingerprint: shared.identity.fingerprint(),
+        }
+    }
+
+    /// The shelf's figures, the core's counters and the engine's in one.
+    pub(super) async fn figures(self) -> Result<StoreStats, ApiError> {
+        let mut stats = self
+            .shared
+            .ask(|core| {
+                let mut stats = core.shelf().stats();
+                for (name, count) in core.counters() {
+                    *stats.counters.entry((*name).to_owned()).or_default() += count;
+                }
+                stats
+            })
+            .await?;
+        let store = self.shared.store.clone();
+        let engine = super::blocking(move || Ok(store.stats())).await?;
+        stats.damaged = engine.damaged;
+        stats.disk_bytes = engine.disk_bytes;
+        stats.read_only = engine.read_only;
+        Ok(stats)
+    }
+
+    pub(super) async fn node_status(self) -> Result<NodeStatus, ApiError> {
+        let store = self.clone().figures().await?;
+        let plugins = match self.plugins.get() {
+            Some(registry) => registry.statuses().await,
+            None => Vec::new(),
+        };
+        let shared = &self.shared;
+        Ok(NodeStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            home: shared.home.display().to_string(),
+            peer_id: shared.identity.peer_id(),
+            uptime_secs: shared.started.elapsed().as_secs(),
+            links: shared.board.len(),
+            resident_bytes: resident_bytes(),
+            plugins,
+            scripts: self.scripts.get().map_or_else(Vec::new, ScriptHost::list),
+            warnings: warnings(shared, &store),
+            store,
+        })
+    }
+}
+
+fn warnings(shared: &Shared, store: &StoreStats) -> Vec<String> {
+    let mut warnings = shared.warnings();
+    warnings.extend(store.read_only.iter().map(|why| format!("store: {why}")));
+    if store.damaged > 0 {
+        warnings.push(format!("store: {} damaged records were set aside; check the disk", store.damaged));
+    }
+    warnings
+}
+
+/// Resident memory, where /proc tells it.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kib * 1024)
+}

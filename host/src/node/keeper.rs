@@ -1,0 +1,86 @@
+//! What is done every now and then: the directory is saved, sealing keys rotate, the node's record is spread.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::clock::now_ms;
+use super::shared::Shared;
+use crate::core::Event;
+use crate::identity::About;
+
+/// How often this task looks.
+const LOOK: Duration = Duration::from_secs(5);
+/// How often the record is spread anew, so that routes learned from it stay fresh: a third of what routing-flood keeps.
+const RECORD_MS: u64 = 5 * 60_000;
+
+/// Runs for the life of the node.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut spread_ms = 0;
+    let mut listening = Vec::new();
+    loop {
+        let rotated = rotate(&shared).await;
+        let addresses = shared.listening().clone();
+        if rotated || addresses != listening || now_ms().saturating_sub(spread_ms) > RECORD_MS {
+            spread_record(&shared).await;
+            spread_ms = now_ms();
+            listening = addresses;
+        }
+        save_directory(&shared).await;
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn rotate(shared: &Arc<Shared>) -> bool {
+    if now_ms() < shared.sealing().next_rotation_ms() {
+        return false;
+    }
+    let held = Arc::clone(shared);
+    let rotated = tokio::task::spawn_blocking(move || held.sealing().rotate(now_ms(), &mut rand::rng())).await;
+    match rotated {
+        Ok(Ok(rotated)) => {
+            info!("the sealing key was rotated");
+            rotated
+        }
+        Ok(Err(error)) => {
+            warn!(%error, "the sealing key could not be rotated");
+            false
+        }
+        Err(_) => false,
+    }
+}
+
+/// Makes the node's record and has it spread.
+pub(super) async fn spread_record(shared: &Shared) {
+    let about = About {
+        nickname: shared.nickname.clone(),
+        domain: shared.domain.clone(),
+        addresses: shared.listening().iter().filter(|uri| is_reachable(uri)).cloned().collect(),
+    };
+    let record = shared.sealing().own_record(&about, now_ms());
+    match record {
+        Ok(wire) => _ = shared.event(Event::OwnRecord(wire)).await, // fails only while the node stops
+        Err(error) => warn!(%error, "this node's record could not be made"),
+    }
+}
+
+/// Whether others could have a use for the address.
+fn is_reachable(uri: &str) -> bool {
+    let host = uri.split_once("://").map_or(uri, |(_, rest)| rest);
+    !(host.starts_with("0.0.0.0") || host.starts_with("[::]") || host.starts_with("127.") || host.starts_with("[::1]"))
+}
+
+/// Saves the directory, if anything in it changed.
+pub(super) async fn save_directory(shared: &Arc<Shared>) {
+    let Some(save) = shared.directory().take_save() else { return };
+    let written = tokio::task::spawn_blocking(move || save.write()).await;
+    let why = match written {
+        Ok(Ok(())) => return shared.warn("directory", None),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    warn!(why, "the directory could not be saved");
+    shared.warn("directory", Some(why));
+    shared.directory().mark_dirty();
+}

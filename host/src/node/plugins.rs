@@ -1,0 +1,119 @@
+//! The plugins of a node: which to load, and what to do when one starts or fails.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use super::engine::Message;
+use super::shared::Shared;
+use super::transports::Transports;
+use crate::config::Config;
+use crate::core::{LinkId, RouteKind, RouteQuery, Router, RouterOutput};
+use crate::plugin::{PluginEvent, PluginSpec, Running, TransportHandle, find};
+use qpq_schemas::PeerId;
+
+/// What the configuration wants loaded. A plugin without a file is kept as a warning: the node runs without it.
+pub(super) fn specs(config: &Config, shared: &Shared) -> Vec<PluginSpec> {
+    let dirs = config.plugin_dirs();
+    let mut specs = Vec::new();
+    for name in &config.plugins.load {
+        match find(name, &dirs) {
+            Some(file) => specs.push(PluginSpec { name: name.clone(), file, config: config.plugin_config(name) }),
+            None => {
+                let places: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+                let text = format!(
+                    "no file {name}.so or libqpq_{}.so in {}; build it, or set `plugins.dirs`",
+                    name.replace('-', "_"),
+                    places.join(", ")
+                );
+                error!("plugin {name}: {text}");
+                shared.warn(name, Some(text));
+            }
+        }
+    }
+    specs
+}
+
+/// Follows the plugins' fates until the registry is gone.
+pub(super) async fn follow(
+    mut events: mpsc::Receiver<PluginEvent>,
+    shared: Arc<Shared>,
+    transports: Arc<Transports>,
+    listen: Vec<String>,
+) {
+    while let Some(event) = events.recv().await {
+        match event {
+            PluginEvent::Started { name, running: Running::Transport(handle) } => {
+                shared.warn(&name, None);
+                transports.started(&name, handle.clone());
+                tokio::spawn(listen_all(name, handle, listen.clone(), Arc::clone(&shared)));
+            }
+            PluginEvent::Started { name, running: Running::Routing(handle) } => {
+                shared.warn(&name, None);
+                info!(plugin = name, "routes");
+                route_by(&shared, Box::new(handle)).await;
+            }
+            PluginEvent::Started { name, .. } => {
+                warn!(plugin = name, "this version of the node has no use for a plugin of that kind yet");
+            }
+            PluginEvent::Failed { name, reason, disabled, .. } => {
+                transports.ended(&name);
+                let remedy =
+                    if disabled { format!("; mend it, then `qpq plugin enable {name}`") } else { String::new() };
+                shared.warn(&name, Some(format!("{reason}{remedy}")));
+                if name.starts_with("routing-") {
+                    route_by(&shared, Box::new(NoRouter)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn route_by(shared: &Shared, router: Box<dyn Router>) {
+    let change = Box::new(move |core: &mut crate::core::Core, now_ms| core.replace_router(router, now_ms));
+    _ = shared.engine.send(Message::Change(change)).await; // fails only while the node stops
+}
+
+/// Listens at the configured addresses of this transport's scheme.
+async fn listen_all(name: String, handle: TransportHandle, listen: Vec<String>, shared: Arc<Shared>) {
+    let scheme = name.strip_prefix("transport-").unwrap_or(&name).to_owned();
+    let ours = |uri: &&String| uri.split_once("://").is_some_and(|(of, _)| of == scheme);
+    shared.listening().retain(|uri| !ours(&uri));
+    for uri in listen.iter().filter(ours) {
+        match handle.listen(uri).await {
+            Ok(bound) => {
+                info!(plugin = name, uri = bound, "listening");
+                shared.listening().push(bound);
+                shared.warn(uri, None);
+            }
+            Err(why) => {
+                error!(plugin = name, uri, %why, "can't listen");
+                shared.warn(uri, Some(format!("can't listen there: {why}")));
+            }
+        }
+    }
+}
+
+/// Stands in while no routing plugin runs: everything waits.
+pub(super) struct NoRouter;
+
+impl Router for NoRouter {
+    fn name(&self) -> &str {
+        "none"
+    }
+    fn link_up(&mut self, _: u64, _: LinkId, _: PeerId, _: &mut RouterOutput) {}
+    fn link_measured(&mut self, _: u64, _: LinkId, _: u64, _: u32, _: &mut RouterOutput) {}
+    fn link_down(&mut self, _: u64, _: LinkId, _: &mut RouterOutput) {}
+    fn control(&mut self, _: u64, _: LinkId, _: &[u8], _: &mut RouterOutput) {}
+    fn seen(&mut self, _: u64, _: PeerId, _: LinkId, _: u8, _: &mut RouterOutput) {}
+    fn tick(&mut self, _: u64, _: &mut RouterOutput) -> Option<u64> {
+        None
+    }
+    fn route(&mut self, _: u64, _: &RouteQuery, _: &mut Vec<LinkId>) -> RouteKind {
+        RouteKind::Nowhere
+    }
+    fn dump(&self, _: u64) -> String {
+        "[]".to_owned()
+    }
+}

@@ -1,0 +1,181 @@
+//! What the parts of a running node share.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+use futures::FutureExt;
+use qpq_schemas::envelope::Envelope;
+use qpq_schemas::record::NodeRecord;
+use qpq_schemas::{MessageId, PeerId};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::channels::Channels;
+use super::dialer::Dialer;
+use super::engine::Message;
+use super::mail::{Defaults, Opener};
+use super::switchboard::Switchboard;
+use crate::api::{ApiError, InboxItem, Receipt, Reply};
+use crate::core::{Core, Event};
+use crate::identity::{Directory, Identity, SealingKeys};
+use crate::store::{Batch, Store, StoreError, StoredRecord};
+
+/// The state that tasks, the API and the listener all work on. Its locks are held for moments only, never over an await.
+pub(super) struct Shared {
+    pub(super) home: PathBuf,
+    pub(super) started: Instant,
+    pub(super) nickname: Option<String>,
+    pub(super) domain: Option<String>,
+    pub(super) defaults: Defaults,
+    pub(super) identity: Arc<Identity>,
+    pub(super) store: Store,
+    pub(super) board: Arc<Switchboard>,
+    pub(super) dialer: OnceLock<Arc<Dialer>>,
+    pub(super) engine: mpsc::Sender<Message>,
+    pub(super) inbox: watch::Receiver<u64>,
+    /// Where the transports listen, as they told.
+    pub(super) listening: Mutex<Vec<String>>,
+    /// What an admin should look at, by the part that it is about.
+    pub(super) warnings: Mutex<std::collections::BTreeMap<String, String>>,
+    directory: Mutex<Directory>,
+    channels: Mutex<Channels>,
+    sealing: Mutex<SealingKeys>,
+}
+
+/// What [`Shared`] guards by locks of its own.
+pub(super) struct Guarded {
+    pub(super) directory: Directory,
+    pub(super) channels: Channels,
+    pub(super) sealing: SealingKeys,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The parts of a node that every call may need.
+pub(super) struct Basics {
+    pub(super) home: PathBuf,
+    pub(super) nickname: Option<String>,
+    pub(super) domain: Option<String>,
+    pub(super) defaults: Defaults,
+    pub(super) identity: Arc<Identity>,
+    pub(super) store: Store,
+    pub(super) board: Arc<Switchboard>,
+    pub(super) engine: mpsc::Sender<Message>,
+    pub(super) inbox: watch::Receiver<u64>,
+}
+
+impl Shared {
+    pub(super) fn new(basics: Basics, guarded: Guarded) -> Self {
+        let Basics { home, nickname, domain, defaults, identity, store, board, engine, inbox } = basics;
+        Self {
+            home,
+            started: Instant::now(),
+            nickname,
+            domain,
+            defaults,
+            identity,
+            store,
+            board,
+            dialer: OnceLock::new(),
+            engine,
+            inbox,
+            listening: Mutex::default(),
+            warnings: Mutex::default(),
+            directory: Mutex::new(guarded.directory),
+            channels: Mutex::new(guarded.channels),
+            sealing: Mutex::new(guarded.sealing),
+        }
+    }
+
+    pub(super) fn directory(&self) -> MutexGuard<'_, Directory> {
+        lock(&self.directory)
+    }
+
+    pub(super) fn channels(&self) -> MutexGuard<'_, Channels> {
+        lock(&self.channels)
+    }
+
+    pub(super) fn sealing(&self) -> MutexGuard<'_, SealingKeys> {
+        lock(&self.sealing)
+    }
+
+    pub(super) fn listening(&self) -> MutexGuard<'_, Vec<String>> {
+        lock(&self.listening)
+    }
+
+    /// Puts up a warning, or takes it down.
+    pub(super) fn warn(&self, about: &str, text: Option<String>) {
+        let mut warnings = lock(&self.warnings);
+        match text {
+            Some(text) => _ = warnings.insert(about.to_owned(), text),
+            None => _ = warnings.remove(about),
+        }
+    }
+
+    pub(super) fn warnings(&self) -> Vec<String> {
+        lock(&self.warnings).iter().map(|(about, text)| format!("{about}: {text}")).collect()
+    }
+
+    /// Looks at the core.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Core) -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let (reply, answer) = oneshot::channel();
+        let look = Box::new(move |core: &Core| _ = reply.send(look(core)));
+        self.engine.send(Message::Ask(look)).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())
+    }
+
+    pub(super) async fn event(&self, event: Event) -> Result<(), ApiError> {
+        self.engine.send(Message::Event(event)).await.map_err(|_| stopping())
+    }
+
+    /// Hands an envelope to the core; the reply comes once it is durable.
+    pub(super) async fn submit(&self, envelope: Envelope, trusted: bool) -> Result<Receipt, ApiError> {
+        let (reply, answer) = oneshot::channel();
+        self.engine.send(Message::Submit { envelope, trusted, reply }).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
+    }
+
+    pub(super) async fn record_of(&self, peer: PeerId) -> Result<Option<NodeRecord>, ApiError> {
+        self.ask(move |core| core.records().get(&peer).cloned()).await
+    }
+
+    /// Writes to the store's key-value space; the future is ready once it is durable. Writes take effect in the order of
+    /// the calls, whenever their futures are polled.
+    pub(super) fn keep(&self, kv: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Reply<()> {
+        let (reply, answer) = oneshot::channel();
+        let batch = Batch { kv, ..Batch::default() };
+        let taken = self.store.submit(batch, move |result| _ = reply.send(result)); // who asked may have gone
+        async move {
+            taken.map_err(|_| ApiError::new("busy", "the store's queue is full; try again in a moment"))?;
+            answer.await.map_err(|_| stopping())?.map_err(|error| ApiError::new(error.code(), error.to_string()))
+        }
+        .boxed()
+    }
+
+    /// Reads and opens messages. Blocks on the disk.
+    pub(super) fn open(&self, places: &[(u64, MessageId)]) -> (Vec<InboxItem>, Vec<MessageId>) {
+        let mut damaged = Vec::new();
+        let mut records: Vec<StoredRecord> = Vec::with_capacity(places.len());
+        for (seq, id) in places {
+            match self.store.read(*seq) {
+                Ok(record) => records.push(record),
+                Err(StoreError::DamagedRecord { .. }) => damaged.push(*id),
+                Err(_) => {} // expired or removed since
+            }
+        }
+        let (channels, sealing, directory) = (self.channels(), self.sealing(), self.directory());
+        let me = self.identity.peer_id();
+        let opener = Opener { me, channels: &channels, sealing: &sealing, directory: &directory };
+        (records.iter().filter_map(|record| opener.open(record)).collect(), damaged)
+    }
+}
+
+/// The node is about to end.
+pub(super) fn stopping() -> ApiError {
+    ApiError::new("stopping", "the node is stopping")
+}

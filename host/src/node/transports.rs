@@ -1,0 +1,172 @@
+//! What the transport plugins report, on their own threads: links that come and go, frames that arrive.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use qpq_plugin_api::FrameBatch;
+use qpq_schemas::link::Role;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::clock::now_ms;
+use super::engine::Message;
+use super::link_task::{Inbox, LinkTask};
+use super::switchboard::{Figures, Switchboard};
+use crate::core::LinkId;
+use crate::identity::{BlockList, Identity};
+use crate::link::{Link, LinkConfig, LinkSetup};
+use crate::plugin::{Frame, LinkUp, Listeners, TransportEvents, TransportHandle};
+use crate::store::Store;
+
+/// What all links of a node share.
+pub(super) struct LinkParts {
+    pub(super) identity: Arc<Identity>,
+    pub(super) blocked: BlockList,
+    pub(super) config: LinkConfig,
+    pub(super) store: Store,
+    pub(super) engine: mpsc::Sender<Message>,
+    pub(super) board: Arc<Switchboard>,
+    pub(super) runtime: Handle,
+    /// Links at a time, authenticated or not.
+    pub(super) max_links: usize,
+    /// Links now.
+    pub(super) links: AtomicUsize,
+}
+
+/// Makes a listener for each instance of a transport, and keeps the newest of each name.
+pub(super) struct Transports {
+    parts: Arc<LinkParts>,
+    newest: Mutex<HashMap<String, Arc<Links>>>,
+}
+
+impl Transports {
+    pub(super) fn new(parts: LinkParts) -> Self {
+        Self { parts: Arc::new(parts), newest: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Links>>> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An instance runs: its links can be served from now on.
+    pub(super) fn started(&self, name: &str, handle: TransportHandle) {
+        if let Some(links) = self.lock().get(name) {
+            _ = links.handle.set(handle); // a new instance has a new listener
+        }
+    }
+
+    /// The running transport that serves addresses of that scheme: `quic://…` is for `transport-quic`.
+    pub(super) fn for_uri(&self, uri: &str) -> Option<TransportHandle> {
+        let scheme = uri.split_once("://").map_or(uri, |(scheme, _)| scheme);
+        self.lock().get(&format!("transport-{scheme}")).and_then(|links| links.handle.get().cloned())
+    }
+
+    /// An instance has ended.
+    pub(super) fn ended(&self, name: &str) {
+        self.lock().remove(name);
+    }
+}
+
+impl Listeners for Transports {
+    fn transport(&self, name: &str) -> Arc<dyn TransportEvents> {
+        let links =
+            Arc::new(Links { parts: Arc::clone(&self.parts), handle: OnceLock::new(), inboxes: Mutex::default() });
+        self.lock().insert(name.to_owned(), Arc::clone(&links));
+        links
+    }
+}
+
+/// The links of one instance.
+struct Links {
+    parts: Arc<LinkParts>,
+    handle: OnceLock<TransportHandle>,
+    inboxes: Mutex<HashMap<LinkId, Arc<Inbox>>>,
+}
+
+impl Links {
+    fn inboxes(&self) -> MutexGuard<'_, HashMap<LinkId, Arc<Inbox>>> {
+        self.inboxes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn inbox(&self, link: LinkId) -> Option<Arc<Inbox>> {
+        self.inboxes().get(&link).cloned()
+    }
+
+    fn task(&self, up: LinkUp, transport: TransportHandle, inbox: Arc<Inbox>) -> LinkTask {
+        let parts = &self.parts;
+        let setup = LinkSetup {
+            role: if up.outbound { Role::Initiator } else { Role::Responder },
+            identity: Arc::clone(&parts.identity),
+            blocked: parts.blocked.clone(),
+            expected: None,
+            proven_by_transport: up.peer,
+            binding: up.channel_binding.clone(),
+            max_frame: up.max_frame,
+            reliable: up.reliable,
+        };
+        LinkTask {
+            link: Link::new(setup, parts.config.clone(), now_ms(), &mut rand::rng()),
+            up,
+            transport,
+            inbox,
+            store: parts.store.clone(),
+            engine: parts.engine.clone(),
+            board: Arc::clone(&parts.board),
+            figures: Arc::new(Figures::default()),
+            unsent: VecDeque::new(),
+        }
+    }
+}
+
+impl TransportEvents for Links {
+    fn link_up(&self, up: LinkUp) {
+        let Some(handle) = self.handle.get().cloned() else {
+            return warn!(link = up.link, "a link came up before its transport had started");
+        };
+        if self.parts.links.fetch_add(1, Ordering::Relaxed) >= self.parts.max_links {
+            self.parts.links.fetch_sub(1, Ordering::Relaxed);
+            warn!(remote = %up.remote, "refused: `links.max` links are open");
+            self.parts.runtime.spawn(async move { handle.close(up.link, "this node has no room for more links") });
+            return;
+        }
+        let inbox = Arc::new(Inbox::default());
+        self.inboxes().insert(up.link, Arc::clone(&inbox));
+        let task = self.task(up, handle, inbox);
+        let parts = Arc::clone(&self.parts);
+        self.parts.runtime.spawn(async move {
+            task.run().await;
+            parts.links.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+
+    fn link_down(&self, link: LinkId, reason: &str) {
+        if let Some(inbox) = self.inboxes().remove(&link) {
+            inbox.set_down(reason);
+        }
+    }
+
+    fn path_changed(&self, link: LinkId, remote: &str) {
+        self.parts.board.moved(link, remote);
+    }
+
+    fn frames(&self, link: LinkId, batch: &mut FrameBatch<'_>) {
+        match self.inbox(link) {
+            Some(inbox) => {
+                inbox.frames.accept(batch);
+                inbox.arrived.notify_one();
+            }
+            None => while batch.pop().is_some() {},
+        }
+    }
+
+    fn writable(&self, link: LinkId) {
+        if let Some(inbox) = self.inbox(link) {
+            inbox.writable.notify_one();
+        }
+    }
+
+    /// What a link did not send is covered by custody: it is offered again over the next link.
+    fn unsent(&self, _frames: Vec<Frame>) {}
+}
