@@ -9,8 +9,8 @@ use crate::api::ApiError;
 
 use super::super::context::Ctx;
 use super::super::limits::{JSON_BYTES, LOG_LINE_BYTES};
-use super::super::lock;
 use super::super::plain::Plain;
+use super::super::{cut, lock};
 use super::{Args, Fault, Installer, Outcome, done};
 
 pub(super) fn install(installer: &mut Installer<'_>) -> mlua::Result<()> {
@@ -83,9 +83,7 @@ fn write(bot: &str, level: tracing::Level, line: &str) {
 /// A text without control characters, at most so many bytes long.
 pub(crate) fn clean(text: &str, max: usize) -> String {
     let visible = |c: char| if c.is_control() { ' ' } else { c };
-    let mut line: String = text.chars().take(max).map(visible).collect();
-    line.truncate(line.floor_char_boundary(max));
-    line
+    cut(text, max).chars().map(visible).collect()
 }
 
 /// Cuts at a character's edge, and shows that it did.
