@@ -1,5 +1,6 @@
 //! The thread of one version of a bot: build, load, report, work.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -81,18 +82,19 @@ fn live(start: Start, pulse: &Arc<Pulse>, orders: UnboundedReceiver<Order>) {
             return;
         }
     };
-    let end = runtime.block_on(async {
-        match load(start, pulse).await {
-            Ok((vm, loaded)) => {
-                let _ = messages.send(Message::Loaded { bot: bot.clone(), generation, result: Ok(loaded) });
-                Worker::new(vm, Arc::clone(pulse), orders).run().await
-            }
-            Err(failure) => {
-                let _ = messages.send(Message::Loaded { bot: bot.clone(), generation, result: Err(failure) });
-                End::Done
-            }
+    let work = async {
+        let (result, worker) = match load(start, pulse).await {
+            Ok((vm, loaded)) => (Ok(loaded), Some(Worker::new(vm, Arc::clone(pulse), orders))),
+            Err(failure) => (Err(failure), None),
+        };
+        let _ = messages.send(Message::Loaded { bot: bot.clone(), generation, result });
+        match worker {
+            Some(worker) => worker.run().await,
+            None => End::Done,
         }
-    });
+    };
+    // The machine's own panics are caught at each poll; this is for those of the host around it.
+    let end = catch_unwind(AssertUnwindSafe(|| runtime.block_on(work))).unwrap_or(End::Broken);
     if !pulse.is_abandoned() {
         let _ = messages.send(Message::Ended { bot, generation, end });
     }
