@@ -4,8 +4,8 @@
 //! hangs in a C function holds up nobody, and its machine never leaves that thread. Messages are pulled from the
 //! node's inbox with a durable cursor; a slow bot lags and nothing queues up for it.
 //!
-//! Data flows one way: [`host`] finds bots and starts a [`worker`] for each version; the worker owns a [`vm`], whose
-//! functions ([`api`]) work on a [`context`]; what outlives a version stands in [`shared`].
+//! Data flows one way: `host` finds bots and starts a `worker` for each version; the worker owns a `vm`, whose
+//! functions (`api`) work on a `context`; what outlives a version stands in `shared`.
 
 mod api;
 pub mod bench;
