@@ -4,8 +4,8 @@
 //! hangs in a C function holds up nobody, and its machine never leaves that thread. Messages are pulled from the
 //! node's inbox with a durable cursor; a slow bot lags and nothing queues up for it.
 //!
-//! Data flows one way: [`host`] finds bots and starts a [`worker`] for each version; the worker owns a [`vm`], whose
-//! functions ([`api`]) work on a [`context`]; what outlives a version stands in [`shared`].
+//! Data flows one way: `host` finds bots and starts a `worker` for each version; the worker owns a `vm`, whose
+//! functions (`api`) work on a `context`; what outlives a version stands in `shared`.
 
 mod api;
 pub mod bench;
@@ -45,6 +45,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Locks, also after a panic elsewhere: what these locks guard is whole between any two statements.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The beginning of a text, at most `max` bytes, cut between characters.
+fn cut(text: &str, max: usize) -> &str {
+    let end = (0..=max.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    text.get(..end).unwrap_or_default()
 }
 
 /// The known name that a wrong one was probably meant to be.

@@ -24,7 +24,7 @@ end
 -- One line of a list: number, date, author, and the beginning of the text.
 local function line(post)
   local text = mesh.text.truncate((post.text:gsub("%s+", " ")), 60)
-  return "#" .. post.number .. " " .. os.date("%d %b", post.time) .. " " .. post.by .. ": " .. text
+  return "#" .. post.number .. " " .. os.date("!%d %b", post.time) .. " " .. post.by .. ": " .. text
 end
 
 local function command(name, args, help, fn)
@@ -61,7 +61,7 @@ command("read", "<number>", "one post in full", function(msg, word)
   if not post then
     return "there is no post #" .. word
   end
-  return "#" .. post.number .. " by " .. post.by .. ", " .. os.date("%d %b %Y %H:%M", post.time) .. " UTC\n" .. post.text
+  return "#" .. post.number .. " by " .. post.by .. ", " .. os.date("!%d %b %Y %H:%M", post.time) .. " UTC\n" .. post.text
 end)
 
 command("search", "<words>", "posts with these words", function(msg, words)

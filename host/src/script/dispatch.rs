@@ -133,20 +133,20 @@ pub(crate) fn message_table(vm: &Vm, item: &InboxItem) -> Result<Table, Failure>
 fn command(vm: &Vm, item: &InboxItem) -> Result<Option<Vec<Job>>, Failure> {
     let Some((name, rest)) = parse(item) else { return Ok(None) };
     let topic = item.topic.as_deref();
-    let answer = |text: String| Outgoing::answer(origin(item.from, topic), text);
+    let answer = |text: &str| Outgoing::answer(origin(item.from, topic), text);
     let here = |command: &&Command| topic.is_none_or(|topic| command.channels.iter().any(|c| c == topic));
     let found = vm.ctx.commands.borrow().iter().filter(here).find(|command| command.name == name).cloned();
     let Some(command) = found else {
         let help = if name == "help" { help(&vm.ctx, topic) } else { None };
-        return Ok(help.map(|text| vec![Job::Say(answer(text))]));
+        return Ok(help.map(|text| vec![Job::Say(answer(&text))]));
     };
     if command.who.as_ref().is_some_and(|who| !who.contains(&item.from)) {
         // In private: on a channel anybody could make the bot talk this way.
         let text = format!("!{name} is only for those whom the bot's admin named.");
-        return Ok(Some(vec![Job::Say(Outgoing::answer(origin(item.from, None), text))]));
+        return Ok(Some(vec![Job::Say(Outgoing::answer(origin(item.from, None), &text))]));
     }
     let Some(words) = command.split(rest) else {
-        return Ok(Some(vec![Job::Say(answer(format!("usage: {}", command.usage())))]));
+        return Ok(Some(vec![Job::Say(answer(&format!("usage: {}", command.usage())))]));
     };
     let table = message_table(vm, item)?;
     let mut args = vm.make(|lua| table.into_lua_multi(lua))?;
@@ -154,7 +154,7 @@ fn command(vm: &Vm, item: &InboxItem) -> Result<Option<Vec<Job>>, Failure> {
         args.push_back(vm.make(|lua| lua.create_string(word).map(Value::String))?);
     }
     let what = format!("!{name}");
-    Ok(Some(vec![call(vm, what, command.function, args, Some(answer(String::new())))?]))
+    Ok(Some(vec![call(vm, what, command.function, args, Some(answer("")))?]))
 }
 
 fn parse(item: &InboxItem) -> Option<(String, &str)> {

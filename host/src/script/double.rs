@@ -121,7 +121,7 @@ pub(super) fn message(from: PeerId, topic: Option<&str>) -> InboxItem {
     }
 }
 
-fn now_ms() -> u64 {
+pub(super) fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 

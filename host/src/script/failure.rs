@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::api::clean;
 use super::budget::CPU_MESSAGE;
+use super::cut;
 use super::shared::PROBLEM_BYTES;
 use super::source::Source;
 
@@ -55,7 +56,7 @@ impl Failure {
     pub(crate) fn from_lua(error: &mlua::Error, source: &Source) -> Self {
         let (kind, text, trace) = unwrap(error);
         // Only so much of a huge message is looked at.
-        let text = text.get(..text.floor_char_boundary(PROBLEM_BYTES * 2)).unwrap_or_default();
+        let text = cut(&text, PROBLEM_BYTES * 2);
         let head = text.split("\nstack traceback:").next().unwrap_or_default();
         let place = place(head, source);
         let (file, line, message) = match place {

@@ -61,7 +61,7 @@ impl Pulse {
         if entered == 0 || inside < STUCK / 4 {
             return false;
         }
-        let cpu = lock(&self.task).as_ref().and_then(|stat| thread_cpu(stat));
+        let cpu = lock(&self.task).as_ref().and_then(thread_cpu);
         let mut watched = lock(&self.watched);
         if watched.0 != entered {
             *watched = (entered, cpu);
@@ -79,4 +79,42 @@ fn thread_cpu(stat: &PathBuf) -> Option<Duration> {
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
     Some(Duration::from_millis(ticks * 10))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// Spins inside the machine for a second on a thread of its own, and says whether the watchdog saw it.
+    fn watch(work: impl Fn() + Send + 'static) -> bool {
+        let pulse = Arc::new(Pulse::default());
+        let there = Arc::clone(&pulse);
+        let thread = std::thread::spawn(move || {
+            there.attach();
+            there.enter();
+            work();
+            there.leave();
+        });
+        let mut seen = false;
+        while !thread.is_finished() {
+            seen |= pulse.is_stuck();
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        seen
+    }
+
+    #[test]
+    fn a_thread_that_works_on_and_on_is_stuck_and_one_that_waits_for_its_turn_is_not() {
+        let start = Instant::now();
+        // As long as it takes on a crowded machine to use that much CPU.
+        let busy = move || {
+            let begun = super::super::budget::thread_cpu();
+            while super::super::budget::thread_cpu() - begun < STUCK * 2 || start.elapsed() < STUCK * 3 {}
+        };
+        assert!(watch(busy));
+        #[cfg(target_os = "linux")]
+        assert!(!watch(|| std::thread::sleep(STUCK * 2)));
+    }
 }

@@ -114,7 +114,12 @@ impl Reader {
         let manifest = if toml.exists() {
             let text = self.text(&toml, &format!("{folder}/bot.toml"))?;
             let parsed = Manifest::parse(&text);
-            parsed.map_err(|e| self.error(&format!("{folder}/bot.toml"), e.line, e.message))?
+            let manifest = parsed.map_err(|e| self.error(&format!("{folder}/bot.toml"), e.line, e.message))?;
+            if manifest.name.as_ref().is_some_and(|name| *name != folder) {
+                let message = format!("name must be the folder's: write name = \"{folder}\", or leave it out");
+                return Err(self.error(&format!("{folder}/bot.toml"), None, message));
+            }
+            manifest
         } else {
             Manifest::single_file()
         };

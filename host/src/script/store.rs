@@ -62,12 +62,14 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    pub(crate) fn new(loaded: Vec<StoredEntry>) -> Self {
+    /// The cache of what was on disk; what has died meanwhile goes with the next commit.
+    pub(crate) fn new(loaded: Vec<StoredEntry>, now_ms: u64) -> Self {
         let mut cache = Self::default();
         for (key, value, expires_ms) in loaded {
             cache.bytes += key.len() + value.len();
             cache.entries.insert(key, Entry { value, expires_ms });
         }
+        cache.drop_expired(now_ms);
         cache
     }
 
@@ -77,16 +79,10 @@ impl Cache {
 
     /// Sets a key, within the quota.
     pub(crate) fn put(&mut self, key: &[u8], entry: Entry, limits: &ScriptLimits, now_ms: u64) -> Result<(), ApiError> {
-        let old = self.entries.get(key).map_or(0, |old| key.len() + old.value.len());
-        let bytes = |cache: &Self| cache.bytes - old + key.len() + entry.value.len();
-        let full =
-            |cache: &Self| bytes(cache) > limits.store_bytes || cache.entries.len() >= limits.store_keys && old == 0;
-        if full(self) {
+        if self.bytes_with(key, &entry, limits).is_none() {
             self.drop_expired(now_ms);
         }
-        let old = self.entries.get(key).map_or(0, |old| key.len() + old.value.len());
-        let after = self.bytes - old + key.len() + entry.value.len();
-        if after > limits.store_bytes || (old == 0 && self.entries.len() >= limits.store_keys) {
+        let Some(after) = self.bytes_with(key, &entry, limits) else {
             let kib = limits.store_bytes >> 10;
             let message = format!(
                 "the bot's store is full ({} keys of {}, {} KiB of {kib}): delete something or give entries a ttl",
@@ -95,11 +91,20 @@ impl Cache {
                 self.bytes >> 10
             );
             return Err(ApiError::new("store-full", message));
-        }
+        };
         self.bytes = after;
         self.dirty.insert(key.to_vec(), Some(entry.clone()));
         self.entries.insert(key.to_vec(), entry);
         Ok(())
+    }
+
+    /// The size with this entry in place, if that is within the quota.
+    fn bytes_with(&self, key: &[u8], entry: &Entry, limits: &ScriptLimits) -> Option<usize> {
+        let old = self.entries.get(key);
+        let old_bytes = old.map_or(0, |old| key.len() + old.value.len());
+        let after = self.bytes - old_bytes + key.len() + entry.value.len();
+        let fits = after <= limits.store_bytes && (old.is_some() || self.entries.len() < limits.store_keys);
+        fits.then_some(after)
     }
 
     /// Removes a key; whether it was there.

@@ -23,6 +23,8 @@ use super::pulse::Pulse;
 
 /// The share of the memory limit above which a collection follows an event, in percent.
 const COLLECT_ABOVE: usize = 50;
+/// Coroutines of finished handlers that are kept for the next ones.
+const COROUTINES_KEPT: usize = 4;
 const LIBRARIES: [StdLib; 8] = [
     StdLib::COROUTINE,
     StdLib::TABLE,
@@ -52,16 +54,21 @@ impl Vm {
     pub(crate) fn build(parts: Parts, state: Option<&Plain>, pulse: Arc<Pulse>) -> mlua::Result<Rc<Self>> {
         prepare_process();
         let libraries = LIBRARIES.into_iter().fold(StdLib::COROUTINE, |all, library| all | library);
-        let lua = Lua::new_with(libraries, LuaOptions::default())?;
+        let lua = Lua::new_with(libraries, LuaOptions::default().thread_pool_size(COROUTINES_KEPT))?;
         let (ctx, program) = Ctx::new(parts);
         let (ctx, program, meter) = (Rc::new(ctx), Rc::new(program), Rc::new(Meter::new()));
+        lua.gc_stop();
+        lua.globals().raw_remove("require")?;
+        lua.gc_collect()?;
         ctx.set_helpers(run_prelude(&lua, &ctx, &program)?);
+        lua.gc_collect()?;
         let mesh = api::install(&lua, &ctx)?;
         mesh.raw_set("state", api::state_table(&lua, state)?)?;
         lua.globals().raw_set("mesh", &mesh)?;
         lua.sandbox(true)?;
         let (goal, multiplier, step) = GC;
         let params = mlua::state::GcIncParams::default().goal(goal).step_multiplier(multiplier).step_size(step);
+        lua.gc_restart();
         lua.gc_set_mode(mlua::state::GcMode::Incremental(params));
         lua.gc_collect()?;
         lua.gc_collect()?;

@@ -1,6 +1,7 @@
 //! A bot's thread: pulls messages, calls handlers, keeps to the limits.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
@@ -9,13 +10,11 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;
-use mlua::Value;
-use std::rc::Rc;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::api::{ApiError, InboxItem, InboxPage, InboxQuery, Reply};
+use crate::api::{ApiError, InboxPage, Reply};
 
-use super::api::{clean, deliver};
+use super::api::clean;
 use super::dispatch::{self, Job};
 use super::failure::{Failure, Kind};
 use super::limits::HANDLER_LIFE_SECS;
@@ -23,15 +22,13 @@ use super::lock;
 use super::plain::Plain;
 use super::pulse::Pulse;
 use super::shared::{PROBLEM_BYTES, Shared, State, Verdict};
-use super::store::{Entry, HOST_PREFIX};
 use super::vm::{Ran, Vm};
 
-/// Messages pulled at a time.
-const PAGE: usize = 32;
-/// How long after an event the cursor is written at the latest.
-const ACK_AFTER: Duration = Duration::from_secs(1);
-/// How long to wait after the node refused to read its inbox.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
+mod inbox;
+mod job;
+
+use job::perform;
+
 /// The longest sleep of an idle bot. Nothing depends on it: everything that happens wakes the thread.
 const IDLE: Duration = Duration::from_secs(3_600);
 
@@ -106,11 +103,6 @@ pub(crate) struct Worker {
     fetch_not_before: Option<Instant>,
     paused_until: Option<Instant>,
     stopped_for: Option<End>,
-}
-
-/// The name under which a bot's place in the inbox is kept.
-pub(crate) fn reader(bot: &str) -> String {
-    format!("bot:{bot}")
 }
 
 impl Worker {
@@ -206,7 +198,7 @@ impl Worker {
 
     fn obey(&mut self, order: Order) {
         match order {
-            Order::Activate { reloaded } => {
+            Order::Activate { reloaded } if self.phase == Phase::Waiting => {
                 self.phase = Phase::Active;
                 let jobs = dispatch::plain(&self.vm, if reloaded { "reload" } else { "start" }, |_| Ok(()));
                 self.queue(jobs, None);
@@ -219,8 +211,12 @@ impl Worker {
                 *lock(&self.shared.timers) = self.vm.ctx.timers.borrow().pace().collect();
                 let _ = reply.send(self.state());
             }
-            Order::Thaw if self.phase == Phase::Frozen => self.phase = Phase::Active,
-            Order::Thaw => {}
+            Order::Thaw if self.phase == Phase::Frozen => {
+                self.phase = Phase::Active;
+                self.live_events();
+            }
+            // It was told to stop meanwhile.
+            Order::Activate { .. } | Order::Thaw => {}
             Order::Retire => {
                 self.vm.ctx.retired.set(true);
                 self.end_within(Duration::from_secs(HANDLER_LIFE_SECS));
@@ -272,54 +268,6 @@ impl Worker {
         self.pull();
     }
 
-    fn pull(&mut self) {
-        let idle = self.ready.is_empty() && self.fetch.is_none() && self.paused_until.is_none();
-        let allowed = self.fetch_not_before.is_none_or(|at| at <= Instant::now());
-        if self.behind && idle && allowed && self.phase == Phase::Active {
-            self.behind = false;
-            self.fetch_not_before = None;
-            self.fetch = Some(match self.after {
-                Some(after) => {
-                    self.vm.ctx.node.inbox(InboxQuery { after: Some(after), limit: PAGE, ..InboxQuery::default() })
-                }
-                None => first_page(&self.vm),
-            });
-        }
-    }
-
-    fn page(&mut self, page: Result<InboxPage, ApiError>) {
-        let page = match page {
-            Ok(page) => page,
-            Err(error) => {
-                tracing::warn!(target: "qpq::script", bot = %self.shared.name, "inbox not read: {error}");
-                self.behind = true;
-                self.fetch_not_before = Some(Instant::now() + RETRY_AFTER);
-                return;
-            }
-        };
-        self.behind |= !page.items.is_empty();
-        if self.after.is_none() {
-            self.acked = page.items.first().map_or(page.next_after, |item| item.seq.saturating_sub(1));
-            // The note that the bot has begun must outlive a crash.
-            let vm = Rc::clone(&self.vm);
-            self.running
-                .push(Box::pin(async move { Finished::Said { seq: None, unsaid: vm.ctx.flush().await.err() } }));
-        }
-        for item in &page.items {
-            self.message(item);
-        }
-        let at = page.items.last().map_or(page.next_after, |item| item.seq).max(page.next_after);
-        self.after = Some(at);
-        self.shared.figures.pulled.store(at, Ordering::Relaxed);
-        self.shared.inbox_seq.fetch_max(at, Ordering::Relaxed);
-        self.plan_ack();
-    }
-
-    fn message(&mut self, item: &InboxItem) {
-        let jobs = dispatch::message(&self.vm, item);
-        self.queue(jobs, Some(item.seq));
-    }
-
     fn queue(&mut self, jobs: Result<Vec<Job>, Failure>, seq: Option<u64>) {
         match jobs {
             Ok(jobs) => {
@@ -333,6 +281,9 @@ impl Worker {
     }
 
     fn live_events(&mut self) {
+        if matches!(self.phase, Phase::Waiting | Phase::Frozen) {
+            return; // They wait in their queue.
+        }
         let events: Vec<_> = lock(&self.shared.live).drain(..).collect();
         if self.phase != Phase::Active || self.paused_until.is_some() {
             return;
@@ -422,46 +373,6 @@ impl Worker {
         }
     }
 
-    /// One job of a message is done.
-    fn close(&mut self, seq: Option<u64>) {
-        let Some(seq) = seq else { return };
-        if let Some(left) = self.open.get_mut(&seq) {
-            *left -= 1;
-            if *left == 0 {
-                self.open.remove(&seq);
-            }
-        }
-        self.plan_ack();
-    }
-
-    /// Everything up to here is handled.
-    fn handled(&self) -> u64 {
-        let pulled = self.after.unwrap_or(0);
-        self.open.keys().next().map_or(pulled, |first| first.saturating_sub(1))
-    }
-
-    fn plan_ack(&mut self) {
-        if self.handled() > self.acked && self.ack_at.is_none() {
-            self.ack_at = Some(Instant::now() + ACK_AFTER);
-        }
-    }
-
-    fn send_ack(&mut self) {
-        let handled = self.handled();
-        if handled > self.acked && self.ack.is_none() && !self.vm.ctx.retired.get() {
-            self.acked = handled;
-            self.ack = Some(self.vm.ctx.node.inbox_ack(reader(&self.shared.name), handled));
-        } else if handled > self.acked {
-            self.plan_ack();
-        }
-    }
-
-    async fn write_cursor(&mut self) {
-        if self.handled() > self.acked {
-            let _ = self.vm.ctx.node.inbox_ack(reader(&self.shared.name), self.handled()).await;
-        }
-    }
-
     /// Asks the node for the channels that the bot wants to hear.
     fn subscribe(&mut self) {
         if self.phase == Phase::Waiting {
@@ -502,44 +413,4 @@ async fn maybe<T>(future: &mut Option<Reply<T>>) -> Result<T, ApiError> {
         Some(future) => future.await,
         None => std::future::pending().await,
     }
-}
-
-/// A bot that was here before goes on at its place; a new one begins at the end, not with history.
-fn first_page(vm: &Rc<Vm>) -> Reply<InboxPage> {
-    const BEGUN: &[u8] = &[HOST_PREFIX, b'b'];
-    let (node, shared) = (Arc::clone(&vm.ctx.node), Arc::clone(&vm.ctx.shared));
-    let reader = reader(&shared.name);
-    let (now_ms, limits) = (vm.ctx.now_ms(), vm.ctx.limits.clone());
-    if lock(&shared.store).get(BEGUN, now_ms).is_some() {
-        return node.inbox(InboxQuery { reader: Some(reader), limit: PAGE, ..InboxQuery::default() });
-    }
-    Box::pin(async move {
-        let newest = node.inbox(InboxQuery { newest: true, limit: 1, ..InboxQuery::default() }).await?;
-        let end = newest.items.last().map_or(newest.next_after, |item| item.seq).max(newest.next_after);
-        node.inbox_ack(reader, end).await?;
-        let entry = Entry { value: Vec::new(), expires_ms: None };
-        lock(&shared.store).put(BEGUN, entry, &limits, now_ms)?;
-        Ok(InboxPage { items: Vec::new(), next_after: end })
-    })
-}
-
-/// Does a job: calls, makes what was stored durable, answers.
-fn perform(vm: Rc<Vm>, job: Job, seq: Option<u64>) -> LocalBoxFuture<'static, Finished> {
-    Box::pin(async move {
-        match job {
-            Job::Say(out) => Finished::Said { seq, unsaid: deliver(&vm.ctx, out).await.err() },
-            Job::Call { what, function, args, answer } => {
-                let budget = Duration::from_millis(vm.ctx.limits.cpu_per_event_ms);
-                let ran = vm.call(&function, args, budget).await;
-                let said = match (&ran.result, answer) {
-                    (Ok(Value::String(text)), Some(mut out)) => {
-                        out.payload = text.as_bytes().to_vec();
-                        deliver(&vm.ctx, out).await.map(|_| ())
-                    }
-                    _ => vm.ctx.flush().await,
-                };
-                Finished::Event { what: what.into_owned(), ran, seq, unsaid: said.err() }
-            }
-        }
-    })
 }

@@ -163,6 +163,7 @@ fn command(lua: &Lua, ctx: &Rc<Ctx>, args: &Args) -> Outcome {
         return Err(Fault::Misuse(format!("there is a command '{name}' already")));
     }
     ctx.room_to_register()?;
+    ctx.require("reply", None)?;
     let channels = args.option_names("channel").map_err(Fault::Misuse)?.unwrap_or_default();
     for channel in &channels {
         ctx.listen(channel)?;

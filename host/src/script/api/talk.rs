@@ -10,8 +10,8 @@ use qpq_schemas::PeerId;
 use crate::api::{ApiError, BroadcastRequest, Receipt, SendRequest};
 
 use super::super::context::Ctx;
-use super::super::lock;
 use super::super::shared::Traffic;
+use super::super::{cut, lock};
 use super::{Args, Fault, Installer, Outcome, done};
 
 /// Largest message of a bot, in bytes: the largest payload less room for sealing.
@@ -41,11 +41,8 @@ pub(crate) struct Outgoing {
 
 impl Outgoing {
     /// An answer in plain words.
-    pub(crate) fn answer(target: Target, mut text: String) -> Self {
-        if text.len() > MAX_MESSAGE_BYTES {
-            text.truncate(text.floor_char_boundary(MAX_MESSAGE_BYTES));
-        }
-        let payload = text.into_bytes();
+    pub(crate) fn answer(target: Target, text: &str) -> Self {
+        let payload = cut(text, MAX_MESSAGE_BYTES).as_bytes().to_vec();
         Self { target, payload, ttl_secs: None, priority: None, receipt: false, plain: false, reply: true }
     }
 }

@@ -133,7 +133,7 @@ fn set(lua: &Lua, ctx: &Rc<Ctx>, args: &Args, due: f64, pace: Pace, verb: &str) 
 }
 
 fn value_text(value: &Value) -> String {
-    value.as_string().map_or_else(|| format!("{value:?}"), |text| text.to_string_lossy())
+    value.as_string().map_or_else(|| format!("{value:?}"), mlua::LuaString::to_string_lossy)
 }
 
 async fn sleep(lua: Lua, _ctx: Rc<Ctx>, args: Args) -> Outcome {

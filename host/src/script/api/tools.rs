@@ -9,8 +9,8 @@ use crate::api::ApiError;
 
 use super::super::context::Ctx;
 use super::super::limits::{JSON_BYTES, LOG_LINE_BYTES};
-use super::super::lock;
 use super::super::plain::Plain;
+use super::super::{cut, lock};
 use super::{Args, Fault, Installer, Outcome, done};
 
 pub(super) fn install(installer: &mut Installer<'_>) -> mlua::Result<()> {
@@ -24,7 +24,13 @@ pub(super) fn install(installer: &mut Installer<'_>) -> mlua::Result<()> {
         done(lua, json.to_string())
     })?;
     installer.sync("mesh.json.decode", json_decode)?;
-    installer.sync("mesh.base64.encode", |lua, _, args| done(lua, base64_encode(&args.bytes(0))))?;
+    installer.sync("mesh.base64.encode", |lua, _, args| {
+        let bytes = args.bytes(0);
+        if bytes.len() > JSON_BYTES {
+            return Err(Fault::Misuse(format!("argument 1 (bytes) must have at most {} KiB", JSON_BYTES >> 10)));
+        }
+        done(lua, base64_encode(&bytes))
+    })?;
     installer.sync("mesh.base64.decode", |lua, _, args| match base64_decode(&args.bytes(0)) {
         Some(bytes) => done(lua, lua.create_string(bytes)?),
         None => Err(Fault::World(ApiError::new("bad-base64", "the text is no base64"))),
@@ -50,6 +56,9 @@ fn json_decode(lua: &Lua, _: &Rc<Ctx>, args: &Args) -> Outcome {
 fn log(lua: &Lua, ctx: &Rc<Ctx>, args: &Args, level: tracing::Level) -> Outcome {
     let mut line = String::new();
     for value in args.all() {
+        if line.len() >= LOG_LINE_BYTES {
+            break;
+        }
         if !line.is_empty() {
             line.push(' ');
         }
@@ -83,9 +92,7 @@ fn write(bot: &str, level: tracing::Level, line: &str) {
 /// A text without control characters, at most so many bytes long.
 pub(crate) fn clean(text: &str, max: usize) -> String {
     let visible = |c: char| if c.is_control() { ' ' } else { c };
-    let mut line: String = text.chars().take(max).map(visible).collect();
-    line.truncate(line.floor_char_boundary(max));
-    line
+    cut(text, max).chars().map(visible).collect()
 }
 
 /// Cuts at a character's edge, and shows that it did.

@@ -257,6 +257,11 @@ impl Supervisor {
     fn ended(&mut self, name: &str, generation: u32, end: &End) {
         self.alive = self.alive.saturating_sub(1);
         let Some(bot) = self.bots.get_mut(name) else { return };
+        if *end == End::Broken && bot.next.as_ref().is_some_and(|next| next.generation == generation) {
+            bot.next = None;
+            self.load_failed(name, &Failure::new(Kind::Panic, "the host failed while loading it"));
+            return;
+        }
         if bot.current.as_ref().is_none_or(|current| current.generation != generation) {
             return;
         }

@@ -1,5 +1,6 @@
 //! The thread of one version of a bot: build, load, report, work.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -81,18 +82,19 @@ fn live(start: Start, pulse: &Arc<Pulse>, orders: UnboundedReceiver<Order>) {
             return;
         }
     };
-    let end = runtime.block_on(async {
-        match load(start, pulse).await {
-            Ok((vm, loaded)) => {
-                let _ = messages.send(Message::Loaded { bot: bot.clone(), generation, result: Ok(loaded) });
-                Worker::new(vm, Arc::clone(pulse), orders).run().await
-            }
-            Err(failure) => {
-                let _ = messages.send(Message::Loaded { bot: bot.clone(), generation, result: Err(failure) });
-                End::Done
-            }
+    let work = async {
+        let (result, worker) = match load(start, pulse).await {
+            Ok((vm, loaded)) => (Ok(loaded), Some(Worker::new(vm, Arc::clone(pulse), orders))),
+            Err(failure) => (Err(failure), None),
+        };
+        let _ = messages.send(Message::Loaded { bot: bot.clone(), generation, result });
+        match worker {
+            Some(worker) => worker.run().await,
+            None => End::Done,
         }
-    });
+    };
+    // The machine's own panics are caught at each poll; this is for those of the host around it.
+    let end = catch_unwind(AssertUnwindSafe(|| runtime.block_on(work))).unwrap_or(End::Broken);
     if !pulse.is_abandoned() {
         let _ = messages.send(Message::Ended { bot, generation, end });
     }
@@ -105,7 +107,7 @@ async fn load(start: Start, pulse: &Arc<Pulse>) -> Result<(std::rc::Rc<Vm>, Load
         identity.map_err(|_| Failure::new(Kind::Refused, "the node doesn't say who it is"))?.map_err(refused)?;
     if start.read_store {
         let entries = start.kv.load(&start.shared.name).await.map_err(refused)?;
-        *lock(&start.shared.store) = Cache::new(entries);
+        *lock(&start.shared.store) = Cache::new(entries, super::super::double::now_ms());
     }
     let permissions = permissions(&start.source, &start.config, &start.shared.name)?;
     let limits = start.limits.lowered(&start.source.manifest.limits).replaced(&start.config.limits);

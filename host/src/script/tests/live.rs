@@ -339,3 +339,15 @@ fn a_storm_of_saves_ends_with_the_last_version() {
     assert!(live.bot("bot").unwrap().loads <= 10, "{:?}", live.bot("bot"));
     live.stop();
 }
+
+#[test]
+fn the_host_can_be_shared_between_threads() {
+    fn shared<T: Send + Sync>(_: Option<&T>) {}
+    fn sent<T: Send>(_: T) {}
+    shared::<ScriptHost>(None);
+    let dir = tempfile::tempdir().unwrap();
+    let live = Live::of(dir.path());
+    sent(live.host.reload(None));
+    live.stop();
+    assert_eq!(live.reload(None).unwrap_err().code, "scripts-off");
+}

@@ -1,0 +1,135 @@
+//! A bot's way through the inbox: pull a page, hand it on, note how far all is handled.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::api::{ApiError, InboxItem, InboxPage, InboxQuery, Reply};
+
+use super::super::dispatch;
+use super::super::lock;
+use super::super::store::{Entry, HOST_PREFIX};
+use super::super::vm::Vm;
+use super::{Finished, Phase, Worker};
+
+/// Messages pulled at a time.
+const PAGE: usize = 32;
+/// How long after an event the cursor is written at the latest.
+const ACK_AFTER: Duration = Duration::from_secs(1);
+/// How long to wait after the node refused to read its inbox.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// The name under which a bot's place in the inbox is kept.
+fn reader(bot: &str) -> String {
+    format!("bot:{bot}")
+}
+
+impl Worker {
+    pub(super) fn pull(&mut self) {
+        let idle = self.ready.is_empty() && self.fetch.is_none() && self.paused_until.is_none();
+        let allowed = self.fetch_not_before.is_none_or(|at| at <= Instant::now());
+        if self.behind && idle && allowed && self.phase == Phase::Active {
+            self.behind = false;
+            self.fetch_not_before = None;
+            self.fetch = Some(match self.after {
+                Some(after) => {
+                    self.vm.ctx.node.inbox(InboxQuery { after: Some(after), limit: PAGE, ..InboxQuery::default() })
+                }
+                None => first_page(&self.vm),
+            });
+        }
+    }
+
+    pub(super) fn page(&mut self, page: Result<InboxPage, ApiError>) {
+        let page = match page {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::warn!(target: "qpq::script", bot = %self.shared.name, "inbox not read: {error}");
+                self.behind = true;
+                self.fetch_not_before = Some(Instant::now() + RETRY_AFTER);
+                return;
+            }
+        };
+        self.behind |= !page.items.is_empty();
+        if self.after.is_none() {
+            self.acked = page.items.first().map_or(page.next_after, |item| item.seq.saturating_sub(1));
+            // The note that the bot has begun must outlive a crash.
+            let vm = Rc::clone(&self.vm);
+            self.running
+                .push(Box::pin(async move { Finished::Said { seq: None, unsaid: vm.ctx.flush().await.err() } }));
+        }
+        for item in &page.items {
+            self.message(item);
+        }
+        let at = page.items.last().map_or(page.next_after, |item| item.seq).max(page.next_after);
+        self.after = Some(at);
+        self.shared.figures.pulled.store(at, Ordering::Relaxed);
+        self.shared.inbox_seq.fetch_max(at, Ordering::Relaxed);
+        self.plan_ack();
+    }
+
+    pub(super) fn message(&mut self, item: &InboxItem) {
+        let jobs = dispatch::message(&self.vm, item);
+        self.queue(jobs, Some(item.seq));
+    }
+
+    /// One job of a message is done.
+    pub(super) fn close(&mut self, seq: Option<u64>) {
+        let Some(seq) = seq else { return };
+        if let Some(left) = self.open.get_mut(&seq) {
+            *left -= 1;
+            if *left == 0 {
+                self.open.remove(&seq);
+            }
+        }
+        self.plan_ack();
+    }
+
+    /// Everything up to here is handled.
+    pub(super) fn handled(&self) -> u64 {
+        let pulled = self.after.unwrap_or(0);
+        self.open.keys().next().map_or(pulled, |first| first.saturating_sub(1))
+    }
+
+    pub(super) fn plan_ack(&mut self) {
+        if self.handled() > self.acked && self.ack_at.is_none() {
+            self.ack_at = Some(Instant::now() + ACK_AFTER);
+        }
+    }
+
+    pub(super) fn send_ack(&mut self) {
+        let handled = self.handled();
+        if handled > self.acked && self.ack.is_none() && !self.vm.ctx.retired.get() {
+            self.acked = handled;
+            self.ack = Some(self.vm.ctx.node.inbox_ack(reader(&self.shared.name), handled));
+        } else if handled > self.acked {
+            self.plan_ack();
+        }
+    }
+
+    pub(super) async fn write_cursor(&mut self) {
+        if self.handled() > self.acked {
+            let _ = self.vm.ctx.node.inbox_ack(reader(&self.shared.name), self.handled()).await;
+        }
+    }
+}
+
+/// A bot that was here before goes on at its place; a new one begins at the end, not with history.
+fn first_page(vm: &Rc<Vm>) -> Reply<InboxPage> {
+    const BEGUN: &[u8] = &[HOST_PREFIX, b'b'];
+    let (node, shared) = (Arc::clone(&vm.ctx.node), Arc::clone(&vm.ctx.shared));
+    let reader = reader(&shared.name);
+    let (now_ms, limits) = (vm.ctx.now_ms(), vm.ctx.limits.clone());
+    if lock(&shared.store).get(BEGUN, now_ms).is_some() {
+        return node.inbox(InboxQuery { reader: Some(reader), limit: PAGE, ..InboxQuery::default() });
+    }
+    Box::pin(async move {
+        let newest = node.inbox(InboxQuery { newest: true, limit: 1, ..InboxQuery::default() }).await?;
+        let end = newest.items.last().map_or(newest.next_after, |item| item.seq).max(newest.next_after);
+        node.inbox_ack(reader, end).await?;
+        let entry = Entry { value: Vec::new(), expires_ms: None };
+        lock(&shared.store).put(BEGUN, entry, &limits, now_ms)?;
+        Ok(InboxPage { items: Vec::new(), next_after: end })
+    })
+}
