@@ -14,3 +14,6 @@ pub(crate) mod queue;
 pub(crate) mod routing;
 pub(crate) mod store;
 pub(crate) mod transport;
+
+#[cfg(test)]
+mod tests;
