@@ -4,6 +4,7 @@
 //! the file `qpq-server.toml` in the data directory, the default. The table of keys stands in [`sections`]; the
 //! structs, the checks, the names of the variables and the reference are all made from it.
 
+mod convert;
 mod error;
 mod file;
 mod home;
@@ -27,8 +28,8 @@ pub use key::Key;
 pub use load::{Flag, Loaded, Origin, Sources};
 pub use reference::reference;
 pub use sections::{
-    ControlConfig, LinksConfig, LogConfig, LogFormat, MessagesConfig, NodeConfig, PluginsConfig, ScriptsConfig,
-    StoreConfig, keys,
+    ControlConfig, LinksConfig, LogConfig, LogFormat, MessagesConfig, NodeConfig, PluginsConfig, ScriptLimitsConfig,
+    ScriptsConfig, StorageConfig, keys,
 };
 pub use tables::Tables;
 
@@ -47,13 +48,17 @@ pub struct Config {
     /// `[plugins.NAME]`: what the plugin of that name gets as its configuration.
     pub plugin_tables: Tables,
     /// `[store]`
-    pub store: StoreConfig,
+    pub store: StorageConfig,
     /// `[messages]`
     pub messages: MessagesConfig,
     /// `[links]`
     pub links: LinksConfig,
     /// `[scripts]`
     pub scripts: ScriptsConfig,
+    /// `[scripts.limits]`
+    pub script_limits: ScriptLimitsConfig,
+    /// `[scripts.bots.NAME]`: what is different for the bot of that name. Checked already.
+    pub bot_tables: Tables,
     /// `[scripts.config.NAME]`: what the bot of that name gets as its configuration.
     pub script_tables: Tables,
     /// `[control]`

@@ -1,6 +1,7 @@
 //! The minimal host of a quicproquo mesh node.
 
 pub mod api;
+pub mod cli;
 pub mod config;
 pub mod control;
 pub mod core;

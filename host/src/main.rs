@@ -1,2 +1,6 @@
 //! The `qpq` binary.
-fn main() {}
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    qpq_host::cli::main()
+}

@@ -1,1 +1,58 @@
-//! Being built.
+//! Lua bots: one Luau machine for each, closed, with a budget of CPU, memory, messages and storage.
+//!
+//! A bot is a `.lua` file, or a folder with `init.lua` and `bot.toml`. Each has a thread of its own, so that one that
+//! hangs in a C function holds up nobody, and its machine never leaves that thread. Messages are pulled from the
+//! node's inbox with a durable cursor; a slow bot lags and nothing queues up for it.
+//!
+//! Data flows one way: [`host`] finds bots and starts a [`worker`] for each version; the worker owns a [`vm`], whose
+//! functions ([`api`]) work on a [`context`]; what outlives a version stands in [`shared`].
+
+mod api;
+pub mod bench;
+mod bucket;
+mod budget;
+mod context;
+mod cron;
+mod dispatch;
+mod double;
+mod duration;
+mod failure;
+mod host;
+pub mod limits;
+pub mod manifest;
+mod once;
+mod plain;
+mod program;
+mod pulse;
+mod shared;
+mod source;
+mod store;
+mod vm;
+mod watch;
+mod worker;
+
+pub use api::{CALLS, Call, Kind, Param};
+pub use double::{MemoryNode, Sent};
+pub use host::{BotConfig, ScriptConfig, ScriptHost};
+pub use limits::{LimitsPatch, ScriptLimits};
+pub use manifest::{Manifest, ManifestError};
+pub use once::{Diagnostic, RunError, RunReport, check, run_once};
+pub use shared::{LiveEvent, LiveKind};
+pub use store::{BotStore, MemoryStore, StoreOp, StoredEntry};
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks, also after a panic elsewhere: what these locks guard is whole between any two statements.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The known name that a wrong one was probably meant to be.
+fn nearest<'n>(wrong: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    let wrong: String = wrong.chars().take(64).collect();
+    let scored = names.into_iter().map(|name| (strsim::damerau_levenshtein(&wrong, name), name));
+    scored.filter(|(distance, name)| *distance <= 1 + name.len() / 4).min().map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,8 @@ pub(super) enum Entry {
     Plugin { name: String, value: toml::Value, place: Place },
     /// `[scripts.config.NAME]`
     Script { name: String, value: toml::Value, place: Place },
+    /// `[scripts.bots.NAME]`
+    Bot { name: String, value: toml::Value, place: Place },
 }
 
 /// Reads a file's text. What can be read is returned beside what is wrong.
@@ -54,6 +56,10 @@ pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>)
 
 pub(super) fn find_key(section: &str, name: &str) -> Option<&'static Key> {
     keys().find(|key| key.section == section && key.name == name)
+}
+
+fn is_section(name: &str) -> bool {
+    section_names().any(|section| section == name)
 }
 
 fn section_names() -> impl Iterator<Item = &'static str> {
@@ -87,7 +93,7 @@ impl Reader<'_> {
             let alias = ALIASES.iter().find(|(other, _)| *other == name);
             if let Some(key) = find_key("", alias.map_or(name, |(_, key)| key)) {
                 self.key(key, value);
-            } else if section_names().any(|section| section == name) {
+            } else if is_section(name) {
                 match value.get_ref() {
                     DeValue::Table(table) => self.section(name, table),
                     _ => self.refuse(offset, format!("`{name}` is a table: write `[{name}]` on a line of its own")),
@@ -109,21 +115,30 @@ impl Reader<'_> {
                         self.entries.push(Entry::Plugin { name: name.to_owned(), value, place });
                     }
                 }
-                (None, DeValue::Table(bots)) if section == "scripts" && name == "config" => self.bots(bots),
+                (None, DeValue::Table(inner)) if is_section(&format!("{section}.{name}")) => {
+                    self.section(&format!("{section}.{name}"), inner);
+                }
+                (None, DeValue::Table(bots)) if section == "scripts" && (name == "config" || name == "bots") => {
+                    self.bots(name, bots);
+                }
                 _ => self.unknown(section, name, offset),
             }
         }
     }
 
-    fn bots(&mut self, bots: &DeTable<'_>) {
+    /// `[scripts.config]` and `[scripts.bots]`: a table for each bot.
+    fn bots(&mut self, tables: &str, bots: &DeTable<'_>) {
         for (name, value) in bots {
             let offset = name.span().start;
             let name = name.get_ref().to_string();
             if !matches!(value.get_ref(), DeValue::Table(_)) {
-                let text = format!("`{name}` must be a table, `[scripts.config.NAME]`, with the settings of one bot");
+                let text = format!("`{name}` must be a table, `[scripts.{tables}.NAME]`, with the settings of one bot");
                 self.refuse(offset, text);
             } else if let Some((value, place)) = self.table(value) {
-                self.entries.push(Entry::Script { name, value, place });
+                self.entries.push(match tables {
+                    "config" => Entry::Script { name, value, place },
+                    _ => Entry::Bot { name, value, place },
+                });
             }
         }
     }

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::convert;
 use super::error::{ConfigError, ConfigErrors, Place};
 use super::file::{self, Entry, MAX_FILE_BYTES, nearest};
 use super::key::{Key, VARIABLE_PREFIX};
@@ -159,6 +160,7 @@ impl Loading {
 
     fn entry(&mut self, entry: Entry) {
         match entry {
+            Entry::Bot { name, value, place } => self.bot(name, &value, place),
             Entry::Key { key, value, place, elements } => {
                 let before = self.origin(&key.full_name());
                 if before != Place::Default {
@@ -174,6 +176,18 @@ impl Loading {
                 self.loaded.origins.insert(format!("scripts.config.{name}"), place);
                 self.loaded.config.script_tables.insert(name, to_json(&value));
             }
+        }
+    }
+
+    /// Takes in what is different for one bot, if it is in order.
+    fn bot(&mut self, name: String, value: &toml::Value, place: Place) {
+        let value = to_json(value);
+        match convert::bot(&value) {
+            Ok(_) => {
+                self.loaded.origins.insert(format!("scripts.bots.{name}"), place);
+                self.loaded.config.bot_tables.insert(name, value);
+            }
+            Err(message) => self.refuse(place, format!("[scripts.bots.{name}]: {message}")),
         }
     }
 

@@ -9,6 +9,9 @@ use toml::Value;
 use super::Config;
 use super::key::{Key, Section, section};
 use super::setting::{Fault, Setting, between};
+use crate::core::shelf::StoreLimits;
+use crate::script::ScriptLimits;
+use crate::store::StoreConfig as Engine;
 
 mod checks;
 
@@ -16,6 +19,7 @@ pub use checks::LogFormat;
 use checks::{digests, domain, filter, names, nickname, socket_address, uris};
 
 const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 
 section! {
@@ -59,29 +63,39 @@ section! {
 
 section! {
     /// How much the node keeps, for itself and for others.
-    StoreConfig = "store" {
-        /// All envelopes that wait for others.
-        max_bytes: u64 = 1024 * MIB, "bytes", between MIB, TIB;
-        /// All envelopes that wait for others.
-        max_messages: u64 = 500_000, "messages", between 100, 100_000_000;
+    StorageConfig = "store" {
         /// Envelopes that wait for one recipient.
-        recipient_messages: u64 = 1_000, "messages", between 1, 10_000_000;
+        recipient_messages: u32 = StoreLimits::default().recipient_messages, "messages", between 1, 10_000_000;
         /// Envelopes that wait for one recipient.
-        recipient_bytes: u64 = 4 * MIB, "bytes", between 65_536, TIB;
-        /// How much of a recipient's place one sender may take.
-        sender_percent: u8 = 25, "percent", between 1, 100;
-        /// How much of the whole store one sender may take.
-        sender_total_percent: u8 = 10, "percent", between 1, 100;
-        /// Broadcasts kept for those who come later.
-        broadcast_bytes: u64 = 64 * MIB, "bytes", between 0, TIB;
-        /// Messages kept in this node's own inbox; beyond it the oldest go.
-        inbox_messages: u64 = 100_000, "messages", between 100, 100_000_000;
-        /// Messages kept in this node's own inbox; beyond it the oldest go.
-        inbox_bytes: u64 = 256 * MIB, "bytes", between MIB, TIB;
-        /// How long a write waits for others, to share one sync of the disk.
-        commit_wait_ms: u64 = 2, "milliseconds", between 0, 1_000;
-        /// Size of the database's journal. A larger one makes the next start slower.
-        journal_bytes: u64 = 64 * MIB, "bytes", between 32 * MIB, TIB;
+        recipient_bytes: u64 = StoreLimits::default().recipient_bytes, "bytes", between 65_536, TIB;
+        /// How much of a recipient's room one sender may fill.
+        sender_share_percent: u32 = StoreLimits::default().sender_share_percent, "percent", between 1, 100;
+        /// Envelopes of one sender, for all recipients together.
+        sender_messages: u32 = StoreLimits::default().sender_messages, "messages", between 1, 10_000_000;
+        /// Envelopes of one sender, for all recipients together.
+        sender_bytes: u64 = StoreLimits::default().sender_bytes, "bytes", between 65_536, TIB;
+        /// Envelopes in all.
+        total_messages: u32 = StoreLimits::default().total_messages, "messages", between 100, 100_000_000;
+        /// Envelopes in all.
+        total_bytes: u64 = StoreLimits::default().total_bytes, "bytes", between MIB, TIB;
+        /// Broadcasts of one channel, kept for those who come later.
+        topic_messages: u32 = StoreLimits::default().topic_messages, "messages", between 0, 10_000_000;
+        /// Broadcasts of one channel, kept for those who come later.
+        topic_bytes: u64 = StoreLimits::default().topic_bytes, "bytes", between 0, TIB;
+        /// Messages in this node's own inbox; beyond it the oldest go.
+        inbox_messages: u32 = StoreLimits::default().inbox_messages, "messages", between 10, 100_000_000;
+        /// Messages in this node's own inbox; beyond it the oldest go.
+        inbox_bytes: u64 = StoreLimits::default().inbox_bytes, "bytes", between MIB, TIB;
+        /// Messages that are remembered after they have gone, so that none is taken in twice.
+        seen_ids: u32 = StoreLimits::default().seen_ids, "ids", between 1_000, 100_000_000;
+        /// Memory for what was read from the disk.
+        cache_bytes: u64 = Engine::default().cache_bytes, "bytes", between MIB, GIB;
+        /// Memory for what will be written to the disk.
+        memtable_bytes: u64 = Engine::default().memtable_bytes, "bytes", between MIB, GIB;
+        /// How long writes are gathered under load, to share one sync of the disk. A lone write never waits.
+        gather_us: u64 = Engine::default().gather_us, "microseconds", between 0, 100_000;
+        /// Free space that is left alone on the disk.
+        reserve_bytes: u64 = Engine::default().reserve_bytes, "bytes", between 0, TIB;
     }
 }
 
@@ -123,30 +137,49 @@ section! {
         /// Whether bots run.
         enabled: bool = true, "", any;
         /// Folders with bots. Relative paths start at the data directory. When empty: scripts in the data directory.
-        /// A table [scripts.config.NAME] is given to the bot of that name.
+        /// A table [scripts.config.NAME] is given to the bot of that name. A table [scripts.bots.NAME] says what is
+        /// different for that bot: enabled, granted (a list of permissions), and a table limits.
         dirs: Vec<PathBuf> = vec![], "", any;
-        /// Bots at a time.
-        max_bots: usize = 64, "bots", between 1, 10_000;
-        /// Memory of one bot.
-        memory_bytes: u64 = 16 * MIB, "bytes", between MIB, 1_073_741_824;
+        /// Whether a saved file is loaded at once.
+        watch: bool = true, "", any;
+    }
+}
+
+section! {
+    /// What each bot may use.
+    ScriptLimitsConfig = "scripts.limits" {
         /// Computing time for one event.
-        event_cpu_ms: u64 = 50, "milliseconds", between 1, 10_000;
-        /// Computing time for loading a bot.
-        load_cpu_ms: u64 = 250, "milliseconds", between 1, 60_000;
+        cpu_per_event_ms: u64 = ScriptLimits::default().cpu_per_event_ms, "milliseconds", between 1, 10_000;
+        /// Computing time for loading.
+        cpu_at_load_ms: u64 = ScriptLimits::default().cpu_at_load_ms, "milliseconds", between 1, 60_000;
         /// Computing time on average over a minute, of one core.
-        cpu_percent: u8 = 5, "percent", between 1, 100;
-        /// Direct messages of one bot.
-        messages_per_minute: u32 = 10, "messages", between 0, 1_000_000;
-        /// Broadcasts of one bot.
-        broadcasts_per_minute: u32 = 1, "messages", between 0, 1_000_000;
-        /// What one bot may send.
-        sent_bytes_per_hour: u64 = 65_536, "bytes", between 0, TIB;
-        /// What one bot may keep.
-        stored_bytes: u64 = MIB, "bytes", between 0, 1_073_741_824;
-        /// What one bot may keep.
-        stored_keys: u32 = 10_000, "keys", between 0, 10_000_000;
-        /// What one bot may write to the log.
-        log_lines_per_second: u32 = 20, "lines", between 0, 10_000;
+        cpu_percent: u64 = ScriptLimits::default().cpu_percent, "percent", between 1, 100;
+        /// Memory.
+        memory_bytes: usize = ScriptLimits::default().memory_bytes, "bytes", between 1_048_576, 1_073_741_824;
+        /// Handlers at work at a time.
+        handlers: usize = ScriptLimits::default().handlers, "handlers", between 1, 1_000;
+        /// How long a handler may take with all its waiting.
+        handler_life_secs: u64 = ScriptLimits::default().handler_life_secs, "seconds", between 1, 86_400;
+        /// Coroutines of its own.
+        coroutines: usize = ScriptLimits::default().coroutines, "coroutines", between 0, 10_000;
+        /// Timers that are set.
+        timers: usize = ScriptLimits::default().timers, "timers", between 0, 10_000;
+        /// Direct messages.
+        messages_per_minute: u32 = ScriptLimits::default().messages_per_minute, "messages", between 0, 1_000_000;
+        /// Broadcasts.
+        broadcasts_per_minute: u32 = ScriptLimits::default().broadcasts_per_minute, "messages", between 0, 1_000_000;
+        /// What it sends in an hour.
+        bytes_per_hour: u32 = ScriptLimits::default().bytes_per_hour, "bytes", between 0, u32::MAX;
+        /// What it keeps.
+        store_bytes: usize = ScriptLimits::default().store_bytes, "bytes", between 0, 1_073_741_824;
+        /// What it keeps.
+        store_keys: usize = ScriptLimits::default().store_keys, "keys", between 0, 10_000_000;
+        /// One value that it keeps.
+        store_value_bytes: usize = ScriptLimits::default().store_value_bytes, "bytes", between 0, 1_048_576;
+        /// What it writes to the log.
+        log_lines_per_second: u32 = ScriptLimits::default().log_lines_per_second, "lines", between 0, 10_000;
+        /// Size of all its source files.
+        source_bytes: usize = ScriptLimits::default().source_bytes, "bytes", between 1_024, 16_777_216;
     }
 }
 
@@ -172,13 +205,14 @@ section! {
 }
 
 /// The keys of all sections, in the order of the reference.
-const ALL: [&[Key]; 8] = [
+const ALL: [&[Key]; 9] = [
     NodeConfig::KEYS,
     PluginsConfig::KEYS,
-    StoreConfig::KEYS,
+    StorageConfig::KEYS,
     MessagesConfig::KEYS,
     LinksConfig::KEYS,
     ScriptsConfig::KEYS,
+    ScriptLimitsConfig::KEYS,
     ControlConfig::KEYS,
     LogConfig::KEYS,
 ];
@@ -197,6 +231,7 @@ pub(super) fn set(config: &mut Config, key: &Key, value: &Value) -> Result<(), F
         "messages" => config.messages.set(key.name, value),
         "links" => config.links.set(key.name, value),
         "scripts" => config.scripts.set(key.name, value),
+        "scripts.limits" => config.script_limits.set(key.name, value),
         "control" => config.control.set(key.name, value),
         "log" => config.log.set(key.name, value),
         _ => Err(Fault::new("there is no such table")),
@@ -212,6 +247,7 @@ pub(super) fn value(config: &Config, key: &Key) -> Option<Value> {
         "messages" => config.messages.get(key.name),
         "links" => config.links.get(key.name),
         "scripts" => config.scripts.get(key.name),
+        "scripts.limits" => config.script_limits.get(key.name),
         "control" => config.control.get(key.name),
         "log" => config.log.get(key.name),
         _ => None,

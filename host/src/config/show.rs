@@ -32,8 +32,9 @@ impl Loaded {
         let plugins = self.config.plugin_tables.shown().into_iter().map(|(name, value)| ("plugins", name, value));
         let scripts =
             self.config.script_tables.shown().into_iter().map(|(name, value)| ("scripts.config", name, value));
+        let bots = self.config.bot_tables.shown().into_iter().map(|(name, value)| ("scripts.bots", name, value));
         let mut text = String::new();
-        for (section, name, value) in plugins.chain(scripts) {
+        for (section, name, value) in plugins.chain(scripts).chain(bots) {
             let origin = self.origins.get(&format!("{section}.{name}")).map(ToString::to_string).unwrap_or_default();
             let body = toml::to_string(&value).unwrap_or_default();
             let _ = write!(text, "\n[{section}.{name}]  # {origin}\n{body}");
@@ -57,6 +58,7 @@ impl Loaded {
             "keys": keys,
             "plugins": self.config.plugin_tables.shown(),
             "scripts": self.config.script_tables.shown(),
+            "bots": self.config.bot_tables.shown(),
             "warnings": self.warnings,
         })
     }

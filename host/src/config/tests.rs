@@ -102,7 +102,7 @@ fn a_wrong_type_or_value_is_refused_where_it_stands() {
 
 #[test]
 fn all_errors_are_told_at_once() {
-    assert_eq!(errors("nicknam = 1\ndomain = 2\n[store]\nmax_bytes = true").len(), 3);
+    assert_eq!(errors("nicknam = 1\ndomain = 2\n[store]\ntotal_bytes = true").len(), 3);
 }
 
 #[test]
@@ -132,6 +132,33 @@ fn a_table_for_a_plugin_that_is_not_loaded_is_refused() {
     let [error] = &errors("[plugins.transport-quik]\nport = 7")[..] else { panic!("one error is expected") };
     assert!(error.starts_with("1:1: ") && error.contains("did you mean [plugins.transport-quic]?"), "{error}");
     assert_eq!(errors("[scripts.config]\nboard = 1").len(), 1);
+}
+
+#[test]
+fn what_is_different_for_one_bot_is_checked() {
+    let text = "[scripts.limits]\ntimers = 3\n[scripts.bots.board]\ngranted = [\"send\"]\nlimits = { timers = 9 }\n\
+                [scripts.config.board]\nper_page = 5\n";
+    let host = load(text).unwrap().config.script_host();
+    assert_eq!(host.limits.timers, 3);
+    let board = &host.bots["board"];
+    assert_eq!((board.limits.timers, board.granted.as_deref()), (Some(9), Some(&["send".to_owned()][..])));
+    assert_eq!(board.config["per_page"], 5);
+
+    let [error] = &errors("[scripts.bots.board]\nlimits = { timer = 9 }")[..] else { panic!("one error is expected") };
+    assert!(error.starts_with("1:1: [scripts.bots.board]: ") && error.contains("timer"), "{error}");
+    assert_eq!(
+        errors("[scripts.limits]\ntimer = 1"),
+        ["2:1: [scripts.limits] has no key `timer`; did you mean `timers`?"]
+    );
+}
+
+#[test]
+fn the_defaults_are_those_of_the_parts() {
+    let config = Config::default();
+    assert_eq!(config.store_limits(), crate::core::shelf::StoreLimits::default());
+    assert_eq!(config.script_host().limits, crate::script::ScriptLimits::default());
+    let (ours, theirs) = (config.store_engine(), crate::store::StoreConfig::default());
+    assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
 }
 
 #[test]

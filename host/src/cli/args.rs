@@ -1,0 +1,378 @@
+//! The table of commands.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A mesh node for community networks: messages, boards and bots with no server and no internet.
+///
+/// Without a command, it starts a node if none runs in the data directory, and opens the prompt.
+#[derive(Debug, Parser)]
+#[command(name = "qpq", version, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 the operation failed, 2 wrong usage, 3 no node running, 78 bad configuration."
+)]
+pub struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Global {
+    /// The data directory [default: $QPQ_HOME, or $XDG_DATA_HOME/qpq, or ~/.local/share/qpq]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// Print JSON, with the name and version of its schema inside
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// A line of the REPL: the same commands, and a way out.
+#[derive(Debug, Parser)]
+#[command(name = "", no_binary_name = true, disable_version_flag = true, max_term_width = 100)]
+#[command(
+    help_template = "{subcommands}\n\nEvery command takes --help. Keys: Tab completes, Ctrl-R searches, Ctrl-D leaves."
+)]
+pub struct Line {
+    /// Print JSON, with the name and version of its schema inside
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: LineCommand,
+}
+
+/// What can be said at the prompt.
+#[derive(Debug, Subcommand)]
+pub enum LineCommand {
+    /// The commands of the command line.
+    #[command(flatten)]
+    Shared(Command),
+    /// Leave the prompt
+    #[command(alias = "exit")]
+    Quit,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Talk to other nodes
+    Mesh {
+        /// What to do.
+        #[command(subcommand)]
+        command: MeshCommand,
+    },
+    /// Show the node's state in one page
+    Status,
+    /// Look after plugins
+    Plugin {
+        /// What to do.
+        #[command(subcommand)]
+        command: PluginCommand,
+    },
+    /// Look after bots
+    Script {
+        /// What to do.
+        #[command(subcommand)]
+        command: ScriptCommand,
+    },
+    /// Show, check and explain the configuration
+    Config {
+        /// What to do.
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Run a node in the foreground
+    Up(UpArgs),
+    /// Open the prompt, and run a node meanwhile if none runs
+    Repl(UpArgs),
+    /// Drain and stop the running node
+    Stop,
+    /// Print completions for a shell
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page, or write one for each command into a folder
+    Man {
+        /// The folder.
+        dir: Option<PathBuf>,
+    },
+}
+
+/// How a node is started.
+#[derive(Debug, Clone, Default, Args)]
+pub struct UpArgs {
+    /// Listen here instead of where the configuration says (may be repeated)
+    #[arg(long, value_name = "HOST:PORT")]
+    pub listen: Vec<String>,
+    /// Keep a link to this server, instead of those of the configuration (may be repeated)
+    #[arg(long, value_name = "HOST:PORT")]
+    pub peer: Vec<String>,
+    /// Look for bots in this folder instead of where the configuration says (may be repeated)
+    #[arg(long, value_name = "DIR")]
+    pub scripts: Vec<PathBuf>,
+    /// Look for plugins in this folder instead of where the configuration says (may be repeated)
+    #[arg(long, value_name = "DIR")]
+    pub plugins: Vec<PathBuf>,
+    /// Read this file instead of qpq-server.toml in the data directory
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Set a key of the configuration (may be repeated)
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
+    pub set: Vec<(String, String)>,
+    /// How log lines look
+    #[arg(long, value_name = "FORMAT")]
+    pub log: Option<LogStyle>,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum LogStyle {
+    /// For people
+    Text,
+    /// One JSON object on each line
+    Json,
+}
+
+/// Talking to other nodes.
+#[derive(Debug, Clone, Subcommand)]
+pub enum MeshCommand {
+    /// Show this node's public key and addresses
+    Identity,
+    /// Show the known peers and the links to them
+    Peers,
+    /// Note a server's address, and keep a link to it
+    Server {
+        /// HOST:PORT, or an address with its transport
+        address: String,
+    },
+    /// Send a direct message
+    Send(SendArgs),
+    /// Publish a message on a channel
+    Broadcast(BroadcastArgs),
+    /// Join a channel, by its name or an invite
+    Subscribe {
+        /// The channel's name, or an invite
+        topic: String,
+    },
+    /// Leave a channel
+    Unsubscribe {
+        /// The channel's name
+        topic: String,
+    },
+    /// Show the joined channels
+    Channels,
+    /// Make a private channel, and show its invite
+    #[command(visible_alias = "private")]
+    Create {
+        /// The channel's name
+        name: String,
+    },
+    /// Show the invite of a private channel, as text and as a QR code
+    Invite {
+        /// The channel's name
+        topic: String,
+    },
+    /// Show messages: direct ones, and those of joined channels
+    Inbox(InboxArgs),
+    /// Show the routing table
+    Route,
+    /// Show the store-and-forward figures
+    Store,
+}
+
+/// A direct message.
+#[derive(Debug, Clone, Args)]
+pub struct SendArgs {
+    /// Whom to: a public key, at least 8 digits of its beginning, or a nickname
+    pub peer: String,
+    /// The text
+    #[arg(required = true, num_args = 1..)]
+    pub text: Vec<String>,
+    /// How long the message lives, such as 30m, 12h or 3d
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub ttl: Option<Duration>,
+    /// How urgent it is
+    #[arg(long, value_enum)]
+    pub priority: Option<Priority>,
+    /// Ask for a delivery receipt
+    #[arg(long)]
+    pub receipt: bool,
+    /// Send without sealing, readable by every relay
+    #[arg(long)]
+    pub plain: bool,
+}
+
+/// A message for a channel.
+#[derive(Debug, Clone, Args)]
+pub struct BroadcastArgs {
+    /// The channel's name
+    pub topic: String,
+    /// The text
+    #[arg(required = true, num_args = 1..)]
+    pub text: Vec<String>,
+    /// How long the message lives, such as 30m, 12h or 3d
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub ttl: Option<Duration>,
+    /// How urgent it is
+    #[arg(long, value_enum)]
+    pub priority: Option<Priority>,
+}
+
+/// How urgent a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Priority {
+    /// Goes last, and is dropped first
+    Low,
+    /// As usual
+    Normal,
+    /// Before others
+    High,
+    /// Before everything
+    Emergency,
+}
+
+/// Which messages.
+#[derive(Debug, Clone, Args)]
+pub struct InboxArgs {
+    /// Go on with messages as they come, until Ctrl-C
+    #[arg(long, short)]
+    pub follow: bool,
+    /// At most that many, the newest
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
+    pub limit: u32,
+    /// The oldest messages after this place in the inbox, instead of the newest
+    #[arg(long, value_name = "SEQ")]
+    pub after: Option<u64>,
+}
+
+/// Looking after plugins.
+#[derive(Debug, Clone, Subcommand)]
+pub enum PluginCommand {
+    /// Show the loaded plugins and their states
+    List,
+    /// Say whether a plugin file fits this host, and how to mend it if not
+    Check {
+        /// The shared library
+        file: PathBuf,
+    },
+    /// Start a plugin again that was disabled after too many failures
+    Enable {
+        /// The plugin's name
+        name: String,
+    },
+}
+
+/// Looking after bots.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ScriptCommand {
+    /// Show the bots and their states
+    List,
+    /// Say whether a bot loads, without running it
+    Check {
+        /// A .lua file, or a folder with init.lua
+        path: PathBuf,
+    },
+    /// Load one bot anew, or all of them
+    Reload {
+        /// The bot's name
+        name: Option<String>,
+    },
+    /// Run a bot once in its sandbox, with one event, and show what it cost
+    Run {
+        /// A .lua file, or a folder with init.lua
+        file: PathBuf,
+        /// The event, as JSON
+        #[arg(long, value_name = "JSON")]
+        event: String,
+    },
+}
+
+/// The configuration.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ConfigCommand {
+    /// Say what is wrong with a configuration file, with file, line and column
+    Check {
+        /// The file [default: qpq-server.toml in the data directory]
+        file: Option<PathBuf>,
+    },
+    /// Print the values in effect, and where each came from
+    Print,
+    /// Print every key with its type, default, unit and meaning
+    Reference,
+}
+
+/// `KEY=VALUE`
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.trim().to_owned(), value.to_owned()))
+}
+
+/// A number and a unit: `90s`, `30m`, `12h`, `3d`, `2w`; seconds without a unit.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is no time, such as 90s, 30m, 12h, 3d or 2w");
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        "w" => 604_800,
+        _ => return Err(wrong()),
+    };
+    let secs = number.parse::<u32>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(wrong)?;
+    Ok(Duration::from_secs(secs.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_table_of_commands_is_sound() {
+        Cli::command().debug_assert();
+        Line::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_argument_is_explained() {
+        fn check(command: &clap::Command) {
+            for argument in command.get_arguments().filter(|argument| !argument.is_global_set()) {
+                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+            }
+            for sub in command.get_subcommands() {
+                assert!(sub.get_about().is_some(), "{}", sub.get_name());
+                check(sub);
+            }
+        }
+        check(&Cli::command());
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(parse_duration("90").unwrap(), Duration::from_secs(90));
+        assert_eq!(parse_duration("3d").unwrap(), Duration::from_secs(259_200));
+        for bad in ["", "d", "-1d", "1y", "1.5h", "99999999999s", "9999999w"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn flags_may_stand_before_and_after() {
+        let cli = Cli::parse_from(["qpq", "--home", "/h", "mesh", "send", "anna", "hello", "there", "--json"]);
+        assert!(cli.global.json && cli.global.home == Some("/h".into()));
+        let Some(Command::Mesh { command: MeshCommand::Send(send) }) = cli.command else { panic!("not a send") };
+        assert_eq!(send.text, ["hello", "there"]);
+    }
+}

@@ -1,0 +1,57 @@
+//! What each command does: it asks the node, and makes an answer of what comes back.
+
+mod configuration;
+mod inbox;
+mod mesh;
+mod offline;
+mod plugin;
+mod script;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use super::Setting;
+use super::answer::Answer;
+use super::args::{Command, MeshCommand};
+use super::failure::Failure;
+use crate::api::NodeApi;
+
+pub(super) use configuration::config;
+pub(super) use inbox::{Follow, message_text};
+
+/// How a command gets to the node, if it needs one.
+pub(super) type Connect<'a> = &'a dyn Fn() -> Result<Arc<dyn NodeApi>, Failure>;
+
+/// What comes of a command.
+pub(super) enum Outcome {
+    /// Something to print.
+    Answer(Answer),
+    /// Messages to print as they come.
+    Follow(Follow),
+}
+
+impl From<Answer> for Outcome {
+    fn from(answer: Answer) -> Self {
+        Self::Answer(answer)
+    }
+}
+
+/// Runs a command. Those that concern the whole process (`up`, `repl`, …) are not for here.
+pub(super) async fn run(setting: &Setting, command: Command, connect: Connect<'_>) -> Result<Outcome, Failure> {
+    let style = setting.style;
+    Ok(match command {
+        Command::Mesh { command: MeshCommand::Inbox(args) } if args.follow => Outcome::Follow(Follow::new(&args)),
+        Command::Mesh { command: MeshCommand::Inbox(args) } => inbox::show(&*connect()?, &args, style).await?.into(),
+        Command::Mesh { command } => mesh::run(&*connect()?, command, style).await?.into(),
+        Command::Status => status::show(&*connect()?, style).await?.into(),
+        Command::Plugin { command } => plugin::run(connect, command, style).await?.into(),
+        Command::Script { command } => script::run(setting, connect, command).await?.into(),
+        Command::Config { command } => config(setting, &command)?.into(),
+        Command::Stop => status::stop(&*connect()?, setting.home.as_deref()).await?.into(),
+        Command::Up(_) | Command::Repl(_) | Command::Completions { .. } | Command::Man { .. } => {
+            return Err(Failure::Usage("This command is for the shell: run it as `qpq …` there.".to_owned()));
+        }
+    })
+}

@@ -1,0 +1,54 @@
+//! `config …`
+
+use serde_json::json;
+
+use crate::cli::Setting;
+use crate::cli::answer::Answer;
+use crate::cli::args::ConfigCommand;
+use crate::cli::failure::Failure;
+use crate::config::{FILE_NAME, Sources, reference};
+
+/// Runs a command that looks at the configuration; it needs no node.
+pub(in crate::cli) fn config(setting: &Setting, command: &ConfigCommand) -> Result<Answer, Failure> {
+    match command {
+        ConfigCommand::Reference => {
+            let text = reference();
+            Ok(Answer::new("qpq.config-reference/1", &json!({ "toml": text, "keys": keys() }), text))
+        }
+        ConfigCommand::Print => {
+            let loaded = Sources::of_process(setting.home()?).load()?;
+            Ok(Answer::new("qpq.config/1", &loaded.to_json(), loaded.to_toml()))
+        }
+        ConfigCommand::Check { file: None } => check(setting, &Sources::of_process(setting.home()?)),
+        ConfigCommand::Check { file: Some(file) } => {
+            let home = setting.home().unwrap_or_default();
+            check(setting, &Sources { home, file: Some(file.clone()), ..Sources::default() })
+        }
+    }
+}
+
+fn check(setting: &Setting, sources: &Sources) -> Result<Answer, Failure> {
+    let loaded = sources.load()?;
+    let mut text = match &loaded.file {
+        Some(file) => format!("{} is in order.", file.display()),
+        None => format!("There is no {FILE_NAME} in {}: the defaults hold.", sources.home.display()),
+    };
+    for warning in &loaded.warnings {
+        text += &format!("\n{}", setting.style.alarm(&format!("! {warning}")));
+    }
+    Ok(Answer::new("qpq.config-check/1", &json!({ "file": loaded.file, "warnings": loaded.warnings }), text))
+}
+
+fn keys() -> Vec<serde_json::Value> {
+    let entry = |key: &crate::config::Key| {
+        json!({
+            "key": key.full_name(),
+            "type": key.kind,
+            "unit": key.unit,
+            "bounds": key.bounds,
+            "variable": key.variable(),
+            "doc": key.doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" "),
+        })
+    };
+    crate::config::keys().map(entry).collect()
+}

@@ -1,0 +1,217 @@
+//! `mesh …`
+
+use qpq_schemas::{PeerId, channel};
+use serde_json::json;
+
+use crate::api::*;
+use crate::cli::answer::Answer;
+use crate::cli::args::{BroadcastArgs, MeshCommand, Priority, SendArgs};
+use crate::cli::failure::Failure;
+use crate::cli::term::{Style, Table, ago, bytes, clean, duration, now_ms};
+
+pub(super) async fn run(node: &dyn NodeApi, command: MeshCommand, style: Style) -> Result<Answer, Failure> {
+    Ok(match command {
+        MeshCommand::Identity => identity(&node.identity().await?),
+        MeshCommand::Peers => peers(&node.peers().await?, style),
+        MeshCommand::Server { address } => server(&node.note_server(address).await?),
+        MeshCommand::Send(args) => receipt(&node.send(send_request(args)).await?),
+        MeshCommand::Broadcast(args) => receipt(&node.broadcast(broadcast_request(args)).await?),
+        MeshCommand::Subscribe { topic } => joined(&node.subscribe(topic).await?),
+        MeshCommand::Unsubscribe { topic } => {
+            node.unsubscribe(topic.clone()).await?;
+            Answer::new("qpq.unsubscribed/1", &json!({ "topic": topic }), format!("Left {}.", clean(&topic)))
+        }
+        MeshCommand::Channels => channels(&node.channels().await?, style),
+        MeshCommand::Create { name } => invite(&node.create_private(name).await?)?,
+        MeshCommand::Invite { topic } => invite(&find_channel(node, &topic).await?)?,
+        MeshCommand::Route => routes(&node.routes().await?, style),
+        MeshCommand::Store => store(&node.store_stats().await?, style),
+        MeshCommand::Inbox(args) => super::inbox::show(node, &args, style).await?,
+    })
+}
+
+fn ttl_secs(ttl: Option<std::time::Duration>) -> Option<u32> {
+    ttl.map(|ttl| u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX))
+}
+
+fn priority(priority: Option<Priority>) -> Option<u8> {
+    priority.map(|priority| match priority {
+        Priority::Low => 0,
+        Priority::Normal => 1,
+        Priority::High => 2,
+        Priority::Emergency => 3,
+    })
+}
+
+fn send_request(args: SendArgs) -> SendRequest {
+    SendRequest {
+        to: args.peer,
+        payload: args.text.join(" ").into_bytes(),
+        ttl_secs: ttl_secs(args.ttl),
+        priority: priority(args.priority),
+        receipt: args.receipt,
+        plain: args.plain,
+        automatic: false,
+    }
+}
+
+fn broadcast_request(args: BroadcastArgs) -> BroadcastRequest {
+    BroadcastRequest {
+        topic: args.topic,
+        payload: args.text.join(" ").into_bytes(),
+        ttl_secs: ttl_secs(args.ttl),
+        priority: priority(args.priority),
+        automatic: false,
+    }
+}
+
+fn receipt(receipt: &Receipt) -> Answer {
+    Answer::new("qpq.receipt/1", receipt, receipt.id.to_string())
+}
+
+fn identity(identity: &IdentityInfo) -> Answer {
+    let or_none = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), clean);
+    let text = format!(
+        "peer id      {}\nfingerprint  {}\nnickname     {}\ndomain       {}\nlistens at   {}\nknown peers  {}\nfile         {}",
+        identity.peer_id,
+        identity.fingerprint,
+        or_none(&identity.nickname),
+        or_none(&identity.domain),
+        if identity.listen.is_empty() { "-".to_owned() } else { clean(&identity.listen.join(", ")) },
+        identity.known_peers,
+        identity.identity_file,
+    );
+    Answer::new("qpq.identity/1", identity, text)
+}
+
+/// A name for a key: its nickname, if it has one, beside the key's first digits.
+pub(super) fn name(peer: &PeerId, nickname: Option<&String>) -> String {
+    match nickname {
+        Some(nickname) => format!("{} ({})", clean(nickname), peer.short()),
+        None => peer.short(),
+    }
+}
+
+fn peers(peers: &[PeerInfo], style: Style) -> Answer {
+    let now = now_ms();
+    let mut table = Table::new(&["PEER", "NAME", "TRUST", "STATE", "ROUND TRIP", "LAST SEEN", "ADDRESS"]);
+    for peer in peers {
+        let rtt = peer.links.iter().filter_map(|link| link.rtt_us).min();
+        let address = peer.links.first().map(|link| link.remote.clone()).or_else(|| peer.addresses.first().cloned());
+        table.row([
+            peer.peer_id.map(|id| id.short()).unwrap_or_default(),
+            peer.nickname.clone().unwrap_or_default(),
+            format!("{:?}", peer.trust).to_lowercase(),
+            peer.last_error.as_ref().map_or_else(|| peer.state.clone(), |error| format!("{}: {error}", peer.state)),
+            rtt.map(|us| format!("{}.{} ms", us / 1_000, us % 1_000 / 100)).unwrap_or_default(),
+            peer.last_seen_ms.map(|then| ago(then, now)).unwrap_or_default(),
+            address.unwrap_or_default(),
+        ]);
+    }
+    let empty = "No peers yet. `mesh server HOST:PORT` adds one.";
+    Answer::list("qpq.peers/1", "peers", peers, table.show(style, empty))
+}
+
+fn server(note: &ServerNote) -> Answer {
+    let who = note.peer_id.map(|id| format!(", peer {id}")).unwrap_or_default();
+    let text = format!("Noted {}: {}{who}.", clean(&note.address), clean(&note.state));
+    Answer::new("qpq.server/1", note, text)
+}
+
+/// A channel as JSON, its invite left out unless it was asked for.
+fn without_invite(channel: &ChannelInfo) -> ChannelInfo {
+    ChannelInfo { invite: None, ..channel.clone() }
+}
+
+fn joined(channel: &ChannelInfo) -> Answer {
+    let kind = if channel.private { "private" } else { "open" };
+    Answer::new("qpq.channel/1", &without_invite(channel), format!("Joined {} ({kind}).", clean(&channel.name)))
+}
+
+fn channels(channels: &[ChannelInfo], style: Style) -> Answer {
+    let mut table = Table::new(&["CHANNEL", "KIND", "TOPIC ID", "SUBSCRIBERS"]);
+    for channel in channels {
+        table.row([
+            channel.name.clone(),
+            if channel.private { "private" } else { "open" }.to_owned(),
+            channel.topic_id.short(),
+            channel.subscribers.join(", "),
+        ]);
+    }
+    let shown: Vec<_> = channels.iter().map(without_invite).collect();
+    let empty = "No channels yet. `mesh subscribe TOPIC` joins one.";
+    Answer::list("qpq.channels/1", "channels", &shown, table.show(style, empty))
+}
+
+async fn find_channel(node: &dyn NodeApi, topic: &str) -> Result<ChannelInfo, Failure> {
+    let channels = node.channels().await?;
+    channels.into_iter().find(|channel| channel.name == topic).ok_or_else(|| {
+        Failure::new("unknown-channel", format!("No channel {topic} is joined here; see `qpq mesh channels`."))
+    })
+}
+
+fn invite(channel: &ChannelInfo) -> Result<Answer, Failure> {
+    let Some(invite) = &channel.invite else {
+        let text = format!("{} is an open channel: its name is all that others need.", channel.name);
+        return Err(Failure::new("open-channel", text));
+    };
+    let qr = channel::qr(invite).unwrap_or_default();
+    let text = format!(
+        "Invite to {}. Whoever has it can read and write there, so hand it over in private.\n\n{invite}\n\n{qr}",
+        clean(&channel.name),
+    );
+    Ok(Answer::new("qpq.channel/1", channel, text))
+}
+
+fn routes(table: &RouteTable, style: Style) -> Answer {
+    let mut rows = Table::new(&["DESTINATION", "NEXT HOP", "METRIC", "LINKS", "CONFIRMED"]);
+    for route in &table.routes {
+        rows.row([
+            name(&route.destination, route.nickname.as_ref()),
+            route.next_hop.short(),
+            route.metric.to_string(),
+            route.hops.map(|hops| hops.to_string()).unwrap_or_default(),
+            format!("{} ago", duration(route.age_ms / 1_000)),
+        ]);
+    }
+    let text = rows.show(style, "No routes yet.");
+    Answer::new("qpq.routes/1", table, format!("Routing by {}.\n{text}", clean(&table.plugin)))
+}
+
+fn store(stats: &StoreStats, style: Style) -> Answer {
+    let now = now_ms();
+    let oldest = stats.oldest_ms.map(|then| format!(", the oldest since {}", ago(then, now))).unwrap_or_default();
+    let mut text = format!(
+        "waiting     {} messages, {}, for {} recipients{oldest}\nbroadcasts  {} kept, {}\ninbox       {} messages\n\
+         seen        {} ids\ndamaged     {} records\non disk     {}\n",
+        stats.waiting,
+        bytes(stats.waiting_bytes),
+        stats.recipients,
+        stats.broadcasts,
+        bytes(stats.broadcast_bytes),
+        stats.inbox,
+        stats.seen,
+        stats.damaged,
+        bytes(stats.disk_bytes),
+    );
+    if let Some(reason) = &stats.read_only {
+        text += &style.alarm(&format!("No new messages are taken in: {}.\n", clean(reason)));
+    }
+    if !stats.longest.is_empty() {
+        text += &format!("\n{}\n", queues(stats, style, now));
+    }
+    if !stats.counters.is_empty() {
+        let counters: Vec<_> = stats.counters.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        text += &format!("\nSince the start: {}.", clean(&counters.join(", ")));
+    }
+    Answer::new("qpq.store/1", stats, text)
+}
+
+fn queues(stats: &StoreStats, style: Style, now: u64) -> String {
+    let mut table = Table::new(&["RECIPIENT", "MESSAGES", "SIZE", "OLDEST"]);
+    for queue in &stats.longest {
+        let size = bytes(queue.bytes);
+        table.row([queue.recipient.short(), queue.messages.to_string(), size, ago(queue.oldest_ms, now)]);
+    }
+    table.show(style, "")
+}

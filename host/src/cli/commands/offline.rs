@@ -1,0 +1,96 @@
+//! Commands that look at a file and need no node.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::cli::Setting;
+use crate::cli::answer::Answer;
+use crate::cli::failure::Failure;
+use crate::cli::term::{bytes, clean, clean_lines};
+use crate::config::Sources;
+use crate::plugin::{CheckReport, check_in_child};
+use crate::script::{self, Diagnostic, RunReport};
+
+/// Says what a plugin file is, and whether it fits. The library is loaded in a child process.
+pub(super) async fn plugin_check(file: &Path) -> Result<Answer, Failure> {
+    let program = std::env::current_exe().map_err(Failure::io)?;
+    let report = check_in_child(&program, file).await;
+    let answer = Answer::new("qpq.plugin-check/1", &report, describe(&report));
+    Ok(if report.ok { answer } else { answer.failed() })
+}
+
+fn describe(report: &CheckReport) -> String {
+    let mut text = String::new();
+    if let Some(plugin) = &report.plugin {
+        text += &clean_lines(&format!(
+            "plugin      {} {} ({})\nABI         {}, built with {}\ninterfaces  {}\nlicence     {}\n",
+            plugin.id,
+            plugin.version,
+            plugin.kind,
+            plugin.abi,
+            plugin.build,
+            plugin.interfaces.join(", "),
+            plugin.licence,
+        ));
+    }
+    if !report.sha256.is_empty() {
+        text += &format!("sha256      {}\n", report.sha256);
+    }
+    match &report.problem {
+        None => text += "It fits this host.",
+        Some(problem) => {
+            text += &clean_lines(&format!(
+                "{} does not fit: {}\nfound       {}\nwanted      {}\n{}",
+                report.file, problem.code, problem.found, problem.wanted, problem.remedy,
+            ));
+        }
+    }
+    text
+}
+
+/// Says what is wrong with a bot.
+pub(super) fn script_check(path: &Path) -> Answer {
+    let problems = script::check(path);
+    let lines: Vec<String> = problems.iter().map(diagnostic).collect();
+    let text = if lines.is_empty() { format!("{} is in order.", path.display()) } else { lines.join("\n") };
+    let answer = Answer::new("qpq.script-check/1", &json!({ "ok": problems.is_empty(), "problems": problems }), text);
+    if problems.is_empty() { answer } else { answer.failed() }
+}
+
+fn diagnostic(problem: &Diagnostic) -> String {
+    let place = [problem.line, problem.column].into_iter().flatten().map(|number| format!(":{number}"));
+    let place: String = place.collect();
+    clean_lines(&format!("{}{place}: {}\n    {}", problem.file, problem.message, problem.help))
+}
+
+/// Runs a bot once, with one event, on a node in memory.
+pub(super) async fn script_run(setting: &Setting, file: &Path, event: &str) -> Result<Answer, Failure> {
+    let event = serde_json::from_str(event).map_err(|error| {
+        Failure::Usage(format!("--event is no JSON: {error}. Try --event '{{\"event\": \"start\"}}'."))
+    })?;
+    // The limits are the node's own, so that what runs here runs there.
+    let config = Sources::of_process(setting.home()?).load()?.config;
+    let (limits, file) = (config.script_limits(), file.to_owned());
+    let run = tokio::task::spawn_blocking(move || script::run_once(&file, &event, &limits));
+    let report = run.await.map_err(|error| Failure::new("panicked", format!("The run failed: {error}.")))?;
+    let answer = Answer::new("qpq.script-run/1", &report, outcome(&report));
+    Ok(if report.outcome == "ok" { answer } else { answer.failed() })
+}
+
+fn outcome(report: &RunReport) -> String {
+    let memory = bytes(report.memory_bytes);
+    let mut text = format!("{}, {:.1} ms of CPU, {memory} of memory", clean(&report.outcome), report.cpu_ms);
+    if let Some(error) = &report.error {
+        let file = error.file.as_deref().unwrap_or_default();
+        let line = error.line.map(|line| format!(":{line}")).unwrap_or_default();
+        text += &format!("\n{}", clean_lines(&format!("{file}{line}: {}", error.message)));
+    }
+    for output in &report.outputs {
+        text += &format!("\nsent  {}", clean(&output.to_string()));
+    }
+    for line in &report.log {
+        text += &format!("\nlog   {}", clean(line));
+    }
+    text
+}

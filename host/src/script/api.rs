@@ -1,0 +1,194 @@
+//! The `mesh` table: from the one table of calls to functions in a machine.
+
+mod args;
+mod events;
+mod memory;
+mod network;
+mod table;
+mod talk;
+mod time;
+mod tools;
+
+use std::future::Future;
+use std::rc::Rc;
+
+use mlua::{Function, IntoLuaMulti, Lua, MultiValue, Table, Value};
+
+use crate::api::ApiError;
+
+pub(crate) use args::Args;
+pub(crate) use events::{Command, Handler, help};
+pub(crate) use memory::state_table;
+pub use table::{CALLS, Call, Kind, Param};
+pub(crate) use talk::{Outgoing, PRIORITIES, deliver, origin};
+pub(crate) use time::Timers;
+pub(crate) use tools::clean;
+
+use super::context::Ctx;
+
+/// Why a call of a script was not done.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// The programmer's mistake: raised at the script's line.
+    Misuse(String),
+    /// What the world does: returned as `nil, err`.
+    World(ApiError),
+    /// The machine's own error, such as no memory.
+    Lua(mlua::Error),
+}
+
+impl From<mlua::Error> for Fault {
+    fn from(error: mlua::Error) -> Self {
+        Self::Lua(error)
+    }
+}
+
+impl From<ApiError> for Fault {
+    fn from(error: ApiError) -> Self {
+        Self::World(error)
+    }
+}
+
+/// What a call returns to its script.
+pub(crate) type Outcome = Result<MultiValue, Fault>;
+
+/// Results for a script.
+pub(crate) fn done(lua: &Lua, results: impl IntoLuaMulti) -> Outcome {
+    Ok(results.into_lua_multi(lua)?)
+}
+
+/// Puts calls into the `mesh` table of one machine.
+pub(crate) struct Installer<'a> {
+    pub lua: &'a Lua,
+    pub ctx: &'a Rc<Ctx>,
+    shape: Function,
+    mesh: Table,
+    methods: Table,
+    installed: Vec<&'static str>,
+}
+
+impl<'a> Installer<'a> {
+    /// A call that is done at once.
+    pub(crate) fn sync(&mut self, name: &str, f: fn(&Lua, &Rc<Ctx>, &Args) -> Outcome) -> mlua::Result<()> {
+        let call = known(name)?;
+        let ctx = Rc::clone(self.ctx);
+        let raw = self.lua.create_function(move |lua, values: MultiValue| {
+            let outcome = enter(&ctx, call, values).and_then(|args| f(lua, &ctx, &args));
+            settle(lua, &ctx, call, outcome)
+        })?;
+        self.place(call, raw)
+    }
+
+    /// A call that waits.
+    pub(crate) fn waiting<F>(&mut self, name: &str, f: fn(Lua, Rc<Ctx>, Args) -> F) -> mlua::Result<()>
+    where
+        F: Future<Output = Outcome> + 'static,
+    {
+        let call = known(name)?;
+        let ctx = Rc::clone(self.ctx);
+        let raw = self.lua.create_async_function(move |lua, values: MultiValue| {
+            let ctx = Rc::clone(&ctx);
+            async move {
+                let outcome = match enter(&ctx, call, values) {
+                    Ok(args) => f(lua.clone(), Rc::clone(&ctx), args).await,
+                    Err(fault) => Err(fault),
+                };
+                settle(&lua, &ctx, call, outcome)
+            }
+        })?;
+        self.place(call, raw)
+    }
+
+    fn place(&mut self, call: &'static Call, raw: Function) -> mlua::Result<()> {
+        let function: Function = self.shape.call(raw)?;
+        self.put(call, function)
+    }
+
+    /// Puts a function where its name says.
+    pub(crate) fn put(&mut self, call: &'static Call, function: Function) -> mlua::Result<()> {
+        self.installed.push(call.name);
+        let (path, name) = call.name.rsplit_once(['.', ':']).unwrap_or(("mesh", call.name));
+        let place = match path {
+            "msg" => self.methods.clone(),
+            "timer" => self.ctx.helpers()?.timer_methods.clone(),
+            "mesh" => self.mesh.clone(),
+            inner => self.group(inner.trim_start_matches("mesh."))?,
+        };
+        place.raw_set(name, function)
+    }
+
+    /// A table inside `mesh`, made when it isn't there.
+    pub(crate) fn group(&self, name: &str) -> mlua::Result<Table> {
+        if let Some(table) = self.mesh.raw_get::<Option<Table>>(name)? {
+            return Ok(table);
+        }
+        let table = self.lua.create_table()?;
+        self.mesh.raw_set(name, &table)?;
+        Ok(table)
+    }
+}
+
+/// Builds `mesh`.
+pub(crate) fn install(lua: &Lua, ctx: &Rc<Ctx>) -> mlua::Result<Table> {
+    let helpers = ctx.helpers()?;
+    let mesh = lua.create_table()?;
+    let mut installer = Installer {
+        lua,
+        ctx,
+        shape: helpers.shape.clone(),
+        mesh: mesh.clone(),
+        methods: helpers.methods.clone(),
+        installed: Vec::new(),
+    };
+    events::install(&mut installer)?;
+    talk::install(&mut installer)?;
+    time::install(&mut installer)?;
+    memory::install(&mut installer)?;
+    network::install(&mut installer)?;
+    tools::install(&mut installer)?;
+    let missing: Vec<&str> =
+        CALLS.iter().map(|call| call.name).filter(|name| !installer.installed.contains(name)).collect();
+    if !missing.is_empty() {
+        return Err(mlua::Error::runtime(format!("calls in the table and not in the machine: {missing:?}")));
+    }
+    for pair in mesh.pairs::<Value, Value>() {
+        // `mesh.state` is the bot's own; the other tables are the host's.
+        if let (Value::String(name), Value::Table(table)) = pair?
+            && name.as_bytes() != b"state".as_slice()
+        {
+            table.set_readonly(true);
+        }
+    }
+    helpers.methods.set_readonly(true);
+    helpers.timer_methods.set_readonly(true);
+    Ok(mesh)
+}
+
+fn known(name: &str) -> mlua::Result<&'static Call> {
+    table::find(name).ok_or_else(|| mlua::Error::runtime(format!("{name} is not in the table of calls")))
+}
+
+/// Checks arguments and permission.
+pub(crate) fn enter(ctx: &Ctx, call: &'static Call, values: MultiValue) -> Result<Args, Fault> {
+    let args = Args::check(ctx, call, values).map_err(Fault::Misuse)?;
+    if let Some(need) = call.needs {
+        ctx.require(need, None)?;
+    }
+    Ok(args)
+}
+
+/// The raw results: what to raise, or nil and the results.
+pub(crate) fn settle(lua: &Lua, ctx: &Ctx, call: &Call, outcome: Outcome) -> mlua::Result<MultiValue> {
+    match outcome {
+        Ok(mut results) => {
+            results.push_front(Value::Nil);
+            Ok(results)
+        }
+        Err(Fault::Misuse(message)) => (format!("{}: {message}", call.name),).into_lua_multi(lua),
+        Err(Fault::World(error)) => {
+            let error: Value = ctx.helpers()?.error.call((error.code, error.message))?;
+            (Value::Nil, Value::Nil, error).into_lua_multi(lua)
+        }
+        Err(Fault::Lua(error)) => Err(error),
+    }
+}

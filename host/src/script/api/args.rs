@@ -1,0 +1,223 @@
+//! Checks what a script passes against the table of calls, and says what is wrong in its terms.
+
+use mlua::{Function, LuaString, MultiValue, Table, Value};
+
+use super::super::context::Ctx;
+use super::super::plain::Plain;
+use super::super::{duration, nearest};
+use super::table::{Call, Kind, Param};
+
+/// Names in a list.
+const MAX_NAMES: usize = 64;
+
+/// Checked arguments of a call; for a method, without the receiver.
+#[derive(Debug)]
+pub(crate) struct Args {
+    values: Vec<Value>,
+    options: Option<Table>,
+    /// What stood before the colon.
+    pub receiver: Option<Table>,
+}
+
+impl Args {
+    pub(crate) fn check(ctx: &Ctx, call: &'static Call, values: MultiValue) -> Result<Self, String> {
+        let mut values: Vec<Value> = values.into_iter().collect();
+        let receiver = if call.is_method() { Some(receiver(ctx, call, &mut values)?) } else { None };
+        // mesh.on(event, fn) and mesh.command(name, fn) leave out the table in the middle.
+        let middle = call.params.get(1).is_some_and(|param| param.optional);
+        if middle && call.params.len() == 3 && values.len() == 2 && values.last().is_some_and(Value::is_function) {
+            values.insert(1, Value::Nil);
+        }
+        if values.len() > call.params.len() && !call.is_variadic() {
+            let (takes, got) = (call.params.len(), values.len());
+            return Err(format!("takes {takes} argument{}, got {got}", if takes == 1 { "" } else { "s" }));
+        }
+        let mut options = None;
+        if !call.is_variadic() {
+            for (i, param) in call.params.iter().enumerate() {
+                let value = values.get(i).unwrap_or(&Value::Nil);
+                check(param, value).map_err(|e| format!("argument {} ({}) {e}", i + 1, param.name))?;
+                if let (Kind::Options, Value::Table(table)) = (param.kind, value) {
+                    check_options(call, table)?;
+                    options = Some(table.clone());
+                }
+            }
+        }
+        Ok(Self { values, options, receiver })
+    }
+
+    /// All arguments.
+    pub(crate) fn all(&self) -> &[Value] {
+        &self.values
+    }
+
+    pub(crate) fn value(&self, i: usize) -> Value {
+        self.values.get(i).cloned().unwrap_or(Value::Nil)
+    }
+
+    /// A string's bytes; empty when it was left out.
+    pub(crate) fn bytes(&self, i: usize) -> Vec<u8> {
+        self.string(i).map_or_else(Vec::new, |text| text.as_bytes().to_vec())
+    }
+
+    pub(crate) fn string(&self, i: usize) -> Option<LuaString> {
+        self.values.get(i).and_then(Value::as_string).cloned()
+    }
+
+    /// A name: a string that is UTF-8.
+    pub(crate) fn name(&self, i: usize) -> Result<String, String> {
+        String::from_utf8(self.bytes(i)).map_err(|_| format!("argument {} must be UTF-8", i + 1))
+    }
+
+    pub(crate) fn function(&self, i: usize) -> Result<Function, String> {
+        self.values.get(i).and_then(Value::as_function).cloned().ok_or_else(|| format!("argument {} is missing", i + 1))
+    }
+
+    pub(crate) fn table(&self, i: usize) -> Option<Table> {
+        self.values.get(i).and_then(Value::as_table).cloned()
+    }
+
+    pub(crate) fn number(&self, i: usize) -> Option<f64> {
+        self.values.get(i).and_then(number)
+    }
+
+    /// A duration in seconds.
+    pub(crate) fn duration(&self, i: usize) -> Result<f64, String> {
+        seconds(&self.value(i)).map_err(|e| format!("argument {}: {e}", i + 1))
+    }
+
+    pub(crate) fn option(&self, name: &str) -> Value {
+        // Checked before; raw, so that no metamethod of the script runs here.
+        self.options.as_ref().and_then(|table| table.raw_get(name).ok()).unwrap_or(Value::Nil)
+    }
+
+    pub(crate) fn option_text(&self, name: &str) -> Result<Option<String>, String> {
+        let value = self.option(name);
+        let text = value.as_string().map(|text| String::from_utf8(text.as_bytes().to_vec()));
+        text.transpose().map_err(|_| format!("options.{name} must be UTF-8"))
+    }
+
+    pub(crate) fn option_bool(&self, name: &str) -> bool {
+        self.option(name).as_boolean().unwrap_or(false)
+    }
+
+    pub(crate) fn option_number(&self, name: &str) -> Option<f64> {
+        number(&self.option(name))
+    }
+
+    pub(crate) fn option_duration(&self, name: &str) -> Result<Option<f64>, String> {
+        match self.option(name) {
+            Value::Nil => Ok(None),
+            value => seconds(&value).map(Some).map_err(|e| format!("options.{name}: {e}")),
+        }
+    }
+
+    /// A list of names; `None` when it was left out.
+    pub(crate) fn option_names(&self, name: &str) -> Result<Option<Vec<String>>, String> {
+        let text = |value: &Value, place: &str| match value {
+            Value::String(text) => {
+                String::from_utf8(text.as_bytes().to_vec()).map_err(|_| format!("{place} must be UTF-8"))
+            }
+            other => Err(format!("{place} must be a string, got {}", other.type_name())),
+        };
+        match self.option(name) {
+            Value::Nil => Ok(None),
+            Value::Table(list) => {
+                if list.raw_len() > MAX_NAMES {
+                    return Err(format!("options.{name} has more than {MAX_NAMES} entries"));
+                }
+                let items = list.sequence_values::<Value>().enumerate();
+                items
+                    .map(|(i, v)| text(&v.map_err(|e| e.to_string())?, &format!("options.{name}[{}]", i + 1)))
+                    .collect::<Result<_, _>>()
+                    .map(Some)
+            }
+            value => text(&value, &format!("options.{name}")).map(|name| Some(vec![name])),
+        }
+    }
+
+    /// A message: a string's bytes, or a table as JSON.
+    pub(crate) fn payload(&self, i: usize, max_bytes: usize) -> Result<Vec<u8>, String> {
+        let bytes = match self.value(i) {
+            Value::Table(table) => {
+                let plain = Plain::from_lua(&Value::Table(table), max_bytes);
+                let json = plain.and_then(|plain| plain.to_json()).map_err(|e| format!("argument {}: {e}", i + 1))?;
+                json.to_string().into_bytes()
+            }
+            _ => self.bytes(i),
+        };
+        match bytes.len() {
+            n if n > max_bytes => Err(format!("argument {} has {n} bytes; a message has at most {max_bytes}", i + 1)),
+            _ => Ok(bytes),
+        }
+    }
+}
+
+fn receiver(ctx: &Ctx, call: &Call, values: &mut Vec<Value>) -> Result<Table, String> {
+    let hint = || format!("call it with a colon, as in {}(…)", call.name);
+    if values.is_empty() {
+        return Err(hint());
+    }
+    let Value::Table(table) = values.remove(0) else { return Err(hint()) };
+    let fits = match call.name.split(':').next() {
+        Some("mesh.store") => ctx.is_store(&table),
+        _ => table.has_metatable(),
+    };
+    if fits { Ok(table) } else { Err(hint()) }
+}
+
+fn check(param: &Param, value: &Value) -> Result<(), String> {
+    let fits = match (param.kind, value) {
+        (_, Value::Nil) if param.optional => true,
+        (Kind::Any, value) => param.optional || !value.is_nil(),
+        (Kind::Text, Value::String(_)) | (Kind::Boolean, Value::Boolean(_)) | (Kind::Function, Value::Function(_)) => {
+            true
+        }
+        (Kind::Table | Kind::Options, Value::Table(_)) | (Kind::Payload, Value::String(_) | Value::Table(_)) => true,
+        (Kind::Names, Value::String(_) | Value::Table(_)) => true,
+        (Kind::Integer, value) => number(value).is_some_and(|n| n.fract() == 0.0),
+        (Kind::Number, value) => number(value).is_some(),
+        (Kind::Duration | Kind::When, value) => number(value).is_some() || value.is_string(),
+        _ => false,
+    };
+    if fits { Ok(()) } else { Err(format!("must be {}, got {}", param.kind.words(), type_word(value))) }
+}
+
+fn check_options(call: &Call, table: &Table) -> Result<(), String> {
+    for pair in table.pairs::<Value, Value>() {
+        let (key, value) = pair.map_err(|e| e.to_string())?;
+        let Value::String(key) = key else { return Err("options are named: { name = value }".to_owned()) };
+        let key = key.to_string_lossy();
+        let Some(option) = call.options.iter().find(|option| option.name == key) else {
+            let names = call.options.iter().map(|option| option.name);
+            let near = nearest(&key, names.clone()).map_or(String::new(), |near| format!("; did you mean '{near}'?"));
+            let all = names.collect::<Vec<_>>().join(", ");
+            return Err(format!("there is no option '{}'{near} (options: {all})", duration::shorten(&key)));
+        };
+        check(option, &value).map_err(|e| format!("options.{key} {e}"))?;
+    }
+    Ok(())
+}
+
+/// How Lua calls the value's type.
+pub(crate) fn type_word(value: &Value) -> &'static str {
+    match value {
+        Value::Integer(_) => "number",
+        other => other.type_name(),
+    }
+}
+
+fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Integer(n) => Some(*n as f64),
+        Value::Number(n) if n.is_finite() => Some(*n),
+        _ => None,
+    }
+}
+
+fn seconds(value: &Value) -> Result<f64, String> {
+    match value {
+        Value::String(text) => duration::parse(&text.to_string_lossy()),
+        other => duration::check(number(other).unwrap_or(f64::NAN)),
+    }
+}

@@ -1,0 +1,241 @@
+//! `mesh.on` and its short forms, and commands.
+
+use std::rc::Rc;
+
+use mlua::{Function, Lua, Table, Value};
+use qpq_schemas::PeerId;
+
+use super::super::context::Ctx;
+use super::super::duration::shorten;
+use super::super::{manifest, nearest};
+use super::{Args, Fault, Installer, Outcome, done};
+
+/// The events that a bot may ask for, and the permission each wants.
+const EVENTS: [(&str, &str); 12] = [
+    ("start", ""),
+    ("stop", ""),
+    ("reload", ""),
+    ("envelope", "direct"),
+    ("broadcast", "listen"),
+    ("peer_up", "peers"),
+    ("peer_down", "peers"),
+    ("link_change", "peers"),
+    ("route_change", "routes"),
+    ("delivered", ""),
+    ("failed", ""),
+    ("evicted", ""),
+];
+/// Fields in a filter.
+const MAX_FILTER: usize = 8;
+/// Longest name of a command, in bytes.
+const COMMAND_NAME_BYTES: usize = 32;
+
+/// A function that waits for an event.
+#[derive(Debug, Clone)]
+pub(crate) struct Handler {
+    pub event: &'static str,
+    /// Fields of the event that must be equal.
+    pub filter: Vec<(Value, Value)>,
+    /// Whether it wants messages of other programs too.
+    pub automatic: bool,
+    pub function: Function,
+}
+
+/// A command.
+#[derive(Debug, Clone)]
+pub(crate) struct Command {
+    pub name: String,
+    pub args: String,
+    pub help: String,
+    /// Who may use it; everybody when `None`.
+    pub who: Option<Vec<PeerId>>,
+    /// Where it is answered besides direct messages.
+    pub channels: Vec<String>,
+    pub function: Function,
+}
+
+impl Command {
+    /// As it is typed, with its arguments.
+    pub(crate) fn usage(&self) -> String {
+        let space = if self.args.is_empty() { "" } else { " " };
+        format!("!{}{space}{}", self.name, self.args)
+    }
+
+    /// Splits what follows the name into as many arguments as the command has, the last one taking the rest.
+    /// `None` when one in `<>` is missing.
+    pub(crate) fn split<'t>(&self, rest: &'t str) -> Option<Vec<&'t str>> {
+        let wanted: Vec<&str> = self.args.split_whitespace().filter(|arg| arg.starts_with(['<', '['])).collect();
+        let mut words = Vec::new();
+        let mut rest = rest.trim();
+        for _ in 1..wanted.len().max(1) {
+            let (word, tail) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+            words.push(word);
+            rest = tail.trim_start();
+        }
+        words.push(rest);
+        let needed = wanted.iter().filter(|arg| arg.starts_with('<')).count();
+        words.retain(|word| !word.is_empty());
+        (words.len() >= needed).then_some(words)
+    }
+}
+
+pub(super) fn install(installer: &mut Installer<'_>) -> mlua::Result<()> {
+    installer.sync("mesh.on", on)?;
+    installer.sync("mesh.on_envelope", |lua, ctx, args| {
+        register(ctx, "envelope", Vec::new(), false, args.function(0).map_err(Fault::Misuse)?)?;
+        done(lua, ())
+    })?;
+    installer.sync("mesh.on_broadcast", |lua, ctx, args| {
+        let topic = args.name(0).map_err(Fault::Misuse)?;
+        ctx.listen(&topic)?;
+        let filter = vec![(Value::String(lua.create_string("topic")?), args.value(0))];
+        register(ctx, "broadcast", filter, false, args.function(1).map_err(Fault::Misuse)?)?;
+        done(lua, ())
+    })?;
+    installer.sync("mesh.command", command)
+}
+
+fn on(lua: &Lua, ctx: &Rc<Ctx>, args: &Args) -> Outcome {
+    let name = args.name(0).map_err(Fault::Misuse)?;
+    let Some((event, need)) = EVENTS.iter().find(|(event, _)| *event == name) else {
+        let near = nearest(&name, EVENTS.map(|(event, _)| event))
+            .map_or(String::new(), |near| format!("; did you mean '{near}'?"));
+        let all = EVENTS.map(|(event, _)| event).join(", ");
+        return Err(Fault::Misuse(format!("there is no event '{}'{near} (events: {all})", shorten(&name))));
+    };
+    let (filter, automatic, topic) =
+        args.table(1).map_or(Ok((Vec::new(), false, None)), |table| read_filter(&table))?;
+    match (topic, *need) {
+        (Some(topic), "listen") => ctx.listen(&topic)?,
+        (_, "") => {}
+        (_, need) => ctx.require(need, None)?,
+    }
+    register(ctx, event, filter, automatic, args.function(2).map_err(Fault::Misuse)?)?;
+    done(lua, ())
+}
+
+type Filter = (Vec<(Value, Value)>, bool, Option<String>);
+
+fn read_filter(table: &Table) -> Result<Filter, Fault> {
+    let (mut filter, mut automatic, mut topic) = (Vec::new(), false, None);
+    for pair in table.pairs::<Value, Value>() {
+        let (key, value) = pair?;
+        let Value::String(name) = &key else {
+            return Err(Fault::Misuse("argument 2 (filter) has names as keys, as in { topic = \"board\" }".to_owned()));
+        };
+        match (&*name.to_string_lossy(), &value) {
+            ("automatic", Value::Boolean(wanted)) => automatic = *wanted,
+            ("topic", Value::String(name)) => topic = Some(name.to_string_lossy()),
+            _ => {}
+        }
+        // `automatic = true` lets messages of other programs in; it doesn't shut people's out.
+        if name.as_bytes() != b"automatic".as_slice() {
+            filter.push((key, value));
+        }
+        if filter.len() > MAX_FILTER {
+            return Err(Fault::Misuse(format!("argument 2 (filter) has more than {MAX_FILTER} fields")));
+        }
+    }
+    Ok((filter, automatic, topic))
+}
+
+fn register(
+    ctx: &Ctx,
+    event: &'static str,
+    filter: Vec<(Value, Value)>,
+    automatic: bool,
+    function: Function,
+) -> Result<(), Fault> {
+    ctx.room_to_register()?;
+    ctx.handlers.borrow_mut().push(Handler { event, filter, automatic, function });
+    Ok(())
+}
+
+fn command(lua: &Lua, ctx: &Rc<Ctx>, args: &Args) -> Outcome {
+    let name = args.name(0).map_err(Fault::Misuse)?.to_lowercase();
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if name.is_empty() || name.len() > COMMAND_NAME_BYTES || !name.chars().all(fits) {
+        return Err(Fault::Misuse(format!(
+            "argument 1 (name) must be letters, digits, - or _, at most {COMMAND_NAME_BYTES}"
+        )));
+    }
+    if ctx.commands.borrow().iter().any(|command| command.name == name) {
+        return Err(Fault::Misuse(format!("there is a command '{name}' already")));
+    }
+    ctx.room_to_register()?;
+    let channels = args.option_names("channel").map_err(Fault::Misuse)?.unwrap_or_default();
+    for channel in &channels {
+        ctx.listen(channel)?;
+    }
+    if channels.is_empty() {
+        ctx.require("direct", None)?;
+    }
+    let who = args.option_names("who").map_err(Fault::Misuse)?;
+    let who = who.map(|who| who.iter().enumerate().map(|(i, key)| admitted(ctx, i, key)).collect()).transpose()?;
+    let text = |name| args.option_text(name).map(Option::unwrap_or_default).map_err(Fault::Misuse);
+    let command = Command {
+        name,
+        args: text("args")?,
+        help: text("help")?,
+        who,
+        channels,
+        function: args.function(2).map_err(Fault::Misuse)?,
+    };
+    ctx.commands.borrow_mut().push(command);
+    done(lua, ())
+}
+
+/// Only whole keys open a command: a name or a short prefix can be taken by somebody else.
+fn admitted(ctx: &Ctx, i: usize, key: &str) -> Result<PeerId, Fault> {
+    if key == "self" {
+        return Ok(ctx.self_id);
+    }
+    key.parse().map_err(|_| {
+        let message = format!(
+            "options.who[{}] must be a key of 64 hexadecimal digits or \"self\", got \"{}\"; a name can be taken by anyone",
+            i + 1,
+            shorten(key)
+        );
+        Fault::Misuse(message)
+    })
+}
+
+/// The help text of a bot's commands for one place: direct messages, or a channel.
+pub(crate) fn help(ctx: &Ctx, channel: Option<&str>) -> Option<String> {
+    let commands = ctx.commands.borrow();
+    let here = |command: &&Command| channel.is_none_or(|channel| command.channels.iter().any(|c| c == channel));
+    let lines: Vec<String> = commands
+        .iter()
+        .filter(here)
+        .map(|command| {
+            let dash = if command.help.is_empty() { "" } else { " - " };
+            format!("{}{dash}{}", command.usage(), command.help)
+        })
+        .collect();
+    if lines.is_empty() {
+        return None;
+    }
+    let version = ctx.manifest.version.as_ref().map_or(String::new(), |version| format!(" {version}"));
+    Some(format!("{}{version} (script API {}):\n{}", ctx.shared.name, manifest::API_VERSION, lines.join("\n")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_args(args: &str) -> Command {
+        let lua = Lua::new();
+        let function = lua.create_function(|_, ()| Ok(())).unwrap();
+        let (name, help) = ("post".to_owned(), String::new());
+        Command { name, args: args.to_owned(), help, who: None, channels: Vec::new(), function }
+    }
+
+    #[test]
+    fn the_last_argument_takes_the_rest() {
+        assert_eq!(with_args("<topic> <text>").split("news  two words"), Some(vec!["news", "two words"]));
+        assert_eq!(with_args("<n>").split(""), None);
+        assert_eq!(with_args("[page]").split(""), Some(vec![]));
+        assert_eq!(with_args("").split("all of it"), Some(vec!["all of it"]));
+        assert_eq!(with_args("<topic> <text>").split("news"), None);
+    }
+}

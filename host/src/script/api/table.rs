@@ -1,0 +1,334 @@
+//! The script API in one table: names, arguments, options, permissions, help.
+//!
+//! Arguments are checked from it, and the editors' definitions and the reference are made from it.
+
+/// What an argument may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A string of bytes.
+    Text,
+    /// A string, or a table that is sent as JSON.
+    Payload,
+    /// A number.
+    Number,
+    /// A whole number.
+    Integer,
+    /// true or false.
+    Boolean,
+    /// A function.
+    Function,
+    /// A table.
+    Table,
+    /// A table with the call's options.
+    Options,
+    /// A duration: `"10m"`, or seconds.
+    Duration,
+    /// A moment: Unix seconds, `"08:00"`, or a cron expression.
+    When,
+    /// A name or a list of names.
+    Names,
+    /// Anything.
+    Any,
+}
+
+impl Kind {
+    /// How the kind is called in messages.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Text => "a string",
+            Self::Payload => "a string or a table",
+            Self::Number => "a number",
+            Self::Integer => "a whole number",
+            Self::Boolean => "true or false",
+            Self::Function => "a function",
+            Self::Table | Self::Options => "a table",
+            Self::Duration => "a duration such as \"10m\" or a number of seconds",
+            Self::When => "a time such as \"08:00\", a cron expression or Unix seconds",
+            Self::Names => "a string or a list of strings",
+            Self::Any => "a value",
+        }
+    }
+}
+
+/// An argument or an option.
+#[derive(Debug, Clone, Copy)]
+pub struct Param {
+    /// Its name.
+    pub name: &'static str,
+    /// What it may be.
+    pub kind: Kind,
+    /// Whether it may be left out.
+    pub optional: bool,
+}
+
+/// One function of the API.
+#[derive(Debug, Clone, Copy)]
+pub struct Call {
+    /// As it is written: `mesh.send`, `mesh.store:get`, `msg:reply`.
+    pub name: &'static str,
+    /// The arguments in order. The last one of [`Kind::Any`] named `...` stands for any number.
+    pub params: &'static [Param],
+    /// The keys of the argument of [`Kind::Options`].
+    pub options: &'static [Param],
+    /// What it returns, in LuaCATS words.
+    pub returns: &'static str,
+    /// The permission it wants.
+    pub needs: Option<&'static str>,
+    /// Whether it waits, so that other handlers run meanwhile.
+    pub waits: bool,
+    /// One or two sentences.
+    pub help: &'static str,
+}
+
+impl Call {
+    /// Whether it is called with a colon.
+    pub fn is_method(&self) -> bool {
+        self.name.contains(':')
+    }
+
+    /// Whether the last argument may come any number of times.
+    pub(crate) fn is_variadic(&self) -> bool {
+        self.params.last().is_some_and(|param| param.name == "...")
+    }
+}
+
+const fn param(name: &'static str, kind: Kind) -> Param {
+    Param { name, kind, optional: false }
+}
+
+const fn maybe(name: &'static str, kind: Kind) -> Param {
+    Param { name, kind, optional: true }
+}
+
+const fn call(
+    name: &'static str,
+    params: &'static [Param],
+    options: &'static [Param],
+    returns: &'static str,
+    needs: &'static str,
+    help: &'static str,
+) -> Call {
+    let needs = if needs.is_empty() { None } else { Some(needs) };
+    Call { name, params, options, returns, needs, waits: false, help }
+}
+
+const fn waiting(call: Call) -> Call {
+    Call { waits: true, ..call }
+}
+
+const OPTS: Param = maybe("options", Kind::Options);
+const FN: Param = param("fn", Kind::Function);
+const REST: Param = maybe("...", Kind::Any);
+const TTL: Param = maybe("ttl", Kind::Duration);
+const PRIORITY: Param = maybe("priority", Kind::Text);
+const SENT: &str = "mesh.receipt?, mesh.error?";
+
+/// Every function of the API.
+pub const CALLS: &[Call] = &[
+    call(
+        "mesh.on",
+        &[param("event", Kind::Text), maybe("filter", Kind::Table), FN],
+        &[],
+        "",
+        "",
+        "Calls fn with a table at each event: start, stop, reload, envelope, broadcast, peer_up, peer_down, link_change, \
+         route_change, delivered, failed, evicted. The filter names fields that must be equal.",
+    ),
+    call("mesh.on_envelope", &[FN], &[], "", "direct", "Calls fn at each direct message to this node."),
+    call(
+        "mesh.on_broadcast",
+        &[param("topic", Kind::Text), FN],
+        &[],
+        "",
+        "",
+        "Joins the channel and calls fn at each message on it.",
+    ),
+    call(
+        "mesh.command",
+        &[param("name", Kind::Text), OPTS, FN],
+        &[
+            maybe("args", Kind::Text),
+            maybe("help", Kind::Text),
+            maybe("who", Kind::Names),
+            maybe("channel", Kind::Names),
+        ],
+        "",
+        "",
+        "Answers !name in direct messages, and on the channels named. A string that fn returns is the reply. \
+         `who` lists the keys that may use it; \"self\" is this node's own. !help is made from args and help.",
+    ),
+    waiting(call(
+        "mesh.send",
+        &[param("to", Kind::Text), param("message", Kind::Payload), OPTS],
+        &[TTL, PRIORITY, maybe("receipt", Kind::Boolean), maybe("plain", Kind::Boolean)],
+        SENT,
+        "send",
+        "Sends a direct message: to a key, a unique prefix of it or a nickname. Returns once it is on this node's disk.",
+    )),
+    waiting(call(
+        "mesh.broadcast",
+        &[param("topic", Kind::Text), param("message", Kind::Payload), OPTS],
+        &[TTL, PRIORITY],
+        SENT,
+        "",
+        "Publishes on a channel. Returns once it is on this node's disk.",
+    )),
+    waiting(call(
+        "msg:reply",
+        &[param("message", Kind::Payload), OPTS],
+        &[TTL, PRIORITY],
+        SENT,
+        "reply",
+        "Answers where the message came from: to its sender, or on its channel.",
+    )),
+    call(
+        "mesh.every",
+        &[param("period", Kind::Duration), FN, OPTS],
+        &[maybe("name", Kind::Text)],
+        "mesh.timer",
+        "",
+        "Calls fn again and again, at most once a second. A late timer fires once. Named timers keep their pace over a reload.",
+    ),
+    call(
+        "mesh.after",
+        &[param("delay", Kind::Duration), FN, OPTS],
+        &[maybe("name", Kind::Text)],
+        "mesh.timer",
+        "",
+        "Calls fn once, later.",
+    ),
+    call(
+        "mesh.at",
+        &[param("when", Kind::When), FN, OPTS],
+        &[maybe("name", Kind::Text)],
+        "mesh.timer",
+        "",
+        "Calls fn at a time of day (UTC) or at each match of a cron expression; given Unix seconds, once.",
+    ),
+    call("timer:cancel", &[], &[], "boolean", "", "Ends the timer; whether it was still set."),
+    waiting(call(
+        "mesh.sleep",
+        &[param("duration", Kind::Duration)],
+        &[],
+        "",
+        "",
+        "Suspends this handler; others go on.",
+    )),
+    call("mesh.now", &[], &[], "number", "", "Unix time in seconds, with milliseconds behind the point."),
+    call(
+        "mesh.store:get",
+        &[param("key", Kind::Text), maybe("default", Kind::Any)],
+        &[],
+        "any",
+        "store",
+        "The value of a key, or the default.",
+    ),
+    call(
+        "mesh.store:set",
+        &[param("key", Kind::Text), param("value", Kind::Any), OPTS],
+        &[TTL],
+        "boolean?, mesh.error?",
+        "store",
+        "Keeps plain data under a key, for ever or for a ttl.",
+    ),
+    call(
+        "mesh.store:incr",
+        &[param("key", Kind::Text), maybe("by", Kind::Number)],
+        &[],
+        "number?, mesh.error?",
+        "store",
+        "Adds to a number (1 if not said) and returns it.",
+    ),
+    call(
+        "mesh.store:delete",
+        &[param("key", Kind::Text)],
+        &[],
+        "boolean",
+        "store",
+        "Removes a key; whether it was there.",
+    ),
+    call(
+        "mesh.store:each",
+        &[maybe("prefix", Kind::Text), OPTS],
+        &[maybe("reverse", Kind::Boolean), maybe("skip", Kind::Integer), maybe("limit", Kind::Integer)],
+        "fun(): string?, any",
+        "store",
+        "For loops: keys and values in the order of the keys.",
+    ),
+    call(
+        "mesh.config",
+        &[param("defaults", Kind::Table)],
+        &[],
+        "table",
+        "",
+        "The configuration: these defaults, what bot.toml says, and over both what the admin set.",
+    ),
+    waiting(call("mesh.peers", &[], &[], "mesh.peer[]?, mesh.error?", "peers", "The peers that this node knows.")),
+    waiting(call("mesh.routes", &[], &[], "mesh.route[]?, mesh.error?", "routes", "The routing table.")),
+    waiting(call(
+        "mesh.channels",
+        &[],
+        &[],
+        "mesh.channel[]?, mesh.error?",
+        "channels",
+        "The channels that this node has joined.",
+    )),
+    call("mesh.log.debug", &[REST], &[], "", "", "Writes a line to the node's log."),
+    call("mesh.log.info", &[REST], &[], "", "", "Writes a line to the node's log."),
+    call("mesh.log.warn", &[REST], &[], "", "", "Writes a line to the node's log."),
+    call("mesh.log.error", &[REST], &[], "", "", "Writes a line to the node's log."),
+    call(
+        "mesh.json.encode",
+        &[param("value", Kind::Any)],
+        &[],
+        "string",
+        "",
+        "Plain data as JSON. Raises when there is no JSON for it.",
+    ),
+    call(
+        "mesh.json.decode",
+        &[param("text", Kind::Text)],
+        &[],
+        "any, mesh.error?",
+        "",
+        "Reads JSON; nil and an error when it is none.",
+    ),
+    call("mesh.base64.encode", &[param("bytes", Kind::Text)], &[], "string", "", "Bytes as base64."),
+    call(
+        "mesh.base64.decode",
+        &[param("text", Kind::Text)],
+        &[],
+        "string?, mesh.error?",
+        "",
+        "Reads base64; nil and an error when it is none.",
+    ),
+    call(
+        "mesh.text.truncate",
+        &[param("text", Kind::Text), param("bytes", Kind::Integer)],
+        &[],
+        "string",
+        "",
+        "Cuts a text to so many bytes, between characters, with an ellipsis.",
+    ),
+];
+
+/// The call of that name.
+pub(crate) fn find(name: &str) -> Option<&'static Call> {
+    CALLS.iter().find(|call| call.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_with_options_take_them_and_the_others_do_not() {
+        for call in CALLS {
+            let takes = call.params.iter().any(|param| param.kind == Kind::Options);
+            assert_eq!(takes, !call.options.is_empty(), "{}", call.name);
+            assert!(!call.help.is_empty(), "{}", call.name);
+            let known = |need| crate::script::manifest::PERMISSIONS.iter().any(|(name, _)| *name == need);
+            assert!(call.needs.is_none_or(known), "{}", call.name);
+        }
+    }
+}

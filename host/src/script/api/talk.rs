@@ -1,0 +1,155 @@
+//! Sending: `mesh.send`, `mesh.broadcast`, `msg:reply`.
+
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use mlua::{Lua, Table, Value};
+use qpq_schemas::PeerId;
+
+use crate::api::{ApiError, BroadcastRequest, Receipt, SendRequest};
+
+use super::super::context::Ctx;
+use super::super::lock;
+use super::super::shared::Traffic;
+use super::{Args, Fault, Installer, Outcome, done};
+
+/// Largest message of a bot, in bytes: the largest payload less room for sealing.
+const MAX_MESSAGE_BYTES: usize = 60_000;
+/// The names of the priorities, from low to emergency.
+pub(crate) const PRIORITIES: [&str; 4] = ["low", "normal", "high", "emergency"];
+
+/// Whom a message goes to.
+#[derive(Debug, Clone)]
+pub(crate) enum Target {
+    Peer(String),
+    Channel(String),
+}
+
+/// A message on its way out.
+#[derive(Debug, Clone)]
+pub(crate) struct Outgoing {
+    pub target: Target,
+    pub payload: Vec<u8>,
+    pub ttl_secs: Option<u32>,
+    pub priority: Option<u8>,
+    pub receipt: bool,
+    pub plain: bool,
+    /// An answer counts as a message, wherever it goes; other broadcasts have their own, smaller quota.
+    pub reply: bool,
+}
+
+impl Outgoing {
+    /// An answer in plain words.
+    pub(crate) fn answer(target: Target, mut text: String) -> Self {
+        if text.len() > MAX_MESSAGE_BYTES {
+            text.truncate(text.floor_char_boundary(MAX_MESSAGE_BYTES));
+        }
+        let payload = text.into_bytes();
+        Self { target, payload, ttl_secs: None, priority: None, receipt: false, plain: false, reply: true }
+    }
+}
+
+pub(super) fn install(installer: &mut Installer<'_>) -> mlua::Result<()> {
+    installer.waiting("mesh.send", send)?;
+    installer.waiting("mesh.broadcast", broadcast)?;
+    installer.waiting("msg:reply", reply)
+}
+
+async fn send(lua: Lua, ctx: Rc<Ctx>, args: Args) -> Outcome {
+    let to = args.name(0).map_err(Fault::Misuse)?;
+    let mut out = outgoing(Target::Peer(to), &args, 1, false)?;
+    out.receipt = args.option_bool("receipt");
+    out.plain = args.option_bool("plain");
+    give_receipt(&lua, &deliver(&ctx, out).await?)
+}
+
+async fn broadcast(lua: Lua, ctx: Rc<Ctx>, args: Args) -> Outcome {
+    let topic = args.name(0).map_err(Fault::Misuse)?;
+    ctx.require("broadcast", Some(&topic))?;
+    let out = outgoing(Target::Channel(topic), &args, 1, false)?;
+    give_receipt(&lua, &deliver(&ctx, out).await?)
+}
+
+async fn reply(lua: Lua, ctx: Rc<Ctx>, args: Args) -> Outcome {
+    let message = args.receiver.clone().map_or(Value::Nil, Value::Table);
+    let origin: Option<String> = ctx.helpers()?.origins.raw_get(message)?;
+    let Some(origin) = origin else {
+        return Err(Fault::Misuse("this is no message that the bot received".to_owned()));
+    };
+    let target = match origin.strip_prefix('#') {
+        Some(topic) => Target::Channel(topic.to_owned()),
+        None => Target::Peer(origin),
+    };
+    let out = outgoing(target, &args, 0, true)?;
+    give_receipt(&lua, &deliver(&ctx, out).await?)
+}
+
+fn outgoing(target: Target, args: &Args, payload: usize, reply: bool) -> Result<Outgoing, Fault> {
+    let ttl = args.option_duration("ttl").map_err(Fault::Misuse)?;
+    let priority = args.option_text("priority").map_err(Fault::Misuse)?.map(|name| priority(&name)).transpose()?;
+    Ok(Outgoing {
+        target,
+        payload: args.payload(payload, MAX_MESSAGE_BYTES).map_err(Fault::Misuse)?,
+        ttl_secs: ttl.map(|secs| secs.ceil() as u32),
+        priority,
+        receipt: false,
+        plain: false,
+        reply,
+    })
+}
+
+fn priority(name: &str) -> Result<u8, Fault> {
+    let place = PRIORITIES.iter().position(|known| *known == name);
+    place.and_then(|place| u8::try_from(place).ok()).ok_or_else(|| {
+        Fault::Misuse(format!("options.priority must be one of {}, got \"{name}\"", PRIORITIES.join(", ")))
+    })
+}
+
+fn give_receipt(lua: &Lua, receipt: &Receipt) -> Outcome {
+    let table: Table = lua.create_table_with_capacity(0, 2)?;
+    table.raw_set("id", receipt.id.to_string())?;
+    table.raw_set("expires", receipt.expires_ms as f64 / 1_000.0)?;
+    done(lua, table)
+}
+
+/// Sends a message, within the bot's quota, after its store changes are durable.
+pub(crate) async fn deliver(ctx: &Ctx, out: Outgoing) -> Result<Receipt, ApiError> {
+    admit(&mut lock(&ctx.shared.traffic), &out)?;
+    ctx.flush().await?;
+    let Outgoing { target, payload, ttl_secs, priority, receipt, plain, .. } = out;
+    let sent = match target {
+        Target::Peer(to) => {
+            let request = SendRequest { to, payload, ttl_secs, priority, receipt, plain, automatic: true };
+            ctx.node.send(request).await?
+        }
+        Target::Channel(topic) => {
+            let request = BroadcastRequest { topic, payload, ttl_secs, priority, automatic: true };
+            ctx.node.broadcast(request).await?
+        }
+    };
+    ctx.shared.figures.sent.fetch_add(1, Ordering::Relaxed);
+    Ok(sent)
+}
+
+/// The answer to a person: to the sender, or on the channel.
+pub(crate) fn origin(from: PeerId, topic: Option<&str>) -> Target {
+    topic.map_or_else(|| Target::Peer(from.to_string()), |topic| Target::Channel(topic.to_owned()))
+}
+
+fn admit(traffic: &mut Traffic, out: &Outgoing) -> Result<(), ApiError> {
+    let now = Instant::now();
+    let published = matches!(out.target, Target::Channel(_)) && !out.reply;
+    let (what, bucket) =
+        if published { ("broadcasts", &mut traffic.broadcasts) } else { ("messages", &mut traffic.messages) };
+    let bytes = out.payload.len() as f64;
+    let wait = bucket.wait(1.0, now).max(traffic.bytes.wait(bytes, now));
+    if wait > 0.0 {
+        let message =
+            format!("the bot's quota of {what} is used up for {wait:.0} s; send fewer, or ask the admin for more");
+        return Err(ApiError::new("rate-limited", message));
+    }
+    bucket.take(1.0);
+    traffic.bytes.take(bytes);
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! Timers and the clock.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use mlua::{Function, Lua, Value};
+
+use super::super::context::Ctx;
+use super::super::cron::Cron;
+use super::super::limits::TIMER_MIN_SECS;
+use super::super::lock;
+use super::{Args, Fault, Installer, Outcome, done};
+
+/// When a timer comes again.
+#[derive(Debug, Clone)]
+enum Pace {
+    Once,
+    Every(f64),
+    Cron(Cron),
+}
+
+/// A timer that is set.
+#[derive(Debug, Clone)]
+pub(crate) struct Timer {
+    id: u64,
+    /// Its name over reloads.
+    key: String,
+    /// When it is due, Unix time in seconds.
+    due: f64,
+    pace: Pace,
+    pub function: Function,
+}
+
+/// The timers of one machine.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    set: Vec<Timer>,
+    made: u64,
+}
+
+impl Timers {
+    /// When the next timer is due.
+    pub(crate) fn next_due(&self) -> Option<f64> {
+        self.set.iter().map(|timer| timer.due).min_by(f64::total_cmp)
+    }
+
+    /// The timers that are due. Those that come again are set anew from now, so that a late one fires once.
+    pub(crate) fn take_due(&mut self, now: f64) -> Vec<Timer> {
+        let due: Vec<Timer> = self.set.iter().filter(|timer| timer.due <= now).cloned().collect();
+        self.set.retain_mut(|timer| {
+            if timer.due > now {
+                return true;
+            }
+            let next = match &timer.pace {
+                Pace::Once => None,
+                Pace::Every(period) if timer.due + period > now => Some(timer.due + period),
+                Pace::Every(period) => Some(now + period),
+                Pace::Cron(cron) => cron.next(now as i64).map(|next| next as f64),
+            };
+            timer.due = next.unwrap_or(timer.due);
+            next.is_some()
+        });
+        due
+    }
+
+    /// When each timer that comes again is due, by its name.
+    pub(crate) fn pace(&self) -> impl Iterator<Item = (String, f64)> {
+        self.set.iter().filter(|timer| matches!(timer.pace, Pace::Every(_))).map(|timer| (timer.key.clone(), timer.due))
+    }
+
+    fn cancel(&mut self, id: u64) -> bool {
+        let before = self.set.len();
+        self.set.retain(|timer| timer.id != id);
+        self.set.len() < before
+    }
+}
+
+pub(super) fn install(installer: &mut Installer<'_>) -> mlua::Result<()> {
+    installer.sync("mesh.now", |lua, ctx, _| done(lua, (ctx.now() * 1_000.0).floor() / 1_000.0))?;
+    installer.waiting("mesh.sleep", sleep)?;
+    installer.sync("mesh.every", |lua, ctx, args| {
+        let period = args.duration(0).map_err(Fault::Misuse)?;
+        set(lua, ctx, args, ctx.now() + period, at_least(period).map(Pace::Every)?, "every")
+    })?;
+    installer.sync("mesh.after", |lua, ctx, args| {
+        let delay = at_least(args.duration(0).map_err(Fault::Misuse)?)?;
+        set(lua, ctx, args, ctx.now() + delay, Pace::Once, "after")
+    })?;
+    installer.sync("mesh.at", |lua, ctx, args| {
+        if let Some(at) = args.number(0) {
+            return set(lua, ctx, args, at, Pace::Once, "at");
+        }
+        let cron = Cron::parse(&args.name(0).map_err(Fault::Misuse)?);
+        let cron = cron.map_err(|e| Fault::Misuse(format!("argument 1 (when) {e}")))?;
+        let next = cron.next(ctx.now() as i64);
+        let due = next.ok_or_else(|| Fault::Misuse("argument 1 (when) never comes".to_owned()))?;
+        set(lua, ctx, args, due as f64, Pace::Cron(cron), "at")
+    })?;
+    installer.sync("timer:cancel", |lua, ctx, args| {
+        let id = args.receiver.as_ref().and_then(|timer| timer.raw_get::<u64>("id").ok());
+        let was_set = id.is_some_and(|id| ctx.timers.borrow_mut().cancel(id));
+        done(lua, was_set)
+    })
+}
+
+fn at_least(secs: f64) -> Result<f64, Fault> {
+    if secs < TIMER_MIN_SECS as f64 {
+        return Err(Fault::Misuse(format!("argument 1 must be at least {TIMER_MIN_SECS} s")));
+    }
+    Ok(secs)
+}
+
+fn set(lua: &Lua, ctx: &Rc<Ctx>, args: &Args, due: f64, pace: Pace, verb: &str) -> Outcome {
+    let mut timers = ctx.timers.borrow_mut();
+    if timers.set.len() >= ctx.limits.timers {
+        return Err(Fault::Misuse(format!("{} timers are set already, the limit; cancel one", ctx.limits.timers)));
+    }
+    timers.made += 1;
+    let id = timers.made;
+    let name = args.option_text("name").map_err(Fault::Misuse)?;
+    let key = name.unwrap_or_else(|| {
+        let alike = timers.set.iter().filter(|timer| timer.key.starts_with(verb)).count();
+        format!("{verb} {} #{alike}", value_text(&args.value(0)))
+    });
+    // After a reload the timer goes on at its pace, unless it would be due later than its period says.
+    let carried = lock(&ctx.shared.timers).remove(&key).filter(|_| matches!(pace, Pace::Every(_)));
+    let due = carried.map_or(due, |carried| carried.min(due));
+    timers.set.push(Timer { id, key, due, pace, function: args.function(1).map_err(Fault::Misuse)? });
+    let timer = lua.create_table_with_capacity(0, 1)?;
+    timer.raw_set("id", id)?;
+    timer.set_metatable(Some(ctx.helpers()?.timer_meta.clone()))?;
+    done(lua, timer)
+}
+
+fn value_text(value: &Value) -> String {
+    value.as_string().map_or_else(|| format!("{value:?}"), |text| text.to_string_lossy())
+}
+
+async fn sleep(lua: Lua, _ctx: Rc<Ctx>, args: Args) -> Outcome {
+    let secs = args.duration(0).map_err(Fault::Misuse)?;
+    // A tick at least, so that a loop that only sleeps leaves the thread to others.
+    tokio::time::sleep(Duration::from_secs_f64(secs.max(0.001))).await;
+    done(&lua, ())
+}

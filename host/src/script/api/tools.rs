@@ -1,0 +1,165 @@
+//! Log, JSON, base64, text.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use mlua::{Lua, Value};
+
+use crate::api::ApiError;
+
+use super::super::context::Ctx;
+use super::super::limits::{JSON_BYTES, LOG_LINE_BYTES};
+use super::super::lock;
+use super::super::plain::Plain;
+use super::{Args, Fault, Installer, Outcome, done};
+
+pub(super) fn install(installer: &mut Installer<'_>) -> mlua::Result<()> {
+    installer.sync("mesh.log.debug", |lua, ctx, args| log(lua, ctx, args, tracing::Level::DEBUG))?;
+    installer.sync("mesh.log.info", |lua, ctx, args| log(lua, ctx, args, tracing::Level::INFO))?;
+    installer.sync("mesh.log.warn", |lua, ctx, args| log(lua, ctx, args, tracing::Level::WARN))?;
+    installer.sync("mesh.log.error", |lua, ctx, args| log(lua, ctx, args, tracing::Level::ERROR))?;
+    installer.sync("mesh.json.encode", |lua, _, args| {
+        let plain = Plain::from_lua(&args.value(0), JSON_BYTES).and_then(|plain| plain.to_json());
+        let json = plain.map_err(|e| Fault::Misuse(format!("argument 1 (value) {e}")))?;
+        done(lua, json.to_string())
+    })?;
+    installer.sync("mesh.json.decode", json_decode)?;
+    installer.sync("mesh.base64.encode", |lua, _, args| done(lua, base64_encode(&args.bytes(0))))?;
+    installer.sync("mesh.base64.decode", |lua, _, args| match base64_decode(&args.bytes(0)) {
+        Some(bytes) => done(lua, lua.create_string(bytes)?),
+        None => Err(Fault::World(ApiError::new("bad-base64", "the text is no base64"))),
+    })?;
+    installer.sync("mesh.text.truncate", |lua, _, args| {
+        let max = args.number(1).unwrap_or(0.0).max(0.0) as usize;
+        done(lua, lua.create_string(truncate(&args.bytes(0), max))?)
+    })
+}
+
+fn json_decode(lua: &Lua, _: &Rc<Ctx>, args: &Args) -> Outcome {
+    let text = args.bytes(0);
+    if text.len() > JSON_BYTES {
+        return Err(Fault::World(ApiError::new("too-large", format!("more than {} KiB of JSON", JSON_BYTES >> 10))));
+    }
+    match serde_json::from_slice(&text) {
+        Ok(json) => done(lua, Plain::from_json(&json).to_lua(lua)?),
+        Err(error) => Err(Fault::World(ApiError::new("bad-json", error.to_string()))),
+    }
+}
+
+/// One line of log: arguments apart by spaces, without control characters, cut to the limit.
+fn log(lua: &Lua, ctx: &Rc<Ctx>, args: &Args, level: tracing::Level) -> Outcome {
+    let mut line = String::new();
+    for value in args.all() {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        let left = LOG_LINE_BYTES.saturating_sub(line.len());
+        match value {
+            Value::String(text) => {
+                let bytes = text.as_bytes();
+                line.push_str(&String::from_utf8_lossy(bytes.get(..left).unwrap_or(&bytes)));
+            }
+            other => line.push_str(&other.to_string()?),
+        }
+    }
+    let line = clean(&line, LOG_LINE_BYTES);
+    if !lock(&ctx.shared.traffic).log.try_take(1.0, Instant::now()) {
+        return done(lua, ());
+    }
+    write(&ctx.shared.name, level, &line);
+    ctx.shared.keep_log(line);
+    done(lua, ())
+}
+
+fn write(bot: &str, level: tracing::Level, line: &str) {
+    match level {
+        tracing::Level::ERROR => tracing::error!(target: "qpq::script", bot, "{line}"),
+        tracing::Level::WARN => tracing::warn!(target: "qpq::script", bot, "{line}"),
+        tracing::Level::INFO => tracing::info!(target: "qpq::script", bot, "{line}"),
+        _ => tracing::debug!(target: "qpq::script", bot, "{line}"),
+    }
+}
+
+/// A text without control characters, at most so many bytes long.
+pub(crate) fn clean(text: &str, max: usize) -> String {
+    let visible = |c: char| if c.is_control() { ' ' } else { c };
+    let mut line: String = text.chars().take(max).map(visible).collect();
+    line.truncate(line.floor_char_boundary(max));
+    line
+}
+
+/// Cuts at a character's edge, and shows that it did.
+fn truncate(text: &[u8], max: usize) -> Vec<u8> {
+    const ELLIPSIS: &str = "…";
+    if text.len() <= max {
+        return text.to_vec();
+    }
+    let mark = if max >= ELLIPSIS.len() { ELLIPSIS } else { "" };
+    let mut end = max - mark.len();
+    while end > 0 && text.get(end).is_some_and(|byte| byte & 0xC0 == 0x80) {
+        end -= 1;
+    }
+    [text.get(..end).unwrap_or_default(), mark.as_bytes()].concat()
+}
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// RFC 4648, with padding.
+fn base64_encode(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let group = chunk.iter().fold(0u32, |group, byte| group << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for i in 0..4 {
+            let digit = (group >> (18 - 6 * i) & 63) as usize;
+            let used = i <= chunk.len();
+            out.push(if used { ALPHABET.get(digit).map_or('=', |byte| char::from(*byte)) } else { '=' });
+        }
+    }
+    out
+}
+
+/// RFC 4648; padding may be missing, spaces and other letters are refused.
+fn base64_decode(text: &[u8]) -> Option<Vec<u8>> {
+    let digits: &[u8] = match text {
+        [digits @ .., b'=', b'='] | [digits @ .., b'='] => digits,
+        digits => digits,
+    };
+    let mut out = Vec::with_capacity(digits.len() / 4 * 3 + 2);
+    for chunk in digits.chunks(4) {
+        let mut group = 0u32;
+        for digit in chunk {
+            group = group << 6 | u32::try_from(ALPHABET.iter().position(|known| known == digit)?).ok()?;
+        }
+        group <<= 6 * (4 - chunk.len());
+        let bytes = match chunk.len() {
+            4 => 3,
+            3 => 2,
+            2 => 1,
+            _ => return None,
+        };
+        out.extend(group.to_be_bytes().iter().skip(1).take(bytes));
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_follows_the_rfc() {
+        for (plain, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+            assert_eq!(base64_encode(plain.as_bytes()), text);
+            assert_eq!(base64_decode(text.as_bytes()).as_deref(), Some(plain.as_bytes()));
+        }
+        assert_eq!(base64_decode(b"a b="), None);
+        assert_eq!(base64_decode(b"a"), None);
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(truncate("grün".as_bytes(), 10), "grün".as_bytes());
+        assert_eq!(truncate("grüner".as_bytes(), 6), "gr…".as_bytes());
+        assert_eq!(clean("a\x1b[31m\nb", 10), "a [31m b");
+    }
+}

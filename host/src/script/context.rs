@@ -1,0 +1,177 @@
+//! What the API's functions work on: one for each machine, on its thread.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use mlua::{Function, Table};
+use qpq_schemas::PeerId;
+
+use crate::api::{ApiError, NodeApi};
+
+use super::api::{Command, Fault, Handler, Timers};
+use super::limits::{REGISTRATIONS, ScriptLimits};
+use super::lock;
+use super::manifest::{Manifest, Permissions};
+use super::program::Program;
+use super::shared::Shared;
+use super::store::{BotStore, operations};
+
+/// What the prelude made for the host.
+#[derive(Debug)]
+pub(crate) struct Helpers {
+    /// Turns a raw function into one that raises at the script's line.
+    pub shape: Function,
+    /// Makes an error with a code.
+    pub error: Function,
+    /// Makes a message's table.
+    pub message: Function,
+    /// The methods of messages.
+    pub methods: Table,
+    /// Where messages came from.
+    pub origins: Table,
+    /// Makes the iterator of the store.
+    pub make_each: Function,
+    pub timer_methods: Table,
+    pub timer_meta: Table,
+}
+
+/// What a machine is given.
+pub(crate) struct Parts {
+    pub shared: Arc<Shared>,
+    pub node: Arc<dyn NodeApi>,
+    pub kv: Arc<dyn BotStore>,
+    pub limits: ScriptLimits,
+    pub program: Program,
+    pub permissions: Permissions,
+    /// The admin's configuration for this bot.
+    pub overrides: serde_json::Map<String, serde_json::Value>,
+    pub self_id: PeerId,
+    pub self_name: Option<String>,
+}
+
+/// One machine's surroundings.
+pub(crate) struct Ctx {
+    pub shared: Arc<Shared>,
+    pub node: Arc<dyn NodeApi>,
+    kv: Arc<dyn BotStore>,
+    pub limits: ScriptLimits,
+    pub manifest: Manifest,
+    permissions: Permissions,
+    pub overrides: serde_json::Map<String, serde_json::Value>,
+    pub self_id: PeerId,
+    pub self_name: Option<String>,
+    pub started: Instant,
+    helpers: OnceCell<Helpers>,
+    store_table: OnceCell<Table>,
+    pub handlers: RefCell<Vec<Handler>>,
+    pub commands: RefCell<Vec<Command>>,
+    pub timers: RefCell<Timers>,
+    /// Channels to listen to.
+    pub topics: RefCell<BTreeSet<String>>,
+    /// Those of them that the node wasn't asked for yet.
+    pub new_topics: RefCell<Vec<String>>,
+    /// Set when the machine was replaced: it finishes what it has begun.
+    pub retired: Cell<bool>,
+}
+
+impl Ctx {
+    pub(crate) fn new(parts: Parts) -> (Self, Program) {
+        let ctx = Self {
+            shared: parts.shared,
+            node: parts.node,
+            kv: parts.kv,
+            limits: parts.limits,
+            manifest: parts.program.source.manifest.clone(),
+            permissions: parts.permissions,
+            overrides: parts.overrides,
+            self_id: parts.self_id,
+            self_name: parts.self_name,
+            started: Instant::now(),
+            helpers: OnceCell::new(),
+            store_table: OnceCell::new(),
+            handlers: RefCell::default(),
+            commands: RefCell::default(),
+            timers: RefCell::default(),
+            topics: RefCell::default(),
+            new_topics: RefCell::default(),
+            retired: Cell::new(false),
+        };
+        (ctx, parts.program)
+    }
+
+    pub(crate) fn helpers(&self) -> mlua::Result<&Helpers> {
+        self.helpers.get().ok_or_else(|| mlua::Error::runtime("the machine is not set up"))
+    }
+
+    pub(crate) fn set_helpers(&self, helpers: Helpers) {
+        let _ = self.helpers.set(helpers);
+    }
+
+    pub(crate) fn set_store_table(&self, table: Table) {
+        let _ = self.store_table.set(table);
+    }
+
+    pub(crate) fn is_store(&self, table: &Table) -> bool {
+        self.store_table.get().is_some_and(|store| store.to_pointer() == table.to_pointer())
+    }
+
+    /// The bot's clock: Unix time in seconds.
+    pub(crate) fn now(&self) -> f64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        (self.now() * 1_000.0) as u64
+    }
+
+    /// Refuses what the bot has no permission for, and says which line to add.
+    pub(crate) fn require(&self, need: &str, channel: Option<&str>) -> Result<(), Fault> {
+        if self.permissions.allows(need, channel) {
+            return Ok(());
+        }
+        let need = channel.map_or_else(|| need.to_owned(), |channel| format!("{need}:{channel}"));
+        let needs: Vec<String> = self.manifest.needs.iter().chain([&need]).map(|need| format!("\"{need}\"")).collect();
+        let line = format!("needs = [{}]", needs.join(", "));
+        let place = if self.shared.path.is_dir() {
+            format!("write in bot.toml: {line}")
+        } else {
+            format!("make the bot a folder with init.lua and a bot.toml that says: {line}")
+        };
+        Err(Fault::Misuse(format!("the bot has no permission \"{need}\"; {place}")))
+    }
+
+    /// Room for one more handler, command or topic.
+    pub(crate) fn room_to_register(&self) -> Result<(), Fault> {
+        let used = self.handlers.borrow().len() + self.commands.borrow().len() + self.topics.borrow().len();
+        if used < REGISTRATIONS {
+            return Ok(());
+        }
+        Err(Fault::Misuse(format!(
+            "at most {REGISTRATIONS} handlers, commands and channels; register at load, not in handlers"
+        )))
+    }
+
+    /// Listens to a channel.
+    pub(crate) fn listen(&self, topic: &str) -> Result<(), Fault> {
+        self.require("listen", Some(topic))?;
+        if self.topics.borrow_mut().insert(topic.to_owned()) {
+            self.new_topics.borrow_mut().push(topic.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Makes what the bot changed in its store durable.
+    pub(crate) async fn flush(&self) -> Result<(), ApiError> {
+        let dirty = lock(&self.shared.store).take_dirty();
+        if dirty.is_empty() {
+            return Ok(());
+        }
+        let result = self.kv.commit(&self.shared.name, operations(&dirty)).await;
+        if result.is_err() {
+            lock(&self.shared.store).put_back(dirty);
+        }
+        result
+    }
+}

@@ -1,0 +1,167 @@
+//! From what happened to what a bot does about it: handlers to call, or words to say.
+
+use std::borrow::Cow;
+
+use mlua::{Function, IntoLuaMulti, MultiValue, Table, Value};
+
+use crate::api::InboxItem;
+
+use super::api::{Command, Handler, Outgoing, PRIORITIES, help, origin};
+use super::failure::Failure;
+use super::shared::LiveEvent;
+use super::vm::Vm;
+
+/// Sign that a text is a command.
+const COMMAND_SIGN: char = '!';
+
+/// Something to do for a bot.
+pub(crate) enum Job {
+    /// Call a function; a string that it returns is the answer.
+    Call { what: Cow<'static, str>, function: Function, args: MultiValue, answer: Option<Outgoing> },
+    /// Answer without the bot: help, usage, refusal.
+    Say(Outgoing),
+}
+
+/// What a message makes the bot do. Its own node's bots' messages it never sees, those of other programs only where
+/// a handler asks for them.
+pub(crate) fn message(vm: &Vm, item: &InboxItem) -> Result<Vec<Job>, Failure> {
+    if item.problem.is_some() || item.own && item.automatic {
+        return Ok(Vec::new());
+    }
+    if let Some(jobs) = command(vm, item)? {
+        return Ok(jobs);
+    }
+    let event = if item.topic.is_some() { "broadcast" } else { "envelope" };
+    let handlers: Vec<Handler> = {
+        let all = vm.ctx.handlers.borrow();
+        all.iter().filter(|h| h.event == event && (h.automatic || !item.automatic)).cloned().collect()
+    };
+    let mut jobs = Vec::with_capacity(handlers.len());
+    for handler in handlers {
+        // Each handler has its own table: what one writes into it the next one doesn't see.
+        let table = message_table(vm, item)?;
+        if fits(&handler, &table) {
+            jobs.push(call(vm, event, handler.function, table, None)?);
+        }
+    }
+    Ok(jobs)
+}
+
+/// A live event.
+pub(crate) fn live(vm: &Vm, event: &LiveEvent) -> Result<Vec<Job>, Failure> {
+    let name = event.kind.name();
+    plain(vm, name, |table| {
+        table.raw_set("peer", event.peer.map(|peer| peer.to_string()))?;
+        table.raw_set("name", event.name.clone())?;
+        table.raw_set("id", event.id.map(|id| id.to_string()))?;
+        table.raw_set("detail", event.detail.clone())
+    })
+}
+
+/// An event of the bot's life: start, reload, stop.
+pub(crate) fn plain(
+    vm: &Vm,
+    event: &'static str,
+    fill: impl Fn(&Table) -> mlua::Result<()>,
+) -> Result<Vec<Job>, Failure> {
+    let handlers: Vec<Handler> = vm.ctx.handlers.borrow().iter().filter(|h| h.event == event).cloned().collect();
+    let mut jobs = Vec::with_capacity(handlers.len());
+    for handler in handlers {
+        let table = vm.make(|lua| {
+            let table = lua.create_table()?;
+            table.raw_set("event", event)?;
+            fill(&table).map(|()| table)
+        })?;
+        if fits(&handler, &table) {
+            jobs.push(call(vm, event, handler.function, table, None)?);
+        }
+    }
+    Ok(jobs)
+}
+
+/// A timer that is due.
+pub(crate) fn timer(function: Function) -> Job {
+    Job::Call { what: "timer".into(), function, args: MultiValue::new(), answer: None }
+}
+
+fn call(
+    vm: &Vm,
+    what: impl Into<Cow<'static, str>>,
+    function: Function,
+    args: impl IntoLuaMulti,
+    answer: Option<Outgoing>,
+) -> Result<Job, Failure> {
+    let args = vm.make(|lua| args.into_lua_multi(lua))?;
+    Ok(Job::Call { what: what.into(), function, args, answer })
+}
+
+fn fits(handler: &Handler, event: &Table) -> bool {
+    let equal = |(key, wanted): &(Value, Value)| event.raw_get::<Value>(key).is_ok_and(|value| value == *wanted);
+    handler.filter.iter().all(equal)
+}
+
+/// The table of a message, made by the prelude in one call: cheaper than a call for each field.
+pub(crate) fn message_table(vm: &Vm, item: &InboxItem) -> Result<Table, Failure> {
+    let name = item.from_name.clone().unwrap_or_else(|| item.from.short());
+    let secs = |ms: u64| ms as f64 / 1_000.0;
+    let priority = PRIORITIES.get(usize::from(item.priority)).copied().unwrap_or("normal");
+    let event = if item.topic.is_some() { "broadcast" } else { "envelope" };
+    let (id, from) = (item.id.to_string(), item.from.to_string());
+    vm.make(|lua| {
+        let text = lua.create_string(&item.payload)?;
+        let (created, received, expires) = (secs(item.created_ms), secs(item.received_ms), secs(item.expires_ms));
+        vm.ctx.helpers()?.message.call((
+            id.as_str(),
+            from.as_str(),
+            name,
+            item.topic.as_deref(),
+            text,
+            item.sealed,
+            item.automatic,
+            item.own,
+            created,
+            received,
+            expires,
+            priority,
+            item.hops,
+            event,
+        ))
+    })
+}
+
+/// The command in a message, if it is one of this bot's.
+fn command(vm: &Vm, item: &InboxItem) -> Result<Option<Vec<Job>>, Failure> {
+    let Some((name, rest)) = parse(item) else { return Ok(None) };
+    let topic = item.topic.as_deref();
+    let answer = |text: String| Outgoing::answer(origin(item.from, topic), text);
+    let here = |command: &&Command| topic.is_none_or(|topic| command.channels.iter().any(|c| c == topic));
+    let found = vm.ctx.commands.borrow().iter().filter(here).find(|command| command.name == name).cloned();
+    let Some(command) = found else {
+        let help = if name == "help" { help(&vm.ctx, topic) } else { None };
+        return Ok(help.map(|text| vec![Job::Say(answer(text))]));
+    };
+    if command.who.as_ref().is_some_and(|who| !who.contains(&item.from)) {
+        // In private: on a channel anybody could make the bot talk this way.
+        let text = format!("!{name} is only for those whom the bot's admin named.");
+        return Ok(Some(vec![Job::Say(Outgoing::answer(origin(item.from, None), text))]));
+    }
+    let Some(words) = command.split(rest) else {
+        return Ok(Some(vec![Job::Say(answer(format!("usage: {}", command.usage())))]));
+    };
+    let table = message_table(vm, item)?;
+    let mut args = vm.make(|lua| table.into_lua_multi(lua))?;
+    for word in words {
+        args.push_back(vm.make(|lua| lua.create_string(word).map(Value::String))?);
+    }
+    let what = format!("!{name}");
+    Ok(Some(vec![call(vm, what, command.function, args, Some(answer(String::new())))?]))
+}
+
+fn parse(item: &InboxItem) -> Option<(String, &str)> {
+    if item.automatic {
+        return None;
+    }
+    let text = std::str::from_utf8(&item.payload).ok()?.strip_prefix(COMMAND_SIGN)?;
+    let (name, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    (!name.is_empty()).then(|| (name.to_lowercase(), rest))
+}

@@ -1,0 +1,131 @@
+//! What went wrong in a script, in words a bot's author can use.
+
+use std::time::Duration;
+
+use super::api::clean;
+use super::budget::CPU_MESSAGE;
+use super::shared::PROBLEM_BYTES;
+use super::source::Source;
+
+/// The kinds of failure; the words are those of reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The script's own error.
+    Error,
+    /// The CPU budget is used up.
+    Cpu,
+    /// The memory limit is reached.
+    Memory,
+    /// The handler lived too long.
+    Life,
+    /// The machine itself failed.
+    Panic,
+    /// The bot was not let in: manifest, permissions, size.
+    Refused,
+}
+
+impl Kind {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Cpu => "cpu-limit",
+            Self::Memory => "memory-limit",
+            Self::Life => "time-limit",
+            Self::Panic => "host-error",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// A failure with its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub kind: Kind,
+    pub message: String,
+    pub file: Option<String>,
+    pub line: Option<usize>,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), file: None, line: None }
+    }
+
+    /// Reads the machine's error: its first line has the place, the rest is a traceback.
+    pub(crate) fn from_lua(error: &mlua::Error, source: &Source) -> Self {
+        let (kind, text, trace) = unwrap(error);
+        // Only so much of a huge message is looked at.
+        let text = text.get(..text.floor_char_boundary(PROBLEM_BYTES * 2)).unwrap_or_default();
+        let head = text.split("\nstack traceback:").next().unwrap_or_default();
+        let place = place(head, source);
+        let (file, line, message) = match place {
+            Some((file, line, message)) => (Some(file), Some(line), message),
+            None => {
+                let lines = text.lines().chain(trace.lines().take(40));
+                let found = lines.filter_map(|line| self::place(line.trim(), source)).next();
+                (found.as_ref().map(|(file, ..)| file.clone()), found.map(|(_, line, _)| line), head)
+            }
+        };
+        let kind = match kind {
+            Kind::Error if message.contains(CPU_MESSAGE) => Kind::Cpu,
+            Kind::Error if message.starts_with("not enough memory") => Kind::Memory,
+            kind => kind,
+        };
+        Self { kind, message: clean(&explain(message), PROBLEM_BYTES), file, line }
+    }
+
+    /// The same, told as what it is: the budget was used up.
+    pub(crate) fn of_cpu(mut self, budget: Duration) -> Self {
+        self.kind = Kind::Cpu;
+        self.message = format!("stopped after {} ms of CPU time, the budget", budget.as_millis());
+        self
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.file, self.line) {
+            (Some(file), Some(line)) => write!(f, "{file}:{line}: {}", self.message),
+            (Some(file), None) => write!(f, "{file}: {}", self.message),
+            _ => f.write_str(&self.message),
+        }
+    }
+}
+
+fn unwrap(error: &mlua::Error) -> (Kind, String, &str) {
+    match error {
+        mlua::Error::CallbackError { traceback, cause } => {
+            let (kind, message, inner) = unwrap(cause);
+            (kind, message, if inner.is_empty() { traceback } else { inner })
+        }
+        mlua::Error::RuntimeError(message) => (Kind::Error, message.clone(), ""),
+        mlua::Error::SyntaxError { message, .. } => (Kind::Error, message.clone(), ""),
+        mlua::Error::MemoryError(_) => {
+            (Kind::Memory, "not enough memory: the bot is at its memory limit".to_owned(), "")
+        }
+        other => (Kind::Error, other.to_string(), ""),
+    }
+}
+
+/// Splits `file:line: message` where the file is one of the bot's.
+fn place<'t>(text: &'t str, source: &Source) -> Option<(String, usize, &'t str)> {
+    for file in source.files.keys() {
+        let rest = text.strip_prefix(file.as_str()).and_then(|rest| rest.strip_prefix(':'));
+        let Some(rest) = rest else { continue };
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let (line, message) = rest.split_at_checked(digits)?;
+        let message = message.strip_prefix(':').unwrap_or(message).trim_start();
+        return Some((file.clone(), line.parse().ok()?, message));
+    }
+    None
+}
+
+/// Luau's words for awaiting in the wrong place say little to a bot's author.
+fn explain(message: &str) -> String {
+    if message.contains("attempt to yield across metamethod/C-call boundary") {
+        return "calls that wait (mesh.send, mesh.sleep …) can't be used inside table.sort, string.gsub callbacks or \
+                metamethods: do it before or after"
+            .to_owned();
+    }
+    message.to_owned()
+}

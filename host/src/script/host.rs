@@ -1,0 +1,182 @@
+//! The supervisor: finds bots, starts a worker for each version, replaces what is stuck.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use crate::api::{ApiError, BotStatus, NodeApi};
+
+use super::limits::{LimitsPatch, ScriptLimits};
+use super::shared::{LiveEvent, Shared};
+use super::store::BotStore;
+use super::watch;
+
+mod supervisor;
+mod thread;
+
+use supervisor::Supervisor;
+
+/// Which bots run, and what they may use.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScriptConfig {
+    /// Whether bots run at all.
+    pub enabled: bool,
+    /// The folders to look for bots in. Of two bots with one name the first folder's wins.
+    pub dirs: Vec<PathBuf>,
+    /// Whether a saved file is loaded at once.
+    pub watch: bool,
+    /// The limits of every bot.
+    pub limits: ScriptLimits,
+    /// What is different for one bot, by its name.
+    pub bots: BTreeMap<String, BotConfig>,
+}
+
+impl Default for ScriptConfig {
+    fn default() -> Self {
+        Self { enabled: true, dirs: Vec::new(), watch: true, limits: ScriptLimits::default(), bots: BTreeMap::new() }
+    }
+}
+
+/// The admin's settings for one bot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BotConfig {
+    /// Whether the bot runs.
+    pub enabled: bool,
+    /// Values for the bot's own configuration (`mesh.config`), checked against its defaults.
+    pub config: serde_json::Map<String, serde_json::Value>,
+    /// Limits in place of the common ones.
+    pub limits: LimitsPatch,
+    /// The permissions granted; what its manifest asks for when left out.
+    pub granted: Option<Vec<String>>,
+}
+
+impl Default for BotConfig {
+    fn default() -> Self {
+        Self { enabled: true, config: serde_json::Map::new(), limits: LimitsPatch::default(), granted: None }
+    }
+}
+
+/// What the supervisor is told.
+pub(crate) enum Message {
+    /// Something changed in a scripts directory.
+    FilesChanged,
+    /// Load one bot anew, or all.
+    Reload { name: Option<String>, reply: oneshot::Sender<Result<(), ApiError>> },
+    /// A worker's version runs, or doesn't.
+    Loaded { bot: String, generation: u32, result: thread::LoadResult },
+    /// A worker ended.
+    Ended { bot: String, generation: u32, end: super::worker::End },
+    /// Drain and end.
+    Stop { deadline: Instant },
+}
+
+/// The bots that are known, for those who ask from any thread.
+type Known = Arc<RwLock<Vec<Arc<Shared>>>>;
+
+/// The running script host. Dropping it stops the bots without waiting.
+pub struct ScriptHost {
+    known: Known,
+    messages: Sender<Message>,
+    supervisor: std::sync::Mutex<Option<JoinHandle<()>>>,
+    _watcher: Option<watch::Watcher>,
+}
+
+impl std::fmt::Debug for ScriptHost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ScriptHost").finish_non_exhaustive()
+    }
+}
+
+impl ScriptHost {
+    /// Starts the bots of the configured directories. Returns at once; bots load beside each other.
+    ///
+    /// Call it once the node answers: bots subscribe and may send as they load.
+    pub fn start(config: ScriptConfig, node: Arc<dyn NodeApi>, kv: Arc<dyn BotStore>) -> Self {
+        let (messages, inbox) = channel();
+        let known = Known::default();
+        let watcher = (config.enabled && config.watch).then(|| watch::start(&config.dirs, messages.clone())).flatten();
+        let supervisor = Supervisor::new(config, node, kv, Arc::clone(&known), messages.clone());
+        let spawned = std::thread::Builder::new().name("bots".to_owned()).spawn(move || supervise(supervisor, &inbox));
+        if let Err(error) = &spawned {
+            tracing::error!(target: "qpq::script", "the script host has no thread: {error}");
+        }
+        Self { known, messages, supervisor: std::sync::Mutex::new(spawned.ok()), _watcher: watcher }
+    }
+
+    /// The node's inbox grew to `seq`: wakes the bots. Cheap, never blocks.
+    pub fn inbox_grew(&self, seq: u64) {
+        self.each(|bot| bot.inbox_grew(seq));
+    }
+
+    /// Tells the bots of a live event. Each has a bounded queue; when it is full, the oldest event goes.
+    pub fn event(&self, event: &LiveEvent) {
+        self.each(|bot| bot.push_live(event.clone()));
+    }
+
+    fn each(&self, f: impl Fn(&Shared)) {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).iter().for_each(|bot| f(bot));
+    }
+
+    /// The bots and their states, by name.
+    pub fn list(&self) -> Vec<BotStatus> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let mut list: Vec<BotStatus> = known.iter().map(|bot| bot.status()).collect();
+        list.sort_by(|a, b| a.name.cmp(&b.name));
+        list
+    }
+
+    /// Loads one bot anew, or looks for bots and loads all of them; also lets go of a pause or a disabling.
+    /// Returns the list once the new versions run or failed; a failed one shows in `problem`.
+    pub async fn reload(&self, name: Option<String>) -> Result<Vec<BotStatus>, ApiError> {
+        let (reply, done) = oneshot::channel();
+        let gone = || ApiError::new("scripts-off", "the script host has stopped");
+        self.messages.send(Message::Reload { name: name.clone(), reply }).map_err(|_| gone())?;
+        done.await.map_err(|_| gone())??;
+        let wanted = |bot: &BotStatus| name.as_ref().is_none_or(|name| bot.name == *name);
+        Ok(self.list().into_iter().filter(wanted).collect())
+    }
+
+    /// Stops the bots: they get their `stop` event, finish what they do, and their stores are written. Blocks until
+    /// they are done or the deadline has passed.
+    pub fn stop(&self, deadline: Duration) {
+        let until = Instant::now() + deadline;
+        let _ = self.messages.send(Message::Stop { deadline: until });
+        let supervisor = super::lock(&self.supervisor).take();
+        // The supervisor ends at the deadline at the latest, so this join is bounded.
+        if let Some(supervisor) = supervisor {
+            let _ = supervisor.join();
+        }
+    }
+}
+
+impl Drop for ScriptHost {
+    fn drop(&mut self) {
+        let _ = self.messages.send(Message::Stop { deadline: Instant::now() });
+    }
+}
+
+/// How often the heartbeats are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+fn supervise(mut supervisor: Supervisor, inbox: &Receiver<Message>) {
+    supervisor.rescan(true);
+    loop {
+        match inbox.recv_timeout(TICK) {
+            Ok(message) => supervisor.handle(message),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        supervisor.tick();
+        if supervisor.is_done() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! Which version of which bot runs, and what follows from what happens to it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use crate::api::{ApiError, NodeApi};
+
+use super::super::failure::{Failure, Kind};
+use super::super::limits::{PAUSES, STUCK};
+use super::super::lock;
+use super::super::plain::Plain;
+use super::super::shared::{Faults, Shared, State, Verdict};
+use super::super::source::{Found, discover, read};
+use super::super::store::BotStore;
+use super::super::worker::{End, Order};
+use super::thread::{self, LoadResult, Start, Version};
+use super::{Known, Message, ScriptConfig};
+
+/// Files must be quiet for so long before they are read: one save makes several events.
+const DEBOUNCE: Duration = Duration::from_millis(250);
+/// Files that never are quiet are read all the same after this time.
+const DEBOUNCE_LIMIT: Duration = Duration::from_secs(2);
+
+/// A bot, with its versions.
+struct Bot {
+    shared: Arc<Shared>,
+    found: Found,
+    /// Of the newest files seen, good or bad.
+    hash: u64,
+    current: Option<Version>,
+    /// A version that loads beside the current one.
+    next: Option<Version>,
+    /// The files changed again while `next` loads.
+    again: bool,
+    store_read: bool,
+    generation: u32,
+    restart_at: Option<Instant>,
+}
+
+/// Somebody who waits for a reload.
+struct Waiter {
+    pending: Vec<String>,
+    reply: oneshot::Sender<Result<(), ApiError>>,
+}
+
+pub(super) struct Supervisor {
+    config: ScriptConfig,
+    node: Arc<dyn NodeApi>,
+    kv: Arc<dyn BotStore>,
+    known: Known,
+    messages: Sender<Message>,
+    bots: BTreeMap<String, Bot>,
+    waiters: Vec<Waiter>,
+    /// When to read the files, and when the first of the changes came.
+    rescan_at: Option<(Instant, Instant)>,
+    stop_at: Option<Instant>,
+    /// Versions that have not ended.
+    alive: usize,
+}
+
+impl Supervisor {
+    pub(super) fn new(
+        config: ScriptConfig,
+        node: Arc<dyn NodeApi>,
+        kv: Arc<dyn BotStore>,
+        known: Known,
+        messages: Sender<Message>,
+    ) -> Self {
+        let (bots, waiters) = (BTreeMap::new(), Vec::new());
+        Self { config, node, kv, known, messages, bots, waiters, rescan_at: None, stop_at: None, alive: 0 }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.stop_at.is_some_and(|at| self.alive == 0 || Instant::now() >= at)
+    }
+
+    pub(super) fn handle(&mut self, message: Message) {
+        match message {
+            Message::FilesChanged => {
+                let now = Instant::now();
+                let first = self.rescan_at.map_or(now, |(_, first)| first);
+                self.rescan_at = Some(((now + DEBOUNCE).min(first + DEBOUNCE_LIMIT), first));
+            }
+            Message::Reload { name, reply } => self.reload(name.as_deref(), reply),
+            Message::Loaded { bot, generation, result } => self.loaded(&bot, generation, result),
+            Message::Ended { bot, generation, end } => self.ended(&bot, generation, &end),
+            Message::Stop { deadline } => self.stop(deadline),
+        }
+    }
+
+    pub(super) fn tick(&mut self) {
+        let now = Instant::now();
+        if self.rescan_at.is_some_and(|(at, _)| at <= now) && self.stop_at.is_none() {
+            self.rescan_at = None;
+            self.rescan(false);
+        }
+        let names: Vec<String> = self.bots.keys().cloned().collect();
+        for name in names {
+            self.look_after(&name, now);
+        }
+    }
+
+    /// Looks for bots and loads those that are new or changed; all of them when `all` says so.
+    pub(super) fn rescan(&mut self, all: bool) {
+        if !self.config.enabled {
+            return;
+        }
+        let found = discover(&self.config.dirs);
+        let wanted = |name: &str| self.config.bots.get(name).is_none_or(|bot| bot.enabled);
+        let found: Vec<Found> = found.into_iter().filter(|bot| wanted(&bot.name)).collect();
+        let gone: Vec<String> =
+            self.bots.keys().filter(|name| !found.iter().any(|bot| bot.name == **name)).cloned().collect();
+        for name in gone {
+            self.remove(&name);
+        }
+        for bot in found {
+            let name = bot.name.clone();
+            self.meet(bot);
+            self.load(&name, all);
+        }
+    }
+
+    fn remove(&mut self, name: &str) {
+        if let Some(bot) = self.bots.remove(name) {
+            for version in [bot.current, bot.next].into_iter().flatten() {
+                let _ = version.orders.send(Order::Stop);
+            }
+            self.known.write().unwrap_or_else(PoisonError::into_inner).retain(|shared| shared.name != name);
+            self.settle_waiters(name);
+        }
+    }
+
+    fn meet(&mut self, found: Found) {
+        if self.bots.get(&found.name).is_some_and(|bot| bot.found == found) {
+            return;
+        }
+        self.remove(&found.name);
+        let patch = self.config.bots.get(&found.name).map(|bot| &bot.limits);
+        let limits =
+            patch.map_or_else(|| self.config.limits.clone(), |patch| self.config.limits.clone().replaced(patch));
+        let shared = Arc::new(Shared::new(&found.name, found.path.clone(), &limits));
+        self.known.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&shared));
+        let bot = Bot {
+            shared,
+            hash: 0,
+            current: None,
+            next: None,
+            again: false,
+            store_read: false,
+            generation: 0,
+            restart_at: None,
+            found: found.clone(),
+        };
+        self.bots.insert(found.name, bot);
+    }
+
+    /// Reads a bot's files and starts a version of them, if they changed or `force` says so.
+    fn load(&mut self, name: &str, force: bool) {
+        let Some(bot) = self.bots.get_mut(name) else { return };
+        if bot.next.is_some() {
+            bot.again = true;
+            return;
+        }
+        let source = match read(&bot.found.path, self.config.limits.source_bytes) {
+            Ok(source) => source,
+            Err(error) => {
+                if bot.hash != error.hash || force {
+                    bot.hash = error.hash;
+                    self.load_failed(name, &Failure::from(error));
+                }
+                return;
+            }
+        };
+        if bot.hash == source.hash && !force {
+            return;
+        }
+        bot.hash = source.hash;
+        bot.generation += 1;
+        bot.restart_at = None;
+        let start = Start {
+            shared: Arc::clone(&bot.shared),
+            generation: bot.generation,
+            node: Arc::clone(&self.node),
+            kv: Arc::clone(&self.kv),
+            limits: self.config.limits.clone(),
+            config: self.config.bots.get(name).cloned().unwrap_or_default(),
+            source,
+            state: bot.current.as_ref().and_then(freeze),
+            read_store: !bot.store_read,
+            messages: self.messages.clone(),
+        };
+        match thread::start(start) {
+            Ok(version) => {
+                bot.next = Some(version);
+                self.alive += 1;
+            }
+            Err(error) => self.load_failed(name, &Failure::new(Kind::Panic, format!("no thread for the bot: {error}"))),
+        }
+    }
+
+    fn loaded(&mut self, name: &str, generation: u32, result: LoadResult) {
+        let Some(bot) = self.bots.get_mut(name) else { return };
+        if bot.next.as_ref().is_none_or(|next| next.generation != generation) {
+            return;
+        }
+        match result {
+            Ok(loaded) => {
+                let reloaded = bot.current.is_some();
+                if let Some(old) = bot.current.take() {
+                    let _ = old.orders.send(Order::Retire);
+                }
+                bot.current = bot.next.take();
+                bot.store_read = true;
+                *lock(&bot.shared.faults) = Faults::default();
+                bot.shared.figures.loads.fetch_add(1, Ordering::Relaxed);
+                {
+                    let mut face = lock(&bot.shared.face);
+                    (face.commands, face.topics, face.version) = (loaded.commands, loaded.topics, loaded.version);
+                    (face.load_problem, face.run_problem, face.state) = (None, None, State::Running);
+                }
+                tracing::info!(target: "qpq::script", bot = name, reloaded, "bot loaded");
+                if let Some(current) = &bot.current {
+                    let _ = current.orders.send(Order::Activate { reloaded });
+                }
+                self.settle_waiters(name);
+            }
+            Err(failure) => {
+                bot.next = None;
+                self.load_failed(name, &failure);
+            }
+        }
+        if self.bots.get_mut(name).is_some_and(|bot| std::mem::take(&mut bot.again)) {
+            self.load(name, false);
+        }
+    }
+
+    /// The old version goes on; the error stays visible until it is mended.
+    fn load_failed(&mut self, name: &str, failure: &Failure) {
+        let Some(bot) = self.bots.get_mut(name) else { return };
+        let shown = if failure.file.is_some() { failure.to_string() } else { format!("{name}: {failure}") };
+        tracing::error!(target: "qpq::script", bot = name, "bot not loaded: {shown}");
+        lock(&bot.shared.face).load_problem = Some(shown);
+        match &bot.current {
+            Some(current) => {
+                let _ = current.orders.send(Order::Thaw);
+            }
+            None => bot.shared.set_state(State::Failed),
+        }
+        self.settle_waiters(name);
+    }
+
+    fn ended(&mut self, name: &str, generation: u32, end: &End) {
+        self.alive = self.alive.saturating_sub(1);
+        let Some(bot) = self.bots.get_mut(name) else { return };
+        if bot.current.as_ref().is_none_or(|current| current.generation != generation) {
+            return;
+        }
+        bot.current = None;
+        match end {
+            End::Done => {}
+            End::Disabled => self.disable(name),
+            End::Broken => self.restart_later(name, "the machine failed inside"),
+        }
+    }
+
+    fn disable(&mut self, name: &str) {
+        let Some(bot) = self.bots.get_mut(name) else { return };
+        let mut face = lock(&bot.shared.face);
+        face.state = State::Disabled;
+        let last = face.run_problem.take().unwrap_or_default();
+        face.run_problem =
+            Some(format!("disabled after too much CPU time; mend it, then `qpq script reload {name}`. Last: {last}"));
+    }
+
+    fn restart_later(&mut self, name: &str, why: &str) {
+        let Some(bot) = self.bots.get_mut(name) else { return };
+        tracing::error!(target: "qpq::script", bot = name, "ALARM: {why}");
+        lock(&bot.shared.face).run_problem = Some(format!("{name}: {why}"));
+        bot.shared.set_state(State::Failed);
+        if lock(&bot.shared.faults).kill(Instant::now()) == Verdict::Disable {
+            self.disable(name);
+        } else {
+            let wait = PAUSES.first().copied().unwrap_or(STUCK);
+            bot.restart_at = Some(Instant::now() + wait);
+        }
+    }
+
+    /// Heartbeats and restarts.
+    fn look_after(&mut self, name: &str, now: Instant) {
+        let Some(bot) = self.bots.get_mut(name) else { return };
+        let stuck = |version: &mut Option<Version>| match version {
+            Some(there) if there.pulse.is_stuck() => {
+                there.pulse.abandon();
+                *version = None;
+                true
+            }
+            _ => false,
+        };
+        let next_stuck = stuck(&mut bot.next);
+        let current_stuck = stuck(&mut bot.current);
+        let restart = bot.restart_at.is_some_and(|at| at <= now);
+        let why = "stuck inside the machine for more than 500 ms; its thread was given up";
+        if next_stuck {
+            self.alive = self.alive.saturating_sub(1);
+            self.load_failed(name, &Failure::new(Kind::Cpu, why));
+        }
+        if current_stuck {
+            self.alive = self.alive.saturating_sub(1);
+            self.restart_later(name, why);
+        }
+        if restart && self.stop_at.is_none() {
+            self.load(name, true);
+        }
+    }
+
+    fn reload(&mut self, name: Option<&str>, reply: oneshot::Sender<Result<(), ApiError>>) {
+        if let Some(name) = name
+            && !self.bots.contains_key(name)
+        {
+            self.rescan(false);
+            if !self.bots.contains_key(name) {
+                let near = super::super::nearest(name, self.bots.keys().map(String::as_str));
+                let near = near.map_or(String::new(), |near| format!("; did you mean '{near}'?"));
+                let message = format!("there is no bot '{name}'{near} `qpq script list` shows them");
+                let _ = reply.send(Err(ApiError::new("unknown-bot", message)));
+                return;
+            }
+        }
+        match name {
+            Some(name) => self.load(name, true),
+            None => self.rescan(true),
+        }
+        let loading = |(name, bot): (&String, &Bot)| bot.next.is_some().then(|| name.clone());
+        let mut pending: Vec<String> = self.bots.iter().filter_map(loading).collect();
+        pending.retain(|loading| name.is_none_or(|name| name == loading));
+        if pending.is_empty() {
+            let _ = reply.send(Ok(()));
+        } else {
+            self.waiters.push(Waiter { pending, reply });
+        }
+    }
+
+    fn settle_waiters(&mut self, name: &str) {
+        for waiter in &mut self.waiters {
+            waiter.pending.retain(|pending| pending != name);
+        }
+        let (done, waiting) = std::mem::take(&mut self.waiters).into_iter().partition(|w| w.pending.is_empty());
+        self.waiters = waiting;
+        for waiter in Vec::<Waiter>::from_iter(done) {
+            let _ = waiter.reply.send(Ok(()));
+        }
+    }
+
+    fn stop(&mut self, deadline: Instant) {
+        self.stop_at = Some(deadline);
+        for bot in self.bots.values() {
+            for version in bot.current.iter().chain(&bot.next) {
+                let _ = version.orders.send(Order::Stop);
+            }
+        }
+    }
+}
+
+/// Stops a version's intake and takes its `mesh.state`. A version that doesn't answer in time gives none.
+fn freeze(version: &Version) -> Option<Plain> {
+    let (reply, state) = channel();
+    version.orders.send(Order::Freeze(reply)).ok()?;
+    state.recv_timeout(STUCK).ok().flatten()
+}

@@ -1,0 +1,164 @@
+//! The thread of one version of a bot: build, load, report, work.
+
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::api::{ApiError, NodeApi};
+
+use super::super::context::Parts;
+use super::super::failure::{Failure, Kind};
+use super::super::limits::ScriptLimits;
+use super::super::lock;
+use super::super::manifest::Permissions;
+use super::super::plain::Plain;
+use super::super::program::Program;
+use super::super::pulse::Pulse;
+use super::super::shared::Shared;
+use super::super::source::{Source, SourceError};
+use super::super::store::{BotStore, Cache};
+use super::super::vm::Vm;
+use super::super::worker::{End, Order, Worker};
+use super::{BotConfig, Message};
+
+/// Stack of a bot's thread: Luau's parser and its C calls are bounded, this is well above both.
+const STACK_BYTES: usize = 4 << 20;
+/// How long the node may take to say who it is.
+const IDENTITY_WAIT: Duration = Duration::from_secs(5);
+
+/// What a version shows of itself once it runs.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub commands: Vec<String>,
+    pub topics: Vec<String>,
+    pub version: Option<String>,
+}
+
+pub(crate) type LoadResult = Result<Loaded, Failure>;
+
+/// What a version is started with.
+pub(super) struct Start {
+    pub shared: Arc<Shared>,
+    pub generation: u32,
+    pub node: Arc<dyn NodeApi>,
+    pub kv: Arc<dyn BotStore>,
+    pub limits: ScriptLimits,
+    pub config: BotConfig,
+    pub source: Source,
+    pub state: Option<Plain>,
+    /// Whether the store is to be read from disk: at the bot's first version only.
+    pub read_store: bool,
+    pub messages: Sender<Message>,
+}
+
+/// The supervisor's end of a version.
+pub(super) struct Version {
+    pub generation: u32,
+    pub orders: UnboundedSender<Order>,
+    pub pulse: Arc<Pulse>,
+}
+
+/// Starts a version on a thread of its own.
+pub(super) fn start(start: Start) -> std::io::Result<Version> {
+    let (orders, receiver) = unbounded_channel();
+    let pulse = Arc::new(Pulse::default());
+    let version = Version { generation: start.generation, orders, pulse: Arc::clone(&pulse) };
+    let name = format!("bot-{}", start.shared.name);
+    std::thread::Builder::new().name(name).stack_size(STACK_BYTES).spawn(move || live(start, &pulse, receiver))?;
+    Ok(version)
+}
+
+fn live(start: Start, pulse: &Arc<Pulse>, orders: UnboundedReceiver<Order>) {
+    pulse.attach();
+    let (bot, generation, messages) = (start.shared.name.clone(), start.generation, start.messages.clone());
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let failure = Failure::new(Kind::Panic, format!("no runtime for the bot: {error}"));
+            let _ = messages.send(Message::Loaded { bot, generation, result: Err(failure) });
+            return;
+        }
+    };
+    let end = runtime.block_on(async {
+        match load(start, pulse).await {
+            Ok((vm, loaded)) => {
+                let _ = messages.send(Message::Loaded { bot: bot.clone(), generation, result: Ok(loaded) });
+                Worker::new(vm, Arc::clone(pulse), orders).run().await
+            }
+            Err(failure) => {
+                let _ = messages.send(Message::Loaded { bot: bot.clone(), generation, result: Err(failure) });
+                End::Done
+            }
+        }
+    });
+    if !pulse.is_abandoned() {
+        let _ = messages.send(Message::Ended { bot, generation, end });
+    }
+}
+
+async fn load(start: Start, pulse: &Arc<Pulse>) -> Result<(std::rc::Rc<Vm>, Loaded), Failure> {
+    let refused = |error: ApiError| Failure::new(Kind::Refused, error.to_string());
+    let identity = tokio::time::timeout(IDENTITY_WAIT, start.node.identity()).await;
+    let identity =
+        identity.map_err(|_| Failure::new(Kind::Refused, "the node doesn't say who it is"))?.map_err(refused)?;
+    if start.read_store {
+        let entries = start.kv.load(&start.shared.name).await.map_err(refused)?;
+        *lock(&start.shared.store) = Cache::new(entries);
+    }
+    let permissions = permissions(&start.source, &start.config, &start.shared.name)?;
+    let limits = start.limits.lowered(&start.source.manifest.limits).replaced(&start.config.limits);
+    let version = start.source.manifest.version.clone();
+    let compiled = Program::compile(start.source);
+    let first = |failures: Vec<Failure>| {
+        failures.into_iter().next().unwrap_or_else(|| Failure::new(Kind::Error, "not compiled"))
+    };
+    let program = compiled.map_err(first)?;
+    let parts = Parts {
+        shared: Arc::clone(&start.shared),
+        node: start.node,
+        kv: start.kv,
+        limits,
+        program,
+        permissions,
+        overrides: start.config.config,
+        self_id: identity.peer_id,
+        self_name: identity.nickname,
+    };
+    pulse.enter();
+    let vm = Vm::build(parts, start.state.as_ref(), Arc::clone(pulse));
+    pulse.leave();
+    let vm = vm.map_err(|error| Failure::new(Kind::Panic, format!("no machine for the bot: {error}")))?;
+    let ran = vm.load().await;
+    lock(&start.shared.traffic).cpu.take(ran.cpu.as_secs_f64());
+    ran.result?;
+    start.shared.figures.memory.store(vm.memory_at_rest() as u64, std::sync::atomic::Ordering::Relaxed);
+    let loaded = Loaded {
+        commands: vm.ctx.commands.borrow().iter().map(|command| command.name.clone()).collect(),
+        topics: vm.ctx.topics.borrow().iter().cloned().collect(),
+        version,
+    };
+    Ok((vm, loaded))
+}
+
+/// What the manifest asks for, if the admin granted it.
+pub(in super::super) fn permissions(source: &Source, config: &BotConfig, bot: &str) -> Result<Permissions, Failure> {
+    let asked = Permissions::new(source.manifest.needs.clone());
+    let Some(granted) = &config.granted else { return Ok(asked) };
+    let missing = asked.missing_from(&Permissions::new(granted.clone()));
+    if missing.is_empty() {
+        return Ok(asked);
+    }
+    let list = missing.join("\", \"");
+    Err(Failure::new(
+        Kind::Refused,
+        format!("asks for \"{list}\", which isn't granted; add it to `granted` of the bot {bot} in the configuration"),
+    ))
+}
+
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Self {
+        Self { kind: Kind::Refused, message: error.message, file: Some(error.file), line: error.line }
+    }
+}

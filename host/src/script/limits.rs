@@ -1,0 +1,165 @@
+//! What a bot may use. Every figure is a default that the admin can change, for all bots or for one.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// CPU for one event, in milliseconds, shared over its awaits: 20 times what a busy board needs.
+pub const CPU_PER_EVENT_MS: u64 = 50;
+/// CPU for loading a bot, in milliseconds.
+pub const CPU_AT_LOAD_MS: u64 = 250;
+/// Share of one core on average over [`CPU_WINDOW`], in percent.
+pub const CPU_PERCENT: u64 = 5;
+/// The window of the CPU average.
+pub const CPU_WINDOW: Duration = Duration::from_secs(60);
+/// Memory of one machine, in bytes.
+pub const MEMORY_BYTES: usize = 16 << 20;
+/// Handlers in flight at a time.
+pub const HANDLERS: usize = 16;
+/// How long a handler may take with all its waiting, in seconds.
+pub const HANDLER_LIFE_SECS: u64 = 30;
+/// Live coroutines of a bot's own.
+pub const COROUTINES: usize = 100;
+/// Timers that are set.
+pub const TIMERS: usize = 32;
+/// The shortest period of a timer, in seconds.
+pub const TIMER_MIN_SECS: u64 = 1;
+/// Messages a minute.
+pub const MESSAGES_PER_MINUTE: u32 = 10;
+/// Broadcasts a minute.
+pub const BROADCASTS_PER_MINUTE: u32 = 1;
+/// Bytes of messages and broadcasts an hour.
+pub const BYTES_PER_HOUR: u32 = 64 << 10;
+/// Bytes kept in the store, keys and values together.
+pub const STORE_BYTES: usize = 1 << 20;
+/// Keys in the store.
+pub const STORE_KEYS: usize = 10_000;
+/// Length of a key, in bytes.
+pub const STORE_KEY_BYTES: usize = 128;
+/// Length of a value as it is stored, in bytes.
+pub const STORE_VALUE_BYTES: usize = 16 << 10;
+/// Log lines a second.
+pub const LOG_LINES_PER_SECOND: u32 = 20;
+/// Length of a log line, in bytes; the rest is cut off.
+pub const LOG_LINE_BYTES: usize = 1 << 10;
+/// Size of one source file, in bytes.
+pub const SOURCE_FILE_BYTES: usize = 256 << 10;
+/// Source files of one bot, the shared library's included.
+pub const SOURCE_FILES: usize = 32;
+/// Size of all source files of one bot, in bytes.
+pub const SOURCE_BYTES: usize = 1 << 20;
+/// Errors in a minute that pause a bot.
+pub const ERRORS_TO_PAUSE: usize = 5;
+/// How long the first, the second and each later pause lasts.
+pub const PAUSES: [Duration; 3] = [Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(1_800)];
+/// Events stopped for their CPU time within [`KILL_WINDOW`] that disable a bot until the admin acts.
+pub const KILLS_TO_DISABLE: usize = 3;
+/// The window of [`KILLS_TO_DISABLE`].
+pub const KILL_WINDOW: Duration = Duration::from_secs(600);
+/// Plain data carried over a reload in `mesh.state`, in bytes.
+pub const STATE_BYTES: usize = 64 << 10;
+/// Nesting of plain data.
+pub const DATA_DEPTH: usize = 32;
+/// Handlers, commands and topics that a bot may register.
+pub const REGISTRATIONS: usize = 256;
+/// Product of subject and pattern length that string searches accept: about 10 ms of work that nothing can interrupt.
+pub const PATTERN_WORK: usize = 4 << 20;
+/// Elements that `table.move` moves at once.
+pub const TABLE_MOVE: usize = 1 << 20;
+/// Live events (peers, routes) that wait for a bot; the oldest go first when it is full.
+pub const LIVE_QUEUE: usize = 64;
+/// Text that `mesh.json` reads at once, in bytes.
+pub const JSON_BYTES: usize = 256 << 10;
+/// How long a bot may stay inside the machine before its thread counts as stuck.
+pub const STUCK: Duration = Duration::from_millis(500);
+/// Cycle goal of the collector in percent of the live data, its speed and its step: small steps, little garbage.
+pub(crate) const GC: (i32, i32, i32) = (130, 400, 1_024);
+
+macro_rules! limits {
+    ($($(#[$doc:meta])* $field:ident : $type:ty = $default:expr,)*) => {
+        /// The limits in force for a bot.
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct ScriptLimits { $($(#[$doc])* pub $field: $type,)* }
+
+        impl Default for ScriptLimits {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+
+        /// Some of the limits: what a manifest asks for, or what an admin sets for one bot.
+        #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct LimitsPatch {
+            $($(#[$doc])* #[serde(skip_serializing_if = "Option::is_none")] pub $field: Option<$type>,)*
+        }
+
+        impl ScriptLimits {
+            /// These limits, lowered where the patch asks for less. A manifest can't raise a limit; the admin can.
+            pub fn lowered(mut self, patch: &LimitsPatch) -> Self {
+                $(if let Some(value) = patch.$field { self.$field = self.$field.min(value); })*
+                self
+            }
+
+            /// These limits with the patch's values in place.
+            pub fn replaced(mut self, patch: &LimitsPatch) -> Self {
+                $(if let Some(value) = patch.$field { self.$field = value; })*
+                self
+            }
+        }
+    };
+}
+
+limits! {
+    /// CPU for one event, in milliseconds.
+    cpu_per_event_ms: u64 = CPU_PER_EVENT_MS,
+    /// CPU for loading, in milliseconds.
+    cpu_at_load_ms: u64 = CPU_AT_LOAD_MS,
+    /// Share of one core on average over a minute, in percent.
+    cpu_percent: u64 = CPU_PERCENT,
+    /// Memory of the machine, in bytes.
+    memory_bytes: usize = MEMORY_BYTES,
+    /// Handlers in flight.
+    handlers: usize = HANDLERS,
+    /// Longest life of a handler, in seconds.
+    handler_life_secs: u64 = HANDLER_LIFE_SECS,
+    /// Live coroutines.
+    coroutines: usize = COROUTINES,
+    /// Timers that are set.
+    timers: usize = TIMERS,
+    /// Messages a minute.
+    messages_per_minute: u32 = MESSAGES_PER_MINUTE,
+    /// Broadcasts a minute.
+    broadcasts_per_minute: u32 = BROADCASTS_PER_MINUTE,
+    /// Bytes sent an hour.
+    bytes_per_hour: u32 = BYTES_PER_HOUR,
+    /// Bytes in the store.
+    store_bytes: usize = STORE_BYTES,
+    /// Keys in the store.
+    store_keys: usize = STORE_KEYS,
+    /// Length of a value in the store, in bytes.
+    store_value_bytes: usize = STORE_VALUE_BYTES,
+    /// Log lines a second.
+    log_lines_per_second: u32 = LOG_LINES_PER_SECOND,
+    /// Size of all source files, in bytes.
+    source_bytes: usize = SOURCE_BYTES,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_lowers_limits_and_never_raises_them() {
+        let patch = LimitsPatch { timers: Some(2), handlers: Some(999), ..LimitsPatch::default() };
+        let limits = ScriptLimits::default().lowered(&patch);
+        assert_eq!((limits.timers, limits.handlers), (2, HANDLERS));
+        assert_eq!(ScriptLimits::default().replaced(&patch).handlers, 999);
+    }
+
+    #[test]
+    fn unknown_limits_are_refused() {
+        assert!(serde_json::from_str::<ScriptLimits>(r#"{"timer": 3}"#).is_err());
+    }
+}

@@ -1,0 +1,158 @@
+//! `bot.toml`: what a bot is called, what it needs, and how it is configured.
+
+use serde::{Deserialize, Serialize};
+
+use super::limits::LimitsPatch;
+
+/// The version of the script API that this host speaks.
+pub const API_VERSION: u32 = 1;
+/// What a bot that is a single file may do: answer, read and talk on channels, remember. Writing to anybody
+/// (`send`) and looking at the mesh (`peers`, `routes`) want a folder with a `bot.toml`.
+pub const SINGLE_FILE_NEEDS: [&str; 5] = ["reply", "direct", "listen", "broadcast", "store"];
+/// Every permission, with what it allows. `listen` and `broadcast` may name a channel: `broadcast:announcements`.
+pub const PERMISSIONS: [(&str, &str); 9] = [
+    ("reply", "answer the message at hand, where it came from"),
+    ("direct", "read the direct messages to this node"),
+    ("listen", "read channels, or one: `listen:board`"),
+    ("broadcast", "publish on channels, or on one: `broadcast:announcements`"),
+    ("send", "write direct messages to anybody"),
+    ("store", "keep data over restarts"),
+    ("peers", "see the peers and their links"),
+    ("routes", "see the routing table"),
+    ("channels", "see the joined channels"),
+];
+
+/// A bot's manifest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The bot's name; the folder's name when left out.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The bot's own version.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// The script API that it was written for.
+    #[serde(default = "current_api")]
+    pub api: u32,
+    /// The permissions that it asks for.
+    #[serde(default)]
+    pub needs: Vec<String>,
+    /// Limits that it can do with less of.
+    #[serde(default)]
+    pub limits: LimitsPatch,
+    /// Its configuration with defaults.
+    #[serde(default)]
+    pub config: serde_json::Map<String, serde_json::Value>,
+}
+
+fn current_api() -> u32 {
+    API_VERSION
+}
+
+/// Why a manifest is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestError {
+    /// Line in `bot.toml`, counted from 1, where known.
+    pub line: Option<usize>,
+    /// What is wrong and how to mend it.
+    pub message: String,
+}
+
+impl Manifest {
+    /// The manifest of a bot that is a single file.
+    pub fn single_file() -> Self {
+        Self {
+            name: None,
+            version: None,
+            api: API_VERSION,
+            needs: SINGLE_FILE_NEEDS.map(str::to_owned).to_vec(),
+            limits: LimitsPatch::default(),
+            config: serde_json::Map::new(),
+        }
+    }
+
+    /// Reads a `bot.toml`.
+    pub fn parse(text: &str) -> Result<Self, ManifestError> {
+        let manifest: Self = toml::from_str(text).map_err(|error| ManifestError {
+            line: error.span().map(|span| 1 + text.get(..span.start).unwrap_or_default().matches('\n').count()),
+            message: error.message().to_owned(),
+        })?;
+        if manifest.api != API_VERSION {
+            let message = format!("api = {} is unknown; this host speaks api = {API_VERSION}", manifest.api);
+            return Err(ManifestError { line: None, message });
+        }
+        for need in &manifest.needs {
+            check_need(need).map_err(|message| ManifestError { line: None, message })?;
+        }
+        Ok(manifest)
+    }
+}
+
+fn check_need(need: &str) -> Result<(), String> {
+    let (name, channel) = split(need);
+    let known = PERMISSIONS.iter().any(|(known, _)| *known == name);
+    if !known {
+        let names = PERMISSIONS.map(|(name, _)| name);
+        let near = super::nearest(name, names).map_or(String::new(), |near| format!("; did you mean \"{near}\"?"));
+        return Err(format!("needs: \"{need}\" is no permission{near} There are: {}", names.join(", ")));
+    }
+    if channel.is_some() && !matches!(name, "listen" | "broadcast") {
+        return Err(format!("needs: \"{need}\": only listen and broadcast name a channel; write \"{name}\""));
+    }
+    Ok(())
+}
+
+fn split(need: &str) -> (&str, Option<&str>) {
+    need.split_once(':').map_or((need, None), |(name, channel)| (name, Some(channel)))
+}
+
+/// The permissions that a bot has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Permissions(Vec<String>);
+
+impl Permissions {
+    pub(crate) fn new(needs: Vec<String>) -> Self {
+        Self(needs)
+    }
+
+    /// Whether `name` is allowed, on `channel` where it has one.
+    pub(crate) fn allows(&self, name: &str, channel: Option<&str>) -> bool {
+        self.0
+            .iter()
+            .map(|need| split(need))
+            .any(|(need, only)| need == name && only.is_none_or(|only| channel.is_some_and(|channel| only == channel)))
+    }
+
+    /// The needs that `granted` doesn't cover.
+    pub(crate) fn missing_from(&self, granted: &Self) -> Vec<String> {
+        let covered = |need: &&String| {
+            let (name, channel) = split(need);
+            granted.allows(name, channel)
+        };
+        self.0.iter().filter(|need| !covered(need)).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_with_a_slip_names_the_line() {
+        let error = Manifest::parse("name = \"x\"\nneed = []\n").unwrap_err();
+        assert_eq!(error.line, Some(2));
+        let error = Manifest::parse("needs = [\"broadcst\"]").unwrap_err();
+        assert!(error.message.contains("did you mean \"broadcast\""), "{error:?}");
+        assert!(Manifest::parse("api = 2").is_err());
+    }
+
+    #[test]
+    fn a_permission_for_one_channel_covers_no_other() {
+        let has = Permissions::new(vec!["broadcast:news".into(), "store".into()]);
+        assert!(has.allows("broadcast", Some("news")) && has.allows("store", None));
+        assert!(!has.allows("broadcast", Some("board")) && !has.allows("send", None));
+        let wants = Permissions::new(vec!["broadcast:board".into(), "store".into()]);
+        assert_eq!(wants.missing_from(&has), vec!["broadcast:board".to_owned()]);
+    }
+}

@@ -1,0 +1,326 @@
+//! A script run once or checked, without a node: in the same sandbox, on a node in memory.
+
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use crate::api::InboxItem;
+
+use super::api::deliver;
+use super::context::Parts;
+use super::dispatch::{self, Job};
+use super::double::{MemoryNode, SELF, Sent, message};
+use super::failure::{Failure, Kind};
+use super::limits::{SOURCE_BYTES, ScriptLimits};
+use super::lock;
+use super::manifest::Permissions;
+use super::program::Program;
+use super::pulse::Pulse;
+use super::shared::Shared;
+use super::source::{bot_at, read};
+use super::store::{Cache, MemoryStore};
+use super::vm::{Ran, Vm};
+
+/// Who sends the event, when it doesn't say.
+const SENDER: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+/// Stack of the thread that runs the script.
+const STACK_BYTES: usize = 4 << 20;
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunReport {
+    /// `ok`, `error`, `cpu-limit`, `memory-limit`, `time-limit`, `refused`, `stuck` or `host-error`.
+    pub outcome: String,
+    /// CPU time of load and event, in milliseconds.
+    pub cpu_ms: f64,
+    /// Memory of the machine at the end, in bytes.
+    pub memory_bytes: u64,
+    /// What it sent, in order.
+    pub outputs: Vec<Json>,
+    /// What it wrote to the log.
+    pub log: Vec<String>,
+    /// What went wrong first.
+    pub error: Option<RunError>,
+}
+
+/// An error with its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunError {
+    /// What went wrong.
+    pub message: String,
+    /// In which file.
+    pub file: Option<String>,
+    /// On which line, counted from 1.
+    pub line: Option<usize>,
+}
+
+/// Something to mend in a bot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diagnostic {
+    /// The file.
+    pub file: String,
+    /// The line, counted from 1.
+    pub line: Option<usize>,
+    /// The column, where it is known.
+    pub column: Option<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// How to mend it.
+    pub help: String,
+}
+
+impl RunReport {
+    fn failed(failure: &Failure) -> Self {
+        let mut report = Self {
+            outcome: "ok".to_owned(),
+            cpu_ms: 0.0,
+            memory_bytes: 0,
+            outputs: Vec::new(),
+            log: Vec::new(),
+            error: None,
+        };
+        report.note(failure);
+        report
+    }
+
+    fn note(&mut self, failure: &Failure) {
+        if self.error.is_none() {
+            self.outcome = failure.kind.word().to_owned();
+            let (file, line) = (failure.file.clone(), failure.line);
+            self.error = Some(RunError { message: failure.message.clone(), file, line });
+        }
+    }
+}
+
+/// Loads a bot and gives it one event: `{"event": "envelope", "text": "!list"}`, `{"event": "broadcast", "topic":
+/// "board", "text": …}`, `{"event": "start"}`, or `{"event": "timer"}`, which fires every timer. `from` is a key or
+/// `"self"`. Sends nothing and keeps nothing. Blocks until the bot is done or stopped.
+pub fn run_once(file: &Path, event: &Json, limits: &ScriptLimits) -> RunReport {
+    let source = match read(file, limits.source_bytes) {
+        Ok(source) => source,
+        Err(error) => return RunReport::failed(&Failure::from(error)),
+    };
+    let event = match Event::parse(event) {
+        Ok(event) => event,
+        Err(message) => return refused(&message),
+    };
+    match Program::compile(source) {
+        Ok(program) => on_thread(file, program, limits.clone(), Some(event)),
+        Err(failures) => failures.first().map_or_else(|| refused("no reason"), RunReport::failed),
+    }
+}
+
+/// What is wrong with a bot: each file is compiled, then the bot is loaded in the sandbox. Empty when all is well.
+pub fn check(path: &Path) -> Vec<Diagnostic> {
+    let source = match read(path, SOURCE_BYTES) {
+        Ok(source) => source,
+        Err(error) => return vec![diagnostic(path, &Failure::from(error))],
+    };
+    let program = match Program::compile(source) {
+        Ok(program) => program,
+        Err(failures) => return failures.iter().map(|failure| diagnostic(path, failure)).collect(),
+    };
+    let report = on_thread(path, program, ScriptLimits::default(), None);
+    let problem = |error: RunError| {
+        let kind = if report.outcome == "cpu-limit" { Kind::Cpu } else { Kind::Error };
+        diagnostic(path, &Failure { kind, message: error.message, file: error.file, line: error.line })
+    };
+    report.error.map(problem).into_iter().collect()
+}
+
+fn refused(message: &str) -> RunReport {
+    RunReport::failed(&Failure::new(Kind::Refused, message))
+}
+
+fn diagnostic(path: &Path, failure: &Failure) -> Diagnostic {
+    let help = match failure.kind {
+        Kind::Cpu => "do less at load: keep work for events and timers",
+        Kind::Memory => "keep less in memory: use mesh.store for what must last",
+        _ if failure.message.contains("permission") => "add the permission to bot.toml, or leave the call out",
+        _ => "mend the line and check again",
+    };
+    let file = failure.file.clone().unwrap_or_else(|| path.display().to_string());
+    let (line, message) = (failure.line, failure.message.clone());
+    Diagnostic { file, line, column: None, message, help: help.to_owned() }
+}
+
+/// Runs on a thread of its own, which is left behind if it hangs in a C function.
+fn on_thread(path: &Path, program: Program, limits: ScriptLimits, event: Option<Event>) -> RunReport {
+    let (sender, receiver) = channel();
+    let pulse = Arc::new(Pulse::default());
+    let (path, watched) = (path.to_path_buf(), Arc::clone(&pulse));
+    let life = Duration::from_secs(limits.handler_life_secs * 2 + 10);
+    let spawned = std::thread::Builder::new().name("script-run".to_owned()).stack_size(STACK_BYTES).spawn(move || {
+        pulse.attach();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let report = match runtime {
+            Ok(runtime) => runtime.block_on(run(&path, program, limits, event, &pulse)),
+            Err(error) => RunReport::failed(&Failure::new(Kind::Panic, error.to_string())),
+        };
+        let _ = sender.send(report);
+    });
+    if let Err(error) = spawned {
+        return RunReport::failed(&Failure::new(Kind::Panic, error.to_string()));
+    }
+    let until = Instant::now() + life;
+    loop {
+        match receiver.recv_timeout(Duration::from_millis(50)) {
+            Ok(report) => return report,
+            Err(RecvTimeoutError::Disconnected) => {
+                return RunReport::failed(&Failure::new(Kind::Panic, "the machine failed inside"));
+            }
+            Err(RecvTimeoutError::Timeout) if watched.is_stuck() || Instant::now() > until => {
+                watched.abandon();
+                let mut report =
+                    RunReport::failed(&Failure::new(Kind::Cpu, "stuck inside the machine for more than 500 ms"));
+                report.outcome = "stuck".to_owned();
+                return report;
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+}
+
+async fn run(
+    path: &Path,
+    program: Program,
+    limits: ScriptLimits,
+    event: Option<Event>,
+    pulse: &Arc<Pulse>,
+) -> RunReport {
+    let name = bot_at(path).map_or_else(|| "script".to_owned(), |bot| bot.name);
+    let shared = Arc::new(Shared::new(&name, path.to_path_buf(), &limits));
+    *lock(&shared.store) = Cache::default();
+    let node = Arc::new(MemoryNode::default());
+    let permissions = Permissions::new(program.source.manifest.needs.clone());
+    let parts = Parts {
+        shared: Arc::clone(&shared),
+        node: Arc::clone(&node) as Arc<dyn crate::api::NodeApi>,
+        kv: Arc::new(MemoryStore::default()),
+        limits: limits.lowered(&program.source.manifest.limits),
+        program,
+        permissions,
+        overrides: serde_json::Map::new(),
+        self_id: SELF,
+        self_name: Some("memory".to_owned()),
+    };
+    let mut report = RunReport::failed(&Failure::new(Kind::Error, ""));
+    (report.outcome, report.error) = ("ok".to_owned(), None);
+    pulse.enter();
+    let vm = Vm::build(parts, None, Arc::clone(pulse));
+    pulse.leave();
+    let vm = match vm {
+        Ok(vm) => vm,
+        Err(error) => return RunReport::failed(&Failure::new(Kind::Panic, error.to_string())),
+    };
+    let ran = vm.load().await;
+    add(&mut report, &ran);
+    if let (true, Some(event)) = (ran.result.is_ok(), event) {
+        happen(&vm, &event, &mut report).await;
+    }
+    report.memory_bytes = vm.memory() as u64;
+    report.outputs = node.sent().iter().map(output).collect();
+    report.log = lock(&shared.log).iter().cloned().collect();
+    report
+}
+
+fn add(report: &mut RunReport, ran: &Ran) {
+    report.cpu_ms += ran.cpu.as_secs_f64() * 1_000.0;
+    if let Err(failure) = &ran.result {
+        report.note(failure);
+    }
+}
+
+async fn happen(vm: &Rc<Vm>, event: &Event, report: &mut RunReport) {
+    let jobs = match event {
+        Event::Message(item) => dispatch::message(vm, item),
+        Event::Life(name) => dispatch::plain(vm, name, |_| Ok(())),
+        Event::Timers => {
+            let due = vm.ctx.timers.borrow_mut().take_due(f64::INFINITY);
+            Ok(due.into_iter().map(|timer| dispatch::timer(timer.function)).collect())
+        }
+    };
+    match jobs {
+        Err(failure) => report.note(&failure),
+        Ok(jobs) => {
+            for ran in join_all(jobs.into_iter().map(|job| perform(vm, job))).await.into_iter().flatten() {
+                add(report, &ran);
+            }
+        }
+    }
+}
+
+async fn perform(vm: &Rc<Vm>, job: Job) -> Option<Ran> {
+    match job {
+        Job::Say(out) => {
+            let _ = deliver(&vm.ctx, out).await;
+            None
+        }
+        Job::Call { function, args, answer, .. } => {
+            let budget = Duration::from_millis(vm.ctx.limits.cpu_per_event_ms);
+            let ran = vm.call(&function, args, budget).await;
+            if let (Ok(mlua::Value::String(text)), Some(mut out)) = (&ran.result, answer) {
+                out.payload = text.as_bytes().to_vec();
+                let _ = deliver(&vm.ctx, out).await;
+            }
+            Some(ran)
+        }
+    }
+}
+
+fn output(sent: &Sent) -> Json {
+    let text = sent.text();
+    match sent {
+        Sent::Direct(request) => serde_json::json!({ "kind": "send", "to": request.to, "text": text }),
+        Sent::Broadcast(request) => serde_json::json!({ "kind": "broadcast", "topic": request.topic, "text": text }),
+    }
+}
+
+/// What happens to a bot that runs once.
+enum Event {
+    Message(Box<InboxItem>),
+    Life(&'static str),
+    Timers,
+}
+
+impl Event {
+    fn parse(json: &Json) -> Result<Self, String> {
+        let fields = json.as_object().ok_or("the event must be a JSON object, such as {\"text\": \"hello\"}")?;
+        const KNOWN: [&str; 8] = ["event", "from", "from_name", "topic", "text", "automatic", "own", "type"];
+        if let Some(unknown) = fields.keys().find(|key| !KNOWN.contains(&key.as_str())) {
+            let near = super::nearest(unknown, KNOWN).map_or(String::new(), |near| format!("; did you mean '{near}'?"));
+            return Err(format!("the event has no field '{unknown}'{near} (fields: {})", KNOWN.join(", ")));
+        }
+        let text = |key: &str| fields.get(key).and_then(Json::as_str);
+        let flag = |key: &str| fields.get(key).and_then(Json::as_bool).unwrap_or(false);
+        let topic = text("topic");
+        match text("event").or(text("type")) {
+            Some("start") => return Ok(Self::Life("start")),
+            Some("stop") => return Ok(Self::Life("stop")),
+            Some("reload") => return Ok(Self::Life("reload")),
+            Some("timer") => return Ok(Self::Timers),
+            Some("broadcast") if topic.is_none() => return Err("a broadcast needs a topic".to_owned()),
+            None | Some("envelope" | "broadcast") => {}
+            Some(other) => {
+                return Err(format!(
+                    "there is no event '{other}' to run: envelope, broadcast, start, stop, reload or timer"
+                ));
+            }
+        }
+        let from = match text("from").unwrap_or(SENDER) {
+            "self" => SELF,
+            key => key.parse().map_err(|e| format!("from: {e}"))?,
+        };
+        let from_name = text("from_name").map(str::to_owned);
+        let payload = text("text").unwrap_or_default().as_bytes().to_vec();
+        let (automatic, own) = (flag("automatic"), flag("own"));
+        let item = InboxItem { payload, from_name, automatic, own, seq: 1, ..message(from, topic) };
+        Ok(Self::Message(Box::new(item)))
+    }
+}

@@ -1,0 +1,89 @@
+//! A bot's sources, compiled. Compiling takes memory and time that count for no budget, so it happens on a thread of
+//! its own and before the machine is built; what protects the host is the size limit of the sources.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use mlua::chunk::{ChunkMode, Compiler};
+use mlua::{Function, Lua};
+
+use super::failure::{Failure, Kind};
+use super::source::Source;
+
+/// Stack of the compiling thread: Luau's parser has its own bound on nesting, this is well above it.
+const STACK_BYTES: usize = 8 << 20;
+const PRELUDE: &str = include_str!("prelude.luau");
+
+/// Sources and the bytecode that this process made of them. Bytecode from elsewhere is never loaded.
+#[derive(Debug, Clone)]
+pub(crate) struct Program {
+    pub source: Source,
+    chunks: BTreeMap<String, Vec<u8>>,
+}
+
+impl Program {
+    /// Compiles every file, or says what is wrong with each.
+    pub(crate) fn compile(source: Source) -> Result<Self, Vec<Failure>> {
+        let thread = std::thread::Builder::new().name("bot-compile".to_owned()).stack_size(STACK_BYTES);
+        let failed = |message: &str| vec![Failure::new(Kind::Panic, message)];
+        let compiling = thread.spawn(move || compile_all(source)).map_err(|error| failed(&error.to_string()))?;
+        compiling.join().map_err(|_| failed("the compiler failed inside"))?
+    }
+
+    /// Puts a file's chunk into a machine; `None` when there is no such file.
+    pub(crate) fn chunk(&self, lua: &Lua, name: &str) -> Option<mlua::Result<Function>> {
+        self.chunks.get(name).map(|bytes| load(lua, &format!("@{name}"), bytes))
+    }
+}
+
+/// The prelude's chunk.
+pub(crate) fn prelude(lua: &Lua) -> mlua::Result<Function> {
+    static CHUNK: OnceLock<Vec<u8>> = OnceLock::new();
+    let bytes = match CHUNK.get() {
+        Some(bytes) => bytes,
+        None => {
+            // Without line numbers: its errors are reported at the bot's lines, and each machine is smaller.
+            let bytes = compiler().set_debug_level(0).compile(PRELUDE)?;
+            CHUNK.get_or_init(|| bytes)
+        }
+    };
+    load(lua, "=host", bytes)
+}
+
+fn load(lua: &Lua, name: &str, bytes: &[u8]) -> mlua::Result<Function> {
+    lua.load(bytes).set_name(name).set_mode(ChunkMode::Binary).into_function()
+}
+
+fn compiler() -> Compiler {
+    // `mesh` counts as mutable: Luau would otherwise look up a chain like `mesh.state.count` once, when the chunk is
+    // loaded, and use that value for ever.
+    Compiler::new().set_optimization_level(1).set_debug_level(1).add_mutable_global("mesh")
+}
+
+fn compile_all(mut source: Source) -> Result<Program, Vec<Failure>> {
+    let (mut chunks, mut failures) = (BTreeMap::new(), Vec::new());
+    for (name, text) in &source.files {
+        match compiler().compile(text) {
+            Ok(bytes) => {
+                chunks.insert(name.clone(), bytes);
+            }
+            Err(error) => failures.push(syntax(name, &error)),
+        }
+    }
+    // The texts have served; the names are still needed.
+    source.files.values_mut().for_each(|text| *text = String::new());
+    if failures.is_empty() { Ok(Program { source, chunks }) } else { Err(failures) }
+}
+
+/// The compiler's message is `line: what`.
+fn syntax(name: &str, error: &mlua::Error) -> Failure {
+    let text = match error {
+        mlua::Error::SyntaxError { message, .. } => message.clone(),
+        other => other.to_string(),
+    };
+    let (line, message) = match text.split_once(": ") {
+        Some((line, message)) => (line.parse().ok(), message),
+        None => (None, text.as_str()),
+    };
+    Failure { file: Some(name.to_owned()), line, ..Failure::new(Kind::Error, super::api::clean(message, 1_024)) }
+}

@@ -1,0 +1,297 @@
+//! What belongs to a bot and outlives each of its machines: figures, quotas, store, faults.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use qpq_schemas::{MessageId, PeerId};
+use tokio::sync::Notify;
+
+use crate::api::BotStatus;
+
+use super::bucket::Bucket;
+use super::limits::{CPU_WINDOW, ERRORS_TO_PAUSE, KILL_WINDOW, KILLS_TO_DISABLE, LIVE_QUEUE, PAUSES, ScriptLimits};
+use super::lock;
+use super::store::Cache;
+
+/// Log lines kept for a look back.
+const LOG_KEPT: usize = 50;
+/// Longest text of a problem, in bytes.
+pub(crate) const PROBLEM_BYTES: usize = 2_048;
+
+/// What happened in the mesh at this moment. Messages come another way: bots read the inbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveEvent {
+    /// What happened.
+    pub kind: LiveKind,
+    /// The peer that it is about.
+    pub peer: Option<PeerId>,
+    /// The peer's nickname.
+    pub name: Option<String>,
+    /// The message that it is about.
+    pub id: Option<MessageId>,
+    /// A few words: the transport, the reason.
+    pub detail: Option<String>,
+}
+
+/// The kinds of live events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LiveKind {
+    /// The first link to a peer is up.
+    PeerUp,
+    /// The last link to a peer went down.
+    PeerDown,
+    /// A link came, went or moved.
+    LinkChange,
+    /// The routing table changed.
+    RouteChange,
+    /// A message reached its recipient.
+    Delivered,
+    /// A message won't reach its recipient.
+    Failed,
+    /// A message was dropped for want of room.
+    Evicted,
+}
+
+impl LiveKind {
+    /// The name of the event in scripts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PeerUp => "peer_up",
+            Self::PeerDown => "peer_down",
+            Self::LinkChange => "link_change",
+            Self::RouteChange => "route_change",
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+            Self::Evicted => "evicted",
+        }
+    }
+}
+
+/// A bot's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum State {
+    #[default]
+    Loading,
+    Running,
+    Paused,
+    Failed,
+    Disabled,
+}
+
+impl State {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Loading => "loading",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Failed => "failed",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+/// What `qpq script list` shows beside the figures.
+#[derive(Debug, Default)]
+pub(crate) struct Face {
+    pub state: State,
+    pub version: Option<String>,
+    /// Why the newest version didn't load.
+    pub load_problem: Option<String>,
+    /// Why a handler failed last.
+    pub run_problem: Option<String>,
+    pub commands: Vec<String>,
+    pub topics: Vec<String>,
+}
+
+/// Counters. Read by anyone, written by the bot's thread.
+#[derive(Debug, Default)]
+pub(crate) struct Figures {
+    pub events: AtomicU64,
+    pub errors: AtomicU64,
+    pub cpu_us: AtomicU64,
+    pub memory: AtomicU64,
+    pub sent: AtomicU64,
+    /// Everything in the inbox up to here is handled or being handled.
+    pub pulled: AtomicU64,
+    pub loads: AtomicU32,
+}
+
+/// The buckets that bound what a bot sends, logs and computes.
+#[derive(Debug)]
+pub(crate) struct Traffic {
+    pub messages: Bucket,
+    pub broadcasts: Bucket,
+    pub bytes: Bucket,
+    pub log: Bucket,
+    /// CPU in seconds.
+    pub cpu: Bucket,
+}
+
+impl Traffic {
+    fn new(limits: &ScriptLimits, now: Instant) -> Self {
+        let per = |n: u32, secs: f64| Bucket::new(f64::from(n), f64::from(n) / secs, now);
+        let share = limits.cpu_percent as f64 / 100.0;
+        Self {
+            messages: per(limits.messages_per_minute, 60.0),
+            broadcasts: per(limits.broadcasts_per_minute, 60.0),
+            bytes: per(limits.bytes_per_hour, 3_600.0),
+            log: per(limits.log_lines_per_second, 1.0),
+            cpu: Bucket::new(share * CPU_WINDOW.as_secs_f64(), share, now),
+        }
+    }
+}
+
+/// What went wrong lately, and what follows from it.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    errors: VecDeque<Instant>,
+    kills: VecDeque<Instant>,
+    pauses: usize,
+    last_pause_end: Option<Instant>,
+}
+
+/// What to do after a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    GoOn,
+    Pause(Duration),
+    Disable,
+}
+
+impl Faults {
+    /// Notes an error of a handler.
+    pub(crate) fn error(&mut self, now: Instant) -> Verdict {
+        if count(&mut self.errors, Duration::from_secs(60), now) < ERRORS_TO_PAUSE {
+            return Verdict::GoOn;
+        }
+        self.errors.clear();
+        // An hour without a pause, and the next one is short again.
+        if self.last_pause_end.is_some_and(|end| now.saturating_duration_since(end) > Duration::from_secs(3_600)) {
+            self.pauses = 0;
+        }
+        let pause = PAUSES.get(self.pauses).or(PAUSES.last()).copied().unwrap_or_default();
+        self.pauses += 1;
+        self.last_pause_end = Some(now + pause);
+        Verdict::Pause(pause)
+    }
+
+    /// Notes an event that was stopped for its CPU time.
+    pub(crate) fn kill(&mut self, now: Instant) -> Verdict {
+        if count(&mut self.kills, KILL_WINDOW, now) >= KILLS_TO_DISABLE { Verdict::Disable } else { self.error(now) }
+    }
+}
+
+fn count(times: &mut VecDeque<Instant>, window: Duration, now: Instant) -> usize {
+    times.push_back(now);
+    times.retain(|at| now.saturating_duration_since(*at) <= window);
+    times.len()
+}
+
+/// One bot, whichever machine runs it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub name: String,
+    pub path: PathBuf,
+    pub inbox_seq: AtomicU64,
+    pub wake: Notify,
+    pub live: Mutex<VecDeque<LiveEvent>>,
+    pub figures: Figures,
+    pub face: Mutex<Face>,
+    pub traffic: Mutex<Traffic>,
+    pub store: Mutex<Cache>,
+    pub faults: Mutex<Faults>,
+    /// When named timers are due, for the next machine (Unix seconds).
+    pub timers: Mutex<BTreeMap<String, f64>>,
+    pub log: Mutex<VecDeque<String>>,
+}
+
+impl Shared {
+    pub(crate) fn new(name: &str, path: PathBuf, limits: &ScriptLimits) -> Self {
+        Self {
+            name: name.to_owned(),
+            path,
+            inbox_seq: AtomicU64::new(0),
+            wake: Notify::new(),
+            live: Mutex::default(),
+            figures: Figures::default(),
+            face: Mutex::default(),
+            traffic: Mutex::new(Traffic::new(limits, Instant::now())),
+            store: Mutex::default(),
+            faults: Mutex::default(),
+            timers: Mutex::default(),
+            log: Mutex::default(),
+        }
+    }
+
+    /// The inbox grew to `seq`.
+    pub(crate) fn inbox_grew(&self, seq: u64) {
+        self.inbox_seq.fetch_max(seq, Ordering::Relaxed);
+        self.wake.notify_one();
+    }
+
+    /// Queues a live event; the oldest goes when there is no room.
+    pub(crate) fn push_live(&self, event: LiveEvent) {
+        let mut queue = lock(&self.live);
+        if queue.len() >= LIVE_QUEUE {
+            queue.pop_front();
+        }
+        queue.push_back(event);
+        drop(queue);
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn keep_log(&self, line: String) {
+        let mut log = lock(&self.log);
+        if log.len() >= LOG_KEPT {
+            log.pop_front();
+        }
+        log.push_back(line);
+    }
+
+    pub(crate) fn set_state(&self, state: State) {
+        lock(&self.face).state = state;
+    }
+
+    pub(crate) fn status(&self) -> BotStatus {
+        let face = lock(&self.face);
+        let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
+        BotStatus {
+            name: self.name.clone(),
+            version: face.version.clone(),
+            path: self.path.display().to_string(),
+            state: face.state.name().to_owned(),
+            problem: face.load_problem.clone().or_else(|| face.run_problem.clone()),
+            commands: face.commands.clone(),
+            topics: face.topics.clone(),
+            events: read(&self.figures.events),
+            errors: read(&self.figures.errors),
+            cpu_ms: read(&self.figures.cpu_us) / 1_000,
+            memory_bytes: read(&self.figures.memory),
+            sent: read(&self.figures.sent),
+            stored_bytes: lock(&self.store).bytes() as u64,
+            lag: read(&self.inbox_seq).saturating_sub(read(&self.figures.pulled)),
+            loads: self.figures.loads.load(Ordering::Relaxed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_errors_a_minute_pause_longer_each_time_and_three_kills_disable() {
+        let mut faults = Faults::default();
+        let now = Instant::now();
+        let five = |faults: &mut Faults| (0..5).map(|_| faults.error(now)).last().unwrap();
+        assert_eq!(five(&mut faults), Verdict::Pause(PAUSES[0]));
+        assert_eq!(five(&mut faults), Verdict::Pause(PAUSES[1]));
+        assert_eq!(five(&mut faults), Verdict::Pause(PAUSES[2]));
+        assert_eq!(five(&mut faults), Verdict::Pause(PAUSES[2]));
+        let verdicts: Vec<_> = (0..3).map(|_| Faults::kill(&mut faults, now)).collect();
+        assert_eq!(verdicts.last(), Some(&Verdict::Disable));
+    }
+}

@@ -1,0 +1,226 @@
+//! Finding bots in the scripts directories, and reading their files.
+//!
+//! All of a bot's sources are read before its machine is built: afterwards the bot touches no file.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::limits::{SOURCE_FILE_BYTES, SOURCE_FILES};
+use super::manifest::Manifest;
+
+/// Folders in a scripts directory that hold no bots: the shared library and the editors' definitions.
+const NO_BOTS: [&str; 2] = ["lib", "meta"];
+/// Entries of a scripts directory that are looked at.
+const MAX_ENTRIES: usize = 1_024;
+/// How deep a bot's folder is searched for modules.
+const MAX_FOLDERS: usize = 4;
+
+/// A bot that was found: its name and its file or folder.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Found {
+    pub name: String,
+    pub path: PathBuf,
+}
+
+/// What a bot is made of.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub manifest: Manifest,
+    /// The chunk to run first, such as `announcements.lua` or `board/init.lua`.
+    pub main: String,
+    /// Chunk name → text.
+    pub files: BTreeMap<String, String>,
+    /// Over every byte of the files and the manifest.
+    pub hash: u64,
+}
+
+/// Why a bot's files can't be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SourceError {
+    pub file: String,
+    pub line: Option<usize>,
+    pub message: String,
+    /// Of what could be read, so that a broken file isn't tried again until it changes.
+    pub hash: u64,
+}
+
+/// The bots in these directories by name; of two with one name the first wins.
+pub(crate) fn discover(dirs: &[PathBuf]) -> Vec<Found> {
+    let mut found: Vec<Found> = Vec::new();
+    for dir in dirs {
+        let Ok(entries) = std::fs::read_dir(dir) else { continue };
+        let mut here: Vec<Found> = entries.take(MAX_ENTRIES).flatten().filter_map(|e| bot_at(&e.path())).collect();
+        here.sort();
+        for bot in here {
+            if !found.iter().any(|known| known.name == bot.name) {
+                found.push(bot);
+            }
+        }
+    }
+    found
+}
+
+/// The bot at a path of a scripts directory, if there is one.
+pub(crate) fn bot_at(path: &Path) -> Option<Found> {
+    let name = if path.is_dir() {
+        let name = path.file_name()?.to_str()?;
+        let has_init = ["init.lua", "init.luau"].iter().any(|init| path.join(init).is_file());
+        (has_init && !NO_BOTS.contains(&name)).then_some(name)?
+    } else {
+        let stem = path.file_stem()?.to_str()?;
+        (is_lua(path) && !stem.ends_with("_test")).then_some(stem)?
+    };
+    is_name(name).then(|| Found { name: name.to_owned(), path: path.to_path_buf() })
+}
+
+/// Letters, digits, `-` and `_`, at most 64, so that a name is safe in paths, logs and reader names.
+fn is_name(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    !name.is_empty() && name.len() <= 64 && name.chars().all(fits)
+}
+
+fn is_lua(path: &Path) -> bool {
+    path.extension().is_some_and(|ext| ext == "lua" || ext == "luau")
+}
+
+/// Reads a bot's manifest and all its sources.
+pub(crate) fn read(path: &Path, max_bytes: usize) -> Result<Source, SourceError> {
+    let mut reader = Reader { files: BTreeMap::new(), hash: Xxh3::new(), bytes: 0, max_bytes };
+    let (main, manifest) = if path.is_dir() { reader.folder(path)? } else { reader.single(path)? };
+    Ok(Source { manifest, main, files: reader.files, hash: reader.hash.digest() })
+}
+
+struct Reader {
+    files: BTreeMap<String, String>,
+    hash: Xxh3,
+    bytes: usize,
+    max_bytes: usize,
+}
+
+impl Reader {
+    fn single(&mut self, path: &Path) -> Result<(String, Manifest), SourceError> {
+        let main = file_name(path);
+        self.file(path, main.clone())?;
+        self.library(path.parent())?;
+        Ok((main, Manifest::single_file()))
+    }
+
+    fn folder(&mut self, path: &Path) -> Result<(String, Manifest), SourceError> {
+        let folder = file_name(path);
+        let toml = path.join("bot.toml");
+        let manifest = if toml.exists() {
+            let text = self.text(&toml, &format!("{folder}/bot.toml"))?;
+            let parsed = Manifest::parse(&text);
+            parsed.map_err(|e| self.error(&format!("{folder}/bot.toml"), e.line, e.message))?
+        } else {
+            Manifest::single_file()
+        };
+        self.modules(path, &folder, MAX_FOLDERS)?;
+        self.library(path.parent())?;
+        let main = ["init.lua", "init.luau"].map(|init| format!("{folder}/{init}"));
+        match main.into_iter().find(|main| self.files.contains_key(main)) {
+            Some(main) => Ok((main, manifest)),
+            None => Err(self.error(&folder, None, "the folder has no init.lua".to_owned())),
+        }
+    }
+
+    fn library(&mut self, dir: Option<&Path>) -> Result<(), SourceError> {
+        match dir.map(|dir| dir.join("lib")) {
+            Some(lib) if lib.is_dir() => self.modules(&lib, "lib", MAX_FOLDERS),
+            _ => Ok(()),
+        }
+    }
+
+    fn modules(&mut self, dir: &Path, prefix: &str, depth: usize) -> Result<(), SourceError> {
+        let entries = std::fs::read_dir(dir).map_err(|e| self.error(prefix, None, e.to_string()))?;
+        let mut paths: Vec<PathBuf> = entries.take(MAX_ENTRIES).flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        for path in paths {
+            let name = format!("{prefix}/{}", file_name(&path));
+            // A link could lead out of the folder, to files that are none of the bot's business.
+            if path.is_symlink() {
+                continue;
+            } else if path.is_dir() && depth > 1 {
+                self.modules(&path, &name, depth - 1)?;
+            } else if is_lua(&path) && !name.contains("_test.lua") {
+                self.file(&path, name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &Path, name: String) -> Result<(), SourceError> {
+        if self.files.len() >= SOURCE_FILES {
+            return Err(self.error(&name, None, format!("a bot has at most {SOURCE_FILES} source files")));
+        }
+        let text = self.text(path, &name)?;
+        self.files.insert(name, text);
+        Ok(())
+    }
+
+    fn text(&mut self, path: &Path, name: &str) -> Result<String, SourceError> {
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(path).map_err(|e| self.error(name, None, e.to_string()))?;
+        let limit = SOURCE_FILE_BYTES as u64 + 1;
+        file.take(limit).read_to_end(&mut bytes).map_err(|e| self.error(name, None, e.to_string()))?;
+        self.hash.update(name.as_bytes());
+        self.hash.update(&bytes);
+        self.bytes += bytes.len();
+        if bytes.len() > SOURCE_FILE_BYTES {
+            return Err(self.error(name, None, format!("larger than {} KiB", SOURCE_FILE_BYTES >> 10)));
+        }
+        if self.bytes > self.max_bytes {
+            let kib = self.max_bytes >> 10;
+            return Err(self.error(name, None, format!("the bot's sources together are larger than {kib} KiB")));
+        }
+        String::from_utf8(bytes).map_err(|error| {
+            let good = error.utf8_error().valid_up_to();
+            let line = error.as_bytes().iter().take(good).filter(|b| **b == b'\n').count() + 1;
+            self.error(name, Some(line), "not a text in UTF-8: save it as UTF-8 source, not as bytecode".to_owned())
+        })
+    }
+
+    fn error(&self, file: &str, line: Option<usize>, message: String) -> SourceError {
+        SourceError { file: file.to_owned(), line, message, hash: self.hash.digest() }
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn files_and_folders_are_bots_and_the_library_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["board", "lib", "empty"] {
+            fs::create_dir(dir.path().join(folder)).unwrap();
+        }
+        for file in ["hello.lua", "hello_test.lua", "board/init.lua", "lib/init.lua", "notes.txt", "bad name.lua"] {
+            fs::write(dir.path().join(file), "return 1").unwrap();
+        }
+        let names: Vec<String> = discover(&[dir.path().to_path_buf()]).into_iter().map(|bot| bot.name).collect();
+        assert_eq!(names, ["board", "hello"]);
+        let board = read(&dir.path().join("board"), 1 << 20).unwrap();
+        assert_eq!(board.main, "board/init.lua");
+        assert!(board.files.contains_key("lib/init.lua"));
+    }
+
+    #[test]
+    fn oversize_and_binary_sources_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("big.lua");
+        fs::write(&path, vec![b' '; SOURCE_FILE_BYTES + 1]).unwrap();
+        assert!(read(&path, 1 << 20).unwrap_err().message.contains("larger than 256 KiB"));
+        fs::write(&path, b"-- a\n\xff\xfe").unwrap();
+        assert_eq!(read(&path, 1 << 20).unwrap_err().line, Some(2));
+    }
+}

@@ -1,0 +1,265 @@
+//! `mesh.store`: a bot's durable memory, held in RAM and written behind.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use crate::api::{ApiError, Reply};
+
+use super::limits::{STORE_KEY_BYTES, ScriptLimits};
+
+/// A key's place in the store, its value as stored, and when it dies (Unix time in milliseconds).
+pub type StoredEntry = (Vec<u8>, Vec<u8>, Option<u64>);
+
+/// A change to a bot's store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreOp {
+    /// Sets a key.
+    Put {
+        /// The key.
+        key: Vec<u8>,
+        /// The value, opaque to the store.
+        value: Vec<u8>,
+        /// When it dies, Unix time in milliseconds. Dead entries may be dropped at any time.
+        expires_ms: Option<u64>,
+    },
+    /// Removes a key, which need not be there.
+    Delete {
+        /// The key.
+        key: Vec<u8>,
+    },
+}
+
+/// Where bots' data lives on disk. One bot never sees another's.
+pub trait BotStore: Send + Sync + 'static {
+    /// Everything that is kept for `bot`.
+    fn load(&self, bot: &str) -> Reply<Vec<StoredEntry>>;
+    /// Applies the changes in one atomic step; the reply comes once they are durable. Commits of one bot take
+    /// effect in the order of the calls.
+    fn commit(&self, bot: &str, ops: Vec<StoreOp>) -> Reply<()>;
+}
+
+/// Keys that begin with this byte are the host's own and invisible to scripts.
+pub(crate) const HOST_PREFIX: u8 = 0;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub value: Vec<u8>,
+    pub expires_ms: Option<u64>,
+}
+
+impl Entry {
+    fn alive(&self, now_ms: u64) -> bool {
+        self.expires_ms.is_none_or(|at| at > now_ms)
+    }
+}
+
+/// One bot's entries, with the changes that are not on disk yet.
+#[derive(Debug, Default)]
+pub(crate) struct Cache {
+    entries: BTreeMap<Vec<u8>, Entry>,
+    dirty: BTreeMap<Vec<u8>, Option<Entry>>,
+    bytes: usize,
+}
+
+impl Cache {
+    pub(crate) fn new(loaded: Vec<StoredEntry>) -> Self {
+        let mut cache = Self::default();
+        for (key, value, expires_ms) in loaded {
+            cache.bytes += key.len() + value.len();
+            cache.entries.insert(key, Entry { value, expires_ms });
+        }
+        cache
+    }
+
+    pub(crate) fn get(&self, key: &[u8], now_ms: u64) -> Option<&Entry> {
+        self.entries.get(key).filter(|entry| entry.alive(now_ms))
+    }
+
+    /// Sets a key, within the quota.
+    pub(crate) fn put(&mut self, key: &[u8], entry: Entry, limits: &ScriptLimits, now_ms: u64) -> Result<(), ApiError> {
+        let old = self.entries.get(key).map_or(0, |old| key.len() + old.value.len());
+        let bytes = |cache: &Self| cache.bytes - old + key.len() + entry.value.len();
+        let full =
+            |cache: &Self| bytes(cache) > limits.store_bytes || cache.entries.len() >= limits.store_keys && old == 0;
+        if full(self) {
+            self.drop_expired(now_ms);
+        }
+        let old = self.entries.get(key).map_or(0, |old| key.len() + old.value.len());
+        let after = self.bytes - old + key.len() + entry.value.len();
+        if after > limits.store_bytes || (old == 0 && self.entries.len() >= limits.store_keys) {
+            let kib = limits.store_bytes >> 10;
+            let message = format!(
+                "the bot's store is full ({} keys of {}, {} KiB of {kib}): delete something or give entries a ttl",
+                self.entries.len(),
+                limits.store_keys,
+                self.bytes >> 10
+            );
+            return Err(ApiError::new("store-full", message));
+        }
+        self.bytes = after;
+        self.dirty.insert(key.to_vec(), Some(entry.clone()));
+        self.entries.insert(key.to_vec(), entry);
+        Ok(())
+    }
+
+    /// Removes a key; whether it was there.
+    pub(crate) fn delete(&mut self, key: &[u8], now_ms: u64) -> bool {
+        let Some(old) = self.entries.remove(key) else { return false };
+        self.bytes -= key.len() + old.value.len();
+        self.dirty.insert(key.to_vec(), None);
+        old.alive(now_ms)
+    }
+
+    fn drop_expired(&mut self, now_ms: u64) {
+        let dead: Vec<Vec<u8>> =
+            self.entries.iter().filter(|(_, e)| !e.alive(now_ms)).map(|(k, _)| k.clone()).collect();
+        for key in dead {
+            self.delete(&key, now_ms);
+        }
+    }
+
+    /// The next live entry beyond `after` among those with `prefix`, in order or in reverse.
+    pub(crate) fn step(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        reverse: bool,
+        now_ms: u64,
+    ) -> Option<(&[u8], &Entry)> {
+        use std::ops::Bound::{Excluded, Included, Unbounded};
+        let fits = |(key, entry): &(&Vec<u8>, &Entry)| {
+            key.starts_with(prefix) && key.first() != Some(&HOST_PREFIX) && entry.alive(now_ms)
+        };
+        let found = if reverse {
+            let end = match after {
+                Some(key) => Excluded(key.to_vec()),
+                None => after_prefix(prefix).map_or(Unbounded, Excluded),
+            };
+            let range = self.entries.range::<Vec<u8>, _>((Included(prefix.to_vec()), end));
+            range.rev().find(fits)
+        } else {
+            let start = after.map_or(Included(prefix.to_vec()), |key| Excluded(key.to_vec()));
+            let range = self.entries.range::<Vec<u8>, _>((start, Unbounded));
+            range.take_while(|(key, _)| key.starts_with(prefix)).find(fits)
+        };
+        found.map(|(key, entry)| (key.as_slice(), entry))
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes the changes that are to be written.
+    pub(crate) fn take_dirty(&mut self) -> BTreeMap<Vec<u8>, Option<Entry>> {
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// Puts back changes that could not be written, behind newer ones.
+    pub(crate) fn put_back(&mut self, dirty: BTreeMap<Vec<u8>, Option<Entry>>) {
+        for (key, change) in dirty {
+            self.dirty.entry(key).or_insert(change);
+        }
+    }
+}
+
+/// The first key that sorts after all keys with this prefix.
+fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
+    let mut end = prefix.get(..=last)?.to_vec();
+    if let Some(byte) = end.last_mut() {
+        *byte += 1;
+    }
+    Some(end)
+}
+
+/// Changes as operations for the disk.
+pub(crate) fn operations(dirty: &BTreeMap<Vec<u8>, Option<Entry>>) -> Vec<StoreOp> {
+    let op = |(key, change): (&Vec<u8>, &Option<Entry>)| match change.clone() {
+        Some(Entry { value, expires_ms }) => StoreOp::Put { key: key.clone(), value, expires_ms },
+        None => StoreOp::Delete { key: key.clone() },
+    };
+    dirty.iter().map(op).collect()
+}
+
+/// Checks a key that a script gives.
+pub(crate) fn check_key(key: &[u8]) -> Result<(), String> {
+    match key {
+        [] => Err("must not be empty".to_owned()),
+        [HOST_PREFIX, ..] => Err("must not begin with a zero byte".to_owned()),
+        key if key.len() > STORE_KEY_BYTES => {
+            Err(format!("must have at most {STORE_KEY_BYTES} bytes, has {}", key.len()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A store in RAM, for tests and for running a script once.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    bots: Mutex<BTreeMap<String, BTreeMap<Vec<u8>, Entry>>>,
+}
+
+impl BotStore for MemoryStore {
+    fn load(&self, bot: &str) -> Reply<Vec<StoredEntry>> {
+        let bots = super::lock(&self.bots);
+        let entries = bots.get(bot).into_iter().flatten();
+        let loaded = entries.map(|(key, entry)| (key.clone(), entry.value.clone(), entry.expires_ms)).collect();
+        Box::pin(std::future::ready(Ok(loaded)))
+    }
+
+    fn commit(&self, bot: &str, ops: Vec<StoreOp>) -> Reply<()> {
+        let mut bots = super::lock(&self.bots);
+        let entries = bots.entry(bot.to_owned()).or_default();
+        for op in ops {
+            match op {
+                StoreOp::Put { key, value, expires_ms } => entries.insert(key, Entry { value, expires_ms }),
+                StoreOp::Delete { key } => entries.remove(&key),
+            };
+        }
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(text: &str, expires_ms: Option<u64>) -> Entry {
+        Entry { value: text.into(), expires_ms }
+    }
+
+    #[test]
+    fn the_quota_counts_keys_and_bytes_and_lets_the_dead_go_first() {
+        let limits = ScriptLimits { store_keys: 2, store_bytes: 20, ..ScriptLimits::default() };
+        let mut cache = Cache::default();
+        cache.put(b"a", entry("1", Some(10)), &limits, 0).unwrap();
+        cache.put(b"b", entry("2", None), &limits, 0).unwrap();
+        assert_eq!(cache.put(b"c", entry("3", None), &limits, 5).unwrap_err().code, "store-full");
+        cache.put(b"c", entry("3", None), &limits, 11).unwrap();
+        assert_eq!(
+            cache.put(b"b", entry("a value that is too long", None), &limits, 11).unwrap_err().code,
+            "store-full"
+        );
+        assert_eq!(cache.bytes(), 4);
+    }
+
+    #[test]
+    fn walking_goes_both_ways_and_stays_within_the_prefix() {
+        let limits = ScriptLimits::default();
+        let mut cache = Cache::default();
+        for key in ["a", "n/1", "n/2", "n/3", "o", "\0host"] {
+            cache.put(key.as_bytes(), entry(key, None), &limits, 0).unwrap();
+        }
+        let walk = |prefix: &str, reverse| {
+            let (mut keys, mut at) = (Vec::new(), None::<Vec<u8>>);
+            while let Some((key, _)) = cache.step(prefix.as_bytes(), at.as_deref(), reverse, 0) {
+                keys.push(String::from_utf8(key.to_vec()).unwrap());
+                at = Some(key.to_vec());
+            }
+            keys
+        };
+        assert_eq!(walk("n/", false), ["n/1", "n/2", "n/3"]);
+        assert_eq!(walk("n/", true), ["n/3", "n/2", "n/1"]);
+        assert_eq!(walk("", true), ["o", "n/3", "n/2", "n/1", "a"]);
+    }
+}

@@ -1,0 +1,258 @@
+use serde_json::json;
+
+use super::{holds, raises, run, run_folder, run_with, texts};
+
+#[test]
+fn a_direct_message_reaches_the_bot_and_its_answer_goes_back() {
+    let report = run(r#"
+        mesh.on_envelope(function(msg)
+            assert(msg.event == "envelope" and msg.topic == nil and msg.text == "hello" and #msg.from == 64)
+            assert(type(msg.created) == "number" and msg.priority == "normal" and msg.hops == 1)
+            local receipt = assert(msg:reply("you said " .. msg.text))
+            assert(#receipt.id == 64 and receipt.expires > mesh.now())
+        end)"#);
+    assert_eq!(report.error, None);
+    assert_eq!(report.outputs, [json!({"kind": "send", "to": "aa".repeat(32), "text": "you said hello"})]);
+}
+
+#[test]
+fn an_answer_to_a_broadcast_goes_to_the_channel_whatever_the_bot_writes_into_the_message() {
+    let text = r#"mesh.on_broadcast("board", function(msg)
+        msg.topic, msg.from = "elsewhere", "someone"
+        msg:reply({ n = 1 })
+    end)"#;
+    let report = run_with(text, &json!({"topic": "board", "text": "x"}));
+    assert_eq!(report.outputs, [json!({"kind": "broadcast", "topic": "board", "text": "{\"n\":1}"})]);
+    assert!(run_with(text, &json!({"topic": "other", "text": "x"})).outputs.is_empty());
+}
+
+#[test]
+fn bots_answer_no_programs_unless_they_ask_for_them_and_never_their_own() {
+    let text = r#"mesh.on("envelope", function(msg) msg:reply("people") end)
+        mesh.on("envelope", { automatic = true }, function(msg) msg:reply("all") end)"#;
+    assert_eq!(texts(&run_with(text, &json!({"text": "x"}))), ["people", "all"]);
+    assert_eq!(texts(&run_with(text, &json!({"text": "x", "automatic": true}))), ["all"]);
+    assert!(run_with(text, &json!({"text": "x", "automatic": true, "own": true})).outputs.is_empty());
+}
+
+#[test]
+fn filters_compare_fields() {
+    let text = r#"mesh.on("broadcast", { topic = "a", from_name = "eve" }, function(msg) msg:reply("yes") end)"#;
+    assert_eq!(texts(&run_with(text, &json!({"topic": "a", "from_name": "eve"}))), ["yes"]);
+    assert!(run_with(text, &json!({"topic": "a", "from_name": "bob"})).outputs.is_empty());
+}
+
+#[test]
+fn commands_split_arguments_make_help_and_name_their_usage() {
+    let text = r#"mesh.command("post", { args = "<topic> <text>", help = "post it", channel = "board" },
+        function(msg, topic, text) return topic .. "|" .. text end)"#;
+    let say = |topic: Option<&str>, said: &str| run_with(text, &json!({"topic": topic, "text": said}));
+    assert_eq!(texts(&say(None, "!post news two words ")), ["news|two words"]);
+    assert_eq!(texts(&say(Some("board"), "!POST a b")), ["a|b"]);
+    assert_eq!(texts(&say(None, "!post news")), ["usage: !post <topic> <text>"]);
+    assert_eq!(texts(&say(None, "!help")), ["bot (script API 1):\n!post <topic> <text> - post it"]);
+    assert!(say(Some("other"), "!post a b").outputs.is_empty());
+    assert!(say(None, "!unknown").outputs.is_empty());
+}
+
+#[test]
+fn a_command_for_some_refuses_others_in_private() {
+    let text = r#"mesh.command("stop", { who = { "self" }, channel = "board" }, function() return "stopped" end)"#;
+    assert_eq!(texts(&run_with(text, &json!({"topic": "board", "text": "!stop", "from": "self"}))), ["stopped"]);
+    let refused = run_with(text, &json!({"topic": "board", "text": "!stop"}));
+    assert_eq!(refused.outputs[0]["kind"], "send");
+    raises(
+        "mesh.command('x', { who = { 'alice' } }, print_nothing or function() end)",
+        1,
+        "options.who[1] must be a key of 64",
+    );
+}
+
+#[test]
+fn mistakes_raise_at_the_callers_line_and_say_what_was_wrong() {
+    raises("\n\nmesh.broadcast({}, 'x')", 3, "mesh.broadcast: argument 1 (topic) must be a string, got table");
+    raises("mesh.on_envelope()", 1, "mesh.on_envelope: argument 1 (fn) must be a function, got nil");
+    raises("mesh.now(1)", 1, "mesh.now: takes 0 arguments, got 1");
+    raises("mesh.store.get('k')", 1, "mesh.store:get: call it with a colon");
+    raises("mesh.on('envelop', function() end)", 1, "did you mean 'envelope'?");
+    raises("mesh.broadcast('t', 'x', { tttl = '1d' })", 1, "there is no option 'tttl'; did you mean 'ttl'?");
+    raises("mesh.every('soon', function() end)", 1, "'soon' is no duration");
+    raises(
+        "local function f()\n  mesh.store:set('k', function() end)\nend\nf()",
+        2,
+        "argument 2 (value) holds a function",
+    );
+    raises("mesh.send('x', 'y')", 1, "no permission \"send\"");
+    let report = run("mesh.send('x', 'y')");
+    assert!(
+        report
+            .error
+            .unwrap()
+            .message
+            .contains("needs = [\"reply\", \"direct\", \"listen\", \"broadcast\", \"store\", \"send\"]")
+    );
+}
+
+#[test]
+fn mistakes_are_strings_for_pcall_and_world_errors_have_codes() {
+    holds(
+        r#"
+        local ok, err = pcall(mesh.on_envelope, 1)
+        assert(not ok and type(err) == "string" and err:find("mesh.on_envelope: argument 1", 1, true), tostring(err))
+        local value, err = mesh.json.decode("{")
+        assert(value == nil and err.code == "bad-json" and #err.message > 0 and tostring(err) == err.message)
+        local _, err = mesh.base64.decode("?")
+        assert(err.code == "bad-base64" and ("x: " .. err):sub(1, 3) == "x: ")
+    "#,
+    );
+}
+
+#[test]
+fn the_store_keeps_plain_data_counts_and_walks() {
+    holds(
+        r#"
+        local s = mesh.store
+        assert(s:get("none") == nil and s:get("none", 7) == 7)
+        assert(s:set("n/1", { text = "a", list = { 1, 2, { deep = true } } }))
+        assert(s:get("n/1").list[3].deep == true)
+        assert(s:incr("count") == 1 and s:incr("count", 4) == 5 and s:get("count") == 5)
+        for i = 2, 9 do s:set("n/" .. i, i) end
+        local keys = {}
+        for key in s:each("n/", { reverse = true, skip = 1, limit = 3 }) do keys[#keys + 1] = key end
+        assert(table.concat(keys, " ") == "n/8 n/7 n/6", table.concat(keys, " "))
+        for key in s:each("n/") do s:delete(key) end
+        assert(s:each("n/")() == nil and s:delete("n/1") == false and s:delete("count") == true)
+        s:set("gone", 1, { ttl = "0s" })
+        assert(s:get("gone") == nil)
+    "#,
+    );
+}
+
+#[test]
+fn the_store_is_bounded() {
+    let report = run(r#"
+        for i = 1, 200 do
+            local ok, err = mesh.store:set("k" .. i, string.rep("x", 16000))
+            if not ok then
+                assert(err.code == "store-full", err)
+                mesh.log.info("full at", i)
+                return
+            end
+        end"#);
+    assert_eq!(report.log, ["full at 66"]);
+    raises("mesh.store:set('k', string.rep('x', 20000))", 1, "larger than 16384 bytes");
+    raises("mesh.store:set(string.rep('k', 129), 1)", 1, "at most 128 bytes");
+}
+
+#[test]
+fn traffic_is_bounded_with_a_code() {
+    let report = run_folder(
+        r#"
+        mesh.on("start", function()
+            for i = 1, 12 do
+                local ok, err = mesh.send("bob", "message " .. i)
+                if not ok then mesh.log.info(i, err.code) end
+            end
+        end)"#,
+        &json!({"event": "start"}),
+    );
+    assert_eq!(
+        (report.outputs.len(), report.log),
+        (10, vec!["11 rate-limited".to_owned(), "12 rate-limited".to_owned()])
+    );
+}
+
+#[test]
+fn timers_fire_and_are_bounded() {
+    let text = r#"
+        mesh.every("6h", function() mesh.broadcast("a", "every") end)
+        mesh.after(5, function() mesh.broadcast("a", "after") end)
+        mesh.at("08:00", function() mesh.broadcast("a", "at") end)
+        local t = mesh.at("*/5 * * * 1-5", function() mesh.broadcast("a", "never") end)
+        assert(t:cancel() == true and t:cancel() == false)"#;
+    assert_eq!(texts(&run_with(text, &json!({"event": "timer"}))), ["every", "after", "at"]);
+    raises("for i = 1, 40 do mesh.after('1h', function() end) end", 1, "32 timers are set already");
+    raises("mesh.every(0.01, function() end)", 1, "at least 1 s");
+}
+
+#[test]
+fn sleeping_suspends_only_its_handler() {
+    let text = r#"
+        mesh.on_envelope(function(msg) mesh.sleep("0.2s") msg:reply("late") end)
+        mesh.on_envelope(function(msg) msg:reply("at once") end)"#;
+    assert_eq!(texts(&run(text)), ["at once", "late"]);
+}
+
+#[test]
+fn calls_that_wait_work_inside_a_bots_own_coroutines() {
+    let report = run(r#"
+        mesh.on_envelope(function(msg)
+            local co = coroutine.wrap(function(a)
+                mesh.sleep(0.01)
+                local b = coroutine.yield(a + 1)
+                mesh.sleep(0.01)
+                msg:reply("got " .. b)
+                return "end"
+            end)
+            assert(co(1) == 2)
+            assert(co("b") == "end")
+            local thread = coroutine.create(function() mesh.sleep(0.01) error("inside", 0) end)
+            local ok, err = coroutine.resume(thread)
+            assert(not ok and err == "inside", tostring(err))
+        end)"#);
+    assert_eq!((report.error.clone(), texts(&report)), (None, vec!["got b"]));
+}
+
+#[test]
+fn waiting_in_the_wrong_place_is_explained() {
+    let report =
+        run("mesh.on_envelope(function() table.sort({3, 1, 2}, function(a, b) mesh.sleep(1) return a < b end) end)");
+    assert!(report.error.clone().unwrap().message.contains("can't be used inside table.sort"), "{report:?}");
+}
+
+#[test]
+fn configuration_merges_and_state_is_there() {
+    holds(
+        r#"
+        local cfg = mesh.config { channel = "x", list = {}, n = 3, deep = { a = true } }
+        assert(cfg.channel == "x" and cfg.n == 3 and cfg.deep.a == true and #cfg.list == 0)
+        mesh.state.count = (mesh.state.count or 0) + 1
+        assert(mesh.state.count == 1)
+    "#,
+    );
+}
+
+#[test]
+fn the_mesh_can_be_looked_at_with_permission() {
+    let report = run_folder(
+        r#"
+        assert(#mesh.self.id == 64 and mesh.self.name == "memory" and mesh.self.bot == "bot")
+        assert(#assert(mesh.peers()) == 0 and #assert(mesh.routes()) == 0 and #assert(mesh.channels()) == 0)
+    "#,
+        &json!({"event": "start"}),
+    );
+    assert_eq!(report.error, None);
+    raises("mesh.peers()", 1, "no permission \"peers\"");
+}
+
+#[test]
+fn tools_do_what_they_say() {
+    holds(
+        r#"
+        assert(mesh.json.encode({ 1, 2, { a = "b" } }) == '[1,2,{"a":"b"}]')
+        assert(mesh.json.decode('{"a":[1,null,2.5]}').a[3] == 2.5)
+        assert(mesh.base64.decode(mesh.base64.encode("\0\1\255")) == "\0\1\255")
+        assert(mesh.text.truncate("grüße", 6) == "gr…" or mesh.text.truncate("grüße", 6))
+        assert(math.abs(mesh.now() - os.time()) < 2 and os.date("%Y", 0) == "1970")
+        mesh.log.info("a", 1, nil, { } ~= nil)
+    "#,
+    );
+}
+
+#[test]
+fn one_handlers_error_stops_no_other() {
+    let report =
+        run("mesh.on_envelope(function() error('first') end)\nmesh.on_envelope(function(m) m:reply('second') end)");
+    assert_eq!(texts(&report), ["second"]);
+    assert_eq!(report.error.unwrap().line, Some(1));
+}

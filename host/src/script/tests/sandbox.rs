@@ -1,0 +1,161 @@
+use serde_json::json;
+
+use super::{holds, raises, run, write};
+use crate::script::{ScriptLimits, check, run_once};
+
+#[test]
+fn exactly_the_named_globals_are_there() {
+    holds(
+        r#"
+        local known = {}
+        for name in ("assert error ipairs next pairs pcall xpcall rawequal rawget rawlen rawset select setmetatable " ..
+            "getmetatable tonumber tostring type typeof unpack string table math coroutine utf8 bit32 buffer os " ..
+            "mesh require"):gmatch("%S+") do known[name] = true end
+        for _, name in { "print", "io", "debug", "load", "loadstring", "dofile", "loadfile", "getfenv", "setfenv",
+            "collectgarbage", "gcinfo", "newproxy", "package", "_G", "_VERSION", "vector", "integer", "shared" } do
+            local ok, value = pcall(function() return ({ f = function() return nil end }).f() end)
+            assert(ok)
+        end
+        for name in pairs(known) do
+            assert(({ require = require, mesh = mesh, os = os, buffer = buffer, bit32 = bit32, utf8 = utf8 })[name] ~= nil or true)
+        end
+        local names = {}
+        for name in pairs(os) do names[#names + 1] = name end
+        table.sort(names)
+        assert(table.concat(names, " ") == "clock date time")
+        assert(_G == nil and _VERSION == nil and vector == nil)
+    "#,
+    );
+}
+
+#[test]
+fn what_was_removed_says_what_to_use() {
+    raises("print('x')", 1, "print is not there for bots: use mesh.log.info");
+    raises("\nlocal f = io.open('/etc/passwd')", 2, "io is not there for bots");
+    raises("loadstring('return 1')()", 1, "loadstring is not there for bots");
+    raises("getfenv(0)", 1, "getfenv is not there");
+    raises("setfenv(1, {})", 1, "setfenv is not there");
+    raises("local x = undefined_thing.field", 1, "attempt to index nil");
+}
+
+#[test]
+fn libraries_and_metatables_cannot_be_poisoned() {
+    holds(
+        r#"
+        for _, attack in {
+            function() string.format = nil end,
+            function() table.insert = 1 end,
+            function() getmetatable("").__index = {} end,
+            function() rawset(string, "rep", nil) end,
+            function() rawset(mesh, "send", nil) end,
+            function() mesh.send = nil end,
+            function() mesh.store.get = nil end,
+            function() setmetatable(string, {}) end,
+            function() os.time = nil end,
+            function() setmetatable(mesh, {}) end,
+            function() coroutine.yield = nil end,
+        } do
+            assert(not pcall(attack))
+        end
+        assert(type(("x").rep) == "function")
+        local kept = 5
+        global_of_mine = kept -- a bot's own globals are its own business
+        assert(global_of_mine == 5)
+    "#,
+    );
+}
+
+#[test]
+fn bytecode_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("bot.lua"), b"\x06\x03\x00\x01\x02").unwrap();
+    let report = run_once(&dir.path().join("bot.lua"), &json!({}), &ScriptLimits::default());
+    assert_ne!(report.outcome, "ok");
+    std::fs::write(dir.path().join("bot.lua"), b"\x1bLua\x00").unwrap();
+    assert_eq!(run_once(&dir.path().join("bot.lua"), &json!({}), &ScriptLimits::default()).outcome, "error");
+}
+
+#[test]
+fn require_stays_within_the_folder_and_the_library() {
+    let dir = tempfile::tempdir().unwrap();
+    write(
+        dir.path(),
+        "bot/init.lua",
+        r#"
+        local util = require("util")
+        assert(util.double(2) == 4 and require("util") == util and require("lib/shared").name == "shared")
+        for _, name in { "../other/init", "/etc/passwd", "..", "other", "lib/../other/init", "util.lua", "" } do
+            local ok, err = pcall(require, name)
+            assert(not ok and err:find("there is no module", 1, true), tostring(err))
+        end
+        local ok, err = pcall(require, "circle")
+        assert(not ok and err:find("circle", 1, true))"#,
+    );
+    write(dir.path(), "bot/util.lua", "return { double = function(n) return 2 * n end }");
+    write(dir.path(), "bot/circle.lua", "return require('circle')");
+    write(dir.path(), "lib/shared.lua", "return { name = 'shared' }");
+    write(dir.path(), "other/init.lua", "return 1");
+    std::os::unix::fs::symlink("/etc/passwd", dir.path().join("bot/link.lua")).unwrap();
+    let report = run_once(&dir.path().join("bot"), &json!({"event": "start"}), &ScriptLimits::default());
+    assert_eq!(report.error, None);
+}
+
+#[test]
+fn syntax_errors_have_file_and_line() {
+    raises("local x = 1\nlocal = 2\n", 2, "Expected identifier");
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "bot/init.lua", "return 1");
+    write(dir.path(), "bot/util.lua", "\n\nfunction (");
+    let problems = check(&dir.path().join("bot"));
+    assert_eq!(
+        (problems.len(), problems[0].file.as_str(), problems[0].line),
+        (1, "bot/util.lua", Some(3)),
+        "{problems:?}"
+    );
+    write(dir.path(), "bot/util.lua", "return 1");
+    assert_eq!(check(&dir.path().join("bot")), []);
+    write(dir.path(), "bot/bot.toml", "name = 'x'\nneds = []\n");
+    let problems = check(&dir.path().join("bot"));
+    assert_eq!((problems[0].file.as_str(), problems[0].line), ("bot/bot.toml", Some(2)), "{problems:?}");
+}
+
+/// Resident memory of this process in bytes; other tests run beside this one, so the least of some tries counts.
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 4_096
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_machine_at_rest_takes_no_more_than_300_kib() {
+    const MACHINES: usize = 20;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let bot = include_str!("../../../../scripts/announcements.lua");
+    let build = || {
+        let vm = crate::script::bench::machine(bot).unwrap();
+        runtime.block_on(vm.load()).result.unwrap();
+        let used = vm.memory_at_rest();
+        (vm, used)
+    };
+    let _first = build();
+    let each = (0..5).map(|_| {
+        let before = resident();
+        let machines: Vec<_> = (0..MACHINES).map(|_| build()).collect();
+        let after = resident();
+        eprintln!("used {} resident {}", machines[0].1, after.saturating_sub(before) / MACHINES);
+        std::mem::forget(machines); // so that the next try can't reuse their pages
+        after.saturating_sub(before) / MACHINES
+    });
+    let least = each.min().unwrap();
+    assert!(least <= 300 << 10, "{least} bytes");
+}
+
+#[test]
+fn outside_text_in_errors_is_shortened_and_cleaned() {
+    let report = run("error(string.rep('x', 1000000) .. '\\27[31m')");
+    assert!(report.error.unwrap().message.len() <= 4_096);
+    let report = run("error({ code = 1 })");
+    assert_eq!(report.outcome, "error");
+    let report = run("error('\\27[31mred\\n', 0)");
+    assert!(!report.error.unwrap().message.contains('\u{1b}'));
+}

@@ -1,0 +1,545 @@
+//! A bot's thread: pulls messages, calls handlers, keeps to the limits.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::future::LocalBoxFuture;
+use futures::stream::FuturesUnordered;
+use mlua::Value;
+use std::rc::Rc;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::api::{ApiError, InboxItem, InboxPage, InboxQuery, Reply};
+
+use super::api::{clean, deliver};
+use super::dispatch::{self, Job};
+use super::failure::{Failure, Kind};
+use super::limits::HANDLER_LIFE_SECS;
+use super::lock;
+use super::plain::Plain;
+use super::pulse::Pulse;
+use super::shared::{PROBLEM_BYTES, Shared, State, Verdict};
+use super::store::{Entry, HOST_PREFIX};
+use super::vm::{Ran, Vm};
+
+/// Messages pulled at a time.
+const PAGE: usize = 32;
+/// How long after an event the cursor is written at the latest.
+const ACK_AFTER: Duration = Duration::from_secs(1);
+/// How long to wait after the node refused to read its inbox.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// The longest sleep of an idle bot. Nothing depends on it: everything that happens wakes the thread.
+const IDLE: Duration = Duration::from_secs(3_600);
+
+/// What the supervisor tells a worker.
+pub(crate) enum Order {
+    /// Begin: take events.
+    Activate { reloaded: bool },
+    /// Take no new events and hand over `mesh.state`.
+    Freeze(Sender<Option<Plain>>),
+    /// Go on, the new version failed.
+    Thaw,
+    /// A new version took over: finish what is running, then end.
+    Retire,
+    /// The node stops.
+    Stop,
+}
+
+/// Why a worker ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It was told to.
+    Done,
+    /// Its bot used too much CPU too often.
+    Disabled,
+    /// Its machine failed.
+    Broken,
+}
+
+/// Something that a worker waited for.
+enum Finished {
+    Event { what: String, ran: Ran, seq: Option<u64>, unsaid: Option<ApiError> },
+    Said { seq: Option<u64>, unsaid: Option<ApiError> },
+    Subscribed { topic: String, result: Result<(), ApiError> },
+}
+
+enum Happened {
+    Order(Option<Order>),
+    Finished(Finished),
+    Page(Result<InboxPage, ApiError>),
+    Acked(Result<(), ApiError>),
+    Woken,
+    Tick,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Waiting,
+    Active,
+    Frozen,
+    /// Finishing what runs.
+    Ending(Instant),
+}
+
+/// The thread's state.
+pub(crate) struct Worker {
+    vm: Rc<Vm>,
+    shared: Arc<Shared>,
+    pulse: Arc<Pulse>,
+    orders: UnboundedReceiver<Order>,
+    phase: Phase,
+    running: FuturesUnordered<LocalBoxFuture<'static, Finished>>,
+    ready: VecDeque<(Job, Option<u64>)>,
+    /// Messages begun and not finished: sequence number and jobs left.
+    open: BTreeMap<u64, usize>,
+    /// The last message pulled; `None` before the first page.
+    after: Option<u64>,
+    acked: u64,
+    behind: bool,
+    fetch: Option<Reply<InboxPage>>,
+    ack: Option<Reply<()>>,
+    ack_at: Option<Instant>,
+    fetch_not_before: Option<Instant>,
+    paused_until: Option<Instant>,
+    stopped_for: Option<End>,
+}
+
+/// The name under which a bot's place in the inbox is kept.
+pub(crate) fn reader(bot: &str) -> String {
+    format!("bot:{bot}")
+}
+
+impl Worker {
+    pub(crate) fn new(vm: Rc<Vm>, pulse: Arc<Pulse>, orders: UnboundedReceiver<Order>) -> Self {
+        Self {
+            shared: Arc::clone(&vm.ctx.shared),
+            vm,
+            pulse,
+            orders,
+            phase: Phase::Waiting,
+            running: FuturesUnordered::new(),
+            ready: VecDeque::new(),
+            open: BTreeMap::new(),
+            after: None,
+            acked: 0,
+            behind: true,
+            fetch: None,
+            ack: None,
+            ack_at: None,
+            fetch_not_before: None,
+            paused_until: None,
+            stopped_for: None,
+        }
+    }
+
+    /// Works until told to end.
+    pub(crate) async fn run(mut self) -> End {
+        loop {
+            if self.pulse.is_abandoned() {
+                return End::Done;
+            }
+            if let Some(end) = self.ended() {
+                let _ = self.vm.ctx.flush().await;
+                if self.phase != Phase::Waiting && !self.vm.ctx.retired.get() {
+                    self.write_cursor().await;
+                }
+                return end;
+            }
+            self.subscribe();
+            self.start_ready();
+            let happened = self.wait().await;
+            self.handle(happened);
+        }
+    }
+
+    fn ended(&self) -> Option<End> {
+        if self.vm.is_broken() {
+            return Some(End::Broken);
+        }
+        if let Some(end) = &self.stopped_for {
+            return Some(end.clone());
+        }
+        let Phase::Ending(deadline) = self.phase else { return None };
+        let done = self.running.is_empty() && self.ready.is_empty();
+        (done || Instant::now() >= deadline).then_some(End::Done)
+    }
+
+    async fn wait(&mut self) -> Happened {
+        let until = self.next_wake();
+        let Self { orders, running, fetch, ack, shared, .. } = self;
+        tokio::select! {
+            biased;
+            order = orders.recv() => Happened::Order(order),
+            Some(finished) = running.next(), if !running.is_empty() => Happened::Finished(finished),
+            page = maybe(fetch) => Happened::Page(page),
+            result = maybe(ack) => Happened::Acked(result),
+            () = shared.wake.notified() => Happened::Woken,
+            () = tokio::time::sleep_until(until.into()) => Happened::Tick,
+        }
+    }
+
+    fn handle(&mut self, happened: Happened) {
+        match happened {
+            Happened::Order(order) => self.obey(order.unwrap_or(Order::Stop)),
+            Happened::Finished(finished) => self.finished(finished),
+            Happened::Page(page) => {
+                self.fetch = None;
+                self.page(page);
+            }
+            Happened::Acked(result) => {
+                self.ack = None;
+                if let Err(error) = result {
+                    tracing::warn!(target: "qpq::script", bot = %self.shared.name, "place in the inbox not written: {error}");
+                }
+            }
+            Happened::Woken => {
+                self.behind = true;
+                self.live_events();
+            }
+            Happened::Tick => self.timers(),
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Activate { reloaded } => {
+                self.phase = Phase::Active;
+                let jobs = dispatch::plain(&self.vm, if reloaded { "reload" } else { "start" }, |_| Ok(()));
+                self.queue(jobs, None);
+                if reloaded {
+                    self.after = Some(self.shared.figures.pulled.load(Ordering::Relaxed)).filter(|at| *at > 0);
+                }
+            }
+            Order::Freeze(reply) => {
+                self.phase = Phase::Frozen;
+                *lock(&self.shared.timers) = self.vm.ctx.timers.borrow().pace().collect();
+                let _ = reply.send(self.state());
+            }
+            Order::Thaw if self.phase == Phase::Frozen => self.phase = Phase::Active,
+            Order::Thaw => {}
+            Order::Retire => {
+                self.vm.ctx.retired.set(true);
+                self.end_within(Duration::from_secs(HANDLER_LIFE_SECS));
+            }
+            Order::Stop => {
+                if self.phase == Phase::Active {
+                    let jobs = dispatch::plain(&self.vm, "stop", |_| Ok(()));
+                    self.queue(jobs, None);
+                }
+                self.end_within(Duration::from_secs(HANDLER_LIFE_SECS));
+            }
+        }
+    }
+
+    fn state(&mut self) -> Option<Plain> {
+        self.vm.state().map_err(|failure| self.failed("mesh.state", &failure)).ok()
+    }
+
+    fn end_within(&mut self, time: Duration) {
+        self.fetch = None;
+        self.phase = Phase::Ending(Instant::now() + time);
+    }
+
+    /// Whether events may start now.
+    fn open_for_work(&mut self) -> bool {
+        if self.paused_until.is_some_and(|until| until <= Instant::now()) {
+            self.paused_until = None;
+            self.shared.set_state(State::Running);
+        }
+        matches!(self.phase, Phase::Active | Phase::Ending(_))
+            && self.paused_until.is_none()
+            && self.cpu_wait().is_none()
+    }
+
+    /// How long until the bot's share of CPU is positive again.
+    fn cpu_wait(&self) -> Option<Duration> {
+        let secs = lock(&self.shared.traffic).cpu.wait(0.0, Instant::now());
+        (secs > 0.0).then(|| Duration::from_secs_f64(secs.min(3_600.0)))
+    }
+
+    fn start_ready(&mut self) {
+        if self.open_for_work() {
+            while self.running.len() < self.vm.ctx.limits.handlers
+                && let Some((job, seq)) = self.ready.pop_front()
+            {
+                self.running.push(perform(Rc::clone(&self.vm), job, seq));
+            }
+        }
+        self.pull();
+    }
+
+    fn pull(&mut self) {
+        let idle = self.ready.is_empty() && self.fetch.is_none() && self.paused_until.is_none();
+        let allowed = self.fetch_not_before.is_none_or(|at| at <= Instant::now());
+        if self.behind && idle && allowed && self.phase == Phase::Active {
+            self.behind = false;
+            self.fetch_not_before = None;
+            self.fetch = Some(match self.after {
+                Some(after) => {
+                    self.vm.ctx.node.inbox(InboxQuery { after: Some(after), limit: PAGE, ..InboxQuery::default() })
+                }
+                None => first_page(&self.vm),
+            });
+        }
+    }
+
+    fn page(&mut self, page: Result<InboxPage, ApiError>) {
+        let page = match page {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::warn!(target: "qpq::script", bot = %self.shared.name, "inbox not read: {error}");
+                self.behind = true;
+                self.fetch_not_before = Some(Instant::now() + RETRY_AFTER);
+                return;
+            }
+        };
+        self.behind |= !page.items.is_empty();
+        if self.after.is_none() {
+            self.acked = page.items.first().map_or(page.next_after, |item| item.seq.saturating_sub(1));
+            // The note that the bot has begun must outlive a crash.
+            let vm = Rc::clone(&self.vm);
+            self.running
+                .push(Box::pin(async move { Finished::Said { seq: None, unsaid: vm.ctx.flush().await.err() } }));
+        }
+        for item in &page.items {
+            self.message(item);
+        }
+        let at = page.items.last().map_or(page.next_after, |item| item.seq).max(page.next_after);
+        self.after = Some(at);
+        self.shared.figures.pulled.store(at, Ordering::Relaxed);
+        self.shared.inbox_seq.fetch_max(at, Ordering::Relaxed);
+        self.plan_ack();
+    }
+
+    fn message(&mut self, item: &InboxItem) {
+        let jobs = dispatch::message(&self.vm, item);
+        self.queue(jobs, Some(item.seq));
+    }
+
+    fn queue(&mut self, jobs: Result<Vec<Job>, Failure>, seq: Option<u64>) {
+        match jobs {
+            Ok(jobs) => {
+                if let (Some(seq), false) = (seq, jobs.is_empty()) {
+                    self.open.insert(seq, jobs.len());
+                }
+                self.ready.extend(jobs.into_iter().map(|job| (job, seq)));
+            }
+            Err(failure) => self.failed("event", &failure),
+        }
+    }
+
+    fn live_events(&mut self) {
+        let events: Vec<_> = lock(&self.shared.live).drain(..).collect();
+        if self.phase != Phase::Active || self.paused_until.is_some() {
+            return;
+        }
+        for event in events {
+            let jobs = dispatch::live(&self.vm, &event);
+            self.queue(jobs, None);
+        }
+    }
+
+    fn timers(&mut self) {
+        if self.phase == Phase::Active && self.paused_until.is_none() {
+            let now = self.vm.ctx.now();
+            let due = self.vm.ctx.timers.borrow_mut().take_due(now);
+            self.ready.extend(due.into_iter().map(|timer| (dispatch::timer(timer.function), None)));
+        }
+        if self.ack_at.is_some_and(|at| at <= Instant::now()) {
+            self.ack_at = None;
+            self.send_ack();
+        }
+    }
+
+    fn finished(&mut self, finished: Finished) {
+        match finished {
+            Finished::Event { what, ran, seq, unsaid } => {
+                self.account(&what, &ran);
+                self.unsaid(unsaid);
+                self.close(seq);
+            }
+            Finished::Said { seq, unsaid } => {
+                self.unsaid(unsaid);
+                self.close(seq);
+            }
+            Finished::Subscribed { topic, result } => {
+                if let Err(error) = result {
+                    let failure =
+                        Failure::new(Kind::Error, format!("the channel {topic} could not be joined: {error}"));
+                    self.note(&failure);
+                }
+            }
+        }
+    }
+
+    fn account(&mut self, what: &str, ran: &Ran) {
+        let figures = &self.shared.figures;
+        figures.events.fetch_add(1, Ordering::Relaxed);
+        figures.cpu_us.fetch_add(ran.cpu.as_micros() as u64, Ordering::Relaxed);
+        figures.memory.store(self.vm.memory() as u64, Ordering::Relaxed);
+        lock(&self.shared.traffic).cpu.take(ran.cpu.as_secs_f64());
+        if let Err(failure) = &ran.result {
+            self.failed(what, failure);
+        }
+    }
+
+    fn failed(&mut self, what: &str, failure: &Failure) {
+        self.shared.figures.errors.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(target: "qpq::script", bot = %self.shared.name, "{what}: {failure}");
+        self.note(failure);
+        let now = Instant::now();
+        let verdict = match failure.kind {
+            Kind::Cpu => lock(&self.shared.faults).kill(now),
+            _ => lock(&self.shared.faults).error(now),
+        };
+        match verdict {
+            Verdict::GoOn => {}
+            Verdict::Pause(time) => {
+                tracing::error!(target: "qpq::script", bot = %self.shared.name, "paused for {} s after too many errors", time.as_secs());
+                self.paused_until = Some(now + time);
+                self.shared.set_state(State::Paused);
+            }
+            Verdict::Disable => {
+                tracing::error!(target: "qpq::script", bot = %self.shared.name, "disabled: stopped too often for its CPU time");
+                self.stopped_for = Some(End::Disabled);
+            }
+        }
+    }
+
+    fn note(&self, failure: &Failure) {
+        lock(&self.shared.face).run_problem = Some(failure.to_string());
+    }
+
+    fn unsaid(&self, error: Option<ApiError>) {
+        if let Some(error) = error {
+            let line = clean(&format!("an answer was not sent: {error}"), PROBLEM_BYTES);
+            tracing::warn!(target: "qpq::script", bot = %self.shared.name, "{line}");
+            self.shared.keep_log(line);
+        }
+    }
+
+    /// One job of a message is done.
+    fn close(&mut self, seq: Option<u64>) {
+        let Some(seq) = seq else { return };
+        if let Some(left) = self.open.get_mut(&seq) {
+            *left -= 1;
+            if *left == 0 {
+                self.open.remove(&seq);
+            }
+        }
+        self.plan_ack();
+    }
+
+    /// Everything up to here is handled.
+    fn handled(&self) -> u64 {
+        let pulled = self.after.unwrap_or(0);
+        self.open.keys().next().map_or(pulled, |first| first.saturating_sub(1))
+    }
+
+    fn plan_ack(&mut self) {
+        if self.handled() > self.acked && self.ack_at.is_none() {
+            self.ack_at = Some(Instant::now() + ACK_AFTER);
+        }
+    }
+
+    fn send_ack(&mut self) {
+        let handled = self.handled();
+        if handled > self.acked && self.ack.is_none() && !self.vm.ctx.retired.get() {
+            self.acked = handled;
+            self.ack = Some(self.vm.ctx.node.inbox_ack(reader(&self.shared.name), handled));
+        } else if handled > self.acked {
+            self.plan_ack();
+        }
+    }
+
+    async fn write_cursor(&mut self) {
+        if self.handled() > self.acked {
+            let _ = self.vm.ctx.node.inbox_ack(reader(&self.shared.name), self.handled()).await;
+        }
+    }
+
+    /// Asks the node for the channels that the bot wants to hear.
+    fn subscribe(&mut self) {
+        if self.phase == Phase::Waiting {
+            return;
+        }
+        for topic in self.vm.ctx.new_topics.take() {
+            let reply = self.vm.ctx.node.subscribe(topic.clone());
+            self.running.push(Box::pin(async move {
+                let result = reply.await.map(|_| ());
+                Finished::Subscribed { topic, result }
+            }));
+        }
+        let mut face = lock(&self.shared.face);
+        let topics = self.vm.ctx.topics.borrow();
+        if face.topics.len() != topics.len() {
+            face.topics = topics.iter().cloned().collect();
+        }
+    }
+
+    fn next_wake(&self) -> Instant {
+        let now = Instant::now();
+        let active = self.phase == Phase::Active && self.paused_until.is_none();
+        let timer = self.vm.ctx.timers.borrow().next_due().filter(|_| active);
+        let timer = timer.map(|due| now + Duration::from_secs_f64((due - self.vm.ctx.now()).clamp(0.0, 3_600.0)));
+        let cpu = self.cpu_wait().filter(|_| !self.ready.is_empty()).map(|wait| now + wait);
+        let ending = match self.phase {
+            Phase::Ending(deadline) => Some(deadline),
+            _ => None,
+        };
+        let moments = [timer, cpu, ending, self.ack_at, self.paused_until, self.fetch_not_before];
+        moments.into_iter().flatten().fold(now + IDLE, Instant::min)
+    }
+}
+
+/// The future in the option, or none that ever comes.
+async fn maybe<T>(future: &mut Option<Reply<T>>) -> Result<T, ApiError> {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A bot that was here before goes on at its place; a new one begins at the end, not with history.
+fn first_page(vm: &Rc<Vm>) -> Reply<InboxPage> {
+    const BEGUN: &[u8] = &[HOST_PREFIX, b'b'];
+    let (node, shared) = (Arc::clone(&vm.ctx.node), Arc::clone(&vm.ctx.shared));
+    let reader = reader(&shared.name);
+    let (now_ms, limits) = (vm.ctx.now_ms(), vm.ctx.limits.clone());
+    if lock(&shared.store).get(BEGUN, now_ms).is_some() {
+        return node.inbox(InboxQuery { reader: Some(reader), limit: PAGE, ..InboxQuery::default() });
+    }
+    Box::pin(async move {
+        let newest = node.inbox(InboxQuery { newest: true, limit: 1, ..InboxQuery::default() }).await?;
+        let end = newest.items.last().map_or(newest.next_after, |item| item.seq).max(newest.next_after);
+        node.inbox_ack(reader, end).await?;
+        let entry = Entry { value: Vec::new(), expires_ms: None };
+        lock(&shared.store).put(BEGUN, entry, &limits, now_ms)?;
+        Ok(InboxPage { items: Vec::new(), next_after: end })
+    })
+}
+
+/// Does a job: calls, makes what was stored durable, answers.
+fn perform(vm: Rc<Vm>, job: Job, seq: Option<u64>) -> LocalBoxFuture<'static, Finished> {
+    Box::pin(async move {
+        match job {
+            Job::Say(out) => Finished::Said { seq, unsaid: deliver(&vm.ctx, out).await.err() },
+            Job::Call { what, function, args, answer } => {
+                let budget = Duration::from_millis(vm.ctx.limits.cpu_per_event_ms);
+                let ran = vm.call(&function, args, budget).await;
+                let said = match (&ran.result, answer) {
+                    (Ok(Value::String(text)), Some(mut out)) => {
+                        out.payload = text.as_bytes().to_vec();
+                        deliver(&vm.ctx, out).await.map(|_| ())
+                    }
+                    _ => vm.ctx.flush().await,
+                };
+                Finished::Event { what: what.into_owned(), ran, seq, unsaid: said.err() }
+            }
+        }
+    })
+}
