@@ -8,3 +8,5 @@ mod frames;
 mod life;
 mod other_kinds;
 mod queue;
+#[cfg(feature = "tracing")]
+mod tracing;

@@ -74,9 +74,9 @@ unsafe extern "C" fn log_level(_: *mut c_void) -> u32 {
     abi::log_level::WARN
 }
 
-unsafe extern "C" fn log(ctx: *mut c_void, level: u32, _target: Str, msg: Str, _fields: Str) {
+unsafe extern "C" fn log(ctx: *mut c_void, level: u32, _target: Str, msg: Str, fields: Str) {
     // SAFETY: as for `host` and `text`.
-    unsafe { host(ctx).note(format!("log {level} {}", text(msg))) }
+    unsafe { host(ctx).note(format!("log {level} {} {}", text(msg), text(fields)).trim_end().to_owned()) }
 }
 
 unsafe extern "C" fn op_done(ctx: *mut c_void, op: u64, status: Status, detail: Str) {
