@@ -13,4 +13,9 @@ pub(crate) mod plugin;
 pub(crate) mod queue;
 pub(crate) mod routing;
 pub(crate) mod store;
+#[cfg(feature = "tracing")]
+mod tracing;
 pub(crate) mod transport;
+
+#[cfg(test)]
+mod tests;

@@ -42,6 +42,7 @@ struct State {
 #[derive(Clone)]
 struct Mapped {
     outcome: Result<Arc<Image>, Problem>,
+    /// Counted over all libraries of the process, from 1.
     generation: u32,
 }
 
@@ -51,8 +52,6 @@ pub(super) struct Image {
     /// Where it came from.
     pub(super) file: PathBuf,
     pub(super) sha256: String,
-    /// Counted over all libraries of the process, from 1.
-    pub(super) generation: u32,
 }
 
 impl Loader {
@@ -93,7 +92,7 @@ impl Loader {
         let outcome = read(&library, info)
             .and_then(|descriptor| unique(&state.mapped, &descriptor, path).map(|()| descriptor))
             .map(|descriptor| {
-                Arc::new(Image { descriptor, file: path.to_owned(), sha256: checked.sha256.clone(), generation })
+                Arc::new(Image { descriptor, file: path.to_owned(), sha256: checked.sha256.clone() })
             });
         // The handle is given up on purpose: nothing ever closes it.
         let _ = library.into_raw();

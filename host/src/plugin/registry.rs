@@ -142,14 +142,14 @@ impl Shared {
         Ok(run(&name, "load", LOAD_DEADLINE, work).await??)
     }
 
-    pub(super) fn port(&self, name: &str, image: &Image) -> Result<Port, PluginError> {
+    pub(super) fn port(&self, name: &str, image: &Image) -> Port {
         let role = match image.descriptor.vtable {
             Vtable::Transport(_) => Role::Transport(self.listeners.transport(name)),
             Vtable::Discovery(_) => Role::Discovery(self.listeners.discovery(name)),
             Vtable::Routing(_) => Role::Routing(Arc::new(Scratch::new(None))),
             Vtable::Store(_) => Role::Store(self.listeners.store(name)),
         };
-        Ok(Port::new(name, &image.descriptor.info.id, role, Arc::clone(&self.identity)))
+        Port::new(name, &image.descriptor.info.id, role, Arc::clone(&self.identity))
     }
 
     pub(super) async fn tell(&self, event: PluginEvent) {

@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::error::PluginError;
 use super::instance::{End, Instance, STOP_DEADLINE};
+use super::loader::Image;
 use super::policy::{RestartPolicy, Verdict};
 use super::registry::{PluginEvent, PluginSpec, Running, Shared};
 use crate::api::PluginStatus;
@@ -36,6 +37,8 @@ pub(super) struct Supervisor {
     commands: mpsc::Receiver<Command>,
     policy: RestartPolicy,
     begun: Instant,
+    /// Digests of the libraries that ran, in order.
+    images: Vec<String>,
 }
 
 /// What to do next.
@@ -52,7 +55,7 @@ impl Supervisor {
         live: LiveState,
         commands: mpsc::Receiver<Command>,
     ) -> Self {
-        Self { spec, shared, live, commands, policy: RestartPolicy::default(), begun: Instant::now() }
+        Self { spec, shared, live, commands, policy: RestartPolicy::default(), begun: Instant::now(), images: Vec::new() }
     }
 
     /// Runs until the plugin is told to stop, or the registry is gone.
@@ -94,15 +97,8 @@ impl Supervisor {
         let shared = Arc::clone(&self.shared);
         self.set_state("starting");
         let image = shared.load(&self.spec).await?;
-        {
-            let mut live = self.live();
-            let info = &image.descriptor.info;
-            live.status.kind.clone_from(&info.kind);
-            live.status.version.clone_from(&info.version);
-            live.status.sha256.clone_from(&image.sha256);
-            live.status.generation = image.generation;
-        }
-        let port = shared.port(&self.spec.name, &image)?;
+        self.describe(&image);
+        let port = shared.port(&self.spec.name, &image);
         let instance = Instance::create(image, port, &self.spec.config).await?;
         let started = instance.start().await;
         if let Err(error) = started {
@@ -111,6 +107,21 @@ impl Supervisor {
         }
         self.announce(&instance).await;
         Ok(instance)
+    }
+
+    /// Shows what was loaded.
+    fn describe(&mut self, image: &Image) {
+        let known = self.images.iter().position(|digest| *digest == image.sha256);
+        let place = known.unwrap_or_else(|| {
+            self.images.push(image.sha256.clone());
+            self.images.len() - 1
+        });
+        let mut live = self.live();
+        let info = &image.descriptor.info;
+        live.status.kind.clone_from(&info.kind);
+        live.status.version.clone_from(&info.version);
+        live.status.sha256.clone_from(&image.sha256);
+        live.status.generation = u32::try_from(place + 1).unwrap_or(u32::MAX);
     }
 
     async fn announce(&mut self, instance: &Arc<Instance>) {
