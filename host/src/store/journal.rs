@@ -229,9 +229,9 @@ pub(super) fn free_place(home: &Path, name: &str) -> io::Result<PathBuf> {
     }
     let last = place(MAX_KEPT);
     if last.is_dir() {
-        fs::remove_dir_all(&last)?
+        fs::remove_dir_all(&last)?;
     } else {
-        fs::remove_file(&last)?
+        fs::remove_file(&last)?;
     }
     Ok(last)
 }
