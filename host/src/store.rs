@@ -17,6 +17,7 @@ mod queue;
 mod rebuild;
 mod scan;
 mod shared;
+mod tables;
 mod types;
 
 pub use error::{Full, StoreError};
@@ -103,8 +104,8 @@ impl Store {
     }
 
     /// Queues a batch. Never blocks. `done` is called on the store's thread, when the batch is durable or has failed, in
-    /// the order of submission; it must be quick. After an error other than [`StoreError::Invalid`],
-    /// [`StoreError::DiskFull`] or [`StoreError::Closed`], a later start may find the batch all the same: whole, never in parts.
+    /// the order of submission; it must be quick. After [`StoreError::ReadOnly`]
+    /// or [`StoreError::Recovering`] a later start may find the batch all the same: whole, never in parts.
     ///
     /// # Errors
     /// [`Full`], with the batch handed back and `done` dropped uncalled.

@@ -58,6 +58,11 @@ pub enum StoreError {
         /// What failed.
         reason: String,
     },
+    /// Writing failed before, by something that may pass. The store tries to go on by itself; reading goes on.
+    Recovering {
+        /// What failed.
+        reason: String,
+    },
     /// The batch breaks a limit of the store: the caller's mistake.
     Invalid {
         /// Which limit.
@@ -86,6 +91,7 @@ impl StoreError {
             Self::Missing { .. } => "record-missing",
             Self::DiskFull { .. } => "disk-full",
             Self::ReadOnly { .. } => "store-read-only",
+            Self::Recovering { .. } => "store-recovering",
             Self::Invalid { .. } => "store-invalid",
             Self::Io { .. } => "store-io",
             Self::Closed => "store-closed",
@@ -137,6 +143,9 @@ impl fmt::Display for StoreError {
                     f,
                     "the store takes nothing new since a write failed: {reason}. Check the disk, then restart the node"
                 )
+            }
+            Self::Recovering { reason } => {
+                write!(f, "the store takes nothing new for now: {reason}; it goes on by itself when that has passed")
             }
             Self::Invalid { what } => write!(f, "the store was asked for something it doesn't take: {what}"),
             Self::Io { doing, what } => write!(f, "{doing} failed: {what}"),

@@ -37,6 +37,8 @@ const MAX_GAP: u64 = 64;
 const UNFINISHED: &str = "jnl-new";
 /// The folder, beside the database, for files as they were found.
 pub(super) const DAMAGED_DIR: &str = "damaged";
+/// Files of one name that are kept there. A dying disk must not fill itself with evidence.
+const MAX_KEPT: u32 = 8;
 
 /// What was done to the journals.
 #[derive(Debug, Default)]
@@ -217,15 +219,21 @@ fn keep(path: &Path) -> io::Result<()> {
     fs::hard_link(path, &place)
 }
 
-/// A name in the folder for damaged files that is not taken.
+/// A place in the folder for damaged files. When all are taken, the last one is emptied.
 pub(super) fn free_place(home: &Path, name: &str) -> io::Result<PathBuf> {
     let folder = home.join(DAMAGED_DIR);
     fs::create_dir_all(&folder)?;
-    let names = (1..).map(|n: u32| folder.join(format!("{name}.{n}")));
-    names
-        .take(10_000)
-        .find(|place| !place.exists())
-        .ok_or_else(|| io::Error::other("the folder for damaged files is full"))
+    let place = |n: u32| folder.join(format!("{name}.{n}"));
+    if let Some(free) = (1..=MAX_KEPT).map(place).find(|place| !place.exists()) {
+        return Ok(free);
+    }
+    let last = place(MAX_KEPT);
+    if last.is_dir() {
+        fs::remove_dir_all(&last)?;
+    } else {
+        fs::remove_file(&last)?;
+    }
+    Ok(last)
 }
 
 /// Reads batches through a window.

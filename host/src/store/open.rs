@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::engine::{Cursor, Engine, Fault};
 use super::scan::{self, Found};
-use super::{FORMAT_VERSION, StoreConfig, StoreError, journal, rebuild};
+use super::{FORMAT_VERSION, StoreConfig, StoreError, journal, rebuild, tables};
 
 /// The file that names the format.
 const FORMAT_FILE: &str = "FORMAT";
@@ -64,6 +64,9 @@ pub(super) fn open_engine(
     let db = dir.join(DB_DIR);
     rebuild::settle(dir).map_err(|e| StoreError::io("settling an unfinished copy of the database", &e))?;
     rebuild::begin(dir, config)?;
+    tables::verify(&db)
+        .map_err(|e| StoreError::io("looking over the store's tables", &e))?
+        .map_err(|what| StoreError::damaged(dir, what))?;
     let mended = journal::mend(&db, !dir.join(TRUST_FILE).exists())
         .map_err(|e| StoreError::io("looking over the store's journals", &e))?;
     let engine = Engine::open(&db, config).map_err(|fault| opening(dir, fault))?;

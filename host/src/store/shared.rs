@@ -98,7 +98,8 @@ impl Shared {
     pub(super) fn refusal(&self) -> Option<StoreError> {
         match self.health() {
             Health::Good => None,
-            Health::Waiting(reason) | Health::ReadOnly(reason) => Some(StoreError::ReadOnly { reason }),
+            Health::Waiting(reason) => Some(StoreError::Recovering { reason }),
+            Health::ReadOnly(reason) => Some(StoreError::ReadOnly { reason }),
         }
     }
 

@@ -59,8 +59,12 @@ fn sample(dir: &Path) -> BTreeMap<u64, NewRecord> {
         let kv = vec![(from.to_be_bytes().to_vec(), Some(vec![1; 50]))];
         put(&store, Batch { append, seen, kv, ..Batch::default() }).unwrap();
     }
-    store.0.shared.with_engine(|engine| Ok(engine.records.rotate_memtable_and_wait().unwrap())).unwrap();
-    store.0.shared.with_engine(|engine| Ok(engine.kv.rotate_memtable_and_wait().unwrap())).unwrap();
+    let write_tables = |engine: &Engine| {
+        engine.records.rotate_memtable_and_wait().unwrap();
+        engine.kv.rotate_memtable_and_wait().unwrap();
+        Ok(())
+    };
+    store.0.shared.with_engine(write_tables).unwrap();
     for seq in 401..500 {
         put(&store, Batch { append: vec![record(seq)], ..Batch::default() }).unwrap();
     }
@@ -104,9 +108,9 @@ fn examine(dir: &Path, originals: &BTreeMap<u64, NewRecord>, what: &str, tally: 
     put(&store, Batch { append: vec![goes_on], ..Batch::default() }).unwrap_or_else(|e| panic!("{what}: {e}"));
     tally.lost_records += lost;
     if reported > 0 {
-        tally.mended += 1
+        tally.mended += 1;
     } else {
-        tally.whole += 1
+        tally.whole += 1;
     }
     store.close();
     let (_, again) = Store::open(dir, StoreConfig::default(), 0).unwrap_or_else(|e| panic!("{what}: {e}"));

@@ -77,10 +77,10 @@ fn full_disk(reserve: u64) {
     let dir = disk.0.join("store");
     let (store, _) = Store::open(&dir, config.clone(), 0).unwrap();
     let filler = disk.0.join("filler");
-    std::fs::write(&filler, vec![0; 4 << 20]).unwrap();
+    std::fs::write(&filler, vec![0; 5 << 20]).unwrap();
     let (acknowledged, error) = fill(&store, 1);
     assert!(acknowledged.len() > 20, "{}", acknowledged.len());
-    assert!(matches!(error.code(), "disk-full" | "store-read-only"), "{error}");
+    assert!(matches!(error.code(), "disk-full" | "store-recovering"), "{error}");
     assert!(put(&store, large(9_000)).is_err(), "nothing more is acknowledged");
     assert!(store.stats().read_only.is_some());
     check_all(&store, &acknowledged);
