@@ -31,6 +31,7 @@ plugins-alone: ## Build each plugin by itself: feature unification in the worksp
 	for plugin in plugins/*/Cargo.toml; do $(CARGO) build --manifest-path $$plugin || exit 1; done
 
 bench: release ## Measure, as ratios to limits measured in the same run
+	$(CARGO) build --release -p qpq-tests --examples
 	$(CARGO) bench -p qpq-tests
 
 soak: release ## The long programmes: thousands of crash cycles, long fuzzing

@@ -40,7 +40,7 @@ pub use router::{RouteKind, RouteQuery, Router, RouterOutput};
 
 use crate::api::{ApiError, Receipt};
 use crate::store::Batch;
-use custody::{HandedOver, Recent};
+use custody::Recent;
 use intake::{Candidate, Pending};
 use links::LinkState;
 use shelf::{Shelf, StoreLimits};
@@ -262,7 +262,6 @@ pub struct Core {
     /// On how many links an envelope is under way.
     flying: HashMap<MessageId, u16>,
     recent: Recent,
-    handed_over: HandedOver,
     /// Links whose queues this step filled.
     unpumped: BTreeSet<LinkId>,
     next_ticket: Ticket,
@@ -291,7 +290,6 @@ impl Core {
             pending_bytes: 0,
             flying: HashMap::new(),
             recent: Recent::default(),
-            handed_over: HandedOver::default(),
             unpumped: BTreeSet::new(),
             next_ticket: 0,
             next_seq,
@@ -313,11 +311,11 @@ impl Core {
             }
             Event::Frame { link, frame } => self.frame(link, frame, now_ms),
             Event::Verified { ticket, verdicts } => self.verified(ticket, verdicts, now_ms),
-            Event::Persisted { ticket, result } => self.persisted(ticket, result, now_ms),
+            Event::Persisted { ticket, result } => self.persisted(ticket, &result, now_ms),
             Event::Submit { token, envelope, trusted } => self.submit(token, envelope, trusted, now_ms),
             Event::Subscribe(topic) => self.subscribe(topic),
             Event::Unsubscribe(topic) => self.unsubscribe(topic),
-            Event::OwnRecord(wire) => self.own_record(wire, now_ms),
+            Event::OwnRecord(wire) => self.own_record(&wire, now_ms),
             Event::Block(peer) => self.block(peer),
             Event::Unblock(peer) => _ = self.blocked.remove(&peer),
             Event::Damaged { id } => self.damaged(&id),
@@ -374,7 +372,6 @@ impl Core {
         }
         if self.next_tick_ms <= now_ms {
             self.next_tick_ms = now_ms + TICK_MS;
-            self.handed_over.forget(now_ms);
             self.expire(now_ms);
             self.retry_offers(now_ms);
         }
@@ -413,8 +410,7 @@ impl Core {
     fn expire(&mut self, now_ms: u64) {
         let gone = self.shelf.expire(now_ms, EXPIRE_STEP);
         let mut batch = Batch::default();
-        batch.remove.extend(gone.iter().map(|gone| gone.head.seq));
-        batch.seen.extend(gone.iter().map(|gone| gone.seen));
+        gone.iter().for_each(|gone| gone.put_into(&mut batch));
         if self.shelf.forget_seen(now_ms, EXPIRE_STEP) > 0 {
             batch.forget_before_ms = now_ms;
         }

@@ -80,11 +80,12 @@ impl Link {
                 self.send(frames, out);
                 Ok(())
             }
-            LinkInput::Tick => self.tick(out),
+            LinkInput::Tick => self.check_times(),
             LinkInput::Close(reason) => Err(reason),
         };
-        if let Err(reason) = result {
-            self.close(reason, out);
+        match result {
+            Ok(()) => self.say_hello(out), // also on a link that is too busy to be ticked
+            Err(reason) => self.close(reason, out),
         }
     }
 
@@ -271,7 +272,7 @@ impl Link {
         }
     }
 
-    fn tick(&mut self, out: &mut Vec<LinkOutput>) -> Result<(), CloseReason> {
+    fn check_times(&self) -> Result<(), CloseReason> {
         let now = self.clock.now();
         match &self.state {
             State::Handshake { handshake, since } if now >= since + self.config.handshake_ms => {
@@ -281,13 +282,13 @@ impl Link {
             State::Ready if self.reassembly.since().is_some_and(|since| now >= since + self.config.reassembly_ms) => {
                 Err(CloseReason::Stalled)
             }
-            State::Ready => {
-                if self.liveness.ping_is_due(now, &self.config) {
-                    self.ping(out);
-                }
-                Ok(())
-            }
-            State::Handshake { .. } | State::Closed => Ok(()),
+            _ => Ok(()),
+        }
+    }
+
+    fn say_hello(&mut self, out: &mut Vec<LinkOutput>) {
+        if matches!(self.state, State::Ready) && self.liveness.ping_is_due(self.clock.now(), &self.config) {
+            self.ping(out);
         }
     }
 

@@ -11,8 +11,10 @@ mod committer;
 mod engine;
 mod error;
 mod format;
+mod journal;
 mod open;
 mod queue;
+mod rebuild;
 mod scan;
 mod shared;
 mod types;
@@ -42,6 +44,9 @@ pub const MAX_VALUE: usize = 1 << 20;
 pub const MAX_GATHER_US: u64 = 50_000;
 /// Entries that one [`Store::kv_scan`] returns at most.
 pub const MAX_SCAN: usize = 10_000;
+
+/// A key and its value.
+pub type KeyValue = (Vec<u8>, Vec<u8>);
 
 /// The open store. Clones are handles to the same store; it closes with the last of them.
 #[derive(Clone)]
@@ -144,12 +149,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::DamagedValue`] (a stretch of the table can't be read), [`StoreError::Io`] or [`StoreError::Closed`].
-    pub fn kv_scan(
-        &self,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub fn kv_scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<KeyValue>, StoreError> {
         let shared = &self.0.shared;
         let pairs = shared
             .with_engine(|engine| Engine::scan(&engine.kv, prefix, after, limit.min(MAX_SCAN)))

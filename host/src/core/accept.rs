@@ -57,9 +57,9 @@ impl Core {
             let head = self.head_of(&candidate, now_ms);
             match self.shelf.admit(&head, now_ms) {
                 Ok(evicted) => {
-                    batch.remove.extend(evicted.iter().map(|gone| gone.head.seq));
-                    batch.seen.extend(evicted.iter().map(|gone| gone.seen).chain(self.shelf.seen(&head.id)));
-                    batch.append.push(record_of(&head, &candidate.envelope));
+                    evicted.iter().for_each(|gone| gone.put_into(&mut batch));
+                    batch.seen.push(head.seen(SeenState::Held));
+                    batch.append.push(NewRecord { head, wire: candidate.envelope.wire().clone() });
                     candidate.head = Some(head);
                     kept.push(candidate);
                 }
@@ -86,21 +86,7 @@ impl Core {
         let view = candidate.envelope.view();
         let seq = self.next_seq;
         self.next_seq += 1;
-        Head {
-            seq,
-            id: candidate.id,
-            kind: view.kind() as u8,
-            priority: view.flags().priority as u8,
-            hop_count: view.hop_count(),
-            places: self.places_of(&candidate.envelope),
-            sender: view.sender(),
-            destination: view.destination(),
-            wire_len: u32::try_from(view.wire().len()).unwrap_or(u32::MAX),
-            created_ms: view.created_ms(),
-            received_ms: now_ms,
-            expires_ms: view.expires_ms(),
-            source: candidate.source,
-        }
+        Head::with_id(view, candidate.id, seq, self.places_of(&candidate.envelope), now_ms, candidate.source)
     }
 
     /// What an envelope is kept for here.
@@ -133,17 +119,6 @@ impl Core {
     }
 }
 
-fn record_of(head: &Head, envelope: &Envelope) -> NewRecord {
-    NewRecord {
-        seq: head.seq,
-        id: head.id,
-        places: head.places,
-        received_ms: head.received_ms,
-        source: head.source,
-        wire: envelope.wire().clone(),
-    }
-}
-
 /// How an envelope fared, for those who wait to hear it.
 pub(super) enum Outcome {
     /// It is on this node's disk.
@@ -153,11 +128,11 @@ pub(super) enum Outcome {
 }
 
 impl Core {
-    pub(super) fn persisted(&mut self, ticket: Ticket, result: Result<(), String>, now_ms: u64) {
+    pub(super) fn persisted(&mut self, ticket: Ticket, result: &Result<(), String>, now_ms: u64) {
         // Removals and notes have tickets too, but nobody waits for them: after a crash they are simply done again.
         let Some(kept) = self.persisting.remove(&ticket) else { return };
         for candidate in kept {
-            match (&result, candidate.head.clone()) {
+            match (result, candidate.head) {
                 (Ok(()), Some(head)) => self.durable(&candidate, &head, now_ms),
                 (Err(why), Some(head)) => self.not_written(&candidate, &head, why),
                 (_, None) => {}

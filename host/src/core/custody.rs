@@ -1,6 +1,6 @@
 //! Offering what is held to the next hops, and giving copies up once they are durable elsewhere.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 use qpq_schemas::envelope::Kind;
@@ -9,6 +9,7 @@ use qpq_schemas::{MessageId, PeerId};
 
 use super::intake::REACCEPT_AFTER_MS;
 use super::links::{Declined, InFlight};
+use super::shelf::Waiting;
 use super::{Core, Effect, LinkId, Offered, RouteKind, RouteQuery};
 use crate::store::{Batch, Head, Places, SeenState};
 
@@ -35,9 +36,6 @@ const COPY_AGAIN_MS: u64 = 600_000;
 
 /// Wire bytes of fresh envelopes kept in memory, so that sending them on costs no read.
 const RECENT_BYTES: usize = 4 << 20;
-
-/// Envelopes passed on lately, remembered at most. See [`HandedOver`].
-const MAX_HANDED_OVER: usize = 65_536;
 
 /// The wire forms of the newest envelopes, up to [`RECENT_BYTES`].
 #[derive(Default)]
@@ -69,36 +67,6 @@ impl Recent {
     }
 }
 
-/// Which envelopes were passed on in the last ten seconds: these are not taken back, so that a loop of routes dissolves first.
-#[derive(Default)]
-pub(super) struct HandedOver {
-    ids: HashSet<MessageId>,
-    order: VecDeque<(u64, MessageId)>,
-}
-
-impl HandedOver {
-    fn note(&mut self, id: MessageId, now_ms: u64) {
-        self.forget(now_ms);
-        if self.ids.len() < MAX_HANDED_OVER && self.ids.insert(id) {
-            self.order.push_back((now_ms + REACCEPT_AFTER_MS, id));
-        }
-    }
-
-    pub(super) fn forget(&mut self, now_ms: u64) {
-        while let Some((until, id)) = self.order.front().copied() {
-            if until > now_ms {
-                break;
-            }
-            self.order.pop_front();
-            self.ids.remove(&id);
-        }
-    }
-
-    pub(super) fn contains(&self, id: &MessageId) -> bool {
-        self.ids.contains(id)
-    }
-}
-
 impl Core {
     /// Sends a fresh direct envelope towards its recipient, at once where the link has room and nothing waits before it.
     pub(super) fn dispatch(&mut self, head: &Head, now_ms: u64) {
@@ -108,7 +76,7 @@ impl Core {
             let Some(state) = self.links.get(&link) else { continue };
             if state.draining.contains(&recipient) || state.in_flight.len() >= self.config.window {
                 self.drain(link, recipient);
-            } else if self.may_offer(link, head, known, now_ms) {
+            } else if self.may_offer(link, &head.id, head.source, known, now_ms) {
                 self.take_off(
                     link,
                     InFlight { since_ms: now_ms, recipient: Some(recipient), known },
@@ -191,28 +159,26 @@ impl Core {
             return false;
         }
         let room = self.room(link);
-        let queue = self.shelf.queue(&recipient).filter(|head| self.may_offer(link, head, known, now_ms));
-        let next: Vec<(u64, MessageId)> = queue.take(room + 1).map(|head| (head.seq, head.id)).collect();
+        // It came from there; later on there may be a way from there again.
+        let lately = |waiting: &Waiting| waiting.source.filter(|_| now_ms < waiting.received_ms + REACCEPT_AFTER_MS);
+        let queue = self.shelf.queue(&recipient);
+        let queue = queue.filter(|waiting| self.may_offer(link, &waiting.id, lately(waiting), known, now_ms));
+        let next: Vec<(u64, MessageId)> = queue.take(room + 1).map(|waiting| (waiting.seq, waiting.id)).collect();
         for (seq, id) in next.iter().take(room) {
             self.take_off(link, InFlight { since_ms: now_ms, recipient: Some(recipient), known }, *seq, *id);
         }
         next.len() > room
     }
 
-    fn may_offer(&self, link: LinkId, head: &Head, known: bool, now_ms: u64) -> bool {
+    /// Whether to offer an envelope over a link now. `from` is the neighbour that brought it, as long as it must not go back.
+    fn may_offer(&self, link: LinkId, id: &MessageId, from: Option<PeerId>, known: bool, now_ms: u64) -> bool {
         let Some(state) = self.links.get(&link) else { return false };
-        if head.source == Some(state.peer) && now_ms < head.received_ms + REACCEPT_AFTER_MS {
-            return false; // it came from there; later on there may be a way from there again
-        }
-        let declined = state.declined.get(&head.id).is_some_and(|declined| declined.until_ms > now_ms);
+        let declined = state.declined.get(id).is_some_and(|declined| declined.until_ms > now_ms);
         let busy = match known {
-            true => self.flying.contains_key(&head.id),
-            false => {
-                state.in_flight.contains_key(&head.id)
-                    || state.copied.get(&head.id).is_some_and(|until| *until > now_ms)
-            }
+            true => self.flying.contains_key(id),
+            false => state.in_flight.contains_key(id) || state.copied.get(id).is_some_and(|until| *until > now_ms),
         };
-        !declined && !busy
+        from != Some(state.peer) && !declined && !busy
     }
 
     fn take_off(&mut self, link: LinkId, flight: InFlight, seq: u64, id: MessageId) {
@@ -267,8 +233,8 @@ impl Core {
         match answer.verdict {
             Verdict::Stored if recipient == peer => self.hand_over(&answer.id, SeenState::Delivered, batch),
             Verdict::Stored if flight.known => {
-                self.handed_over.note(answer.id, now_ms);
-                self.hand_over(&answer.id, SeenState::PassedOn, batch);
+                let state = self.shelf.get(&answer.id).map(|head| head.passed_on(now_ms));
+                self.hand_over(&answer.id, state.unwrap_or(SeenState::Delivered), batch);
             }
             Verdict::Stored => self.copied(link, answer.id, now_ms),
             _ => self.declined(link, recipient, answer, now_ms),
@@ -289,8 +255,7 @@ impl Core {
     fn hand_over(&mut self, id: &MessageId, state: SeenState, batch: &mut Batch) {
         if let Some(gone) = self.shelf.release(id, Places::WAITING, state) {
             self.recent.remove(gone.head.seq);
-            batch.remove.push(gone.head.seq);
-            batch.seen.push(gone.seen);
+            gone.put_into(batch);
         }
     }
 

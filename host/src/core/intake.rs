@@ -55,7 +55,7 @@ impl Core {
         let mut batch = Vec::new();
         for wire in wires {
             self.count("received");
-            if let Some(candidate) = self.first_look(link, source, wire, now_ms) {
+            if let Some(candidate) = self.first_look(link, source, &wire, now_ms) {
                 batch.push(candidate);
             }
         }
@@ -63,12 +63,12 @@ impl Core {
     }
 
     /// All checks that cost nothing. What passes them is new and wants its signature checked.
-    fn first_look(&mut self, link: LinkId, source: PeerId, wire: Bytes, now_ms: u64) -> Option<Candidate> {
+    fn first_look(&mut self, link: LinkId, source: PeerId, wire: &Bytes, now_ms: u64) -> Option<Candidate> {
         let envelope = match Envelope::from_wire(wire.clone(), self.config.max_payload) {
             Ok(envelope) => envelope,
             Err(refusal) => {
                 self.count(refusal.code());
-                self.owe_too_large(link, &refusal, &wire);
+                self.owe_too_large(link, &refusal, wire);
                 return None; // else there is no id to answer for
             }
         };
@@ -80,7 +80,7 @@ impl Core {
             self.owe(link, Answer { id, verdict: verdict_of(&refusal), retry_after_secs: 0 });
             return None;
         }
-        if let Some(answer) = self.known(link, source, id, &envelope, now_ms) {
+        if let Some(answer) = self.known(link, id, &envelope, now_ms) {
             self.count("duplicate");
             self.owe(link, answer);
             return None;
@@ -102,29 +102,21 @@ impl Core {
     }
 
     /// The answer for an id that was here before, if that settles it.
-    fn known(
-        &mut self,
-        link: LinkId,
-        source: PeerId,
-        id: MessageId,
-        envelope: &Envelope,
-        now_ms: u64,
-    ) -> Option<Answer> {
-        let seen = self.shelf.seen(&id)?;
+    fn known(&mut self, link: LinkId, id: MessageId, envelope: &Envelope, now_ms: u64) -> Option<Answer> {
         let stored = Answer { id, verdict: Verdict::Stored, retry_after_secs: 0 };
         let view = envelope.view();
-        match seen.state {
+        match self.shelf.seen(&id)? {
             SeenState::Held if self.pending.contains_key(&id) => None, // not durable yet: its waiters hear of it
             SeenState::Held | SeenState::Delivered => Some(stored),
-            SeenState::PassedOn if view.kind() == Kind::Broadcast => Some(stored),
-            SeenState::PassedOn if !self.handed_over.contains(&id) && self.leads_elsewhere(link, envelope, now_ms) => {
-                self.shelf.discard(&id); // taken back: the loop has dissolved
-                None
+            SeenState::PassedOn { .. } if view.kind() == Kind::Broadcast => Some(stored),
+            SeenState::PassedOn { at_ms, .. }
+                if now_ms > at_ms + REACCEPT_AFTER_MS && self.leads_elsewhere(link, envelope, now_ms) =>
+            {
+                None // taken back: the loop has dissolved
             }
-            SeenState::PassedOn => {
+            SeenState::PassedOn { .. } => {
                 Some(Answer { id, verdict: Verdict::Seen, retry_after_secs: (REACCEPT_AFTER_MS / 1_000) as u16 })
             }
-            SeenState::Forgotten => None,
         }
     }
 
@@ -163,7 +155,7 @@ impl Core {
             let result = Err(ApiError::new(refusal.code(), refusal.to_string()));
             return self.effects.push(Effect::Answer { token, result });
         }
-        if self.shelf.known(&id).is_some() && !self.pending.contains_key(&id) {
+        if self.shelf.seen(&id).is_some() && !self.pending.contains_key(&id) {
             let result = Ok(Receipt { id, expires_ms: view.expires_ms() });
             return self.effects.push(Effect::Answer { token, result });
         }

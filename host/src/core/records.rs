@@ -63,10 +63,10 @@ impl Core {
         }
     }
 
-    pub(super) fn own_record(&mut self, wire: Bytes, now_ms: u64) {
-        if let Ok(record) = read(&wire, now_ms) {
+    pub(super) fn own_record(&mut self, wire: &Bytes, now_ms: u64) {
+        if let Ok(record) = read(wire, now_ms) {
             self.records.insert(record, wire.clone());
-            self.pass_on(None, &wire);
+            self.pass_on(None, wire);
         }
     }
 
@@ -84,13 +84,13 @@ impl Core {
             match NodeRecord::peek(&wire) {
                 Some((peer, _)) if peer == self.config.me => self.count("record-own"),
                 Some((peer, seq_ms)) if !self.records.lacks(&peer, seq_ms) => self.count("record-old"),
-                _ => self.peer_record(link, wire, now_ms),
+                _ => self.peer_record(link, &wire, now_ms),
             }
         }
     }
 
-    fn peer_record(&mut self, link: LinkId, wire: Bytes, now_ms: u64) {
-        let Ok(record) = read(&wire, now_ms) else {
+    fn peer_record(&mut self, link: LinkId, wire: &Bytes, now_ms: u64) {
+        let Ok(record) = read(wire, now_ms) else {
             self.count("record-refused");
             return self.bad_signature(link);
         };
@@ -98,7 +98,7 @@ impl Core {
         if self.blocked.contains(&peer) {
             return self.count("record-blocked");
         }
-        let wire = Bytes::copy_from_slice(&wire); // the frame it came in is larger and shall not stay for it
+        let wire = Bytes::copy_from_slice(wire); // the frame it came in is larger and shall not stay for it
         self.records.insert(record, wire.clone());
         self.count("record-new");
         self.pass_on(Some(link), &wire);

@@ -77,7 +77,7 @@ impl Core {
     }
 
     fn lacks(&self, id: &MessageId) -> bool {
-        self.shelf.known(id).is_none() && !self.pending.contains_key(id)
+        self.shelf.seen(id).is_none() && !self.pending.contains_key(id)
     }
 
     pub(super) fn subscribe(&mut self, topic: TopicId) {

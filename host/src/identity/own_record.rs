@@ -27,7 +27,7 @@ impl SealingKeys {
     /// To be made anew when a key was rotated or an address changed, and at least once in [`RECORD_LIFETIME_MS`].
     ///
     /// # Errors
-    /// None of those that can be foreseen.
+    /// When a field breaks a limit of the format all the same; none is known that does.
     pub fn own_record(&self, about: &About, now_ms: u64) -> Result<Bytes, RecordError> {
         let domain = about.domain.as_deref().filter(|domain| is_domain(domain));
         let fits = |address: &&String| is_address(address) && address.len() <= MAX_ADDRESS_LEN;

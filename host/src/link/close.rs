@@ -104,6 +104,8 @@ pub enum Violation {
     },
     /// Pieces that make no block.
     Fragments(&'static str),
+    /// Pieces of more bytes than any block has.
+    TooManyPieces,
     /// Far more PINGs than anybody needs.
     PingFlood,
 }
@@ -168,6 +170,7 @@ impl CloseReason {
             Self::Violation(Violation::EmptyBlock) => "link-empty-block",
             Self::Violation(Violation::BlockTooLarge { .. }) => "link-block-too-large",
             Self::Violation(Violation::Fragments(_)) => "link-bad-fragments",
+            Self::Violation(Violation::TooManyPieces) => "link-too-many-pieces",
             Self::Violation(Violation::PingFlood) => "link-ping-flood",
             Self::Version { .. } => "link-version",
             Self::Ourselves => "link-to-ourselves",
@@ -189,7 +192,7 @@ impl CloseReason {
     pub(super) fn to_neighbour(&self) -> Option<Close> {
         let code = match self {
             Self::ByPeer(_) | Self::Unreliable | Self::FrameTooSmall { .. } => return None,
-            Self::Violation(Violation::PingFlood) => CloseCode::LIMIT,
+            Self::Violation(Violation::PingFlood | Violation::TooManyPieces) => CloseCode::LIMIT,
             // A HELLO of version 0 isn't even read as one.
             Self::Violation(Violation::Frame(FrameError::Malformed { what: "version", .. })) | Self::Version { .. } => {
                 CloseCode::VERSION
@@ -267,6 +270,7 @@ impl fmt::Display for Violation {
                 write!(f, "the neighbour sent a block of {len} bytes, more than {MAX_BLOCK}")
             }
             Self::Fragments(what) => write!(f, "the neighbour sent {what}"),
+            Self::TooManyPieces => write!(f, "the neighbour sent pieces of more than {MAX_BLOCK} bytes"),
             Self::PingFlood => f.write_str("the neighbour sent too many PINGs"),
         }
     }

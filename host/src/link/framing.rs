@@ -127,7 +127,7 @@ impl Reassembly {
         }
         // Room is made for what came, never for what was announced.
         if open.bytes.len() + piece.bytes.len() > MAX_BLOCK {
-            return bad("more bytes than any block has");
+            return Err(Violation::TooManyPieces.into());
         }
         open.bytes.extend_from_slice(&piece.bytes);
         open.next += 1;

@@ -15,7 +15,7 @@ pub enum LinkInput {
     Received(Bytes),
     /// Send these frames, packed together where they fit. Only once [`LinkOutput::Ready`] was seen.
     Send(Vec<Frame>),
-    /// [`Link::deadline`] has come.
+    /// [`Link::deadline`](super::Link::deadline) has come.
     Tick,
     /// Close the link, and tell the neighbour why.
     Close(CloseReason),

@@ -94,8 +94,20 @@ fn raw(events: u32) -> mlua::Result<Duration> {
         let secs = |ms: u64| ms as f64 / 1_000.0;
         let times = (secs(item.created_ms), secs(item.received_ms), secs(item.expires_ms));
         function.call::<()>((
-            id.as_str(), from.as_str(), name, item.topic.as_deref(), text, item.sealed, item.automatic, item.own, times.0, times.1,
-            times.2, "normal", item.hops, "envelope",
+            id.as_str(),
+            from.as_str(),
+            name,
+            item.topic.as_deref(),
+            text,
+            item.sealed,
+            item.automatic,
+            item.own,
+            times.0,
+            times.1,
+            times.2,
+            "normal",
+            item.hops,
+            "envelope",
         ))?;
     }
     Ok(start.elapsed())

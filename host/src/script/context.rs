@@ -14,8 +14,8 @@ use super::api::{Command, Fault, Handler, Timers};
 use super::limits::{REGISTRATIONS, ScriptLimits};
 use super::lock;
 use super::manifest::{Manifest, Permissions};
-use super::shared::Shared;
 use super::program::Program;
+use super::shared::Shared;
 use super::store::{BotStore, operations};
 
 /// What the prelude made for the host.
@@ -148,7 +148,9 @@ impl Ctx {
         if used < REGISTRATIONS {
             return Ok(());
         }
-        Err(Fault::Misuse(format!("at most {REGISTRATIONS} handlers, commands and channels; register at load, not in handlers")))
+        Err(Fault::Misuse(format!(
+            "at most {REGISTRATIONS} handlers, commands and channels; register at load, not in handlers"
+        )))
     }
 
     /// Listens to a channel.

@@ -59,7 +59,11 @@ pub(crate) fn live(vm: &Vm, event: &LiveEvent) -> Result<Vec<Job>, Failure> {
 }
 
 /// An event of the bot's life: start, reload, stop.
-pub(crate) fn plain(vm: &Vm, event: &'static str, fill: impl Fn(&Table) -> mlua::Result<()>) -> Result<Vec<Job>, Failure> {
+pub(crate) fn plain(
+    vm: &Vm,
+    event: &'static str,
+    fill: impl Fn(&Table) -> mlua::Result<()>,
+) -> Result<Vec<Job>, Failure> {
     let handlers: Vec<Handler> = vm.ctx.handlers.borrow().iter().filter(|h| h.event == event).cloned().collect();
     let mut jobs = Vec::with_capacity(handlers.len());
     for handler in handlers {

@@ -118,9 +118,10 @@ impl Permissions {
 
     /// Whether `name` is allowed, on `channel` where it has one.
     pub(crate) fn allows(&self, name: &str, channel: Option<&str>) -> bool {
-        self.0.iter().map(|need| split(need)).any(|(need, only)| {
-            need == name && only.is_none_or(|only| channel.is_some_and(|channel| only == channel))
-        })
+        self.0
+            .iter()
+            .map(|need| split(need))
+            .any(|(need, only)| need == name && only.is_none_or(|only| channel.is_some_and(|channel| only == channel)))
     }
 
     /// The needs that `granted` doesn't cover.

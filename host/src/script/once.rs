@@ -77,7 +77,14 @@ pub struct Diagnostic {
 
 impl RunReport {
     fn failed(failure: &Failure) -> Self {
-        let mut report = Self { outcome: "ok".to_owned(), cpu_ms: 0.0, memory_bytes: 0, outputs: Vec::new(), log: Vec::new(), error: None };
+        let mut report = Self {
+            outcome: "ok".to_owned(),
+            cpu_ms: 0.0,
+            memory_bytes: 0,
+            outputs: Vec::new(),
+            log: Vec::new(),
+            error: None,
+        };
         report.note(failure);
         report
     }
@@ -170,7 +177,8 @@ fn on_thread(path: &Path, program: Program, limits: ScriptLimits, event: Option<
             }
             Err(RecvTimeoutError::Timeout) if watched.is_stuck() || Instant::now() > until => {
                 watched.abandon();
-                let mut report = RunReport::failed(&Failure::new(Kind::Cpu, "stuck inside the machine for more than 500 ms"));
+                let mut report =
+                    RunReport::failed(&Failure::new(Kind::Cpu, "stuck inside the machine for more than 500 ms"));
                 report.outcome = "stuck".to_owned();
                 return report;
             }
@@ -179,7 +187,13 @@ fn on_thread(path: &Path, program: Program, limits: ScriptLimits, event: Option<
     }
 }
 
-async fn run(path: &Path, program: Program, limits: ScriptLimits, event: Option<Event>, pulse: &Arc<Pulse>) -> RunReport {
+async fn run(
+    path: &Path,
+    program: Program,
+    limits: ScriptLimits,
+    event: Option<Event>,
+    pulse: &Arc<Pulse>,
+) -> RunReport {
     let name = bot_at(path).map_or_else(|| "script".to_owned(), |bot| bot.name);
     let shared = Arc::new(Shared::new(&name, path.to_path_buf(), &limits));
     *lock(&shared.store) = Cache::default();
@@ -294,7 +308,9 @@ impl Event {
             Some("broadcast") if topic.is_none() => return Err("a broadcast needs a topic".to_owned()),
             None | Some("envelope" | "broadcast") => {}
             Some(other) => {
-                return Err(format!("there is no event '{other}' to run: envelope, broadcast, start, stop, reload or timer"));
+                return Err(format!(
+                    "there is no event '{other}' to run: envelope, broadcast, start, stop, reload or timer"
+                ));
             }
         }
         let from = match text("from").unwrap_or(SENDER) {

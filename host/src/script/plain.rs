@@ -88,7 +88,9 @@ impl Plain {
             Self::Nil => Json::Null,
             Self::Bool(value) => Json::Bool(*value),
             Self::Number(n) if n.fract() == 0.0 && n.abs() < 9e15 => Json::from(*n as i64),
-            Self::Number(n) => serde_json::Number::from_f64(*n).map(Json::Number).ok_or("a number that is no number")?,
+            Self::Number(n) => {
+                serde_json::Number::from_f64(*n).map(Json::Number).ok_or("a number that is no number")?
+            }
             Self::Text(bytes) => Json::String(utf8(bytes)?),
             Self::Table(pairs) => match sequence(pairs) {
                 Some(items) => Json::Array(items.into_iter().map(Self::to_json).collect::<Result<_, _>>()?),
@@ -113,7 +115,8 @@ impl Plain {
                 Self::Table(keys.zip(items.iter().map(Self::from_json)).filter(|(_, v)| *v != Self::Nil).collect())
             }
             Json::Object(map) => {
-                let pair = |(key, value): (&String, &Json)| (Self::Text(key.clone().into_bytes()), Self::from_json(value));
+                let pair =
+                    |(key, value): (&String, &Json)| (Self::Text(key.clone().into_bytes()), Self::from_json(value));
                 Self::Table(map.iter().map(pair).filter(|(_, v)| *v != Self::Nil).collect())
             }
         }

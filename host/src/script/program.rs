@@ -42,7 +42,8 @@ pub(crate) fn prelude(lua: &Lua) -> mlua::Result<Function> {
     let bytes = match CHUNK.get() {
         Some(bytes) => bytes,
         None => {
-            let bytes = compiler().compile(PRELUDE)?;
+            // Without line numbers: its errors are reported at the bot's lines, and each machine is smaller.
+            let bytes = compiler().set_debug_level(0).compile(PRELUDE)?;
             CHUNK.get_or_init(|| bytes)
         }
     };
@@ -54,10 +55,12 @@ fn load(lua: &Lua, name: &str, bytes: &[u8]) -> mlua::Result<Function> {
 }
 
 fn compiler() -> Compiler {
-    Compiler::new().set_optimization_level(1).set_debug_level(1)
+    // `mesh` counts as mutable: Luau would otherwise look up a chain like `mesh.state.count` once, when the chunk is
+    // loaded, and use that value for ever.
+    Compiler::new().set_optimization_level(1).set_debug_level(1).add_mutable_global("mesh")
 }
 
-fn compile_all(source: Source) -> Result<Program, Vec<Failure>> {
+fn compile_all(mut source: Source) -> Result<Program, Vec<Failure>> {
     let (mut chunks, mut failures) = (BTreeMap::new(), Vec::new());
     for (name, text) in &source.files {
         match compiler().compile(text) {
@@ -67,6 +70,8 @@ fn compile_all(source: Source) -> Result<Program, Vec<Failure>> {
             Err(error) => failures.push(syntax(name, &error)),
         }
     }
+    // The texts have served; the names are still needed.
+    source.files.values_mut().for_each(|text| *text = String::new());
     if failures.is_empty() { Ok(Program { source, chunks }) } else { Err(failures) }
 }
 

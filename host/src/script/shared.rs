@@ -286,7 +286,7 @@ mod tests {
     fn five_errors_a_minute_pause_longer_each_time_and_three_kills_disable() {
         let mut faults = Faults::default();
         let now = Instant::now();
-        let mut five = |faults: &mut Faults| (0..5).map(|_| faults.error(now)).last().unwrap();
+        let five = |faults: &mut Faults| (0..5).map(|_| faults.error(now)).last().unwrap();
         assert_eq!(five(&mut faults), Verdict::Pause(PAUSES[0]));
         assert_eq!(five(&mut faults), Verdict::Pause(PAUSES[1]));
         assert_eq!(five(&mut faults), Verdict::Pause(PAUSES[2]));

@@ -79,7 +79,8 @@ impl Cache {
     pub(crate) fn put(&mut self, key: &[u8], entry: Entry, limits: &ScriptLimits, now_ms: u64) -> Result<(), ApiError> {
         let old = self.entries.get(key).map_or(0, |old| key.len() + old.value.len());
         let bytes = |cache: &Self| cache.bytes - old + key.len() + entry.value.len();
-        let full = |cache: &Self| bytes(cache) > limits.store_bytes || cache.entries.len() >= limits.store_keys && old == 0;
+        let full =
+            |cache: &Self| bytes(cache) > limits.store_bytes || cache.entries.len() >= limits.store_keys && old == 0;
         if full(self) {
             self.drop_expired(now_ms);
         }
@@ -110,14 +111,21 @@ impl Cache {
     }
 
     fn drop_expired(&mut self, now_ms: u64) {
-        let dead: Vec<Vec<u8>> = self.entries.iter().filter(|(_, e)| !e.alive(now_ms)).map(|(k, _)| k.clone()).collect();
+        let dead: Vec<Vec<u8>> =
+            self.entries.iter().filter(|(_, e)| !e.alive(now_ms)).map(|(k, _)| k.clone()).collect();
         for key in dead {
             self.delete(&key, now_ms);
         }
     }
 
     /// The next live entry beyond `after` among those with `prefix`, in order or in reverse.
-    pub(crate) fn step(&self, prefix: &[u8], after: Option<&[u8]>, reverse: bool, now_ms: u64) -> Option<(&[u8], &Entry)> {
+    pub(crate) fn step(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        reverse: bool,
+        now_ms: u64,
+    ) -> Option<(&[u8], &Entry)> {
         use std::ops::Bound::{Excluded, Included, Unbounded};
         let fits = |(key, entry): &(&Vec<u8>, &Entry)| {
             key.starts_with(prefix) && key.first() != Some(&HOST_PREFIX) && entry.alive(now_ms)
@@ -178,7 +186,9 @@ pub(crate) fn check_key(key: &[u8]) -> Result<(), String> {
     match key {
         [] => Err("must not be empty".to_owned()),
         [HOST_PREFIX, ..] => Err("must not begin with a zero byte".to_owned()),
-        key if key.len() > STORE_KEY_BYTES => Err(format!("must have at most {STORE_KEY_BYTES} bytes, has {}", key.len())),
+        key if key.len() > STORE_KEY_BYTES => {
+            Err(format!("must have at most {STORE_KEY_BYTES} bytes, has {}", key.len()))
+        }
         _ => Ok(()),
     }
 }
@@ -226,7 +236,10 @@ mod tests {
         cache.put(b"b", entry("2", None), &limits, 0).unwrap();
         assert_eq!(cache.put(b"c", entry("3", None), &limits, 5).unwrap_err().code, "store-full");
         cache.put(b"c", entry("3", None), &limits, 11).unwrap();
-        assert_eq!(cache.put(b"b", entry("a value that is too long", None), &limits, 11).unwrap_err().code, "store-full");
+        assert_eq!(
+            cache.put(b"b", entry("a value that is too long", None), &limits, 11).unwrap_err().code,
+            "store-full"
+        );
         assert_eq!(cache.bytes(), 4);
     }
 

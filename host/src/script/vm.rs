@@ -18,8 +18,8 @@ use super::context::{Ctx, Helpers, Parts};
 use super::failure::{Failure, Kind};
 use super::limits::{GC, PATTERN_WORK, STATE_BYTES, TABLE_MOVE};
 use super::plain::Plain;
-use super::pulse::Pulse;
 use super::program::{Program, prelude};
+use super::pulse::Pulse;
 
 /// The share of the memory limit above which a collection follows an event, in percent.
 const COLLECT_ABOVE: usize = 50;
@@ -94,13 +94,7 @@ impl Vm {
     /// Starts a function of the bot, with a CPU budget.
     pub(crate) fn call(self: &Rc<Self>, function: &Function, args: impl IntoLuaMulti, budget: Duration) -> Call {
         let future = function.call_async(args);
-        Call {
-            vm: Rc::clone(self),
-            future: Some(Box::pin(future)),
-            left: budget,
-            cpu: Duration::ZERO,
-            life: None,
-        }
+        Call { vm: Rc::clone(self), future: Some(Box::pin(future)), left: budget, cpu: Duration::ZERO, life: None }
     }
 
     /// Runs something that may panic inside the machine's own code.
@@ -174,7 +168,10 @@ fn run_prelude(lua: &Lua, ctx: &Rc<Ctx>, program: &Rc<Program>) -> mlua::Result<
     let clock = Rc::clone(ctx);
     host.raw_set("uptime", lua.create_function(move |_, ()| Ok(clock.started.elapsed().as_secs_f64()))?)?;
     let program = Rc::clone(program);
-    host.raw_set("chunk", lua.create_function(move |lua, name: mlua::LuaString| module(lua, &program, &name.to_string_lossy()))?)?;
+    host.raw_set(
+        "chunk",
+        lua.create_function(move |lua, name: mlua::LuaString| module(lua, &program, &name.to_string_lossy()))?,
+    )?;
     host.raw_set("globals", lua.globals())?;
     let made: Table = prelude(lua)?.call(host)?;
     let timer_methods = lua.create_table()?;
@@ -283,7 +280,9 @@ impl Call {
         match life.as_mut().poll(cx) {
             Poll::Ready(()) => self.finish(Err(Failure::new(
                 Kind::Life,
-                format!("still running after {secs} s: a handler may wait that long at most; use mesh.after for later work"),
+                format!(
+                    "still running after {secs} s: a handler may wait that long at most; use mesh.after for later work"
+                ),
             ))),
             Poll::Pending => Poll::Pending,
         }

@@ -250,7 +250,9 @@ impl Worker {
             self.paused_until = None;
             self.shared.set_state(State::Running);
         }
-        matches!(self.phase, Phase::Active | Phase::Ending(_)) && self.paused_until.is_none() && self.cpu_wait().is_none()
+        matches!(self.phase, Phase::Active | Phase::Ending(_))
+            && self.paused_until.is_none()
+            && self.cpu_wait().is_none()
     }
 
     /// How long until the bot's share of CPU is positive again.
@@ -277,7 +279,9 @@ impl Worker {
             self.behind = false;
             self.fetch_not_before = None;
             self.fetch = Some(match self.after {
-                Some(after) => self.vm.ctx.node.inbox(InboxQuery { after: Some(after), limit: PAGE, ..InboxQuery::default() }),
+                Some(after) => {
+                    self.vm.ctx.node.inbox(InboxQuery { after: Some(after), limit: PAGE, ..InboxQuery::default() })
+                }
                 None => first_page(&self.vm),
             });
         }
@@ -298,7 +302,8 @@ impl Worker {
             self.acked = page.items.first().map_or(page.next_after, |item| item.seq.saturating_sub(1));
             // The note that the bot has begun must outlive a crash.
             let vm = Rc::clone(&self.vm);
-            self.running.push(Box::pin(async move { Finished::Said { seq: None, unsaid: vm.ctx.flush().await.err() } }));
+            self.running
+                .push(Box::pin(async move { Finished::Said { seq: None, unsaid: vm.ctx.flush().await.err() } }));
         }
         for item in &page.items {
             self.message(item);
@@ -363,7 +368,8 @@ impl Worker {
             }
             Finished::Subscribed { topic, result } => {
                 if let Err(error) = result {
-                    let failure = Failure::new(Kind::Error, format!("the channel {topic} could not be joined: {error}"));
+                    let failure =
+                        Failure::new(Kind::Error, format!("the channel {topic} could not be joined: {error}"));
                     self.note(&failure);
                 }
             }

@@ -50,7 +50,7 @@ impl Committer {
                 self.work(jobs);
             }
         }
-        self.shared.close_engine();
+        self.shared.close_engine(self.cursor.commits);
     }
 
     fn work(&mut self, jobs: Vec<Job>) {
@@ -65,12 +65,12 @@ impl Committer {
                 Job::SetAside(found) => damage.push(found),
             }
         }
+        if !damage.is_empty() {
+            self.set_aside(&damage);
+        }
         let batches = self.refuse_unfit(batches);
         if !batches.is_empty() {
             self.commit(batches);
-        }
-        if !damage.is_empty() {
-            self.set_aside(&damage);
         }
     }
 
@@ -130,6 +130,7 @@ impl Committer {
         if let Ok(cursor) = self.shared.reopen() {
             self.cursor.next_seq = self.cursor.next_seq.max(cursor.next_seq);
             self.cursor.next_chunk = self.cursor.next_chunk.max(cursor.next_chunk);
+            self.cursor.commits = cursor.commits;
             self.cursor.seen_floor = 0;
         }
         self.next_attempt = Instant::now() + IDLE;

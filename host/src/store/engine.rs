@@ -8,8 +8,8 @@ use std::path::Path;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 
-use super::format::{self, encode_kv, encode_record, encode_seen, record_key, seen_bucket, seen_key};
-use super::{Batch, MAX_KEY, MAX_VALUE, SeenEntry, StoreConfig};
+use super::format::{self, encode_kv, encode_record, encode_seen, record_key, record_seq, seen_bucket, seen_key};
+use super::{Batch, MAX_KEY, MAX_VALUE, NewRecord, SeenEntry, StoreConfig};
 
 /// The database's bound on its journals. Its default of 512 MiB took 5 to 8 s to replay at the next open.
 const MAX_JOURNALS: u64 = 64 << 20;
@@ -70,7 +70,7 @@ impl Fault {
     }
 
     /// A fault of committing.
-    fn writing(error: &fjall::Error) -> Self {
+    pub(super) fn writing(error: &fjall::Error) -> Self {
         match error {
             fjall::Error::Poisoned => Self::Poisoned,
             other if is_full(other) => Self::Full,
@@ -100,21 +100,30 @@ pub(super) struct Cursor {
     pub(super) next_seq: u64,
     /// The number of the next seen chunk.
     pub(super) next_chunk: u64,
+    /// Commits done in this store's life. A clean close notes it, so that a loss shows at the next open.
+    pub(super) commits: u64,
     /// Buckets below this one hold no ids any more. Not kept on disk.
     pub(super) seen_floor: u32,
 }
 
 impl Cursor {
-    fn encode(self) -> Vec<u8> {
+    pub(super) fn encode(self) -> Vec<u8> {
         let mut out = self.next_seq.to_be_bytes().to_vec();
         out.extend_from_slice(&self.next_chunk.to_be_bytes());
+        out.extend_from_slice(&self.commits.to_be_bytes());
         out
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (seq, rest) = bytes.split_first_chunk::<8>()?;
-        let chunk = rest.first_chunk::<8>()?;
-        Some(Self { next_seq: u64::from_be_bytes(*seq), next_chunk: u64::from_be_bytes(*chunk), seen_floor: 0 })
+        let (chunk, rest) = rest.split_first_chunk::<8>()?;
+        let commits = rest.first_chunk::<8>()?;
+        Some(Self {
+            next_seq: u64::from_be_bytes(*seq),
+            next_chunk: u64::from_be_bytes(*chunk),
+            commits: u64::from_be_bytes(*commits),
+            seen_floor: 0,
+        })
     }
 }
 
@@ -165,6 +174,7 @@ impl Engine {
             self.put_seen(&mut write, group, cursor);
             self.put_kv(&mut write, group);
             self.drop_seen(&mut write, group, cursor)?;
+            cursor.commits += 1;
             write.insert(&self.meta, META_KEY, encode_kv(META_KEY, &cursor.encode()));
             write.commit().map_err(|error| Fault::writing(&error))
         })
@@ -174,9 +184,9 @@ impl Engine {
     fn put_records(&self, write: &mut OwnedWriteBatch, group: &[&Batch], cursor: &mut Cursor) {
         let removed: HashSet<u64> = group.iter().flat_map(|batch| &batch.remove).copied().collect();
         for record in group.iter().flat_map(|batch| &batch.append) {
-            cursor.next_seq = cursor.next_seq.max(record.seq.saturating_add(1));
-            if !removed.contains(&record.seq) {
-                write.insert(&self.records, record_key(record.seq), encode_record(record));
+            cursor.next_seq = cursor.next_seq.max(record.head.seq.saturating_add(1));
+            if !removed.contains(&record.head.seq) {
+                write.insert(&self.records, record_key(record.head.seq), encode_record(record));
             }
         }
         for seq in removed {
@@ -314,6 +324,15 @@ pub(super) struct Damage {
     pub(super) what: String,
 }
 
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.space, record_seq(&self.key)) {
+            (Space::Records, Ok(seq)) => write!(f, "record {seq}: {}", self.what),
+            (space, _) => write!(f, "an entry of {space:?}: {}", self.what),
+        }
+    }
+}
+
 /// A table whose entries carry checksums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Space {
@@ -348,9 +367,12 @@ pub(super) fn check(batch: &Batch) -> Result<(), String> {
             return Err(format!("a value of {len} bytes (at most {MAX_VALUE} are taken)"));
         }
     }
-    for record in &batch.append {
-        format::head_of(record.seq, record.id, record.places, record.received_ms, record.source, &record.wire)
-            .map_err(|what| format!("an envelope that is {what}"))?;
+    for NewRecord { head, wire } in &batch.append {
+        let told = format::head_of(head.seq, head.id, head.places, head.received_ms, head.source, wire)
+            .map_err(|what| format!("an envelope that can't be read: {what}"))?;
+        if told != *head {
+            return Err(format!("record {} with a head that isn't its envelope's", head.seq));
+        }
     }
     Ok(())
 }

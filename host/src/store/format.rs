@@ -1,5 +1,6 @@
 //! The bytes on disk. The tables stand in `host/docs/store.md`; every integer is big-endian.
 
+use qpq_schemas::envelope::{EnvelopeRef, LARGEST_PAYLOAD};
 use qpq_schemas::{MessageId, PeerId};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -12,11 +13,9 @@ pub(super) const LAYOUT: u8 = 1;
 /// Bytes before the envelope in a record's value.
 pub(super) const RECORD_META: usize = CHECKSUM + 1 + 1 + 8 + 32 + 32;
 /// Bytes of one entry in a seen chunk.
-pub(super) const SEEN_ENTRY: usize = 32 + 8 + 1 + 1 + 8;
+pub(super) const SEEN_ENTRY: usize = 32 + 8 + 1 + 1 + 8 + 8;
 /// Width of a bucket of seen ids, in milliseconds: one hour.
 pub(super) const SEEN_BUCKET_MS: u64 = 3_600_000;
-/// The smallest envelope: header, signature, hop count.
-const MIN_WIRE: usize = 157;
 
 /// Puts the checksum over `key` and `value[8..]` into `value[..8]`.
 fn close(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
@@ -58,11 +57,6 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], String> {
     Ok(*head)
 }
 
-fn at<const N: usize>(bytes: &[u8], offset: usize) -> Result<[u8; N], String> {
-    let mut rest = bytes.get(offset..).unwrap_or_default();
-    take(&mut rest)
-}
-
 /// The key of a record.
 pub(super) fn record_key(seq: u64) -> [u8; 8] {
     seq.to_be_bytes()
@@ -75,15 +69,16 @@ pub(super) fn record_seq(key: &[u8]) -> Result<u64, String> {
 
 /// The value of a record.
 pub(super) fn encode_record(record: &NewRecord) -> Vec<u8> {
-    let mut value = Vec::with_capacity(RECORD_META + record.wire.len());
+    let NewRecord { head, wire } = record;
+    let mut value = Vec::with_capacity(RECORD_META + wire.len());
     value.extend_from_slice(&[0; CHECKSUM]);
     value.push(LAYOUT);
-    value.push(record.places.0);
-    value.extend_from_slice(&record.received_ms.to_be_bytes());
-    value.extend_from_slice(&record.id.0);
-    value.extend_from_slice(&record.source.map_or([0; 32], |peer| peer.0));
-    value.extend_from_slice(&record.wire);
-    close(&record_key(record.seq), value)
+    value.push(head.places.0);
+    value.extend_from_slice(&head.received_ms.to_be_bytes());
+    value.extend_from_slice(&head.id.0);
+    value.extend_from_slice(&head.source.map_or([0; 32], |peer| peer.0));
+    value.extend_from_slice(wire);
+    close(&record_key(head.seq), value)
 }
 
 /// Reads a record's value, verifying its checksum. The envelope is `value[RECORD_META..]`.
@@ -98,7 +93,8 @@ pub(super) fn decode_record(key: &[u8], value: &[u8]) -> Result<Head, String> {
     head_of(seq, id, Places(places & Places::ALL.0), received_ms, source, rest)
 }
 
-/// What the envelope itself tells. The signature was checked before it was stored.
+/// The head of an envelope: what it tells itself, and what was noted when it arrived.
+/// The signature was checked before it was stored.
 pub(super) fn head_of(
     seq: u64,
     id: MessageId,
@@ -107,28 +103,8 @@ pub(super) fn head_of(
     source: Option<PeerId>,
     wire: &[u8],
 ) -> Result<Head, String> {
-    if wire.len() < MIN_WIRE {
-        return Err("shorter than any envelope".into());
-    }
-    let [kind] = at(wire, 1)?;
-    let [flags] = at(wire, 2)?;
-    let created_ms = u64::from_be_bytes(at(wire, 8)?);
-    let ttl_ms = u64::from(u32::from_be_bytes(at(wire, 4)?)) * 1_000;
-    Ok(Head {
-        seq,
-        id,
-        kind,
-        priority: (flags >> 2) & 3,
-        hop_count: wire.last().copied().unwrap_or_default(),
-        places,
-        sender: PeerId(at(wire, 24)?),
-        destination: at(wire, 56)?,
-        wire_len: u32::try_from(wire.len()).map_err(|_| "longer than 4 GiB")?,
-        created_ms,
-        received_ms,
-        expires_ms: created_ms.saturating_add(ttl_ms),
-        source,
-    })
+    let view = EnvelopeRef::parse(wire, LARGEST_PAYLOAD).map_err(|refusal| refusal.to_string())?;
+    Ok(Head::with_id(view, id, seq, places, received_ms, source))
 }
 
 /// The bucket that ids with this end belong to: hours since 1970.
@@ -159,9 +135,15 @@ pub(super) fn encode_seen(key: &[u8], entries: &[SeenEntry]) -> Vec<u8> {
     for entry in entries {
         value.extend_from_slice(&entry.id.0);
         value.extend_from_slice(&entry.expires_ms.to_be_bytes());
-        value.push(entry.state as u8);
-        value.push(entry.hops);
-        value.extend_from_slice(&entry.source);
+        let (state, source, hops, at_ms) = match entry.state {
+            SeenState::Held => (0, [0; 8], 0, 0),
+            SeenState::Delivered => (1, [0; 8], 0, 0),
+            SeenState::PassedOn { source, hops, at_ms } => (2, source, hops, at_ms),
+        };
+        value.push(state);
+        value.push(hops);
+        value.extend_from_slice(&source);
+        value.extend_from_slice(&at_ms.to_be_bytes());
     }
     close(key, value)
 }
@@ -178,15 +160,17 @@ pub(super) fn decode_seen(key: &[u8], value: &[u8]) -> Result<Vec<SeenEntry>, St
 fn decode_seen_entry(mut bytes: &[u8]) -> Result<SeenEntry, String> {
     let id = MessageId(take(&mut bytes)?);
     let expires_ms = u64::from_be_bytes(take(&mut bytes)?);
-    let state = match take(&mut bytes)? {
-        [0] => SeenState::Held,
-        [1] => SeenState::Delivered,
-        [2] => SeenState::PassedOn,
-        [3] => SeenState::Forgotten,
-        [other] => return Err(format!("state {other} is unknown")),
-    };
+    let [state] = take(&mut bytes)?;
     let [hops] = take(&mut bytes)?;
-    Ok(SeenEntry { id, expires_ms, state, hops, source: take(&mut bytes)? })
+    let source = take(&mut bytes)?;
+    let at_ms = u64::from_be_bytes(take(&mut bytes)?);
+    let state = match state {
+        0 => SeenState::Held,
+        1 => SeenState::Delivered,
+        2 => SeenState::PassedOn { source, hops, at_ms },
+        other => return Err(format!("state {other} is unknown")),
+    };
+    Ok(SeenEntry { id, expires_ms, state })
 }
 
 /// A value of the key-value space (and of the engine's own `meta` space).

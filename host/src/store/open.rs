@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::engine::{Cursor, Engine, Fault};
 use super::scan::{self, Found};
-use super::{FORMAT_VERSION, StoreConfig, StoreError};
+use super::{FORMAT_VERSION, StoreConfig, StoreError, journal, rebuild};
 
 /// The file that names the format.
 const FORMAT_FILE: &str = "FORMAT";
@@ -19,7 +19,9 @@ const LOCK_FILE: &str = "lock";
 pub(super) const DB_DIR: &str = "db";
 /// Present while the active journal is known to be on the disk as it is read. Removed by a failed commit.
 const TRUST_FILE: &str = "journal-trusted";
-/// The longest format file that is looked at.
+/// Present after a clean close: how many commits the store held then.
+const CLOSED_FILE: &str = "closed";
+/// The longest of these small files that is looked at.
 const MAX_FORMAT_FILE: u64 = 256;
 
 /// An open and checked database.
@@ -60,19 +62,50 @@ pub(super) fn open_engine(
 ) -> Result<Opened, StoreError> {
     check_format(dir)?;
     let db = dir.join(DB_DIR);
-    let repairs = Vec::new();
+    rebuild::settle(dir).map_err(|e| StoreError::io("settling an unfinished copy of the database", &e))?;
+    rebuild::begin(dir, config)?;
+    let mended = journal::mend(&db, !dir.join(TRUST_FILE).exists())
+        .map_err(|e| StoreError::io("looking over the store's journals", &e))?;
     let engine = Engine::open(&db, config).map_err(|fault| opening(dir, fault))?;
     let scan = scan::scan(&engine, now_ms, each).map_err(|fault| opening(dir, fault))?;
-    let mut damaged = scan.damage.len() as u64 + scan.unreadable.len() as u64;
-    if let Err(fault) = scan::set_aside(&engine, &scan.damage) {
-        tracing::warn!(%fault, "damaged entries could not be set aside; they are skipped");
-        damaged = damaged.max(1);
+    let mut opened = Opened { engine, cursor: scan.cursor, damaged: mended.damaged, repairs: mended.notes };
+    opened.damaged += (scan.damage.len() + scan.unreadable.len()) as u64;
+    opened.repairs.extend(scan.damage.iter().map(|damage| format!("set aside: {damage}")));
+    check_loss(dir, &mut opened);
+    if scan.unreadable.is_empty() {
+        if let Err(fault) = scan::set_aside(&opened.engine, &scan.damage) {
+            tracing::warn!(%fault, "damaged entries could not be set aside; they are skipped");
+        }
+    } else {
+        opened.repairs.extend(scan.unreadable.iter().cloned());
+        opened.repairs.push("what could be read was copied to a fresh database".into());
+        opened.engine = rebuild::rebuild(dir, config, opened.engine, &scan).map_err(|fault| opening(dir, fault))?;
     }
     trust_journal(dir);
-    Ok(Opened { engine, cursor: scan.cursor, damaged, repairs })
+    Ok(opened)
 }
 
-fn opening(dir: &Path, fault: Fault) -> StoreError {
+/// After a clean close, the store must hold every commit that was counted then.
+fn check_loss(dir: &Path, opened: &mut Opened) {
+    let path = dir.join(CLOSED_FILE);
+    let Ok(noted) = fs::read_to_string(&path) else { return };
+    if let Some(commits) = noted.trim().parse::<u64>().ok().filter(|commits| *commits > opened.cursor.commits) {
+        opened.damaged += 1;
+        let lost = commits - opened.cursor.commits;
+        opened
+            .repairs
+            .push(format!("the last {lost} commits before the store was closed are lost: the disk damaged them"));
+    }
+    // It says nothing any more once the store is written to.
+    let _ = fs::remove_file(path).and_then(|()| File::open(dir)?.sync_all());
+}
+
+/// Notes at a clean close how many commits the store holds.
+pub(super) fn note_closed(dir: &Path, commits: u64) {
+    let _ = write_synced(dir, CLOSED_FILE, format!("{commits}\n").as_bytes());
+}
+
+pub(super) fn opening(dir: &Path, fault: Fault) -> StoreError {
     match fault {
         Fault::Locked => StoreError::Locked { dir: dir.to_owned() },
         Fault::Full => StoreError::DiskFull { free: 0, wanted: 1 },
@@ -106,7 +139,7 @@ fn parse_format(bytes: &[u8]) -> Option<u32> {
 }
 
 fn begin_format(dir: &Path) -> Result<(), StoreError> {
-    if dir.join(DB_DIR).join("version").exists() {
+    if dir.join(DB_DIR).exists() {
         return Err(StoreError::damaged(
             dir,
             format!("there is a database but no file FORMAT (it should read \"{FORMAT_NAME} {FORMAT_VERSION}\")"),
@@ -134,6 +167,12 @@ pub(super) fn distrust_journal(dir: &Path) {
 /// The note matters only until the machine restarts (the page cache is gone then), so it isn't synced.
 fn trust_journal(dir: &Path) {
     let _ = File::create(dir.join(TRUST_FILE));
+}
+
+/// Bytes that the newest journal takes on the disk.
+pub(super) fn journal_bytes(dir: &Path) -> u64 {
+    let journals = journal::journals(&dir.join(DB_DIR)).unwrap_or_default();
+    journals.last().and_then(|newest| fs::metadata(newest).ok()).map_or(0, |meta| meta.blocks() * 512)
 }
 
 /// Bytes that the store takes on the disk. Counts blocks, since the journals are sparse.

@@ -8,7 +8,7 @@ use fjall::Keyspace;
 
 use super::engine::{Cursor, Damage, Engine, Fault, META_KEY, Space, guarded};
 use super::format::{self, record_key, record_seq};
-use super::{Head, SeenEntry, SeenState};
+use super::{Head, SeenEntry};
 use qpq_schemas::MessageId;
 
 /// Damaged entries that are set aside by one commit.
@@ -66,7 +66,7 @@ fn noted_cursor(engine: &Engine, scan: &mut Scan, next_seq: u64) -> Cursor {
         Err(fault) => format!("{fault:?}"),
     };
     scan.damage.push(Damage { space: Space::Meta, key: META_KEY.to_vec(), what });
-    Cursor { next_seq: next_seq.saturating_add(SEQ_JUMP), next_chunk: SEQ_JUMP, seen_floor: 0 }
+    Cursor { next_seq: next_seq.saturating_add(SEQ_JUMP), next_chunk: SEQ_JUMP, ..Cursor::default() }
 }
 
 fn scan_records(engine: &Engine, scan: &mut Scan, each: &mut dyn FnMut(Found)) -> Result<u64, Fault> {
@@ -92,7 +92,7 @@ fn scan_seen(engine: &Engine, now_ms: u64, scan: &mut Scan, each: &mut dyn FnMut
     let mut states: HashMap<MessageId, SeenEntry> = HashMap::new();
     let damage = &mut scan.damage;
     let mut flush = |states: &mut HashMap<MessageId, SeenEntry>| {
-        for (_, entry) in states.drain().filter(|(_, e)| e.state != SeenState::Forgotten && e.expires_ms > now_ms) {
+        for (_, entry) in states.drain().filter(|(_, entry)| entry.expires_ms > now_ms) {
             each(Found::Seen(entry));
         }
     };

@@ -21,11 +21,16 @@ pub(super) enum Health {
     ReadOnly(String),
 }
 
+/// Room that must be free, whatever the reserve, before a database that failed for lack of it is opened again: 4 MiB,
+/// or a thirty-second of a small disk.
+const MIN_ROOM_TO_REOPEN: u64 = 4 << 20;
+
 /// Free room on the disk.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Room {
     free: u64,
     reserve: u64,
+    total: u64,
 }
 
 impl Room {
@@ -117,15 +122,27 @@ impl Shared {
     /// Room on the disk now. When the system doesn't tell, there is enough.
     pub(super) fn room(&self) -> Room {
         let Ok(disk) = rustix::fs::statvfs(&self.dir) else {
-            return Room { free: u64::MAX, reserve: 0 };
+            return Room { free: u64::MAX, reserve: 0, total: 0 };
         };
         let total = disk.f_blocks.saturating_mul(disk.f_frsize);
-        Room { free: disk.f_bavail.saturating_mul(disk.f_frsize), reserve: self.config.reserve_bytes.min(total / 16) }
+        Room {
+            free: disk.f_bavail.saturating_mul(disk.f_frsize),
+            reserve: self.config.reserve_bytes.min(total / 16),
+            total,
+        }
+    }
+
+    /// Why it is no use to reopen yet. What stands in the journal may have to be written afresh.
+    fn room_to_reopen(&self) -> Option<StoreError> {
+        let room = self.room();
+        let wanted = room.reserve.max((room.total / 32).min(MIN_ROOM_TO_REOPEN)) + open::journal_bytes(&self.dir);
+        (room.free < wanted).then_some(StoreError::DiskFull { free: room.free, wanted })
     }
 
     /// Closes the database, checks its files and opens it anew.
     pub(super) fn reopen(&self) -> Result<Cursor, StoreError> {
-        if let Some(error) = self.room().refuses(true) {
+        // Until there is room, the failed database still serves reads.
+        if let Some(error) = self.room_to_reopen() {
             return Err(error);
         }
         let mut engine = self.engine.write().unwrap_or_else(PoisonError::into_inner);
@@ -142,8 +159,11 @@ impl Shared {
     }
 
     /// Closes the database and lets go of the directory.
-    pub(super) fn close_engine(&self) {
-        drop(self.engine.write().unwrap_or_else(PoisonError::into_inner).take());
+    pub(super) fn close_engine(&self, commits: u64) {
+        let was_open = self.engine.write().unwrap_or_else(PoisonError::into_inner).take().is_some();
+        if was_open && self.health() == Health::Good {
+            open::note_closed(&self.dir, commits);
+        }
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 

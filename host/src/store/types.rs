@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use qpq_schemas::envelope::{EnvelopeRef, Kind, Priority};
 use qpq_schemas::{MessageId, PeerId};
 use serde::{Deserialize, Serialize};
 
@@ -50,10 +51,10 @@ pub struct Head {
     pub seq: u64,
     /// The message's id.
     pub id: MessageId,
-    /// The envelope's kind byte: 0 direct, 1 broadcast, 2 receipt.
-    pub kind: u8,
-    /// 0 low … 3 emergency.
-    pub priority: u8,
+    /// Direct, broadcast or receipt.
+    pub kind: Kind,
+    /// How urgent its sender says it is.
+    pub priority: Priority,
     /// Links crossed, as the relays say.
     pub hop_count: u8,
     /// What it is kept for.
@@ -74,19 +75,45 @@ pub struct Head {
     pub source: Option<PeerId>,
 }
 
-/// An envelope to be stored. Whatever else a [`Head`] tells is read from the envelope itself.
+impl Head {
+    /// The head of an envelope that gets that sequence number. Hashes the envelope for its id.
+    pub fn of(envelope: EnvelopeRef<'_>, seq: u64, places: Places, received_ms: u64, source: Option<PeerId>) -> Self {
+        Self::with_id(envelope, envelope.id(), seq, places, received_ms, source)
+    }
+
+    /// As [`Head::of`], for a caller who knows the id.
+    pub fn with_id(
+        envelope: EnvelopeRef<'_>,
+        id: MessageId,
+        seq: u64,
+        places: Places,
+        received_ms: u64,
+        source: Option<PeerId>,
+    ) -> Self {
+        Self {
+            seq,
+            id,
+            kind: envelope.kind(),
+            priority: envelope.flags().priority,
+            hop_count: envelope.hop_count(),
+            places,
+            sender: envelope.sender(),
+            destination: envelope.destination(),
+            wire_len: u32::try_from(envelope.wire().len()).unwrap_or(u32::MAX),
+            created_ms: envelope.created_ms(),
+            received_ms,
+            expires_ms: envelope.expires_ms(),
+            source,
+        }
+    }
+}
+
+/// An envelope to be stored.
 #[derive(Debug, Clone)]
 pub struct NewRecord {
-    /// Place in the order of arrival: larger than every one used before (see [`Recovery::next_seq`]).
-    pub seq: u64,
-    /// The message's id.
-    pub id: MessageId,
-    /// What it is kept for.
-    pub places: Places,
-    /// When it arrived here, Unix time in milliseconds.
-    pub received_ms: u64,
-    /// The neighbour that it came from; `None` when it was made here.
-    pub source: Option<PeerId>,
+    /// What the indexes know of it. Its sequence number is larger than every one used before (see
+    /// [`Recovery::next_seq`]); what the envelope tells itself must be the same here.
+    pub head: Head,
     /// The envelope on the wire.
     pub wire: Bytes,
 }
@@ -107,10 +134,15 @@ pub enum SeenState {
     Held,
     /// Its recipient has it: this node, or the peer that acknowledged it.
     Delivered,
-    /// Given into another node's custody, or (a broadcast) taken note of without keeping it.
-    PassedOn,
-    /// To be forgotten: an entry that takes back an earlier one of the same id.
-    Forgotten,
+    /// Given into another node's custody, expired, or a broadcast that made room.
+    PassedOn {
+        /// The first 8 bytes of the neighbour's key that it came from; zeros when it was made here.
+        source: [u8; 8],
+        /// Links it had crossed when it came.
+        hops: u8,
+        /// When it left, Unix time in milliseconds (kept to the second).
+        at_ms: u64,
+    },
 }
 
 /// One id in the deduplication set.
@@ -123,10 +155,6 @@ pub struct SeenEntry {
     pub expires_ms: u64,
     /// What became of it.
     pub state: SeenState,
-    /// The first 8 bytes of the neighbour's key that it came from; zeros when it was made here.
-    pub source: [u8; 8],
-    /// Links it had crossed then.
-    pub hops: u8,
 }
 
 /// Changes that come into being together or not at all.

@@ -1,15 +1,17 @@
 //! Taking in: all refusals are decided before anything is evicted.
 
 use qpq_schemas::MessageId;
+use qpq_schemas::envelope::Kind;
 
-use super::entry::BROADCAST;
 use super::limits::Room;
 use super::names::{NameId, Tally};
+use super::queues::RecipientQueue;
 use super::{Gone, Reject, RejectCode, Shelf, Why};
 use crate::store::{Head, Places, SeenState};
 
 impl Shelf {
-    /// Takes a message in, or says why not. It stays hidden until [`Shelf::confirm`]; if it can't be stored, call
+    /// Takes a message in, or says why not. One that was passed on is taken again: whether that is wise is the caller's say.
+    ///  It stays hidden until [`Shelf::confirm`]; if it can't be stored, call
     /// [`Shelf::discard`]. Returns what had to make room for it: to be removed from disk.
     ///
     /// The caller has checked the envelope and its signature, and gives it the next sequence number.
@@ -24,7 +26,7 @@ impl Shelf {
                 Err(reject)
             }
             Ok(victims) => {
-                let gone = self.make_way(&victims);
+                let gone = self.make_way(&victims, now_ms);
                 self.put(head, true);
                 self.count("accepted");
                 Ok(gone)
@@ -61,8 +63,8 @@ impl Shelf {
     }
 
     fn fresh(&self, id: &MessageId) -> Result<(), RejectCode> {
-        match self.known(id) {
-            None | Some(SeenState::Forgotten) => Ok(()),
+        match self.seen(id) {
+            None | Some(SeenState::PassedOn { .. }) => Ok(()),
             Some(state) => Err(RejectCode::Known(state)),
         }
     }
@@ -70,7 +72,7 @@ impl Shelf {
     fn fits_queue(&self, head: &Head) -> Result<(), RejectCode> {
         let quota = self.limits.recipient();
         let queue = self.names.find(&head.destination).and_then(|name| self.queues.get(name));
-        if !queue.map_or_else(Room::default, |queue| queue.used()).fits(quota, head.wire_len) {
+        if !queue.map_or_else(Room::default, RecipientQueue::used).fits(quota, head.wire_len) {
             return Err(RejectCode::RecipientFull);
         }
         let Some(sender) = self.names.find(&head.sender.0) else { return Ok(()) };
@@ -84,7 +86,7 @@ impl Shelf {
     /// In the inbox broadcasts make room, oldest first; direct messages don't.
     fn inbox_victims(&self, head: &Head, victims: &mut Victims) -> Result<(), RejectCode> {
         let quota = self.limits.inbox();
-        if head.kind != BROADCAST
+        if head.kind != Kind::Broadcast
             && let Some(sender) = self.names.find(&head.sender.0)
             && !self.names.tally(sender, Tally::Inbox).fits(self.limits.share(quota), head.wire_len)
         {
@@ -171,16 +173,16 @@ impl Shelf {
         self.entries.get(slot).map_or(0, |entry| entry.len)
     }
 
-    fn make_way(&mut self, victims: &Victims) -> Vec<Gone> {
+    fn make_way(&mut self, victims: &Victims, now_ms: u64) -> Vec<Gone> {
         let mut gone = Vec::new();
         for (slots, places) in [(&victims.inbox, Places::INBOX), (&victims.history, Places::HISTORY)] {
             for slot in slots {
                 self.count("evicted");
-                gone.extend(self.leave(*slot, places, SeenState::PassedOn, Why::Evicted));
+                gone.extend(self.leave(*slot, places, None, Why::Evicted, now_ms));
             }
         }
         for (slot, why) in &victims.whole {
-            gone.extend(self.drop_slot(*slot, *why));
+            gone.extend(self.drop_slot(*slot, *why, now_ms));
         }
         gone
     }

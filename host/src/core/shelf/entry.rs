@@ -1,13 +1,12 @@
 //! One message in the index, its names replaced by numbers.
 
+use qpq_schemas::envelope::{Kind, Priority};
 use qpq_schemas::{MessageId, PeerId};
 
 use super::history::Kept;
 use super::names::{NameId, Names};
+use super::queues::Item;
 use crate::store::{Head, Places};
-
-/// Kind byte of a broadcast.
-pub(super) const BROADCAST: u8 = 1;
 
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -16,12 +15,14 @@ pub(super) struct Entry {
     pub(super) created_ms: u64,
     pub(super) received_ms: u64,
     pub(super) expires_ms: u64,
+    /// Rank in the recipient's queue, while it waits.
+    pub(super) rank: u64,
     pub(super) sender: NameId,
     pub(super) destination: NameId,
     source: NameId,
     pub(super) len: u32,
-    pub(super) kind: u8,
-    pub(super) priority: u8,
+    pub(super) kind: Kind,
+    pub(super) priority: Priority,
     hop_count: u8,
     pub(super) places: Places,
     has_source: bool,
@@ -37,6 +38,7 @@ impl Entry {
             created_ms: head.created_ms,
             received_ms: head.received_ms,
             expires_ms: head.expires_ms,
+            rank: 0,
             sender: names.acquire(&head.sender.0),
             destination: names.acquire(&head.destination),
             source: head.source.map_or(0, |peer| names.acquire(&peer.0)),
@@ -44,7 +46,7 @@ impl Entry {
             kind: head.kind,
             priority: head.priority,
             hop_count: head.hop_count,
-            places: Places::NONE,
+            places: head.places,
             has_source: head.source.is_some(),
             pending,
         }
@@ -59,7 +61,7 @@ impl Entry {
         }
     }
 
-    fn source(&self, names: &Names) -> Option<PeerId> {
+    pub(super) fn source(&self, names: &Names) -> Option<PeerId> {
         self.has_source.then(|| PeerId(names.key(self.source)))
     }
 
@@ -82,11 +84,16 @@ impl Entry {
     }
 
     pub(super) fn kept(&self, slot: u32) -> Kept {
-        Kept { topic: self.destination, priority: self.priority, created_ms: self.created_ms, len: self.len, slot }
+        Kept {
+            topic: self.destination,
+            priority: self.priority as u8,
+            created_ms: self.created_ms,
+            len: self.len,
+            slot,
+        }
     }
 
-    /// What its lane in a recipient's queue depends on.
-    pub(super) fn lane(&self) -> (NameId, u8, u32) {
-        (self.sender, self.priority, self.len)
+    pub(super) fn item(&self, slot: u32) -> Item {
+        Item { recipient: self.destination, sender: self.sender, priority: self.priority, len: self.len, slot }
     }
 }

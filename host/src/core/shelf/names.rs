@@ -33,6 +33,7 @@ pub(super) struct Names {
     slots: Slab<Name>,
     index: HashTable<NameId>,
     hasher: RandomState,
+    spare: Room,
 }
 
 impl Names {
@@ -82,11 +83,13 @@ impl Names {
         })
     }
 
-    pub(super) fn tally_mut(&mut self, id: NameId, which: Tally) -> Option<&mut Room> {
-        self.slots.get_mut(id).map(|name| match which {
-            Tally::Waiting => &mut name.waiting,
-            Tally::Inbox => &mut name.inbox,
-        })
+    /// A figure to change; a spare one when there is no such name.
+    pub(super) fn tally_mut(&mut self, id: NameId, which: Tally) -> &mut Room {
+        match (self.slots.get_mut(id), which) {
+            (Some(name), Tally::Waiting) => &mut name.waiting,
+            (Some(name), Tally::Inbox) => &mut name.inbox,
+            (None, _) => &mut self.spare,
+        }
     }
 
     #[cfg(test)]

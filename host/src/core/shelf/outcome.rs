@@ -1,7 +1,10 @@
 //! What the shelf answers.
 
 use super::limits::{RETRY_RECIPIENT_FULL_SECS, RETRY_RELAY_FULL_SECS, RETRY_SENDER_FULL_SECS};
-use crate::store::{Head, SeenEntry, SeenState};
+use qpq_schemas::{MessageId, PeerId};
+
+use super::queues::Turn;
+use crate::store::{Batch, Head, SeenEntry, SeenState};
 
 /// Why a message was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,4 +75,31 @@ pub struct Gone {
     pub seen: SeenEntry,
     /// Why it left.
     pub why: Why,
+}
+
+impl Gone {
+    /// Adds to a batch what makes it gone from disk as well.
+    pub fn put_into(&self, batch: &mut Batch) {
+        batch.remove.push(self.head.seq);
+        batch.seen.push(self.seen);
+    }
+}
+
+/// A message in a recipient's queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its place in the queue.
+    pub turn: Turn,
+    /// Its record in the store.
+    pub seq: u64,
+    /// Its id.
+    pub id: MessageId,
+    /// The neighbour that it came from; `None` when it was made here.
+    pub source: Option<PeerId>,
+    /// When it arrived here, Unix time in milliseconds.
+    pub received_ms: u64,
+    /// When it dies, Unix time in milliseconds.
+    pub expires_ms: u64,
+    /// Length of the envelope on the wire, in bytes.
+    pub wire_len: u32,
 }

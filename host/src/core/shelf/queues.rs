@@ -1,22 +1,73 @@
-//! What waits, by recipient: classes of priority, and within a class a lane for each sender.
+//! What waits, by recipient: the most urgent class first, and in a class one message of each sender in turn.
+//!
+//! The order is that of fair queueing: when a message joins, it gets a round number, one more than that of its sender's
+//! last message in the class, and not less than that of the message now at the front. So the order never changes
+//! afterwards, a place in it can be kept while messages come and go, and no sender's backlog delays another.
 
 use std::collections::{HashMap, VecDeque};
+
+use qpq_schemas::envelope::Priority;
 
 use super::limits::Room;
 use super::names::NameId;
 
-/// A class and a sender. Sorts the most urgent class first.
-type LaneKey = (u8, NameId);
-/// Place in the sort order of the class: 0 emergency … 3 low.
-fn class(priority: u8) -> u8 {
-    3 - priority.min(3)
+/// Bits of a rank that hold the round; the class stands above them.
+const ROUND_BITS: u32 = 56;
+
+/// A place in a recipient's queue. The default is the place before all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
+pub struct Turn {
+    /// Class and round.
+    rank: u64,
+    slot: u32,
 }
 
+impl Turn {
+    /// The place before all others.
+    pub const START: Self = Self { rank: 0, slot: 0 };
+
+    pub(super) fn new(rank: u64, slot: u32) -> Self {
+        // Slots count from 1 here, so that the place before the first one is START.
+        Self { rank, slot: slot.saturating_add(1) }
+    }
+
+    /// The place just before this one.
+    pub(super) fn before(self) -> Self {
+        Self { slot: self.slot.saturating_sub(1), ..self }
+    }
+
+    fn of_slot(self) -> u32 {
+        self.slot.saturating_sub(1)
+    }
+}
+
+/// What a queue needs to know of a message.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Item {
+    pub(super) recipient: NameId,
+    pub(super) sender: NameId,
+    pub(super) priority: Priority,
+    pub(super) len: u32,
+    pub(super) slot: u32,
+}
+
+/// Class and sender.
+type LaneKey = (u8, NameId);
+
+/// The most urgent class sorts first.
+fn class(priority: Priority) -> u8 {
+    3 - priority as u8
+}
+
+fn first_rank(class: u8) -> u64 {
+    u64::from(class) << ROUND_BITS
+}
+
+/// What one sender has in one class.
 #[derive(Debug)]
 struct Lane {
     key: LaneKey,
-    /// Slots in order of arrival.
-    slots: VecDeque<u32>,
+    last_rank: u64,
     used: Room,
 }
 
@@ -25,31 +76,12 @@ struct Lane {
 pub(super) struct RecipientQueue {
     /// Sorted by key. Most recipients have few, so they grow one by one at first.
     lanes: Vec<Lane>,
+    /// Sorted.
+    turns: VecDeque<Turn>,
     used: Room,
 }
 
 impl RecipientQueue {
-    fn find(&self, key: LaneKey) -> Result<usize, usize> {
-        self.lanes.binary_search_by_key(&key, |lane| lane.key)
-    }
-
-    fn lane(&mut self, key: LaneKey) -> Option<&mut Lane> {
-        let place = self.find(key).unwrap_or_else(|place| {
-            if self.lanes.len() < 4 {
-                self.lanes.reserve_exact(1);
-            }
-            self.lanes.insert(place, Lane { key, slots: VecDeque::with_capacity(1), used: Room::default() });
-            place
-        });
-        self.lanes.get_mut(place)
-    }
-
-    fn class(&self, class: u8) -> &[Lane] {
-        let from = self.lanes.partition_point(|lane| lane.key.0 < class);
-        let to = self.lanes.partition_point(|lane| lane.key.0 <= class);
-        self.lanes.get(from..to).unwrap_or_default()
-    }
-
     /// What waits in all.
     pub(super) fn used(&self) -> Room {
         self.used
@@ -61,18 +93,59 @@ impl RecipientQueue {
         lanes.fold(Room::default(), |sum, lane| sum.plus(lane.used))
     }
 
-    /// The oldest slot of each lane.
-    pub(super) fn fronts(&self) -> impl Iterator<Item = u32> + '_ {
-        self.lanes.iter().filter_map(|lane| lane.slots.front().copied())
+    /// The slots behind a place, in order.
+    pub(super) fn behind(&self, place: Turn) -> impl Iterator<Item = u32> + '_ {
+        let from = self.turns.partition_point(|turn| *turn <= place);
+        self.turns.range(from..).map(|turn| turn.of_slot())
     }
 
-    /// All slots: the most urgent class first, in it one of each sender in turn.
-    pub(super) fn in_turn(&self) -> impl Iterator<Item = u32> + '_ {
-        (0..4).flat_map(move |class| {
-            let lanes = self.class(class);
-            let longest = lanes.iter().map(|lane| lane.slots.len()).max().unwrap_or(0);
-            (0..longest).flat_map(move |turn| lanes.iter().filter_map(move |lane| lane.slots.get(turn).copied()))
-        })
+    fn find(&self, key: LaneKey) -> Result<usize, usize> {
+        self.lanes.binary_search_by_key(&key, |lane| lane.key)
+    }
+
+    /// The round that the class has reached, as a rank.
+    fn reached(&self, class: u8) -> u64 {
+        let front = self.turns.partition_point(|turn| turn.rank < first_rank(class));
+        let front = self.turns.get(front).map(|turn| turn.rank);
+        front.filter(|rank| *rank < first_rank(class + 1)).unwrap_or(first_rank(class))
+    }
+
+    fn push(&mut self, item: Item) -> u64 {
+        let class = class(item.priority);
+        let key = (class, item.sender);
+        let reached = self.reached(class);
+        let place = self.find(key).unwrap_or_else(|place| {
+            if self.lanes.len() < 4 {
+                self.lanes.reserve_exact(1);
+            }
+            self.lanes.insert(place, Lane { key, last_rank: 0, used: Room::default() });
+            place
+        });
+        let mut rank = reached;
+        if let Some(lane) = self.lanes.get_mut(place) {
+            rank = rank.max(lane.last_rank + 1);
+            lane.last_rank = rank;
+            lane.used.add(item.len);
+        }
+        let turn = Turn::new(rank, item.slot);
+        if self.turns.is_empty() {
+            self.turns.reserve_exact(1);
+        }
+        self.turns.insert(self.turns.partition_point(|other| *other < turn), turn);
+        self.used.add(item.len);
+        rank
+    }
+
+    fn remove(&mut self, item: Item, rank: u64) {
+        let Ok(turn) = self.turns.binary_search(&Turn::new(rank, item.slot)) else { return };
+        self.turns.remove(turn);
+        self.used.sub(item.len);
+        let Ok(at) = self.find((class(item.priority), item.sender)) else { return };
+        let Some(lane) = self.lanes.get_mut(at) else { return };
+        lane.used.sub(item.len);
+        if lane.used.messages == 0 {
+            self.lanes.remove(at);
+        }
     }
 }
 
@@ -93,36 +166,17 @@ impl Queues {
         self.0.iter().map(|(recipient, queue)| (*recipient, queue))
     }
 
-    /// Adds a slot behind those that arrived before it. `later` tells whether a slot arrived after the new one.
-    pub(super) fn push(
-        &mut self,
-        recipient: NameId,
-        (sender, priority, len): (NameId, u8, u32),
-        slot: u32,
-        later: impl Fn(u32) -> bool,
-    ) {
-        let queue = self.0.entry(recipient).or_default();
-        let Some(lane) = queue.lane((class(priority), sender)) else { return };
-        let place = lane.slots.iter().rposition(|other| !later(*other)).map_or(0, |place| place + 1);
-        lane.slots.insert(place, slot);
-        lane.used.add(len);
-        queue.used.add(len);
+    /// Adds a message. Returns its rank, which [`Queues::remove`] wants back.
+    pub(super) fn push(&mut self, item: Item) -> u64 {
+        self.0.entry(item.recipient).or_default().push(item)
     }
 
-    /// Takes a slot out.
-    pub(super) fn remove(&mut self, recipient: NameId, (sender, priority, len): (NameId, u8, u32), slot: u32) {
-        let Some(queue) = self.0.get_mut(&recipient) else { return };
-        let Ok(at) = queue.find((class(priority), sender)) else { return };
-        let Some(lane) = queue.lanes.get_mut(at) else { return };
-        let Some(place) = lane.slots.iter().position(|other| *other == slot) else { return };
-        lane.slots.remove(place);
-        lane.used.sub(len);
-        queue.used.sub(len);
-        if lane.slots.is_empty() {
-            queue.lanes.remove(at);
-        }
-        if queue.lanes.is_empty() {
-            self.0.remove(&recipient);
+    /// Takes a message out.
+    pub(super) fn remove(&mut self, item: Item, rank: u64) {
+        let Some(queue) = self.0.get_mut(&item.recipient) else { return };
+        queue.remove(item, rank);
+        if queue.turns.is_empty() {
+            self.0.remove(&item.recipient);
         }
     }
 }

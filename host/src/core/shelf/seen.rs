@@ -17,11 +17,37 @@ struct Mark {
     id: MessageId,
     source: [u8; 8],
     expires_secs: u32,
+    at_secs: u32,
     hops: u8,
-    state: SeenState,
+    became: Became,
+}
+
+/// [`SeenState`] without its fields, which would make a mark a quarter larger.
+#[derive(Debug, Clone, Copy)]
+enum Became {
+    Delivered,
+    PassedOn,
 }
 
 impl Mark {
+    fn new(entry: &SeenEntry) -> Self {
+        let (became, source, hops, at_ms) = match entry.state {
+            SeenState::PassedOn { source, hops, at_ms } => (Became::PassedOn, source, hops, at_ms),
+            SeenState::Held | SeenState::Delivered => (Became::Delivered, [0; 8], 0, 0),
+        };
+        let at_secs = u32::try_from(at_ms / 1_000).unwrap_or(u32::MAX);
+        Self { id: entry.id, source, expires_secs: secs(entry.expires_ms), at_secs, hops, became }
+    }
+
+    fn entry(&self) -> SeenEntry {
+        let at_ms = u64::from(self.at_secs) * 1_000;
+        let state = match self.became {
+            Became::Delivered => SeenState::Delivered,
+            Became::PassedOn => SeenState::PassedOn { source: self.source, hops: self.hops, at_ms },
+        };
+        SeenEntry { id: self.id, expires_ms: u64::from(self.expires_secs) * 1_000, state }
+    }
+
     fn bucket(&self) -> u32 {
         self.expires_secs / BUCKET_SECS
     }
@@ -52,26 +78,13 @@ impl Seen {
     }
 
     pub(super) fn get(&self, id: &MessageId) -> Option<SeenEntry> {
-        let mark = self.marks.get(self.slot(id)?)?;
-        Some(SeenEntry {
-            id: mark.id,
-            expires_ms: u64::from(mark.expires_secs) * 1_000,
-            state: mark.state,
-            source: mark.source,
-            hops: mark.hops,
-        })
+        self.marks.get(self.slot(id)?).map(Mark::entry)
     }
 
     /// Remembers an id, or its new state.
     pub(super) fn insert(&mut self, entry: &SeenEntry) {
         self.remove(&entry.id);
-        let mark = Mark {
-            id: entry.id,
-            source: entry.source,
-            expires_secs: secs(entry.expires_ms),
-            hops: entry.hops,
-            state: entry.state,
-        };
+        let mark = Mark::new(entry);
         let bucket = mark.bucket();
         let slot = self.marks.insert(mark);
         let (marks, hasher) = (&self.marks, &self.hasher);

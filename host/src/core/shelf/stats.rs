@@ -4,8 +4,9 @@ use std::cmp::Reverse;
 
 use qpq_schemas::PeerId;
 
-use super::Shelf;
 use super::limits::Room;
+use super::queues::RecipientQueue;
+use super::{Shelf, Turn};
 use crate::api::{QueueInfo, StoreStats};
 
 /// Queues shown among the longest.
@@ -36,13 +37,13 @@ impl Shelf {
 
     fn queue_info(&self, name: u32) -> QueueInfo {
         let queue = self.queues.get(name);
-        let used = queue.map_or_else(Room::default, |queue| queue.used());
-        let fronts = queue.into_iter().flat_map(|queue| queue.fronts());
+        let used = queue.map_or_else(Room::default, RecipientQueue::used);
+        let slots = queue.into_iter().flat_map(|queue| queue.behind(Turn::START));
         QueueInfo {
             recipient: PeerId(self.names.key(name)),
             messages: used.messages as usize,
             bytes: used.bytes,
-            oldest_ms: fronts.filter_map(|slot| Some(self.entries.get(slot)?.received_ms)).min().unwrap_or(0),
+            oldest_ms: slots.filter_map(|slot| Some(self.entries.get(slot)?.received_ms)).min().unwrap_or(0),
         }
     }
 }

@@ -1,4 +1,7 @@
 use super::*;
+use crate::store::Batch;
+use qpq_schemas::envelope::Priority;
+use qpq_schemas::{PeerId, TopicId};
 
 mod memory;
 mod model;
@@ -10,8 +13,8 @@ pub(super) fn head(seq: u64, sender: u8, recipient: u8) -> Head {
     Head {
         seq,
         id: MessageId(id),
-        kind: 0,
-        priority: 1,
+        kind: Kind::Direct,
+        priority: Priority::Normal,
         hop_count: 2,
         places: Places::WAITING,
         sender: PeerId([sender; 32]),
@@ -25,7 +28,7 @@ pub(super) fn head(seq: u64, sender: u8, recipient: u8) -> Head {
 }
 
 fn broadcast(seq: u64, sender: u8, topic: u8) -> Head {
-    Head { kind: 1, places: Places::HISTORY, ..head(seq, sender, topic) }
+    Head { kind: Kind::Broadcast, places: Places::HISTORY, ..head(seq, sender, topic) }
 }
 
 fn small() -> StoreLimits {
@@ -49,17 +52,23 @@ fn seqs(heads: impl Iterator<Item = Head>) -> Vec<u64> {
     heads.map(|head| head.seq).collect()
 }
 
+fn queued(shelf: &Shelf, recipient: u8) -> Vec<u64> {
+    shelf.queue(&PeerId([recipient; 32])).map(|waiting| waiting.seq).collect()
+}
+
+const PASSED_ON: SeenState = SeenState::PassedOn { source: [200; 8], hops: 2, at_ms: 0 };
+
 #[test]
 fn a_message_shows_only_once_it_is_durable() {
     let mut shelf = Shelf::new(small());
     let first = Head { places: Places::WAITING.with(Places::INBOX), ..head(1, 1, 9) };
     shelf.admit(&first, 0).unwrap();
     take(&mut shelf, &Head { places: Places::INBOX, ..head(2, 1, 9) }).unwrap();
-    assert!(seqs(shelf.queue(&PeerId([9; 32]))).is_empty());
+    assert!(queued(&shelf, 9).is_empty());
     assert!(seqs(shelf.inbox(0)).is_empty(), "a reader's place must not pass a message that shows up later");
-    assert_eq!(shelf.known(&first.id), Some(SeenState::Held));
+    assert_eq!(shelf.seen(&first.id), Some(SeenState::Held));
     shelf.confirm(&first.id);
-    assert_eq!(seqs(shelf.queue(&PeerId([9; 32]))), [1]);
+    assert_eq!(queued(&shelf, 9), [1]);
     assert_eq!(seqs(shelf.inbox(0)), [1, 2]);
     assert_eq!(seqs(shelf.inbox(1)), [2]);
     assert_eq!(seqs(shelf.inbox_newest()), [2, 1]);
@@ -104,9 +113,10 @@ fn draining_serves_the_urgent_first_and_senders_in_turn() {
     for (seq, sender, priority) in
         [(1, 1, 1), (2, 1, 1), (3, 1, 1), (4, 2, 1), (5, 3, 1), (6, 3, 1), (7, 1, 3), (8, 2, 0)]
     {
+        let priority = Priority::from_byte(priority).unwrap();
         take(&mut shelf, &Head { priority, ..head(seq, sender, 9) }).unwrap();
     }
-    let order = seqs(shelf.queue(&PeerId([9; 32])));
+    let order = queued(&shelf, 9);
     assert_eq!((order[0], order[7]), (7, 8), "emergency first, low last");
     let mut first_round = order[1..4].to_vec();
     first_round.sort_unstable();
@@ -119,14 +129,18 @@ fn draining_serves_the_urgent_first_and_senders_in_turn() {
 fn a_full_topic_lets_go_of_the_lowest_priority_and_oldest() {
     let mut shelf = Shelf::new(small());
     for seq in 1..=8 {
-        take(&mut shelf, &Head { priority: u8::from(seq != 5), ..broadcast(seq, seq as u8, 9) }).unwrap();
+        take(
+            &mut shelf,
+            &Head { priority: if seq == 5 { Priority::Low } else { Priority::Normal }, ..broadcast(seq, seq as u8, 9) },
+        )
+        .unwrap();
     }
     let gone = take(&mut shelf, &broadcast(9, 9, 9)).unwrap();
     assert_eq!(gone.iter().map(|gone| (gone.head.seq, gone.why)).collect::<Vec<_>>(), [(5, Why::Evicted)]);
     let gone = take(&mut shelf, &broadcast(10, 10, 9)).unwrap();
     assert_eq!(gone[0].head.seq, 1);
     assert_eq!(seqs(shelf.history(&TopicId([9; 32]))), [10, 9, 8, 7, 6, 4, 3, 2], "newest first");
-    assert_eq!(take(&mut shelf, &broadcast(1, 1, 9)), Err(RejectCode::Known(SeenState::PassedOn)));
+    assert_eq!(shelf.seen(&broadcast(1, 1, 9).id), Some(PASSED_ON));
 }
 
 #[test]
@@ -181,10 +195,13 @@ fn a_broadcast_stays_until_its_last_place_is_given_up() {
     take(&mut shelf, &both).unwrap();
     assert_eq!(shelf.release(&both.id, Places::INBOX, SeenState::Delivered), None);
     assert_eq!(seqs(shelf.history(&TopicId([9; 32]))), [1]);
-    let gone = shelf.release(&both.id, Places::HISTORY, SeenState::PassedOn).unwrap();
-    assert_eq!(gone.seen.state, SeenState::PassedOn);
-    assert_eq!((gone.seen.source, gone.seen.hops), ([200; 8], 2), "what routing learns from is kept");
-    assert_eq!(shelf.seen(&both.id).map(|seen| seen.source), Some([200; 8]));
+    let gone = shelf.release(&both.id, Places::HISTORY, both.passed_on(7_999)).unwrap();
+    assert_eq!(gone.seen.state, SeenState::PassedOn { source: [200; 8], hops: 2, at_ms: 7_999 });
+    let kept = SeenState::PassedOn { source: [200; 8], hops: 2, at_ms: 7_000 };
+    assert_eq!(shelf.seen(&both.id), Some(kept), "what routing learns from is kept");
+    let mut batch = Batch::default();
+    gone.put_into(&mut batch);
+    assert_eq!((batch.remove, batch.seen), (vec![1], vec![gone.seen]));
 }
 
 #[test]
@@ -196,7 +213,7 @@ fn expiry_comes_in_bounded_steps_and_ids_outlive_their_messages() {
     assert_eq!(shelf.expire(5_000, 100).len(), 1, "rounded up to a second, never early");
     assert_eq!(shelf.expire(6_000, 4).len(), 4);
     assert_eq!(shelf.expire(6_000, 100).len(), 5);
-    assert_eq!(shelf.known(&head(3, 1, 9).id), Some(SeenState::PassedOn));
+    assert_eq!(shelf.seen(&head(3, 1, 9).id), Some(SeenState::PassedOn { source: [200; 8], hops: 2, at_ms: 6_000 }));
     assert_eq!(shelf.forget_seen(5_000 + SEEN_GRACE_MS, 100), 0);
     assert_eq!(shelf.forget_seen(120_000 + SEEN_GRACE_MS, 4), 4);
     assert_eq!(shelf.forget_seen(120_000 + SEEN_GRACE_MS, 100), 6);
@@ -209,7 +226,7 @@ fn a_message_that_could_not_be_stored_can_come_again() {
     let mut shelf = Shelf::new(small());
     shelf.admit(&head(1, 1, 9), 0).unwrap();
     assert_eq!(shelf.discard(&head(1, 1, 9).id).map(|head| head.seq), Some(1));
-    assert_eq!(shelf.known(&head(1, 1, 9).id), None);
+    assert_eq!(shelf.seen(&head(1, 1, 9).id), None);
     assert!(take(&mut shelf, &head(1, 1, 9)).is_ok());
 }
 
@@ -217,25 +234,73 @@ fn a_message_that_could_not_be_stored_can_come_again() {
 fn a_held_id_without_its_record_is_fetched_again_after_a_restart() {
     let mut shelf = Shelf::new(small());
     shelf.restore(&head(1, 1, 9));
-    let seen = |seq, state| SeenEntry { state, ..Shelf::seen_of(&head(seq, 1, 9)) };
+    let seen = |seq, state| head(seq, 1, 9).seen(state);
     shelf.restore_seen(&seen(1, SeenState::Held));
     shelf.restore_seen(&seen(2, SeenState::Held));
     shelf.restore_seen(&seen(3, SeenState::Delivered));
-    assert_eq!(shelf.known(&head(1, 1, 9).id), Some(SeenState::Held));
-    assert_eq!(shelf.known(&head(2, 1, 9).id), None);
-    assert_eq!(shelf.known(&head(3, 1, 9).id), Some(SeenState::Delivered));
-    assert_eq!(seqs(shelf.queue(&PeerId([9; 32]))), [1]);
+    assert_eq!(shelf.seen(&head(1, 1, 9).id), Some(SeenState::Held));
+    assert_eq!(shelf.seen(&head(2, 1, 9).id), None);
+    assert_eq!(shelf.seen(&head(3, 1, 9).id), Some(SeenState::Delivered));
+    assert_eq!(queued(&shelf, 9), [1]);
 }
 
 #[test]
 fn the_set_of_ids_is_bounded_and_forgets_first_what_ends_first() {
     let mut shelf = Shelf::new(StoreLimits { seen_ids: 100, ..StoreLimits::default() });
     for seq in 0..200u64 {
-        let seen = Shelf::seen_of(&Head { expires_ms: 100_000_000 - seq * 60_000, ..head(seq, 1, 9) });
-        shelf.note(&SeenEntry { state: SeenState::Delivered, ..seen });
+        let head = Head { expires_ms: 100_000_000 - seq * 60_000, ..head(seq, 1, 9) };
+        shelf.note(&head.seen(SeenState::Delivered));
     }
     assert_eq!(shelf.stats().seen, 100);
-    assert!(shelf.known(&head(5, 1, 9).id).is_some());
-    assert!(shelf.known(&head(199, 1, 9).id).is_none());
+    assert!(shelf.seen(&head(5, 1, 9).id).is_some());
+    assert!(shelf.seen(&head(199, 1, 9).id).is_none());
     assert_eq!(shelf.stats().counters["forgotten-early"], 100);
+}
+
+#[test]
+fn a_place_in_a_queue_stays_good_while_messages_come_and_go() {
+    let mut shelf = Shelf::new(StoreLimits::default());
+    for seq in 1..=20 {
+        take(&mut shelf, &head(seq, (seq % 3) as u8, 9)).unwrap();
+    }
+    let order = queued(&shelf, 9);
+    let first: Vec<Waiting> = shelf.queue(&PeerId([9; 32])).take(8).collect();
+    for waiting in &first {
+        shelf.finish(&waiting.id, SeenState::Delivered).unwrap();
+    }
+    take(&mut shelf, &head(21, 0, 9)).unwrap();
+    take(&mut shelf, &Head { priority: Priority::High, ..head(22, 0, 9) }).unwrap();
+    let rest: Vec<u64> = shelf.queue_after(&PeerId([9; 32]), first[7].turn).map(|waiting| waiting.seq).collect();
+    assert_eq!(rest.iter().copied().filter(|seq| *seq < 21).collect::<Vec<_>>(), order[8..]);
+    assert!(rest.contains(&21) && !rest.contains(&22), "the more urgent one joined before the place");
+    let urgent = head(22, 0, 9).id;
+    let from_there = shelf.queue_after(&PeerId([9; 32]), shelf.turn_before(&urgent)).next();
+    assert_eq!(from_there.map(|waiting| waiting.id), Some(urgent));
+    assert!(shelf.turn_before(&urgent) < first[7].turn, "so a drain under way takes the earlier of both places");
+}
+
+#[test]
+fn a_newcomer_is_not_delayed_by_a_backlog() {
+    let mut shelf = Shelf::new(StoreLimits::default());
+    for seq in 1..=200 {
+        take(&mut shelf, &head(seq, 1, 9)).unwrap();
+    }
+    for seq in 1..=100 {
+        shelf.finish(&head(seq, 1, 9).id, SeenState::Delivered).unwrap();
+    }
+    take(&mut shelf, &head(201, 2, 9)).unwrap();
+    assert!(queued(&shelf, 9)[..2].contains(&201));
+}
+
+#[test]
+fn the_newest_broadcasts_of_all_topics_are_announced() {
+    let mut shelf = Shelf::new(StoreLimits::default());
+    for seq in 1..=20 {
+        take(&mut shelf, &broadcast(seq, seq as u8, (seq % 3) as u8)).unwrap();
+    }
+    shelf.admit(&broadcast(21, 1, 1), 0).unwrap();
+    let ids: Vec<MessageId> = (16..=20).rev().map(|seq| broadcast(seq, 1, 1).id).collect();
+    assert_eq!(shelf.newest_broadcasts(0, 5), ids);
+    assert_eq!(shelf.newest_broadcasts(0, 500).len(), 20);
+    assert_eq!(shelf.topics().count(), 3);
 }

@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use qpq_schemas::envelope::{Draft, Flags, Kind, Priority};
 use qpq_schemas::receipt::Receipt;
+use qpq_schemas::record::NodeRecord;
+use qpq_schemas::sealing::SealingKeyPair;
 use qpq_schemas::signature::{SigningKey, Verifier};
 
+use super::super::links::LinkState;
 use super::super::shelf::Shelf;
 use super::*;
 use crate::api::ApiError;
-use crate::store::{Head, NewRecord, Places, SeenEntry, SeenState};
+use crate::store::{Head, NewRecord, SeenEntry};
 
 const TOPIC: TopicId = TopicId([9; 32]);
 const START_MS: u64 = 1_800_000_000_000;
@@ -94,6 +97,7 @@ pub(super) struct World {
     wire: VecDeque<(usize, usize, LinkId, Frame)>,
     limits: StoreLimits,
     now_ms: u64,
+    next_records_ms: u64,
     next: u64,
     verifier: Verifier,
 }
@@ -105,7 +109,7 @@ impl World {
 
     pub(super) fn with_limits(nodes: usize, limits: &StoreLimits) -> Self {
         let node = |number: usize| {
-            let key = SigningKey::from_seed(&[number as u8 + 1; 32]);
+            let key = SigningKey::from_seed(&[u8::try_from(number).unwrap() + 1; 32]);
             let core = fresh(key.public(), limits, &Disk::default(), false);
             let disk = Disk::default();
             Node {
@@ -120,7 +124,15 @@ impl World {
         };
         let nodes = (0..nodes).map(node).collect();
         let verifier = Verifier::new(64);
-        Self { nodes, wire: VecDeque::new(), limits: limits.clone(), now_ms: START_MS, next: 0, verifier }
+        Self {
+            nodes,
+            wire: VecDeque::new(),
+            limits: limits.clone(),
+            now_ms: START_MS,
+            next_records_ms: START_MS,
+            next: 0,
+            verifier,
+        }
     }
 
     pub(super) fn peer(&self, node: usize) -> PeerId {
@@ -163,7 +175,7 @@ impl World {
     /// Where a message is, and what each node remembers of it.
     pub(super) fn traces(&self, id: &MessageId) -> String {
         let line = |(number, node): (usize, &Node)| {
-            let on = |(link, state): (&LinkId, &super::super::links::LinkState)| {
+            let on = |(link, state): (&LinkId, &LinkState)| {
                 format!(
                     "{link}: {:?} in flight {} copied {}",
                     state.declined.get(id),
@@ -174,7 +186,7 @@ impl World {
             let links: Vec<String> = node.core.links.iter().map(on).collect();
             format!(
                 "{number}: {:?} {links:?} flying {}\n",
-                node.core.shelf().seen(id),
+                node.core.shelf().seen_entry(id),
                 node.core.flying.contains_key(id)
             )
         };
@@ -295,6 +307,22 @@ impl World {
         panic!("the world never settles\n{}", self.report());
     }
 
+    /// A node spreads a new record, as real ones do every few minutes.
+    fn speak_of_oneself(&mut self, node: usize) {
+        let key = &self.nodes[node].key;
+        let record = NodeRecord {
+            peer: key.public(),
+            seq_ms: self.now_ms,
+            expires_ms: self.now_ms + 3_600_000,
+            sealing: SealingKeyPair::of_identity(key).public(),
+            nickname: String::new(),
+            domain: String::new(),
+            addresses: Vec::new(),
+        };
+        let wire = record.sign(key).unwrap().into();
+        self.event(node, Event::OwnRecord(wire));
+    }
+
     /// Lets time pass, second by second.
     pub(super) fn pass(&mut self, ms: u64) {
         let end = self.now_ms + ms;
@@ -302,7 +330,15 @@ impl World {
         while self.now_ms < end {
             self.settle();
             self.now_ms = end.min(self.now_ms + step);
-            (0..self.nodes.len()).for_each(|node| self.event(node, Event::Tick));
+            for node in 0..self.nodes.len() {
+                self.event(node, Event::Tick);
+                if self.now_ms >= self.next_records_ms {
+                    self.speak_of_oneself(node);
+                }
+            }
+            if self.now_ms >= self.next_records_ms {
+                self.next_records_ms = self.now_ms + 50_000;
+            }
         }
         self.settle();
     }
@@ -331,14 +367,13 @@ impl World {
             }
             Effect::Persist { ticket, batch } => {
                 let disk = &mut self.nodes[node].disk;
-                let result = if disk.broken { Err("broken".to_owned()) } else { Ok(disk.write(batch)) };
+                let result = if disk.broken { Err("broken".to_owned()) } else { disk.write(batch) };
                 self.event(node, Event::Persisted { ticket, result });
             }
             Effect::Answer { token, result } => _ = self.nodes[node].answers.insert(token, result),
             Effect::MakeReceipt { to, id } => {
-                let mut draft_of = |world: &mut Self| world.draft(node, Kind::Receipt, to.0);
                 let receipt = Receipt { id, received_ms: self.now_ms }.encode().to_vec();
-                let view = draft_of(self);
+                let view = self.draft(node, Kind::Receipt, to.0);
                 let view = view.view();
                 let draft = Draft {
                     kind: Kind::Receipt,
@@ -373,36 +408,17 @@ impl World {
 }
 
 impl Disk {
-    fn write(&mut self, batch: Batch) {
+    fn write(&mut self, batch: Batch) -> Result<(), String> {
         for record in batch.append {
-            let envelope = Envelope::from_wire(record.wire.clone(), 1 << 20).unwrap();
-            self.heads.insert(record.seq, head(&record, &envelope));
-            self.records.insert(record.seq, record);
+            self.heads.insert(record.head.seq, record.head);
+            self.records.insert(record.head.seq, record);
         }
         for seq in batch.remove {
             self.records.remove(&seq);
             self.heads.remove(&seq);
         }
         self.seen.extend(batch.seen.into_iter().map(|entry| (entry.id, entry)));
-    }
-}
-
-fn head(record: &NewRecord, envelope: &Envelope) -> Head {
-    let view = envelope.view();
-    Head {
-        seq: record.seq,
-        id: record.id,
-        kind: view.kind() as u8,
-        priority: view.flags().priority as u8,
-        hop_count: view.hop_count(),
-        places: record.places,
-        sender: view.sender(),
-        destination: view.destination(),
-        wire_len: record.wire.len() as u32,
-        created_ms: view.created_ms(),
-        received_ms: record.received_ms,
-        expires_ms: view.expires_ms(),
-        source: record.source,
+        Ok(())
     }
 }
 
@@ -410,12 +426,11 @@ fn head(record: &NewRecord, envelope: &Envelope) -> Head {
 fn fresh(me: PeerId, limits: &StoreLimits, disk: &Disk, subscribed: bool) -> Core {
     let mut shelf = Shelf::new(limits.clone());
     disk.heads.values().for_each(|head| shelf.restore(head));
-    disk.seen.values().filter(|entry| entry.state != SeenState::Held).for_each(|entry| shelf.restore_seen(entry));
+    disk.seen.values().for_each(|entry| shelf.restore_seen(entry));
     let next = disk.heads.keys().next_back().map_or(1, |seq| seq + 1_000);
     let mut core = Core::new(CoreConfig::new(me), shelf, next, Box::new(Toy::default()));
     if subscribed {
         core.handle(Event::Subscribe(TOPIC), START_MS);
     }
-    assert!(Places::ALL.has(Places::INBOX));
     core
 }

@@ -150,7 +150,8 @@ fn pieces_of_more_than_a_block_close_the_link() {
     for index in 0..20 {
         side.receive(piece(1, index, 4096, vec![0; MAX_BLOCK / 16].into()));
     }
-    assert!(matches!(side.closed, Some(CloseReason::Violation(Violation::Fragments(_)))));
+    assert_eq!(side.closed, Some(CloseReason::Violation(Violation::TooManyPieces)));
+    assert_eq!(side.farewell().unwrap().code, CloseCode::LIMIT);
 }
 
 #[test]

@@ -131,6 +131,71 @@ fn every_frame_cut_off_at_every_byte_is_refused() {
 }
 
 #[test]
+fn a_good_signature_of_another_key_proves_nothing() {
+    let (mut side, theirs) = Forger::dialled();
+    let claimed = Forger::new(2);
+    let forger = Forger { key: SigningKey::from_seed(&[3; 32]), hello: claimed.hello.clone() };
+    side.receive(block(&[Frame::Hello(claimed.hello), forger.auth(&theirs, BINDING)]));
+    assert!(matches!(side.closed, Some(CloseReason::AuthFailed { claimed, .. }) if claimed == identity(2).peer_id()));
+    assert_eq!(side.farewell().unwrap().code, CloseCode::AUTH_FAILED);
+}
+
+#[test]
+fn frames_of_every_type_without_a_body_do_no_harm() {
+    for kind in 0..=255u8 {
+        for mut side in at_every_stage() {
+            let stranger = side.ready.is_none();
+            side.receive(vec![0, 0, 0, 1, kind]);
+            assert!(side.closed.is_some() || !stranger, "type {kind} was taken from a stranger");
+            let empty = |frame: &Frame| match frame {
+                Frame::Envelopes(list) | Frame::Records(list) => list.is_empty(),
+                Frame::Custody(list) => list.is_empty(),
+                Frame::Route(bytes) => bytes.is_empty(),
+                _ => false,
+            };
+            assert!(side.frames.iter().all(empty), "type {kind}: {:?}", side.frames);
+        }
+    }
+}
+
+#[test]
+fn fifty_thousand_ids_in_one_frame_close_the_link() {
+    for (kind, head, item) in [(4u8, 0usize, 35usize), (5, 1, 32), (7, 1, 32)] {
+        let body = vec![0; head + 50_000 * item];
+        let len = u32::try_from(body.len() + 1).unwrap().to_be_bytes();
+        // In one block where it fits, and in pieces.
+        let whole = Bytes::from([&len[..], &[kind], &body].concat());
+        let mut side = Forger::trusted();
+        let pieces = whole.chunks(MAX_BLOCK / 4);
+        let count = u16::try_from(pieces.len()).unwrap();
+        for (index, bytes) in (0..count).zip(pieces) {
+            side.receive(block(&[Frame::Fragment(Fragment {
+                message: 1,
+                index,
+                count,
+                bytes: whole.slice_ref(bytes),
+            })]));
+        }
+        let mut at_once = Forger::trusted();
+        at_once.receive(whole.clone());
+        for side in [side, at_once] {
+            assert!(side.frames.is_empty() && matches!(side.closed, Some(CloseReason::Violation(_))), "type {kind}");
+        }
+    }
+}
+
+#[test]
+fn envelopes_with_lengths_that_lie_close_the_link() {
+    for len in [0u32, 1, 156, 158, u32::MAX] {
+        let body = [&len.to_be_bytes()[..], &[1; 157]].concat();
+        let frame_len = u32::try_from(body.len() + 1).unwrap().to_be_bytes();
+        let mut side = Forger::trusted();
+        side.receive([&frame_len[..], &[3], &body].concat());
+        assert!(side.frames.is_empty() && matches!(side.closed, Some(CloseReason::Violation(_))), "length {len}");
+    }
+}
+
+#[test]
 fn a_stranger_gets_little_more_than_it_gives() {
     let hello = block(&[Frame::Hello(Forger::new(2).hello)]);
     let auth = block(&[Frame::Auth([1; 64])]);

@@ -115,7 +115,9 @@ impl Args {
     /// A list of names; `None` when it was left out.
     pub(crate) fn option_names(&self, name: &str) -> Result<Option<Vec<String>>, String> {
         let text = |value: &Value, place: &str| match value {
-            Value::String(text) => String::from_utf8(text.as_bytes().to_vec()).map_err(|_| format!("{place} must be UTF-8")),
+            Value::String(text) => {
+                String::from_utf8(text.as_bytes().to_vec()).map_err(|_| format!("{place} must be UTF-8"))
+            }
             other => Err(format!("{place} must be a string, got {}", other.type_name())),
         };
         match self.option(name) {
@@ -125,7 +127,10 @@ impl Args {
                     return Err(format!("options.{name} has more than {MAX_NAMES} entries"));
                 }
                 let items = list.sequence_values::<Value>().enumerate();
-                items.map(|(i, v)| text(&v.map_err(|e| e.to_string())?, &format!("options.{name}[{}]", i + 1))).collect::<Result<_, _>>().map(Some)
+                items
+                    .map(|(i, v)| text(&v.map_err(|e| e.to_string())?, &format!("options.{name}[{}]", i + 1)))
+                    .collect::<Result<_, _>>()
+                    .map(Some)
             }
             value => text(&value, &format!("options.{name}")).map(|name| Some(vec![name])),
         }
@@ -165,7 +170,9 @@ fn check(param: &Param, value: &Value) -> Result<(), String> {
     let fits = match (param.kind, value) {
         (_, Value::Nil) if param.optional => true,
         (Kind::Any, value) => param.optional || !value.is_nil(),
-        (Kind::Text, Value::String(_)) | (Kind::Boolean, Value::Boolean(_)) | (Kind::Function, Value::Function(_)) => true,
+        (Kind::Text, Value::String(_)) | (Kind::Boolean, Value::Boolean(_)) | (Kind::Function, Value::Function(_)) => {
+            true
+        }
         (Kind::Table | Kind::Options, Value::Table(_)) | (Kind::Payload, Value::String(_) | Value::Table(_)) => true,
         (Kind::Names, Value::String(_) | Value::Table(_)) => true,
         (Kind::Integer, value) => number(value).is_some_and(|n| n.fract() == 0.0),

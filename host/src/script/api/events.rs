@@ -98,11 +98,13 @@ pub(super) fn install(installer: &mut Installer<'_>) -> mlua::Result<()> {
 fn on(lua: &Lua, ctx: &Rc<Ctx>, args: &Args) -> Outcome {
     let name = args.name(0).map_err(Fault::Misuse)?;
     let Some((event, need)) = EVENTS.iter().find(|(event, _)| *event == name) else {
-        let near = nearest(&name, EVENTS.map(|(event, _)| event)).map_or(String::new(), |near| format!("; did you mean '{near}'?"));
+        let near = nearest(&name, EVENTS.map(|(event, _)| event))
+            .map_or(String::new(), |near| format!("; did you mean '{near}'?"));
         let all = EVENTS.map(|(event, _)| event).join(", ");
         return Err(Fault::Misuse(format!("there is no event '{}'{near} (events: {all})", shorten(&name))));
     };
-    let (filter, automatic, topic) = args.table(1).map_or(Ok((Vec::new(), false, None)), |table| read_filter(&table))?;
+    let (filter, automatic, topic) =
+        args.table(1).map_or(Ok((Vec::new(), false, None)), |table| read_filter(&table))?;
     match (topic, *need) {
         (Some(topic), "listen") => ctx.listen(&topic)?,
         (_, "") => {}
@@ -153,7 +155,9 @@ fn command(lua: &Lua, ctx: &Rc<Ctx>, args: &Args) -> Outcome {
     let name = args.name(0).map_err(Fault::Misuse)?.to_lowercase();
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if name.is_empty() || name.len() > COMMAND_NAME_BYTES || !name.chars().all(fits) {
-        return Err(Fault::Misuse(format!("argument 1 (name) must be letters, digits, - or _, at most {COMMAND_NAME_BYTES}")));
+        return Err(Fault::Misuse(format!(
+            "argument 1 (name) must be letters, digits, - or _, at most {COMMAND_NAME_BYTES}"
+        )));
     }
     if ctx.commands.borrow().iter().any(|command| command.name == name) {
         return Err(Fault::Misuse(format!("there is a command '{name}' already")));
@@ -200,10 +204,14 @@ fn admitted(ctx: &Ctx, i: usize, key: &str) -> Result<PeerId, Fault> {
 pub(crate) fn help(ctx: &Ctx, channel: Option<&str>) -> Option<String> {
     let commands = ctx.commands.borrow();
     let here = |command: &&Command| channel.is_none_or(|channel| command.channels.iter().any(|c| c == channel));
-    let lines: Vec<String> = commands.iter().filter(here).map(|command| {
-        let dash = if command.help.is_empty() { "" } else { " - " };
-        format!("{}{dash}{}", command.usage(), command.help)
-    }).collect();
+    let lines: Vec<String> = commands
+        .iter()
+        .filter(here)
+        .map(|command| {
+            let dash = if command.help.is_empty() { "" } else { " - " };
+            format!("{}{dash}{}", command.usage(), command.help)
+        })
+        .collect();
     if lines.is_empty() {
         return None;
     }

@@ -94,18 +94,19 @@ fn each(installer: &mut Installer<'_>) -> mlua::Result<()> {
         settle(lua, &ctx, call, outcome)
     })?;
     let ctx = Rc::clone(installer.ctx);
-    let walk = lua.create_function(move |lua, (prefix, at, reverse): (mlua::LuaString, Option<mlua::LuaString>, bool)| {
-        let at = at.map(|at| at.as_bytes().to_vec());
-        let store = lock(&ctx.shared.store);
-        let found = store.step(&prefix.as_bytes(), at.as_deref(), reverse, ctx.now_ms());
-        match found {
-            Some((key, entry)) => {
-                let value = Plain::decode(&entry.value).unwrap_or(Plain::Nil).to_lua(lua)?;
-                (lua.create_string(key)?, value).into_lua_multi(lua)
+    let walk =
+        lua.create_function(move |lua, (prefix, at, reverse): (mlua::LuaString, Option<mlua::LuaString>, bool)| {
+            let at = at.map(|at| at.as_bytes().to_vec());
+            let store = lock(&ctx.shared.store);
+            let found = store.step(&prefix.as_bytes(), at.as_deref(), reverse, ctx.now_ms());
+            match found {
+                Some((key, entry)) => {
+                    let value = Plain::decode(&entry.value).unwrap_or(Plain::Nil).to_lua(lua)?;
+                    (lua.create_string(key)?, value).into_lua_multi(lua)
+                }
+                None => ().into_lua_multi(lua),
             }
-            None => ().into_lua_multi(lua),
-        }
-    })?;
+        })?;
     let function: Function = installer.ctx.helpers()?.make_each.call((raw, walk))?;
     installer.put(call, function)
 }
@@ -119,7 +120,8 @@ fn config(lua: &Lua, ctx: &Rc<Ctx>, args: &Args) -> Outcome {
         Json::Object(map) => map,
         _ => return Err(Fault::Misuse("argument 1 (defaults) has names as keys".to_owned())),
     };
-    let known: Map<String, Json> = merged.iter().chain(&ctx.manifest.config).map(|(k, v)| (k.clone(), v.clone())).collect();
+    let known: Map<String, Json> =
+        merged.iter().chain(&ctx.manifest.config).map(|(k, v)| (k.clone(), v.clone())).collect();
     merged.extend(ctx.manifest.config.clone());
     for (key, value) in &ctx.overrides {
         check_override(&known, key, value).map_err(Fault::Misuse)?;
@@ -130,7 +132,8 @@ fn config(lua: &Lua, ctx: &Rc<Ctx>, args: &Args) -> Outcome {
 
 fn check_override(known: &Map<String, Json>, key: &str, value: &Json) -> Result<(), String> {
     let Some(default) = known.get(key) else {
-        let near = nearest(key, known.keys().map(String::as_str)).map_or(String::new(), |n| format!("; did you mean '{n}'?"));
+        let near =
+            nearest(key, known.keys().map(String::as_str)).map_or(String::new(), |n| format!("; did you mean '{n}'?"));
         return Err(format!("the admin's configuration sets '{key}', which the bot doesn't have{near}"));
     };
     // An empty Lua table may be a list or an object.

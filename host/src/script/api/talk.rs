@@ -145,7 +145,8 @@ fn admit(traffic: &mut Traffic, out: &Outgoing) -> Result<(), ApiError> {
     let bytes = out.payload.len() as f64;
     let wait = bucket.wait(1.0, now).max(traffic.bytes.wait(bytes, now));
     if wait > 0.0 {
-        let message = format!("the bot's quota of {what} is used up for {wait:.0} s; send fewer, or ask the admin for more");
+        let message =
+            format!("the bot's quota of {what} is used up for {wait:.0} s; send fewer, or ask the admin for more");
         return Err(ApiError::new("rate-limited", message));
     }
     bucket.take(1.0);

@@ -141,7 +141,8 @@ impl Supervisor {
         }
         self.remove(&found.name);
         let patch = self.config.bots.get(&found.name).map(|bot| &bot.limits);
-        let limits = patch.map_or_else(|| self.config.limits.clone(), |patch| self.config.limits.clone().replaced(patch));
+        let limits =
+            patch.map_or_else(|| self.config.limits.clone(), |patch| self.config.limits.clone().replaced(patch));
         let shared = Arc::new(Shared::new(&found.name, found.path.clone(), &limits));
         self.known.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&shared));
         let bot = Bot {
@@ -272,7 +273,8 @@ impl Supervisor {
         let mut face = lock(&bot.shared.face);
         face.state = State::Disabled;
         let last = face.run_problem.take().unwrap_or_default();
-        face.run_problem = Some(format!("disabled after too much CPU time; mend it, then `qpq script reload {name}`. Last: {last}"));
+        face.run_problem =
+            Some(format!("disabled after too much CPU time; mend it, then `qpq script reload {name}`. Last: {last}"));
     }
 
     fn restart_later(&mut self, name: &str, why: &str) {

@@ -101,7 +101,8 @@ fn live(start: Start, pulse: &Arc<Pulse>, orders: UnboundedReceiver<Order>) {
 async fn load(start: Start, pulse: &Arc<Pulse>) -> Result<(std::rc::Rc<Vm>, Loaded), Failure> {
     let refused = |error: ApiError| Failure::new(Kind::Refused, error.to_string());
     let identity = tokio::time::timeout(IDENTITY_WAIT, start.node.identity()).await;
-    let identity = identity.map_err(|_| Failure::new(Kind::Refused, "the node doesn't say who it is"))?.map_err(refused)?;
+    let identity =
+        identity.map_err(|_| Failure::new(Kind::Refused, "the node doesn't say who it is"))?.map_err(refused)?;
     if start.read_store {
         let entries = start.kv.load(&start.shared.name).await.map_err(refused)?;
         *lock(&start.shared.store) = Cache::new(entries);
@@ -110,7 +111,9 @@ async fn load(start: Start, pulse: &Arc<Pulse>) -> Result<(std::rc::Rc<Vm>, Load
     let limits = start.limits.lowered(&start.source.manifest.limits).replaced(&start.config.limits);
     let version = start.source.manifest.version.clone();
     let compiled = Program::compile(start.source);
-    let first = |failures: Vec<Failure>| failures.into_iter().next().unwrap_or_else(|| Failure::new(Kind::Error, "not compiled"));
+    let first = |failures: Vec<Failure>| {
+        failures.into_iter().next().unwrap_or_else(|| Failure::new(Kind::Error, "not compiled"))
+    };
     let program = compiled.map_err(first)?;
     let parts = Parts {
         shared: Arc::clone(&start.shared),

@@ -61,7 +61,11 @@ fn a_command_for_some_refuses_others_in_private() {
     assert_eq!(texts(&run_with(text, &json!({"topic": "board", "text": "!stop", "from": "self"}))), ["stopped"]);
     let refused = run_with(text, &json!({"topic": "board", "text": "!stop"}));
     assert_eq!(refused.outputs[0]["kind"], "send");
-    raises("mesh.command('x', { who = { 'alice' } }, print_nothing or function() end)", 1, "options.who[1] must be a key of 64");
+    raises(
+        "mesh.command('x', { who = { 'alice' } }, print_nothing or function() end)",
+        1,
+        "options.who[1] must be a key of 64",
+    );
 }
 
 #[test]
@@ -73,27 +77,40 @@ fn mistakes_raise_at_the_callers_line_and_say_what_was_wrong() {
     raises("mesh.on('envelop', function() end)", 1, "did you mean 'envelope'?");
     raises("mesh.broadcast('t', 'x', { tttl = '1d' })", 1, "there is no option 'tttl'; did you mean 'ttl'?");
     raises("mesh.every('soon', function() end)", 1, "'soon' is no duration");
-    raises("local function f()\n  mesh.store:set('k', function() end)\nend\nf()", 2, "argument 2 (value) holds a function");
+    raises(
+        "local function f()\n  mesh.store:set('k', function() end)\nend\nf()",
+        2,
+        "argument 2 (value) holds a function",
+    );
     raises("mesh.send('x', 'y')", 1, "no permission \"send\"");
     let report = run("mesh.send('x', 'y')");
-    assert!(report.error.unwrap().message.contains("needs = [\"reply\", \"direct\", \"listen\", \"broadcast\", \"store\", \"send\"]"));
+    assert!(
+        report
+            .error
+            .unwrap()
+            .message
+            .contains("needs = [\"reply\", \"direct\", \"listen\", \"broadcast\", \"store\", \"send\"]")
+    );
 }
 
 #[test]
 fn mistakes_are_strings_for_pcall_and_world_errors_have_codes() {
-    holds(r#"
+    holds(
+        r#"
         local ok, err = pcall(mesh.on_envelope, 1)
         assert(not ok and type(err) == "string" and err:find("mesh.on_envelope: argument 1", 1, true), tostring(err))
         local value, err = mesh.json.decode("{")
         assert(value == nil and err.code == "bad-json" and #err.message > 0 and tostring(err) == err.message)
         local _, err = mesh.base64.decode("?")
         assert(err.code == "bad-base64" and ("x: " .. err):sub(1, 3) == "x: ")
-    "#);
+    "#,
+    );
 }
 
 #[test]
 fn the_store_keeps_plain_data_counts_and_walks() {
-    holds(r#"
+    holds(
+        r#"
         local s = mesh.store
         assert(s:get("none") == nil and s:get("none", 7) == 7)
         assert(s:set("n/1", { text = "a", list = { 1, 2, { deep = true } } }))
@@ -107,7 +124,8 @@ fn the_store_keeps_plain_data_counts_and_walks() {
         assert(s:each("n/")() == nil and s:delete("n/1") == false and s:delete("count") == true)
         s:set("gone", 1, { ttl = "0s" })
         assert(s:get("gone") == nil)
-    "#);
+    "#,
+    );
 }
 
 #[test]
@@ -128,14 +146,20 @@ fn the_store_is_bounded() {
 
 #[test]
 fn traffic_is_bounded_with_a_code() {
-    let report = run_folder(r#"
+    let report = run_folder(
+        r#"
         mesh.on("start", function()
             for i = 1, 12 do
                 local ok, err = mesh.send("bob", "message " .. i)
                 if not ok then mesh.log.info(i, err.code) end
             end
-        end)"#, &json!({"event": "start"}));
-    assert_eq!((report.outputs.len(), report.log), (10, vec!["11 rate-limited".to_owned(), "12 rate-limited".to_owned()]));
+        end)"#,
+        &json!({"event": "start"}),
+    );
+    assert_eq!(
+        (report.outputs.len(), report.log),
+        (10, vec!["11 rate-limited".to_owned(), "12 rate-limited".to_owned()])
+    );
 }
 
 #[test]
@@ -181,45 +205,54 @@ fn calls_that_wait_work_inside_a_bots_own_coroutines() {
 
 #[test]
 fn waiting_in_the_wrong_place_is_explained() {
-    let report = run("mesh.on_envelope(function() table.sort({3, 1, 2}, function(a, b) mesh.sleep(1) return a < b end) end)");
+    let report =
+        run("mesh.on_envelope(function() table.sort({3, 1, 2}, function(a, b) mesh.sleep(1) return a < b end) end)");
     assert!(report.error.clone().unwrap().message.contains("can't be used inside table.sort"), "{report:?}");
 }
 
 #[test]
 fn configuration_merges_and_state_is_there() {
-    holds(r#"
+    holds(
+        r#"
         local cfg = mesh.config { channel = "x", list = {}, n = 3, deep = { a = true } }
         assert(cfg.channel == "x" and cfg.n == 3 and cfg.deep.a == true and #cfg.list == 0)
         mesh.state.count = (mesh.state.count or 0) + 1
         assert(mesh.state.count == 1)
-    "#);
+    "#,
+    );
 }
 
 #[test]
 fn the_mesh_can_be_looked_at_with_permission() {
-    let report = run_folder(r#"
+    let report = run_folder(
+        r#"
         assert(#mesh.self.id == 64 and mesh.self.name == "memory" and mesh.self.bot == "bot")
         assert(#assert(mesh.peers()) == 0 and #assert(mesh.routes()) == 0 and #assert(mesh.channels()) == 0)
-    "#, &json!({"event": "start"}));
+    "#,
+        &json!({"event": "start"}),
+    );
     assert_eq!(report.error, None);
     raises("mesh.peers()", 1, "no permission \"peers\"");
 }
 
 #[test]
 fn tools_do_what_they_say() {
-    holds(r#"
+    holds(
+        r#"
         assert(mesh.json.encode({ 1, 2, { a = "b" } }) == '[1,2,{"a":"b"}]')
         assert(mesh.json.decode('{"a":[1,null,2.5]}').a[3] == 2.5)
         assert(mesh.base64.decode(mesh.base64.encode("\0\1\255")) == "\0\1\255")
         assert(mesh.text.truncate("grüße", 6) == "gr…" or mesh.text.truncate("grüße", 6))
         assert(math.abs(mesh.now() - os.time()) < 2 and os.date("%Y", 0) == "1970")
         mesh.log.info("a", 1, nil, { } ~= nil)
-    "#);
+    "#,
+    );
 }
 
 #[test]
 fn one_handlers_error_stops_no_other() {
-    let report = run("mesh.on_envelope(function() error('first') end)\nmesh.on_envelope(function(m) m:reply('second') end)");
+    let report =
+        run("mesh.on_envelope(function() error('first') end)\nmesh.on_envelope(function(m) m:reply('second') end)");
     assert_eq!(texts(&report), ["second"]);
     assert_eq!(report.error.unwrap().line, Some(1));
 }

@@ -50,7 +50,9 @@ fn endless_loops_are_stopped_wherever_they_hide() {
     stopped("coroutine.wrap(function() while true do coroutine.yield() end end)() while true do end");
     stopped("local t = setmetatable({}, { __tostring = function() while true do end end }) tostring(t)");
     stopped("local t = setmetatable({}, { __index = function() while true do end end }) return t.x");
-    stopped("local t = setmetatable({}, { __eq = function() while true do end end }) return t == setmetatable({}, getmetatable(t))");
+    stopped(
+        "local t = setmetatable({}, { __eq = function() while true do end end }) return t == setmetatable({}, getmetatable(t))",
+    );
     stopped("local t = setmetatable({}, { __concat = function() while true do end end }) return t .. 'x'");
     stopped("local t = setmetatable({}, { __iter = function() return function() return 1 end end }) for _ in t do end");
     stopped("local t = {} for i = 1, 1000 do t[i] = i end table.sort(t, function() while true do end end)");
@@ -130,7 +132,9 @@ fn deep_recursion_is_an_error_of_the_script() {
 
 #[test]
 fn coroutine_and_timer_bombs_are_refused() {
-    let report = attack("for i = 1, 200 do coroutine.resume(coroutine.create(function() keep = coroutine.running() coroutine.yield() end)) end");
+    let report = attack(
+        "for i = 1, 200 do coroutine.resume(coroutine.create(function() keep = coroutine.running() coroutine.yield() end)) end",
+    );
     assert!(["ok", "error"].contains(&report.outcome.as_str()), "{report:?}");
     let report = attack("local all = {} for i = 1, 200 do all[i] = coroutine.create(function() end) end");
     assert!(report.error.unwrap().message.contains("100 coroutines are alive already"));
@@ -153,7 +157,16 @@ fn messages_storage_and_log_without_end_stay_within_the_quota() {
 
 #[test]
 fn error_values_of_any_kind_are_survived() {
-    for value in ["{}", "('x'):rep(1e7)", "nil", "setmetatable({}, { __tostring = function() while true do end end })", "function() end", "buffer.create(10)", "coroutine.create(function() end)", "0/0"] {
+    for value in [
+        "{}",
+        "('x'):rep(1e7)",
+        "nil",
+        "setmetatable({}, { __tostring = function() while true do end end })",
+        "function() end",
+        "buffer.create(10)",
+        "coroutine.create(function() end)",
+        "0/0",
+    ] {
         assert_ne!(contained(&format!("error({value})")), "ok", "{value}");
     }
     assert_ne!(contained("local ok, e = pcall(mesh.on, {}) error(e)"), "ok");

@@ -1,0 +1,341 @@
+//! The running host: threads, reload, cursor, faults.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use qpq_schemas::PeerId;
+
+use super::write;
+use crate::api::{ApiError, BotStatus, Reply};
+use crate::script::{
+    BotStore, LiveEvent, LiveKind, MemoryNode, MemoryStore, ScriptConfig, ScriptHost, StoreOp, StoredEntry,
+};
+
+/// A store that several hosts can use one after another.
+#[derive(Clone, Default)]
+pub(super) struct Store {
+    inner: Arc<MemoryStore>,
+    failing: Arc<Mutex<bool>>,
+}
+
+impl BotStore for Store {
+    fn load(&self, bot: &str) -> Reply<Vec<StoredEntry>> {
+        self.inner.load(bot)
+    }
+
+    fn commit(&self, bot: &str, ops: Vec<StoreOp>) -> Reply<()> {
+        if *self.failing.lock().unwrap() {
+            return Box::pin(std::future::ready(Err(ApiError::new("disk-full", "no room"))));
+        }
+        self.inner.commit(bot, ops)
+    }
+}
+
+/// A host on a node in memory.
+pub(super) struct Live {
+    node: Arc<MemoryNode>,
+    host: ScriptHost,
+}
+
+const PATIENCE: Duration = Duration::from_secs(10);
+const EVE: [u8; 32] = [0xee; 32];
+
+impl Live {
+    pub(super) fn start(config: ScriptConfig, store: Store) -> Self {
+        Self::with_node(config, store, Arc::new(MemoryNode::default()))
+    }
+
+    pub(super) fn with_node(config: ScriptConfig, store: Store, node: Arc<MemoryNode>) -> Self {
+        let host = ScriptHost::start(config, node.clone(), Arc::new(store));
+        Self { node, host }
+    }
+
+    /// A host of one folder of scripts.
+    fn of(dir: &Path) -> Self {
+        Self::start(config(dir), Store::default())
+    }
+
+    pub(super) fn tell(&self, from: [u8; 32], topic: Option<&str>, text: &str) {
+        let seq = self.node.arrive(PeerId(from), topic, text.as_bytes());
+        self.host.inbox_grew(seq);
+    }
+
+    /// Says something and waits for the next answer.
+    #[track_caller]
+    pub(super) fn ask(&self, from: [u8; 32], topic: Option<&str>, text: &str) -> String {
+        let before = self.texts().len();
+        self.tell(from, topic, text);
+        self.sent(|sent| sent.len() > before);
+        self.texts().swap_remove(before)
+    }
+
+    fn texts(&self) -> Vec<String> {
+        self.node.sent().iter().map(crate::script::Sent::text).collect()
+    }
+
+    #[track_caller]
+    pub(super) fn sent(&self, enough: impl Fn(&[String]) -> bool) {
+        self.until(|live| enough(&live.texts()));
+    }
+
+    #[track_caller]
+    fn until(&self, done: impl Fn(&Self) -> bool) {
+        let start = Instant::now();
+        while !done(self) {
+            assert!(start.elapsed() < PATIENCE, "sent {:?}\nbots {:#?}", self.texts(), self.host.list());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn bot(&self, name: &str) -> Option<BotStatus> {
+        self.host.list().into_iter().find(|bot| bot.name == name)
+    }
+
+    #[track_caller]
+    pub(super) fn running(&self, name: &str) {
+        self.state(name, "running");
+    }
+
+    /// Waits until the bot is in that state and knows its place in the inbox.
+    #[track_caller]
+    fn state(&self, name: &str, state: &str) {
+        self.until(|live| live.bot(name).is_some_and(|bot| bot.state == state));
+        if state == "running" {
+            self.until(|live| live.node.acked(&format!("bot:{name}")).is_some());
+        }
+    }
+
+    fn reload(&self, name: Option<&str>) -> Result<Vec<BotStatus>, ApiError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(self.host.reload(name.map(str::to_owned)))
+    }
+
+    pub(super) fn stop(&self) {
+        let start = Instant::now();
+        self.host.stop(Duration::from_secs(5));
+        assert!(start.elapsed() < Duration::from_secs(4), "the bots didn't stop by themselves");
+    }
+}
+
+fn config(dir: &Path) -> ScriptConfig {
+    ScriptConfig { dirs: vec![dir.to_path_buf()], watch: false, ..ScriptConfig::default() }
+}
+
+#[test]
+fn a_saved_file_is_loaded_at_once_and_keeps_the_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let version = |n: u32| {
+        format!(
+            "mesh.state.n = mesh.state.n or 0\nmesh.on('reload', function() mesh.log.info('again') end)\n\
+         mesh.on_envelope(function(msg) mesh.state.n = mesh.state.n + 1 msg:reply('v{n} ' .. mesh.state.n) end)"
+        )
+    };
+    write(dir.path(), "bot.lua", &version(1));
+    let live = Live::start(ScriptConfig { watch: true, ..config(dir.path()) }, Store::default());
+    live.running("bot");
+    assert_eq!(live.ask(EVE, None, "x"), "v1 1");
+    write(dir.path(), "bot.lua", &version(2));
+    live.until(|live| live.bot("bot").is_some_and(|bot| bot.loads == 2));
+    assert_eq!(live.ask(EVE, None, "x"), "v2 2");
+    std::thread::sleep(Duration::from_millis(800));
+    assert_eq!(live.bot("bot").unwrap().loads, 2, "reading the files must not load them again");
+    std::fs::remove_file(dir.path().join("bot.lua")).unwrap();
+    live.until(|live| live.bot("bot").is_none());
+    live.stop();
+}
+
+#[test]
+fn a_version_that_fails_leaves_the_old_one_running_and_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "bot.lua", "mesh.on_envelope(function(msg) msg:reply('old') end)");
+    let live = Live::of(dir.path());
+    live.running("bot");
+    for (text, problem) in [("\nlocal = 1", "bot.lua:2: Expected"), ("\n\nerror('not today')", "bot.lua:3: not today")]
+    {
+        write(dir.path(), "bot.lua", text);
+        let list = live.reload(Some("bot")).unwrap();
+        assert!(list[0].problem.as_ref().is_some_and(|p| p.starts_with(problem)), "{list:?}");
+        assert_eq!((list[0].state.as_str(), list[0].loads), ("running", 1));
+        assert_eq!(live.ask(EVE, None, "x"), "old");
+    }
+    write(dir.path(), "bot.lua", "mesh.on_envelope(function(msg) msg:reply('new') end)");
+    assert_eq!(live.reload(None).unwrap()[0].problem, None);
+    assert_eq!(live.ask(EVE, None, "x"), "new");
+    assert_eq!(live.reload(Some("bat")).unwrap_err().code, "unknown-bot");
+    live.stop();
+}
+
+#[test]
+fn a_new_bot_begins_at_the_end_and_an_old_one_where_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "bot.lua", "mesh.on_envelope(function(msg) msg:reply(msg.text) end)");
+    let (node, store) = (Arc::new(MemoryNode::default()), Store::default());
+    node.arrive(PeerId(EVE), None, b"history");
+    let live = Live::with_node(config(dir.path()), store.clone(), Arc::clone(&node));
+    live.running("bot");
+    live.tell(EVE, None, "one");
+    live.sent(|sent| sent == ["one"]);
+    live.stop();
+    assert_eq!(node.acked("bot:bot"), Some(2));
+    node.arrive(PeerId(EVE), None, b"two");
+    let live = Live::with_node(config(dir.path()), store, node);
+    live.sent(|sent| sent == ["one", "two"]);
+    assert_eq!(live.bot("bot").unwrap().lag, 0);
+    live.stop();
+}
+
+#[test]
+fn an_answer_leaves_after_the_store_is_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "bot.lua", "mesh.command('count', {}, function() return 'n = ' .. mesh.store:incr('n') end)");
+    let store = Store::default();
+    let live = Live::start(config(dir.path()), store.clone());
+    live.running("bot");
+    *store.failing.lock().unwrap() = true;
+    live.tell(EVE, None, "!count");
+    live.until(|live| live.bot("bot").is_some_and(|bot| bot.events == 1));
+    assert!(live.texts().is_empty());
+    *store.failing.lock().unwrap() = false;
+    assert_eq!(live.ask(EVE, None, "!count"), "n = 2");
+    live.stop();
+}
+
+#[test]
+fn errors_pause_a_bot_and_cpu_kills_disable_it_while_others_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "good.lua", "mesh.on_broadcast('good', function(msg) msg:reply('good') end)");
+    write(dir.path(), "faulty.lua", "mesh.on_broadcast('faulty', function(msg)\n error('oops') end)");
+    write(dir.path(), "greedy.lua", "mesh.on_broadcast('greedy', function(msg) while true do end end)");
+    let live = Live::of(dir.path());
+    for bot in ["good", "faulty", "greedy"] {
+        live.running(bot);
+    }
+    for _ in 0..5 {
+        live.tell(EVE, Some("faulty"), "x");
+    }
+    live.state("faulty", "paused");
+    assert_eq!(live.bot("faulty").unwrap().problem.as_deref(), Some("faulty.lua:2: oops"));
+    for _ in 0..3 {
+        live.tell(EVE, Some("greedy"), "x");
+    }
+    live.state("greedy", "disabled");
+    let greedy = live.bot("greedy").unwrap();
+    assert!(greedy.problem.as_ref().is_some_and(|p| p.contains("qpq script reload greedy")), "{greedy:?}");
+    assert_eq!(live.ask(EVE, Some("good"), "x"), "good");
+    assert_eq!(live.reload(Some("greedy")).unwrap()[0].state, "running");
+    live.stop();
+}
+
+#[test]
+fn honest_bots_answer_quickly_beside_greedy_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "honest.lua", "mesh.on_broadcast('honest', function(msg) msg:reply(msg.text) end)");
+    for i in 0..3 {
+        let text = "mesh.every(1, function() while true do end end) mesh.on_envelope(function() while true do end end)";
+        write(dir.path(), &format!("greedy{i}.lua"), text);
+    }
+    let mut config = config(dir.path());
+    config.limits.messages_per_minute = 1_000;
+    let live = Live::start(config, Store::default());
+    live.running("honest");
+    let mut delays: Vec<Duration> = Vec::new();
+    for i in 0..50 {
+        live.tell(EVE, None, "spin");
+        let start = Instant::now();
+        assert_eq!(live.ask(EVE, Some("honest"), &i.to_string()), i.to_string());
+        delays.push(start.elapsed());
+    }
+    delays.sort();
+    assert!(delays[48] < Duration::from_millis(400), "{delays:?}");
+    live.stop();
+}
+
+#[test]
+fn live_events_timers_start_and_stop_reach_the_bot() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "bot/bot.toml", "version = \"2.1\"\nneeds = [\"broadcast\", \"peers\"]\n");
+    write(
+        dir.path(),
+        "bot/init.lua",
+        "
+        mesh.on('start', function() mesh.broadcast('t', 'start') end)
+        mesh.on('stop', function() mesh.broadcast('t', 'stop') end)
+        mesh.on('peer_up', { name = 'bob' }, function(e) mesh.broadcast('t', e.event .. ' ' .. e.peer:sub(1, 4)) end)
+        mesh.after(1, function() mesh.broadcast('t', 'timer') end)",
+    );
+    let mut config = config(dir.path());
+    config.limits.broadcasts_per_minute = 10;
+    let live = Live::start(config, Store::default());
+    live.running("bot");
+    let peer_up = |name: &str| LiveEvent {
+        kind: LiveKind::PeerUp,
+        peer: Some(PeerId(EVE)),
+        name: Some(name.to_owned()),
+        id: None,
+        detail: None,
+    };
+    live.host.event(&peer_up("alice"));
+    live.host.event(&peer_up("bob"));
+    live.sent(|sent| sent.len() == 3);
+    live.stop();
+    let mut texts = live.texts();
+    assert_eq!(texts.pop().as_deref(), Some("stop"));
+    texts.sort();
+    assert_eq!(texts, ["peer_up eeee", "start", "timer"]);
+    assert_eq!(live.bot("bot").unwrap().version.as_deref(), Some("2.1"));
+}
+
+#[test]
+fn what_the_admin_did_not_grant_or_misspelt_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "asks/bot.toml", "needs = [\"send\", \"store\"]");
+    write(dir.path(), "asks/init.lua", "");
+    write(dir.path(), "conf.lua", "\nlocal cfg = mesh.config { channel = 'x', n = 1 }");
+    let mut config = config(dir.path());
+    let granted = crate::script::BotConfig { granted: Some(vec!["store".to_owned()]), ..Default::default() };
+    config.bots.insert("asks".to_owned(), granted);
+    let wrong = serde_json::json!({ "chanel": "y" }).as_object().cloned().unwrap();
+    config.bots.insert("conf".to_owned(), crate::script::BotConfig { config: wrong, ..Default::default() });
+    let live = Live::start(config, Store::default());
+    live.state("asks", "failed");
+    live.state("conf", "failed");
+    let problem = |bot| live.bot(bot).unwrap().problem.unwrap();
+    assert!(problem("asks").contains("asks for \"send\", which isn't granted"), "{}", problem("asks"));
+    let conf = problem("conf");
+    assert!(conf.starts_with("conf.lua:2: ") && conf.contains("did you mean 'channel'?"), "{conf}");
+    live.stop();
+}
+
+#[test]
+fn a_slow_bot_lags_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "slow.lua", "mesh.on_envelope(function(msg) mesh.sleep(0.01) mesh.store:incr('n') end)");
+    let live = Live::of(dir.path());
+    live.running("slow");
+    for _ in 0..300 {
+        live.tell(EVE, None, "x");
+    }
+    live.until(|live| live.bot("slow").is_some_and(|bot| bot.events == 300 && bot.lag == 0));
+    live.until(|live| live.node.acked("bot:slow") == Some(300));
+    live.stop();
+}
+
+#[test]
+fn a_storm_of_saves_ends_with_the_last_version() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "bot.lua", "");
+    let live = Live::start(ScriptConfig { watch: true, ..config(dir.path()) }, Store::default());
+    live.running("bot");
+    for i in 0..100 {
+        write(dir.path(), "bot.lua", &format!("mesh.on_envelope(function(msg) msg:reply('{i}') end)"));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    live.until(|live| {
+        live.tell(EVE, None, "?");
+        std::thread::sleep(Duration::from_millis(300));
+        live.texts().iter().any(|text| text == "99")
+    });
+    assert!(live.bot("bot").unwrap().loads <= 10, "{:?}", live.bot("bot"));
+    live.stop();
+}

@@ -5,7 +5,8 @@ use crate::script::{ScriptLimits, check, run_once};
 
 #[test]
 fn exactly_the_named_globals_are_there() {
-    holds(r#"
+    holds(
+        r#"
         local known = {}
         for name in ("assert error ipairs next pairs pcall xpcall rawequal rawget rawlen rawset select setmetatable " ..
             "getmetatable tonumber tostring type typeof unpack string table math coroutine utf8 bit32 buffer os " ..
@@ -23,7 +24,8 @@ fn exactly_the_named_globals_are_there() {
         table.sort(names)
         assert(table.concat(names, " ") == "clock date time")
         assert(_G == nil and _VERSION == nil and vector == nil)
-    "#);
+    "#,
+    );
 }
 
 #[test]
@@ -38,7 +40,8 @@ fn what_was_removed_says_what_to_use() {
 
 #[test]
 fn libraries_and_metatables_cannot_be_poisoned() {
-    holds(r#"
+    holds(
+        r#"
         for _, attack in {
             function() string.format = nil end,
             function() table.insert = 1 end,
@@ -58,7 +61,8 @@ fn libraries_and_metatables_cannot_be_poisoned() {
         local kept = 5
         global_of_mine = kept -- a bot's own globals are its own business
         assert(global_of_mine == 5)
-    "#);
+    "#,
+    );
 }
 
 #[test]
@@ -74,7 +78,10 @@ fn bytecode_is_refused() {
 #[test]
 fn require_stays_within_the_folder_and_the_library() {
     let dir = tempfile::tempdir().unwrap();
-    write(dir.path(), "bot/init.lua", r#"
+    write(
+        dir.path(),
+        "bot/init.lua",
+        r#"
         local util = require("util")
         assert(util.double(2) == 4 and require("util") == util and require("lib/shared").name == "shared")
         for _, name in { "../other/init", "/etc/passwd", "..", "other", "lib/../other/init", "util.lua", "" } do
@@ -82,7 +89,8 @@ fn require_stays_within_the_folder_and_the_library() {
             assert(not ok and err:find("there is no module", 1, true), tostring(err))
         end
         local ok, err = pcall(require, "circle")
-        assert(not ok and err:find("circle", 1, true))"#);
+        assert(not ok and err:find("circle", 1, true))"#,
+    );
     write(dir.path(), "bot/util.lua", "return { double = function(n) return 2 * n end }");
     write(dir.path(), "bot/circle.lua", "return require('circle')");
     write(dir.path(), "lib/shared.lua", "return { name = 'shared' }");
@@ -99,7 +107,11 @@ fn syntax_errors_have_file_and_line() {
     write(dir.path(), "bot/init.lua", "return 1");
     write(dir.path(), "bot/util.lua", "\n\nfunction (");
     let problems = check(&dir.path().join("bot"));
-    assert_eq!((problems.len(), problems[0].file.as_str(), problems[0].line), (1, "bot/util.lua", Some(3)), "{problems:?}");
+    assert_eq!(
+        (problems.len(), problems[0].file.as_str(), problems[0].line),
+        (1, "bot/util.lua", Some(3)),
+        "{problems:?}"
+    );
     write(dir.path(), "bot/util.lua", "return 1");
     assert_eq!(check(&dir.path().join("bot")), []);
     write(dir.path(), "bot/bot.toml", "name = 'x'\nneds = []\n");

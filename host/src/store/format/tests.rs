@@ -1,1 +1,64 @@
 use super::*;
+use bytes::Bytes;
+
+fn record() -> NewRecord {
+    let mut wire = vec![0; 157 + 3];
+    wire[0] = 1;
+    wire[91] = 3;
+    let wire = Bytes::from(wire);
+    let view = EnvelopeRef::parse(&wire, LARGEST_PAYLOAD).unwrap();
+    NewRecord { head: Head::of(view, 258, Places::HISTORY, 7, Some(PeerId([5; 32]))), wire }
+}
+
+#[test]
+fn a_record_stands_on_disk_as_the_table_says() {
+    let record = record();
+    let value = encode_record(&record);
+    assert_eq!(record_key(258), [0, 0, 0, 0, 0, 0, 1, 2]);
+    assert_eq!(value[8..10], [1, 2], "layout, places");
+    assert_eq!(value[10..18], 7u64.to_be_bytes());
+    assert_eq!(value[18..50], record.head.id.0);
+    assert_eq!(value[50..82], [5; 32]);
+    assert_eq!(value[RECORD_META..], record.wire);
+    assert_eq!(decode_record(&record_key(258), &value), Ok(record.head));
+}
+
+#[test]
+fn no_flipped_bit_of_a_record_its_key_or_its_checksum_goes_unseen() {
+    let record = record();
+    let (key, value) = (record_key(258), encode_record(&record));
+    for bit in 0..value.len() * 8 {
+        let mut flipped = value.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(decode_record(&key, &flipped).is_err(), "bit {bit}");
+    }
+    for bit in 0..64 {
+        let mut flipped = key;
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(decode_record(&flipped, &value).is_err(), "bit {bit} of the key");
+    }
+    for len in 0..value.len() {
+        assert!(decode_record(&key, &value[..len]).is_err(), "{len} bytes");
+    }
+}
+
+#[test]
+fn ids_seen_come_back_in_every_state() {
+    let entries = [SeenState::Held, SeenState::Delivered, SeenState::PassedOn { source: [3; 8], hops: 4, at_ms: 5 }]
+        .map(|state| SeenEntry { id: MessageId([1; 32]), expires_ms: 2 * SEEN_BUCKET_MS, state });
+    let key = seen_key(seen_bucket(entries[0].expires_ms), 9);
+    assert_eq!(seen_key_parts(&key), Ok((2, 9)));
+    let value = encode_seen(&key, &entries);
+    assert_eq!(decode_seen(&key, &value), Ok(entries.to_vec()));
+    assert!(decode_seen(&seen_key(2, 10), &value).is_err(), "a chunk under another key");
+    assert!(decode_seen(&key, &value[..value.len() - 1]).is_err());
+}
+
+#[test]
+fn a_value_belongs_to_its_key() {
+    let value = encode_kv(b"a", b"text");
+    assert_eq!(decode_kv(b"a", &value), Ok(&b"text"[..]));
+    assert!(decode_kv(b"b", &value).is_err());
+    assert!(decode_kv(b"a", &value[..7]).is_err());
+    assert_eq!(decode_kv(b"e", &encode_kv(b"e", b"")), Ok(&b""[..]));
+}

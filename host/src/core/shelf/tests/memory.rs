@@ -28,7 +28,8 @@ fn memory_per_message_is_reported() {
         sender_bytes: u64::MAX,
         ..StoreLimits::default()
     };
-    for recipients in [100_000, 1_000] {
+    let mut shelves = Vec::new(); // kept, so that no measurement uses what an earlier one gave back
+    for recipients in [100, 1_000, 100_000] {
         let before = resident();
         let mut shelf = Shelf::new(unlimited.clone());
         for seq in 0..MESSAGES {
@@ -42,6 +43,7 @@ fn memory_per_message_is_reported() {
         let seen = resident().saturating_sub(before) / MESSAGES as usize;
         writeln_report(&format!("{recipients} recipients: {held} B a message held; {seen} B more for its id later"));
         assert_eq!(shelf.stats().seen, MESSAGES as usize);
+        shelves.push(shelf);
     }
 }
 

@@ -1,0 +1,135 @@
+//! Looking at what stands on the shelf. What is not durable yet is shown to nobody.
+
+use std::cmp::Reverse;
+use std::ops::Bound;
+
+use qpq_schemas::{MessageId, PeerId, TopicId};
+
+use super::queues::{RecipientQueue, Turn};
+use super::{Head, Places, SeenEntry, SeenState, Shelf, Waiting};
+
+impl Shelf {
+    /// What became of an id, if it is known: held (also before it is durable), delivered or passed on.
+    pub fn seen(&self, id: &MessageId) -> Option<SeenState> {
+        match self.slot(id) {
+            Some(_) => Some(SeenState::Held),
+            None => self.seen.get(id).map(|entry| entry.state),
+        }
+    }
+
+    /// All that is remembered of an id, as it is written to disk.
+    pub fn seen_entry(&self, id: &MessageId) -> Option<SeenEntry> {
+        match self.slot(id).and_then(|slot| self.entries.get(slot)) {
+            Some(entry) => Some(entry.head(&self.names).seen(SeenState::Held)),
+            None => self.seen.get(id),
+        }
+    }
+
+    /// A message on the shelf, also one that is not durable yet.
+    pub fn get(&self, id: &MessageId) -> Option<Head> {
+        Some(self.entries.get(self.slot(id)?)?.head(&self.names))
+    }
+
+    /// A message that waits for its recipient or the next hop.
+    pub fn waiting(&self, id: &MessageId) -> Option<Head> {
+        self.shown(self.slot(id)?).filter(|head| head.places.has(Places::WAITING))
+    }
+
+    /// The record of a broadcast that is kept for late joiners.
+    pub fn broadcast_seq(&self, id: &MessageId) -> Option<u64> {
+        self.shown(self.slot(id)?).filter(|head| head.places.has(Places::HISTORY)).map(|head| head.seq)
+    }
+
+    /// What waits for a recipient: the most urgent class first, in it one message of each sender in turn, each sender's in
+    /// order of arrival.
+    pub fn queue(&self, recipient: &PeerId) -> impl Iterator<Item = Waiting> + '_ {
+        self.queue_after(recipient, Turn::START)
+    }
+
+    /// As [`Shelf::queue`], from behind a place that an earlier [`Waiting::turn`] told. The order of what is there never
+    /// changes, so a place stays good; but what is more urgent, or of another sender, may join before it.
+    pub fn queue_after(&self, recipient: &PeerId, place: Turn) -> impl Iterator<Item = Waiting> + '_ {
+        let queue = self.queue_of(recipient);
+        queue.into_iter().flat_map(move |queue| queue.behind(place)).filter_map(|slot| self.waiting_at(slot))
+    }
+
+    /// The place just before a message in its recipient's queue; the start when it doesn't wait.
+    pub fn turn_before(&self, id: &MessageId) -> Turn {
+        let entry = self.slot(id).and_then(|slot| Some((slot, self.entries.get(slot)?)));
+        let entry = entry.filter(|(_, entry)| entry.places.has(Places::WAITING));
+        entry.map_or(Turn::START, |(slot, entry)| Turn::new(entry.rank, slot).before())
+    }
+
+    /// Everyone for whom something waits (or is about to), in no particular order.
+    pub fn recipients(&self) -> impl Iterator<Item = PeerId> + '_ {
+        self.queues.iter().map(|(name, _)| PeerId(self.names.key(name)))
+    }
+
+    /// Whether something waits for a recipient (or is about to).
+    pub fn has_waiting(&self, recipient: &PeerId) -> bool {
+        self.queue_of(recipient).is_some()
+    }
+
+    /// The topics whose broadcasts are kept, in no particular order.
+    pub fn topics(&self) -> impl Iterator<Item = TopicId> + '_ {
+        self.history.topics().map(|name| TopicId(self.names.key(name)))
+    }
+
+    /// The broadcasts kept of a topic, newest first by their senders' clocks.
+    pub fn history(&self, topic: &TopicId) -> impl Iterator<Item = Head> + '_ {
+        let slots = self.names.find(&topic.0).map(|name| self.history.newest_first(name));
+        slots.into_iter().flatten().filter_map(|slot| self.shown(slot))
+    }
+
+    /// The newest broadcasts kept of all topics that have not ended, newest first by their senders' clocks.
+    pub fn newest_broadcasts(&self, now_ms: u64, max: usize) -> Vec<MessageId> {
+        let kept = self.history.first_to_go().filter_map(|slot| self.entries.get(slot));
+        let kept = kept.filter(|entry| !entry.pending && entry.expires_ms > now_ms);
+        let mut kept: Vec<(Reverse<u64>, MessageId)> =
+            kept.map(|entry| (Reverse(entry.created_ms), entry.id)).collect();
+        if max < kept.len() {
+            kept.select_nth_unstable(max);
+            kept.truncate(max);
+        }
+        kept.sort_unstable();
+        kept.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// The inbox behind `after`, oldest first. Ends before the first message that is not durable yet, so that a reader's
+    /// place never passes one that shows up later.
+    pub fn inbox(&self, after: u64) -> impl Iterator<Item = Head> + '_ {
+        let behind = self.inbox.range((Bound::Excluded(after), Bound::Unbounded));
+        behind.map_while(|(_, slot)| self.shown(*slot))
+    }
+
+    /// The inbox, newest first.
+    pub fn inbox_newest(&self) -> impl Iterator<Item = Head> + '_ {
+        self.inbox.values().rev().filter_map(|slot| self.shown(*slot))
+    }
+
+    /// When the next message ends, Unix time in milliseconds (rounded up to a second).
+    pub fn next_expiry_ms(&self) -> Option<u64> {
+        self.expiry.first().map(|(secs, _)| u64::from(*secs) * 1_000)
+    }
+
+    fn queue_of(&self, recipient: &PeerId) -> Option<&RecipientQueue> {
+        self.queues.get(self.names.find(&recipient.0)?)
+    }
+
+    fn shown(&self, slot: u32) -> Option<Head> {
+        self.entries.get(slot).filter(|entry| !entry.pending).map(|entry| entry.head(&self.names))
+    }
+
+    fn waiting_at(&self, slot: u32) -> Option<Waiting> {
+        let entry = self.entries.get(slot).filter(|entry| !entry.pending)?;
+        Some(Waiting {
+            turn: Turn::new(entry.rank, slot),
+            seq: entry.seq,
+            id: entry.id,
+            source: entry.source(&self.names),
+            received_ms: entry.received_ms,
+            expires_ms: entry.expires_ms,
+            wire_len: entry.len,
+        })
+    }
+}

@@ -1,0 +1,79 @@
+//! kill -9 of a writing process at random moments.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::*;
+
+/// Set for the process that is killed: the store's folder.
+const CHILD: &str = "QPQ_TEST_STORE_CHILD";
+/// Times that it is killed.
+const RUNS: u64 = 50;
+
+/// The writing process. Prints the number of each record once it is acknowledged.
+#[test]
+fn child_that_writes_until_it_is_killed() {
+    let Ok(dir) = std::env::var(CHILD) else { return };
+    let (store, recovery) = Store::open(Path::new(&dir), StoreConfig::default(), 0).unwrap();
+    let (tx, rx) = mpsc::channel();
+    for seq in recovery.next_seq.. {
+        let tx = tx.clone();
+        let kv = vec![(b"last".to_vec(), Some(seq.to_be_bytes().to_vec()))];
+        let batch = Batch { append: vec![record(seq)], seen: vec![seen(seq, SeenState::Held)], kv, ..Batch::default() };
+        let done = move |result: Result<(), StoreError>| {
+            result.unwrap();
+            tx.send(seq).unwrap();
+        };
+        while store.submit(batch.clone(), done.clone()).is_err() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // A window of a few at a time, as links have it.
+        if seq % 8 == 0 {
+            rx.iter().take(8).for_each(say);
+        }
+    }
+}
+
+fn say(seq: u64) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "acknowledged {seq}").and_then(|()| out.flush());
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_by_kill_9() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut acknowledged = 0;
+    for run in 0..RUNS {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "store::tests::crash::child_that_writes_until_it_is_killed", "--nocapture"])
+            .env(CHILD, dir.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let out = child.stdout.take().unwrap();
+        let reader = std::thread::spawn(move || {
+            let lines = BufReader::new(out).lines().map_while(Result::ok);
+            lines.filter_map(|line| line.split("acknowledged ").nth(1)?.parse::<u64>().ok()).max()
+        });
+        std::thread::sleep(Duration::from_millis(30 + (run * 37) % 90));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        acknowledged = acknowledged.max(reader.join().unwrap().unwrap_or(0));
+
+        let (store, recovery) = open(dir.path());
+        let found: Vec<u64> = recovery.heads.iter().map(|head| head.seq).collect();
+        assert!(found.len() as u64 >= acknowledged, "run {run}: {} of {acknowledged}", found.len());
+        assert_eq!(found, (1..=found.len() as u64).collect::<Vec<_>>(), "run {run}: no gap");
+        assert_eq!((recovery.seen.len(), recovery.damaged), (found.len(), 0), "run {run}: {:?}", recovery.repairs);
+        let last = found.last().map(|seq| seq.to_be_bytes().to_vec());
+        assert_eq!(store.kv_get(b"last").unwrap(), last, "run {run}: all of a batch or nothing");
+        for seq in found.iter().rev().take(200) {
+            assert_eq!(store.read(*seq).unwrap().wire, record(*seq).wire, "run {run}");
+        }
+        store.close();
+    }
+    assert!(acknowledged > RUNS, "the child got to write: {acknowledged}");
+}

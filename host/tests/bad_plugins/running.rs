@@ -1,0 +1,161 @@
+//! Plugins that load and then misbehave.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use qpq_host::plugin::{Frame, PluginError};
+use qpq_plugin_api::Status;
+
+use crate::bench::{Bench, PATIENCE, Workshop};
+
+const STOP: Duration = Duration::from_secs(2);
+
+async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !check() {
+        assert!(Instant::now() < end, "{what} did not come");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_good_plugin_carries_frames_and_ends_in_order() {
+    let shop = Workshop::new();
+    let mut bench = Bench::of(&shop, "");
+    let handle = bench.started().await;
+    assert_eq!(handle.listen("c:here").await.as_deref(), Ok("c:here"));
+    let link = handle.dial("c:echo", None).await.expect("a link");
+    let sizes = [0, 1, 1024, 1025, 65_536];
+    let frames: Vec<Frame> = sizes.iter().map(|n| Frame { link, bytes: Bytes::from(vec![7; *n]) }).collect();
+    assert_eq!(handle.send(&frames), frames.len());
+    let back: Vec<usize> = bench.notes.frames.lock().expect("unpoisoned").iter().map(Bytes::len).collect();
+    assert_eq!(back, sizes);
+    handle.close(link, "done");
+    bench.registry.stop(STOP).await;
+    assert_eq!(bench.notes.lines(), ["up c:echo\\u{1b}[31m", "down done"]);
+    assert_eq!(shop.report(), ["start", "stop", "destroy"]);
+}
+
+#[tokio::test]
+async fn create_that_fails_is_tried_again_and_then_disabled() {
+    let shop = Workshop::new();
+    let mut bench = Bench::of(&shop, "create-fails");
+    let mut waits = Vec::new();
+    let reason = loop {
+        let (reason, restart) = bench.failed().await;
+        assert!(reason.contains("the moon is wrong"), "{reason}");
+        match restart {
+            Some(wait) => waits.push(wait),
+            None => break reason,
+        }
+    };
+    assert_eq!(waits.len(), 4);
+    assert!(waits.iter().zip([500, 1000, 2000, 4000]).all(|(w, most)| *w <= Duration::from_millis(most)), "{waits:?}");
+    assert!(reason.contains("qpq plugin enable t"), "{reason}");
+    let status = bench.status().await;
+    assert_eq!((status.state.as_str(), status.failures), ("disabled", 5));
+    let enabled = bench.registry.enable("t").await.expect("known");
+    assert_eq!(enabled.failures, 0);
+    assert!(bench.failed().await.1.is_some(), "counts from the beginning");
+}
+
+#[tokio::test]
+async fn create_that_gives_no_instance() {
+    let shop = Workshop::new();
+    let mut bench = Bench::of(&shop, "create-null");
+    assert!(bench.failed().await.0.contains("made no instance"));
+}
+
+#[tokio::test]
+async fn create_that_hangs_holds_up_nobody() {
+    let shop = Workshop::new();
+    let mut bench = Bench::of(&shop, "create-hangs");
+    let (reason, _) = bench.failed().await;
+    assert!(reason.contains("create did not end"), "{reason}");
+}
+
+#[tokio::test]
+async fn start_that_fails_or_refuses_is_cleaned_up() {
+    for (behaviour, said) in [("start-fails", "not today"), ("start-refuses", "busy")] {
+        let shop = Workshop::new();
+        let mut bench = Bench::of(&shop, behaviour);
+        let (reason, restart) = bench.failed().await;
+        assert!(reason.contains(said), "{reason}");
+        assert!(restart.is_some());
+        assert_eq!(shop.report(), ["start", "stop", "destroy"]);
+    }
+}
+
+#[tokio::test]
+async fn a_reported_panic_stops_the_instance_downs_its_links_and_starts_another() {
+    let shop = Workshop::new();
+    let mut bench = Bench::of(&shop, "fail-soon");
+    let handle = bench.started().await;
+    let link = handle.dial("c:echo", None).await.expect("a link");
+    let (reason, restart) = bench.failed().await;
+    assert!(reason.contains("a task panicked: \\u{1b}[31mred"), "{reason}");
+    assert!(restart.is_some());
+    assert!(bench.notes.lines().contains(&"down the transport plugin stopped".to_owned()));
+    // The old handle is dead and harmless.
+    let frame = Frame { link, bytes: Bytes::from_static(b"late") };
+    assert_eq!(handle.send(&[frame]), 1);
+    handle.resume(link);
+    handle.close(link, "late");
+    assert!(matches!(handle.dial("c:echo", None).await, Err(PluginError::Closed { .. })));
+    assert!(handle.stats().is_object());
+    let again = bench.started().await;
+    assert_ne!(again.dial("c:echo", None).await.expect("a link"), link, "numbers are never used again");
+}
+
+#[tokio::test]
+async fn operations_that_fail_say_so() {
+    let shop = Workshop::new();
+    let mut bench = Bench::of(&shop, "answer-twice");
+    let handle = bench.started().await;
+    let failed = handle.dial("c:nowhere", None).await.expect_err("nobody there");
+    assert!(matches!(failed, PluginError::Failed { status: Status::UNREACHABLE, .. }), "{failed}");
+    assert!(handle.dial("c:nolink", None).await.expect_err("no link").to_string().contains("no link came up"));
+    assert_eq!(bench.status().await.state, "active");
+}
+
+#[tokio::test]
+async fn everything_forbidden_at_once_is_survived() {
+    let shop = Workshop::new();
+    let mut bench = Bench::of(&shop, "misbehave");
+    bench.started().await;
+    // Both stray frames were released, and nothing but a TLS message was signed.
+    assert_eq!(shop.report()[0], format!("sign {} releases 2", Status::REFUSED.0));
+    assert!(bench.notes.lines().is_empty(), "{:?}", bench.notes.lines());
+    assert_eq!(bench.status().await.state, "active");
+}
+
+#[tokio::test]
+async fn a_thread_that_outlives_stop_meets_a_tombstone() {
+    let shop = Workshop::new();
+    let mut bench = Bench::of(&shop, "outlive");
+    bench.started().await;
+    bench.registry.stop(STOP).await;
+    let late = format!("late {}", Status::CLOSED.0);
+    eventually("the late call", || shop.report().contains(&late)).await;
+    assert!(bench.notes.lines().is_empty());
+}
+
+#[tokio::test]
+async fn a_stop_that_hangs_makes_a_zombie_and_holds_up_nobody() {
+    let shop = Workshop::new();
+    let mut bench = Bench::of(&shop, "stop-hangs");
+    let handle = bench.started().await;
+    let begun = Instant::now();
+    bench.registry.stop(STOP).await;
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert_eq!(bench.status().await.state, "zombie");
+    assert!(matches!(handle.listen("c:x").await, Err(PluginError::Closed { .. })));
+    assert_eq!(shop.report(), ["start"]);
+}
+
+#[tokio::test]
+async fn an_unknown_plugin_is_not_enabled() {
+    let shop = Workshop::new();
+    let bench = Bench::of(&shop, "");
+    assert!(matches!(bench.registry.enable("other").await, Err(PluginError::Unknown { .. })));
+}

@@ -1,0 +1,106 @@
+//! Frames on a stream: a length of four bytes, big-endian, then the frame.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::limits::{COPY_LEN, HEADER_LEN, MAX_FRAME};
+
+/// The opening of a stream: each side sends it first. Nothing follows it, so it reads like a frame without content.
+pub(crate) const OPENING: [u8; HEADER_LEN] = [0; HEADER_LEN];
+
+/// A frame was announced that is above [`MAX_FRAME`]; this long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Oversize(pub(crate) u32);
+
+/// Cuts a stream of chunks into frames.
+///
+/// Memory grows with what has arrived, never with what was announced. A frame larger than [`COPY_LEN`] gets memory of its
+/// own, so that a frame that is kept doesn't keep the chunks around it; a smaller one is a slice of its chunk.
+#[derive(Debug, Default)]
+pub(crate) struct Decoder {
+    header: [u8; HEADER_LEN],
+    header_len: usize,
+    /// The frame under way, once its header is complete.
+    body: Option<Body>,
+}
+
+#[derive(Debug)]
+struct Body {
+    len: usize,
+    so_far: BytesMut,
+}
+
+impl Decoder {
+    /// Takes a chunk in and appends the frames that it completes. After an error the stream is useless.
+    pub(crate) fn feed(&mut self, mut chunk: Bytes, frames: &mut VecDeque<Bytes>) -> Result<(), Oversize> {
+        loop {
+            let body = match &mut self.body {
+                Some(body) => body,
+                None => match self.read_header(&mut chunk)? {
+                    Some(len) => self.body.insert(Body { len, so_far: BytesMut::new() }),
+                    None => return Ok(()),
+                },
+            };
+            let Some(frame) = body.read(&mut chunk) else { return Ok(()) };
+            frames.push_back(frame);
+            self.body = None;
+        }
+    }
+
+    /// Whether the stream may end here: no frame is under way.
+    pub(crate) fn is_between_frames(&self) -> bool {
+        self.header_len == 0 && self.body.is_none()
+    }
+
+    /// The length of the next frame, if its header is complete.
+    fn read_header(&mut self, chunk: &mut Bytes) -> Result<Option<usize>, Oversize> {
+        let part = chunk.split_to(chunk.len().min(HEADER_LEN - self.header_len));
+        for (slot, byte) in self.header.iter_mut().skip(self.header_len).zip(&part) {
+            *slot = *byte;
+        }
+        self.header_len += part.len();
+        if self.header_len < HEADER_LEN {
+            return Ok(None);
+        }
+        self.header_len = 0;
+        let len = u32::from_be_bytes(self.header);
+        if len as usize > MAX_FRAME {
+            return Err(Oversize(len));
+        }
+        Ok(Some(len as usize))
+    }
+}
+
+impl Body {
+    /// The frame, if the chunk completes it.
+    fn read(&mut self, chunk: &mut Bytes) -> Option<Bytes> {
+        let missing = self.len - self.so_far.len();
+        let part = chunk.split_to(chunk.len().min(missing));
+        if self.so_far.is_empty() && part.len() == self.len {
+            return Some(if self.len > COPY_LEN { Bytes::copy_from_slice(&part) } else { part });
+        }
+        self.so_far.extend_from_slice(&part);
+        (self.so_far.len() == self.len).then(|| std::mem::take(&mut self.so_far).freeze())
+    }
+}
+
+/// Puts frames in wire form, as chunks to write: small frames are gathered, large ones stay where they are.
+pub(crate) fn encode(frames: impl IntoIterator<Item = Bytes>, chunks: &mut Vec<Bytes>) {
+    let mut gathered = BytesMut::new();
+    for frame in frames {
+        gathered.extend_from_slice(&(frame.len() as u32).to_be_bytes());
+        if frame.len() <= COPY_LEN {
+            gathered.extend_from_slice(&frame);
+        } else {
+            chunks.push(gathered.split().freeze());
+            chunks.push(frame);
+        }
+    }
+    if !gathered.is_empty() {
+        chunks.push(gathered.freeze());
+    }
+}
+
+#[cfg(test)]
+mod tests;

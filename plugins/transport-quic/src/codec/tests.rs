@@ -1,0 +1,65 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn encoded(frames: &[Vec<u8>]) -> Vec<u8> {
+    let mut chunks = Vec::new();
+    encode(frames.iter().cloned().map(Bytes::from), &mut chunks);
+    chunks.concat()
+}
+
+#[test]
+fn a_length_above_the_limit_is_refused_before_anything_is_kept() {
+    let mut decoder = Decoder::default();
+    let mut frames = VecDeque::new();
+    let len = MAX_FRAME as u32 + 1;
+    assert_eq!(decoder.feed(Bytes::copy_from_slice(&len.to_be_bytes()), &mut frames), Err(Oversize(len)));
+    assert!(decoder.body.is_none());
+}
+
+#[test]
+fn the_largest_frame_passes() {
+    let mut frames = VecDeque::new();
+    let wire = encoded(&[vec![1; MAX_FRAME]]);
+    Decoder::default().feed(wire.into(), &mut frames).unwrap();
+    assert_eq!(frames.pop_front().unwrap().len(), MAX_FRAME);
+}
+
+#[test]
+fn an_announced_frame_takes_no_memory_until_it_arrives() {
+    let mut decoder = Decoder::default();
+    decoder.feed(Bytes::copy_from_slice(&(MAX_FRAME as u32).to_be_bytes()), &mut VecDeque::new()).unwrap();
+    assert_eq!(decoder.body.unwrap().so_far.capacity(), 0);
+}
+
+proptest! {
+    /// However the stream is cut, the same frames come out.
+    #[test]
+    fn frames_survive_any_cut(
+        frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..3_000), 0..20),
+        cuts in prop::collection::vec(1usize..2_000, 1..40),
+    ) {
+        let mut wire = Bytes::from(encoded(&frames));
+        let (mut decoder, mut out) = (Decoder::default(), VecDeque::new());
+        for cut in cuts.iter().cycle() {
+            if wire.is_empty() {
+                break;
+            }
+            let chunk = wire.split_to(wire.len().min(*cut));
+            decoder.feed(chunk, &mut out).unwrap();
+        }
+        prop_assert_eq!(out.iter().map(|frame| frame.to_vec()).collect::<Vec<_>>(), frames);
+    }
+
+    /// Whatever a peer sends: no panic, and no frame above the limit.
+    #[test]
+    fn rubbish_does_no_harm(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..600), 0..40)) {
+        let (mut decoder, mut out) = (Decoder::default(), VecDeque::new());
+        for chunk in chunks {
+            if decoder.feed(chunk.into(), &mut out).is_err() {
+                break;
+            }
+        }
+        prop_assert!(out.iter().all(|frame| frame.len() <= MAX_FRAME));
+    }
+}

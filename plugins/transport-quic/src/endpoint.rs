@@ -1,0 +1,127 @@
+//! QUIC endpoints: their settings and sockets.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{ClientConfig, Endpoint, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use tokio::time::{Instant, sleep};
+
+use crate::config::Config;
+use crate::error::{Error, code};
+use crate::limits::{BIND_PATIENCE, INCOMING_BUFFER, INITIAL_RTT};
+use crate::tls::{Key, PeerVerifier, Tls};
+
+/// How long one attempt to bind is apart from the next.
+const BIND_RETRY: Duration = Duration::from_millis(50);
+
+/// Makes endpoints, and keeps them until the end.
+#[derive(Debug)]
+pub(crate) struct Endpoints {
+    tls: Tls,
+    config: Config,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    listening: Vec<Endpoint>,
+    /// For dialling, by address family: made when first needed.
+    v4: Option<Endpoint>,
+    v6: Option<Endpoint>,
+}
+
+impl Endpoints {
+    /// No sockets yet.
+    pub(crate) fn new(tls: Tls, config: Config) -> Self {
+        Self { tls, config, open: Mutex::default() }
+    }
+
+    /// An endpoint that listens at `addr`. A port that is in use is tried again for a while: in a live swap the instance
+    /// before this one is just giving it up.
+    pub(crate) async fn listen(&self, addr: SocketAddr) -> Result<Endpoint, Error> {
+        let config = self.server_config()?;
+        let deadline = Instant::now() + BIND_PATIENCE;
+        loop {
+            match Endpoint::server(config.clone(), addr) {
+                Ok(endpoint) => {
+                    self.lock().listening.push(endpoint.clone());
+                    return Ok(endpoint);
+                }
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                    sleep(BIND_RETRY).await;
+                }
+                Err(source) => return Err(Error::Bind { addr, source }),
+            }
+        }
+    }
+
+    /// The endpoint for dialling addresses of that family.
+    pub(crate) fn dialler(&self, target: SocketAddr) -> Result<Endpoint, Error> {
+        let mut open = self.lock();
+        let (slot, addr) = if target.is_ipv4() {
+            (&mut open.v4, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
+        } else {
+            (&mut open.v6, SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)))
+        };
+        if let Some(endpoint) = slot {
+            return Ok(endpoint.clone());
+        }
+        let endpoint = Endpoint::client(addr).map_err(|source| Error::Bind { addr, source })?;
+        Ok(slot.insert(endpoint).clone())
+    }
+
+    /// Settings for dialling a peer, and the verifier that sees its key.
+    pub(crate) fn client_config(&self, expected: Option<Key>) -> Result<(ClientConfig, Arc<PeerVerifier>), Error> {
+        let (tls, verifier) = self.tls.client(expected)?;
+        let tls = QuicClientConfig::try_from(tls).map_err(|e| Error::Setup(e.to_string()))?;
+        let mut config = ClientConfig::new(Arc::new(tls));
+        config.transport_config(Arc::new(self.transport_config(0)));
+        Ok((config, verifier))
+    }
+
+    /// Closes all endpoints and what runs over them, and waits until the peers were told.
+    pub(crate) async fn close(&self) {
+        let open = std::mem::take(&mut *self.lock());
+        let all: Vec<Endpoint> = open.listening.into_iter().chain(open.v4).chain(open.v6).collect();
+        all.iter().for_each(|endpoint| endpoint.close(code::GOING, b"quiesced"));
+        for endpoint in all {
+            endpoint.wait_idle().await;
+        }
+    }
+
+    fn server_config(&self) -> Result<ServerConfig, Error> {
+        let tls = QuicServerConfig::try_from(self.tls.server()?).map_err(|e| Error::Setup(e.to_string()))?;
+        let mut config = ServerConfig::with_crypto(Arc::new(tls));
+        config
+            .transport_config(Arc::new(self.transport_config(1)))
+            .max_incoming(self.config.max_handshakes)
+            .incoming_buffer_size(INCOMING_BUFFER.0)
+            .incoming_buffer_size_total(INCOMING_BUFFER.1);
+        Ok(config)
+    }
+
+    /// `streams`: how many the peer may open.
+    fn transport_config(&self, streams: u32) -> TransportConfig {
+        let idle = VarInt::from_u32(self.config.idle_timeout_ms);
+        let window = VarInt::from_u32(self.config.receive_window);
+        let mut transport = TransportConfig::default();
+        transport
+            .max_concurrent_bidi_streams(VarInt::from_u32(streams))
+            .max_concurrent_uni_streams(VarInt::from_u32(0))
+            .datagram_receive_buffer_size(None)
+            .max_idle_timeout(Some(IdleTimeout::from(idle)))
+            .keep_alive_interval(Some(Duration::from_millis(self.config.keep_alive_ms.into())))
+            .initial_rtt(INITIAL_RTT)
+            .stream_receive_window(window)
+            .receive_window(window)
+            .send_window(self.config.send_window.into());
+        transport
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,209 @@
+//! What all tasks of an instance share, and the steps that both directions have in common.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use qpq_plugin_api::{Host, LinkUp, TransportHost};
+use quinn::{Connection, RecvStream};
+use rustls::pki_types::CertificateDer;
+use serde_json::{Value, json};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::{interval, timeout};
+
+use crate::address::{Address, uri_of};
+use crate::codec::OPENING;
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::endpoint::Endpoints;
+use crate::error::{End, Error, code};
+use crate::limits::{BINDING_LEN, EXPORTER_LABEL, HEADER_LEN, MAX_FRAME, STATS_LINKS, SWEEP};
+use crate::link::{Link, Streams, Way, canonical, run};
+use crate::links::Links;
+use crate::tasks;
+use crate::tls::{Key, Tls, key_of};
+
+/// One instance of the transport.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    /// The host.
+    pub(crate) host: Host,
+    /// The host's side of a transport.
+    pub(crate) events: TransportHost,
+    /// What the admin set.
+    pub(crate) config: Config,
+    /// The sockets.
+    pub(crate) endpoints: Endpoints,
+    /// The links that are up.
+    pub(crate) links: Links,
+    /// Figures.
+    pub(crate) counters: Counters,
+    /// A permit for each inbound handshake.
+    pub(crate) handshakes: Arc<Semaphore>,
+    /// One reference more for each name look-up under way, which holds a thread that can't be interrupted.
+    lookups: Arc<()>,
+}
+
+impl Engine {
+    /// An instance without sockets.
+    pub(crate) fn new(host: Host, config: Config) -> Result<Self, qpq_plugin_api::Error> {
+        let tls = Tls::new(host.identity()?)?;
+        Ok(Self {
+            host,
+            events: host.transport()?,
+            endpoints: Endpoints::new(tls, config.clone()),
+            links: Links::new(&config),
+            counters: Counters::default(),
+            handshakes: Arc::new(Semaphore::new(config.max_handshakes)),
+            lookups: Arc::new(()),
+            config,
+        })
+    }
+
+    /// An error when nothing new is taken on.
+    pub(crate) fn check_running(&self) -> Result<(), Error> {
+        if self.links.is_closed() { Err(Error::Stopping) } else { Ok(()) }
+    }
+
+    /// Name look-ups under way.
+    pub(crate) fn lookups(&self) -> usize {
+        Arc::strong_count(&self.lookups) - 1
+    }
+
+    /// The socket addresses of an address, in the order of the system.
+    pub(crate) async fn resolve(&self, address: &Address) -> Result<Vec<SocketAddr>, Error> {
+        if let Some(addr) = address.socket_addr() {
+            return Ok(vec![addr]);
+        }
+        let failed = |source| Error::Resolve { host: address.host.clone(), source };
+        let (host, port) = (address.host.clone(), address.port);
+        let under_way = self.lookups.clone();
+        let look_up = move || {
+            let found = (host.as_str(), port).to_socket_addrs().map(Vec::from_iter);
+            drop(under_way);
+            found
+        };
+        let found: io::Result<Vec<SocketAddr>> = spawn_blocking(look_up).await.unwrap_or_else(|e| Err(e.into()));
+        let found = found.map_err(failed)?;
+        if found.is_empty() { Err(failed(io::ErrorKind::NotFound.into())) } else { Ok(found) }
+    }
+
+    /// Enters a connection whose peer is proven and whose stream is open, if there is room.
+    pub(crate) fn admit(&self, way: Way, connection: &Connection) -> Result<Arc<Link>, Error> {
+        let peer = peer_key(connection).ok_or_else(|| Error::Setup("the peer showed no Ed25519 key".into()))?;
+        let remote = canonical(connection.remote_address()).ip();
+        let make = |id| Link::new(id, way, peer, connection.clone());
+        self.links.admit(way, remote, make).ok_or_else(|| {
+            connection.close(code::BUSY, b"busy");
+            self.check_running().err().unwrap_or(Error::TooManyLinks(self.config.max_links))
+        })
+    }
+
+    /// Reports an admitted link to the host and lets it carry frames. `op` is the dial that made it, or 0.
+    pub(crate) fn start(self: &Arc<Self>, link: Arc<Link>, streams: Streams, op: u64) -> Result<(), Error> {
+        let mut channel_binding = [0; BINDING_LEN];
+        let exported = link.connection.export_keying_material(&mut channel_binding, EXPORTER_LABEL, b"");
+        let up = LinkUp {
+            link: link.id,
+            op,
+            outbound: link.way == Way::Out,
+            reliable: true,
+            peer: Some(link.peer),
+            remote: &uri_of(link.remote()),
+            max_frame: MAX_FRAME as u32,
+            channel_binding: &channel_binding,
+            rtt: Some(link.connection.rtt()),
+        };
+        let wanted = match exported {
+            Ok(()) => self.events.link_up(&up).map_err(|e| Error::Ended(End::Closed(e.message))),
+            Err(_) => Err(Error::Setup("TLS gave no channel binding".into())),
+        };
+        if let Err(error) = wanted {
+            self.links.remove(link.id);
+            link.connection.close(code::CLOSED, b"not wanted");
+            return Err(error);
+        }
+        self.counters.up();
+        tasks::spawn(&Handle::current(), self.host, run(self.clone(), link, streams));
+        Ok(())
+    }
+
+    /// Takes on nothing new, flushes and ends all links, then closes the sockets. Returns how many links were cut off
+    /// because the time ran out.
+    pub(crate) async fn quiesce(&self, patience: Duration) -> usize {
+        self.links.close();
+        for link in self.links.all() {
+            link.ask_end(End::Quiesced, patience);
+        }
+        // A link that is late ends by its own patience; a moment more lets it hand back what it did not send.
+        let late = timeout(patience + patience / 8, self.links.emptied()).await.is_err();
+        let left = if late { self.links.len() } else { 0 };
+        let _ = timeout(patience, self.endpoints.close()).await;
+        left
+    }
+
+    /// Tells the host when a peer goes on under another address. Runs for as long as the instance.
+    pub(crate) async fn sweep(self: Arc<Self>) {
+        let mut ticks = interval(SWEEP);
+        loop {
+            ticks.tick().await;
+            for link in self.links.all() {
+                if let Some(remote) = link.moved() {
+                    let rtt = Some(link.connection.rtt());
+                    self.events.path_changed(link.id, &uri_of(remote), MAX_FRAME as u32, rtt);
+                }
+            }
+        }
+    }
+
+    /// All figures as JSON.
+    pub(crate) fn stats(&self) -> Value {
+        let links = self.links.all();
+        let listed: Vec<Value> = links.iter().take(STATS_LINKS).map(|link| link_stats(link)).collect();
+        json!({
+            "schema": "qpq.transport-quic.stats/1",
+            "links": links.len(),
+            "handshakes": self.config.max_handshakes - self.handshakes.available_permits(),
+            "counters": self.counters.to_json(),
+            "by_link": listed,
+        })
+    }
+}
+
+fn link_stats(link: &Link) -> Value {
+    let (queued_frames, queued_bytes) = link.outbox.depth();
+    let path = link.connection.stats().path;
+    json!({
+        "link": link.id,
+        "remote": uri_of(link.remote()),
+        "outbound": link.way == Way::Out,
+        "rtt_us": u64::try_from(path.rtt.as_micros()).unwrap_or(u64::MAX),
+        "sent_packets": path.sent_packets,
+        "lost_packets": path.lost_packets,
+        "mtu": path.current_mtu,
+        "queued_frames": queued_frames,
+        "queued_bytes": queued_bytes,
+    })
+}
+
+/// The proven key of the other end.
+fn peer_key(connection: &Connection) -> Option<Key> {
+    let shown = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    key_of(shown.first()?)
+}
+
+/// Waits for the opening of the other end.
+pub(crate) async fn read_opening(recv: &mut RecvStream) -> Result<(), Error> {
+    let mut opening = [0; HEADER_LEN];
+    match recv.read_exact(&mut opening).await {
+        Ok(()) if opening == OPENING => Ok(()),
+        Ok(()) => Err(Error::Ended(End::Protocol("the peer did not open the stream as it should"))),
+        Err(quinn::ReadExactError::FinishedEarly(_)) => {
+            Err(Error::Ended(End::Protocol("the peer ended the stream at once")))
+        }
+        Err(quinn::ReadExactError::ReadError(error)) => Err(Error::Ended(crate::link::end_of_read(&error))),
+    }
+}

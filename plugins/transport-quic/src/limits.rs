@@ -1,0 +1,61 @@
+//! The limits that are part of the protocol or of the contract with the host, so that no configuration changes them.
+
+use std::time::Duration;
+
+/// Application protocol of TLS (ALPN, RFC 7301). A peer that speaks another one is refused in the handshake.
+pub const ALPN: &[u8] = b"quicproquo/link/1";
+
+/// Label of the TLS exporter (RFC 8446, 7.5) that yields the channel binding.
+pub const EXPORTER_LABEL: &[u8] = b"EXPORTER-qpq-link-v1";
+
+/// Length of the channel binding in bytes.
+pub(crate) const BINDING_LEN: usize = 32;
+
+/// The largest frame in bytes: four envelopes of the largest size, well below the receive window.
+pub const MAX_FRAME: usize = 256 * 1024;
+
+/// Length of the number before each frame: its length in bytes, big-endian.
+pub(crate) const HEADER_LEN: usize = 4;
+
+/// Bytes taken from the queue for one write, at most (one frame more, if it is larger).
+pub(crate) const BATCH_BYTES: usize = 64 * 1024;
+
+/// Frames up to this length in bytes are gathered into one buffer before they are written.
+pub(crate) const COPY_LEN: usize = 1_024;
+
+/// How long `close`, and a peer that takes its leave, waits for the queue to be flushed.
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
+
+/// Addresses of one DNS name that are tried, at most.
+pub(crate) const MAX_ADDRESSES: usize = 4;
+
+/// Head start of one address over the next (RFC 8305, 5: 250 ms).
+pub(crate) const ADDRESS_STAGGER: Duration = Duration::from_millis(250);
+
+/// How long binding waits for a port that is just being given up, as in a live swap.
+pub(crate) const BIND_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often links are looked at for a changed remote address.
+pub(crate) const SWEEP: Duration = Duration::from_secs(2);
+
+/// Text of a peer (its reason for closing) is cut to so many characters.
+pub(crate) const PEER_TEXT: usize = 120;
+
+/// Links that `stats` lists one by one, at most.
+pub(crate) const STATS_LINKS: usize = 64;
+
+/// Chunks of a stream (one packet's worth each) that are read at once, at most.
+pub(crate) const READ_CHUNKS: usize = 32;
+
+/// Packets of connections that are not accepted yet are kept up to so many bytes, for one and for all together.
+pub(crate) const INCOMING_BUFFER: (u64, u64) = (32 * 1024, 1 << 20);
+
+/// Round-trip time that is assumed before it was measured. Lower than the 333 ms of RFC 9002 (6.2.2), so that a lost first
+/// packet is sent again twice within the default idle timeout.
+pub(crate) const INITIAL_RTT: Duration = Duration::from_millis(150);
+
+/// Stack of a worker thread in bytes: the deepest calls are TLS handshakes and name look-ups.
+pub(crate) const STACK: usize = 512 * 1024;
+
+/// Threads for name look-ups, at most. They exist only while names are looked up.
+pub(crate) const LOOKUP_THREADS: usize = 4;

@@ -1,0 +1,54 @@
+//! Figures of the node as ratios to limits measured in the same run. No assertions: the table is for people.
+//!
+//! `make bench`, or `cargo bench -p qpq-tests -- [--json] [SECTION …]`.
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing a table is what this program is for")]
+
+mod boundary;
+mod idle;
+mod machine;
+mod quic;
+mod rate;
+mod relay;
+mod report;
+mod scripts;
+mod signatures;
+mod store;
+
+use std::process::ExitCode;
+
+use qpq_tests::Outcome;
+use report::Report;
+
+/// A group of figures under its name.
+type Section = (&'static str, fn(&mut Report) -> Outcome);
+
+const SECTIONS: &[Section] = &[
+    ("signatures", signatures::measure),
+    ("boundary", boundary::measure),
+    ("scripts", scripts::measure),
+    ("store", store::measure),
+    ("quic", quic::measure),
+    ("relay", relay::measure),
+    ("idle", idle::measure),
+];
+
+fn main() -> ExitCode {
+    // `cargo bench` passes `--bench`; what else begins with a dash is an option, the rest are names of sections.
+    let (options, wanted): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|word| word.starts_with('-'));
+    let mut report = Report::new();
+    let mut failed = false;
+    for (name, measure) in SECTIONS {
+        if !wanted.is_empty() && !wanted.iter().any(|word| word == name) {
+            continue;
+        }
+        eprintln!("measuring: {name}");
+        report.section(name);
+        if let Err(failure) = measure(&mut report) {
+            eprintln!("{name}: {failure}");
+            failed = true;
+        }
+    }
+    print!("{}", if options.iter().any(|option| option == "--json") { report.json() } else { report.table() });
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}

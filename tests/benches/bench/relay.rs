@@ -1,0 +1,196 @@
+//! End to end: three processes in a line, durable at each, on the loopback interface.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use qpq_host::api::{ApiError, InboxQuery, NodeApi};
+use qpq_host::control::RemoteNode;
+use qpq_schemas::MessageId;
+use qpq_schemas::envelope::{Draft, Envelope};
+use qpq_schemas::signature::SigningKey;
+use qpq_tests::{Failure, Line, Outcome, Random, TestNode, procfs};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::rate::percentile;
+use crate::report::{Goal, Report};
+use crate::signatures;
+
+/// Envelopes in the run at full speed.
+const FLOOD: usize = 60_000;
+
+/// Envelopes on their way at a time in that run: far more than any batch, fewer than a recipient's queue holds.
+const WINDOW: usize = 4_096;
+
+/// Calls to A at a time.
+const CALLS: usize = 256;
+
+/// Envelopes in the run at an even pace, and the pace a second.
+const PACED: usize = 10_000;
+const PACE: u64 = 2_000;
+
+/// Senders that take turns.
+const SENDERS: usize = 32;
+
+/// How long the last envelope may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Room for the window in a recipient's queue, and for the calls of one client.
+const CONFIG: &str =
+    "[store]\nrecipient_messages = 20000\nrecipient_bytes = 33554432\n[control]\nmax_in_flight = 1024\n";
+
+/// When each envelope was handed to A.
+type Departures = Mutex<HashMap<MessageId, Instant>>;
+
+pub(crate) fn measure(report: &mut Report) -> Outcome {
+    let line = Line::shaped(|plan| plan.config(CONFIG))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let route = Route::open(&line)?;
+    // The first envelopes find the way and warm the caches.
+    runtime.block_on(route.run(envelopes(&line, 2_000, 1)?, None))?;
+    let before = cpu(&line)?;
+    let flood = runtime.block_on(route.run(envelopes(&line, FLOOD, 2)?, None))?;
+    let after = cpu(&line)?;
+    let [a, b, c] = std::array::from_fn(|node| FLOOD as f64 / (after[node] - before[node]).as_secs_f64());
+    report.add("A → B → C at full speed, all processes on this machine", FLOOD as f64 / flood.took.as_secs_f64(), "/s");
+    let limit = report.value("signatures", signatures::LIMIT).unwrap_or(f64::NAN);
+    let entry = report.add("relay B, per second of its CPU", b, "/s");
+    entry.ratio_to(limit, "of the signature limit").goal(Goal::AtLeast(10_000.0));
+    report.add("origin A, per second of its CPU", a, "/s");
+    report.add("recipient C, per second of its CPU", c, "/s");
+    let mut paced = runtime.block_on(route.run(envelopes(&line, PACED, 3)?, Some(PACE)))?;
+    latencies(report, &mut paced.latencies);
+    Ok(())
+}
+
+fn latencies(report: &mut Report, latencies: &mut [Duration]) {
+    let [p50, p99] = [0.5, 0.99].map(|share| percentile(latencies, share).as_secs_f64() * 1000.0);
+    report.add(format!("A → C at {PACE}/s, durable at each node, p50"), p50, "ms");
+    report.add(format!("A → C at {PACE}/s, durable at each node, p99"), p99, "ms").goal(Goal::AtMost(50.0));
+}
+
+fn cpu(line: &Line) -> Outcome<[Duration; 3]> {
+    let of = |node: &TestNode| procfs::cpu_time(node.pid()?).ok_or_else(|| node.failure("its CPU time can't be read"));
+    Ok([of(&line.a)?, of(&line.b)?, of(&line.c)?])
+}
+
+/// Plain messages to C from several senders.
+fn envelopes(line: &Line, count: usize, seed: u64) -> Outcome<Vec<Envelope>> {
+    let mut random = Random::seeded(seed);
+    let keys: Vec<_> = (0..SENDERS).map(|_| SigningKey::from_seed(&random.bytes32())).collect();
+    let to: qpq_schemas::PeerId = line.c.peer_id()?.parse()?;
+    let created_ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis() as u64;
+    let mut sign = |key| {
+        let draft = Draft { destination: to.0, created_ms, ..signatures::draft(&mut random) };
+        Ok(draft.sign(key)?)
+    };
+    keys.iter().cycle().take(count).map(&mut sign).collect()
+}
+
+/// What a run showed.
+struct Run {
+    took: Duration,
+    latencies: Vec<Duration>,
+}
+
+/// The two ends of the line.
+struct Route {
+    from: RemoteNode,
+    to: RemoteNode,
+}
+
+impl Route {
+    fn open(line: &Line) -> Outcome<Self> {
+        Ok(Self { from: RemoteNode::connect(&line.a.home())?, to: RemoteNode::connect(&line.c.home())? })
+    }
+
+    /// Sends the envelopes, at `pace` a second or as fast as they are taken, and waits until all have arrived.
+    async fn run(&self, envelopes: Vec<Envelope>, pace: Option<u64>) -> Outcome<Run> {
+        let began = Instant::now();
+        let count = envelopes.len();
+        let departures = Arc::new(Departures::default());
+        let window = Arc::new(Semaphore::new(WINDOW));
+        let start = self.end_of_inbox().await?;
+        let sending = self.send(envelopes, pace, &departures, &window);
+        let receiving = tokio::time::timeout(PATIENCE, self.receive(start, count, &departures, &window));
+        let ((), received) = tokio::try_join!(sending, async { Ok(receiving.await) })?;
+        let latencies = received.map_err(|_| Failure::new("not all envelopes arrived"))??;
+        Ok(Run { took: began.elapsed(), latencies })
+    }
+
+    async fn send(
+        &self,
+        envelopes: Vec<Envelope>,
+        pace: Option<u64>,
+        departures: &Arc<Departures>,
+        window: &Arc<Semaphore>,
+    ) -> Outcome {
+        let calls = Arc::new(Semaphore::new(CALLS));
+        let mut tasks = JoinSet::new();
+        let began = Instant::now();
+        for (place, envelope) in envelopes.into_iter().enumerate() {
+            if let Some(pace) = pace {
+                let due = began + Duration::from_micros(place as u64 * 1_000_000 / pace);
+                tokio::time::sleep_until(due.into()).await;
+            }
+            window.acquire().await?.forget();
+            let call = Arc::clone(&calls).acquire_owned().await?;
+            lock(departures).insert(envelope.id(), Instant::now());
+            let reply = self.from.enqueue(envelope.wire().clone());
+            tasks.spawn(async move {
+                let outcome = reply.await;
+                drop(call);
+                outcome.map(drop)
+            });
+            while let Some(done) = tasks.try_join_next() {
+                done??;
+            }
+        }
+        while let Some(done) = tasks.join_next().await {
+            done??;
+        }
+        Ok(())
+    }
+
+    async fn receive(
+        &self,
+        mut after: u64,
+        count: usize,
+        departures: &Departures,
+        window: &Semaphore,
+    ) -> Outcome<Vec<Duration>> {
+        let mut latencies = Vec::with_capacity(count);
+        while latencies.len() < count {
+            let page = self.page(after, 1_000).await?;
+            let arrived = Instant::now();
+            after = page.next_after;
+            for item in &page.items {
+                let departed = lock(departures).remove(&item.id);
+                latencies.extend(departed.map(|departed| arrived - departed));
+            }
+            window.add_permits(page.items.len());
+        }
+        Ok(latencies)
+    }
+
+    async fn page(&self, after: u64, wait_ms: u64) -> Result<qpq_host::api::InboxPage, ApiError> {
+        self.to.inbox(InboxQuery { after: Some(after), limit: 1_000, wait_ms, ..InboxQuery::default() }).await
+    }
+
+    /// The place after the newest message there is.
+    async fn end_of_inbox(&self) -> Outcome<u64> {
+        let mut after = 0;
+        loop {
+            let page = self.page(after, 0).await?;
+            if page.items.is_empty() {
+                return Ok(after);
+            }
+            after = page.next_after;
+        }
+    }
+}
+
+fn lock(departures: &Departures) -> std::sync::MutexGuard<'_, HashMap<MessageId, Instant>> {
+    departures.lock().unwrap_or_else(PoisonError::into_inner)
+}

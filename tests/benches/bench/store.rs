@@ -1,0 +1,108 @@
+//! The store's group commits against the bare database, which is the limit of what can be kept durably.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use fjall::{Database, KeyspaceCreateOptions, PersistMode};
+use qpq_host::store::{Batch, NewRecord, Places, SeenEntry, SeenState, Store, StoreConfig};
+use qpq_schemas::envelope::Envelope;
+use qpq_schemas::signature::SigningKey;
+use qpq_tests::{Failure, Outcome, Random};
+
+use crate::report::Report;
+use crate::signatures;
+
+/// Envelopes in each measurement.
+const RECORDS: usize = 40_000;
+
+/// Envelopes in the measurement with a sync for each.
+const SINGLES: usize = 400;
+
+/// Different envelopes; each is stored again and again under a new number.
+const DIFFERENT: usize = 512;
+
+pub(crate) fn measure(report: &mut Report) -> Outcome {
+    let samples = samples()?;
+    let folder = tempfile::tempdir()?;
+    let bare = |name: &str, count, batch| bare(&folder.path().join(name), &samples, count, batch);
+    let single = bare("single", SINGLES, 1)?;
+    report.add("bare fjall, a synced commit for each envelope", single, "/s");
+    report.add("bare fjall, synced commits of 128", bare("128", RECORDS, 128)?, "/s");
+    let (ours, batch) = ours(&folder.path().join("ours"), &samples)?;
+    let limit = bare("limit", RECORDS, batch.max(1))?;
+    report.add(format!("bare fjall, synced commits of {batch}"), limit, "/s");
+    report
+        .add("store: handed in one by one, durable in group commits", ours, "/s")
+        .ratio_to(limit, "of the bare database");
+    Ok(())
+}
+
+fn samples() -> Outcome<Vec<Envelope>> {
+    let mut random = Random::seeded(3);
+    let key = SigningKey::from_seed(&random.bytes32());
+    (0..DIFFERENT).map(|_| Ok(signatures::draft(&mut random).sign(&key)?)).collect()
+}
+
+/// Envelopes a second into a database without checksums, dedup ids or queue.
+fn bare(folder: &Path, samples: &[Envelope], count: usize, batch: usize) -> Outcome<f64> {
+    let database = Database::builder(folder).manual_journal_persist(true).open()?;
+    let table = database.keyspace("records", || KeyspaceCreateOptions::default().manual_journal_persist(true))?;
+    let mut envelopes = samples.iter().cycle();
+    let mut stored = 0_u64;
+    let began = Instant::now();
+    while (stored as usize) < count {
+        let mut writes = database.batch().durability(Some(PersistMode::SyncData));
+        for envelope in envelopes.by_ref().take(batch) {
+            writes.insert(&table, stored.to_be_bytes(), &envelope.wire()[..]);
+            stored += 1;
+        }
+        writes.commit()?;
+    }
+    Ok(stored as f64 / began.elapsed().as_secs_f64())
+}
+
+/// Envelopes a second into the store, one in each submission, and how many shared a commit.
+fn ours(folder: &Path, samples: &[Envelope]) -> Outcome<(f64, usize)> {
+    let (store, _) = Store::open(folder, StoreConfig::default(), 0)?;
+    let durable = Arc::new(AtomicUsize::new(0));
+    let began = Instant::now();
+    for (place, envelope) in samples.iter().cycle().take(RECORDS).enumerate() {
+        submit(&store, record(place as u64 + 1, envelope), &durable);
+    }
+    while durable.load(Ordering::Acquire) < RECORDS {
+        if began.elapsed() > Duration::from_secs(60) {
+            return Err(Failure::new("the store did not finish"));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let rate = RECORDS as f64 / began.elapsed().as_secs_f64();
+    let commits = store.stats().commits.max(1) as usize;
+    Ok((rate, RECORDS / commits))
+}
+
+fn record(seq: u64, envelope: &Envelope) -> Batch {
+    let id = envelope.id();
+    let expires_ms = envelope.view().expires_ms();
+    let append =
+        NewRecord { seq, id, places: Places::WAITING, received_ms: seq, source: None, wire: envelope.wire().clone() };
+    let seen = SeenEntry { id, expires_ms, state: SeenState::Held, source: [0; 8], hops: 0 };
+    Batch { append: vec![append], seen: vec![seen], ..Batch::default() }
+}
+
+/// Hands a batch in, waiting while the queue is full as a link would.
+fn submit(store: &Store, mut batch: Batch, durable: &Arc<AtomicUsize>) {
+    loop {
+        let durable = Arc::clone(durable);
+        let done = move |outcome: Result<(), _>| {
+            assert!(outcome.is_ok(), "the store refused an envelope");
+            durable.fetch_add(1, Ordering::Release);
+        };
+        match store.submit(batch, done) {
+            Ok(()) => return,
+            Err(full) => batch = full.batch,
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}

@@ -1,0 +1,66 @@
+//! Randomness that can be replayed: SplitMix64 from a seed that is printed and can be given again.
+
+use std::io::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Set to replay a failing run.
+pub const SEED_ENV: &str = "QPQ_SEED";
+
+/// A seeded source of random numbers. Not for keys.
+#[derive(Debug, Clone)]
+pub struct Random(u64);
+
+impl Random {
+    /// From a given seed.
+    pub fn seeded(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// From [`SEED_ENV`] or else the clock. Prints the seed, so that a failure can be replayed.
+    pub fn announced(test: &str) -> Self {
+        let given = std::env::var(SEED_ENV).ok().and_then(|text| text.parse().ok());
+        let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_nanos() as u64);
+        let seed = given.unwrap_or_else(clock);
+        // A terminal that is gone is no reason to fail a test.
+        let _ = writeln!(std::io::stderr(), "{test}: {SEED_ENV}={seed}");
+        Self(seed)
+    }
+
+    /// The next number.
+    pub fn next_u64(&mut self) -> u64 {
+        // Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound`; 0 when `bound` is 0.
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.next_u64() % (bound.max(1) as u64)) as usize
+    }
+
+    /// That many bytes.
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        (0..count).map(|_| self.next_u64() as u8).collect()
+    }
+
+    /// Thirty-two bytes, as for a seed or an id.
+    pub fn bytes32(&mut self) -> [u8; 32] {
+        std::array::from_fn(|_| self.next_u64() as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_gives_the_same_numbers() {
+        let (mut one, mut two) = (Random::seeded(7), Random::seeded(7));
+        assert!((0..100).all(|_| one.next_u64() == two.next_u64()));
+        assert!((0..100).all(|_| one.below(3) < 3));
+        assert_eq!(one.below(0), 0);
+    }
+}

@@ -1,0 +1,13 @@
+//! What the node promises, tried on real processes, real sockets and real plugins.
+//! Each test is named after its promise.
+#![forbid(unsafe_code)]
+
+mod bots;
+mod corruption;
+mod crash;
+mod delivery;
+mod disk;
+mod home;
+mod hostile;
+mod parsers;
+mod plugins;
