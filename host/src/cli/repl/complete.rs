@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn known_names_are_offered() {
-        assert_eq!(completed("/mesh send an"), (11, vec!["anna".into()]));
+        assert_eq!(completed("/mesh send an"), (11, vec!["anna ".into()]));
         assert_eq!(completed("/mesh send b").1, ["'bert the relay' "]);
         assert_eq!(completed("/mesh unsubscribe ").1, ["announcements "]);
         assert_eq!(completed("/plugin enable ").1, ["routing-flood "]);
