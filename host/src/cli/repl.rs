@@ -12,6 +12,7 @@ mod watch;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustyline::config::Configurer;
 use rustyline::error::ReadlineError;
@@ -55,7 +56,13 @@ pub(super) fn run(setting: &Setting, up: &UpArgs) -> Result<(), Failure> {
         Err(error) => return Err(error.into()),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::io)?;
-    let prompt = Prompt { setting, node: Arc::new(node), runtime: Arc::new(runtime), own: behind.is_some() };
+    let prompt = Prompt {
+        setting,
+        node: Arc::new(node),
+        runtime: Arc::new(runtime),
+        own: behind.is_some(),
+        quiet: Arc::default(),
+    };
     let outcome = prompt.open(&home, behind.as_ref());
     match behind {
         Some(behind) => outcome.and(behind.stop(&*prompt.node, &prompt.runtime)),
@@ -75,6 +82,8 @@ struct Prompt<'a> {
     runtime: Arc<Runtime>,
     /// Whether the node runs in this process.
     own: bool,
+    /// Set while a command shows messages itself.
+    quiet: Arc<AtomicBool>,
 }
 
 impl Prompt<'_> {
@@ -84,7 +93,7 @@ impl Prompt<'_> {
         if talking {
             self.greet()?;
             let printer = editor.create_external_printer().map_err(|error| broken(&error))?;
-            watch::start(Arc::clone(&self.node), self.setting.style, printer);
+            watch::start(Arc::clone(&self.node), self.setting.style, Arc::clone(&self.quiet), printer);
         }
         loop {
             let line = match editor.readline(if talking { PROMPT } else { "" }) {
@@ -155,13 +164,18 @@ impl Prompt<'_> {
         let work = async {
             match commands::run(setting, command, &connect).await? {
                 Outcome::Answer(answer) => answer.print(setting.json),
-                Outcome::Follow(follow) => follow.run(&*self.node, setting, &mut print_line).await,
+                Outcome::Follow(follow) => {
+                    self.quiet.store(true, Ordering::SeqCst);
+                    follow.run(&*self.node, setting, &mut print_line).await
+                }
             }
         };
-        tokio::select! {
+        let outcome = tokio::select! {
             outcome = work => outcome,
             _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted", "Interrupted.")),
-        }
+        };
+        self.quiet.store(false, Ordering::SeqCst);
+        outcome
     }
 }
 

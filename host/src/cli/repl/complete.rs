@@ -33,7 +33,12 @@ pub(super) fn complete(root: &Command, line: &str, names: impl Fn(Kind) -> Vec<S
     found.retain(|candidate| candidate.starts_with(&partial));
     found.sort();
     found.dedup();
-    (start, found.into_iter().map(quoted).collect())
+    let mut found: Vec<String> = found.into_iter().map(quoted).collect();
+    // The only candidate is a whole word: go on to the next.
+    if let [only] = found.as_mut_slice() {
+        only.push(' ');
+    }
+    (start, found)
 }
 
 fn candidates(place: &Place<'_>, partial: &str, names: impl Fn(Kind) -> Vec<String>) -> Vec<String> {
@@ -90,17 +95,33 @@ fn quoted(candidate: String) -> String {
 pub(super) fn hint(root: &Command, line: &str) -> Option<String> {
     let words = words(line);
     let place = Place::of(root, &words);
-    if words.is_empty() || place.text_at.is_some() || place.pending.is_some() || place.command.get_name().is_empty() {
+    if words.is_empty() || place.text_at.is_some() || place.pending.is_some() {
         return None;
     }
-    let missing: Vec<String> = match place.command.has_subcommands() {
-        true => vec![
-            visible(place.command).map(Command::get_name).filter(|name| *name != "help").collect::<Vec<_>>().join("|"),
-        ],
-        false => place.command.get_positionals().skip(place.given).map(placeholder).collect(),
-    };
+    if place.command.has_subcommands() {
+        return command_hint(&place, line, &words.last()?.text);
+    }
+    let missing: Vec<String> = place.command.get_positionals().skip(place.given).map(placeholder).collect();
+    spaced(line, &missing.join(" "))
+}
+
+/// At the place of a command: the rest of the only one that it can be, or all of them before the first letter.
+fn command_hint(place: &Place<'_>, line: &str, last: &str) -> Option<String> {
+    let names = || visible(place.command).map(Command::get_name).filter(|name| *name != "help");
+    if place.given == 0 {
+        return spaced(line, &names().collect::<Vec<_>>().join("|"));
+    }
+    let mut rests = names().filter_map(|name| name.strip_prefix(last));
+    match (rests.next(), rests.next()) {
+        (Some(rest), None) if !line.ends_with(char::is_whitespace) => Some(rest.to_owned()),
+        _ => None,
+    }
+}
+
+/// A hint with a space before it, where the line has none.
+fn spaced(line: &str, hint: &str) -> Option<String> {
     let space = if line.ends_with(char::is_whitespace) { "" } else { " " };
-    (!missing.is_empty()).then(|| format!("{space}{}", missing.join(" ")))
+    (!hint.is_empty()).then(|| format!("{space}{hint}"))
 }
 
 fn placeholder(argument: &Arg) -> String {
@@ -136,21 +157,21 @@ mod tests {
 
     #[test]
     fn commands_and_flags_are_completed_from_the_table() {
-        assert_eq!(completed("/mesh su"), (6, vec!["subscribe".into()]));
-        assert_eq!(completed("/mes"), (1, vec!["mesh".into()]));
+        assert_eq!(completed("/mesh su"), (6, vec!["subscribe ".into()]));
+        assert_eq!(completed("/mes"), (1, vec!["mesh ".into()]));
         assert!(completed("/").1.contains(&"status".to_owned()));
         assert!(completed("/mesh ").1.contains(&"inbox".to_owned()));
-        assert_eq!(completed("/mesh inbox --fo"), (12, vec!["--follow".into()]));
-        assert_eq!(completed("/mesh send --priority e").1, ["emergency"]);
+        assert_eq!(completed("/mesh inbox --fo"), (12, vec!["--follow ".into()]));
+        assert_eq!(completed("/mesh send --priority e").1, ["emergency "]);
     }
 
     #[test]
     fn known_names_are_offered() {
-        assert_eq!(completed("/mesh send an"), (11, vec!["anna".into()]));
-        assert_eq!(completed("/mesh send b").1, ["'bert the relay'"]);
-        assert_eq!(completed("/mesh unsubscribe ").1, ["announcements"]);
-        assert_eq!(completed("/plugin enable ").1, ["routing-flood"]);
-        assert_eq!(completed("/script reload ").1, ["board"]);
+        assert_eq!(completed("/mesh send an"), (11, vec!["anna ".into()]));
+        assert_eq!(completed("/mesh send b").1, ["'bert the relay' "]);
+        assert_eq!(completed("/mesh unsubscribe ").1, ["announcements "]);
+        assert_eq!(completed("/plugin enable ").1, ["routing-flood "]);
+        assert_eq!(completed("/script reload ").1, ["board "]);
     }
 
     #[test]
@@ -166,6 +187,9 @@ mod tests {
         assert_eq!(hint("/mesh send anna ").as_deref(), Some("<TEXT>"));
         assert_eq!(hint("/script reload").as_deref(), Some(" [NAME]"));
         assert_eq!(hint("/config").as_deref(), Some(" check|print|reference"));
+        assert_eq!(hint("/mesh unsub").as_deref(), Some("scribe"));
+        assert_eq!(hint("/mesh s"), None, "there are several");
+        assert_eq!(hint("/mesh zzz"), None);
         assert_eq!(hint("/status"), None);
         assert_eq!(hint(""), None);
     }

@@ -1,6 +1,7 @@
 //! Messages that come while somebody sits at the prompt.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustyline::ExternalPrinter;
@@ -18,12 +19,22 @@ const MISSED: usize = 20;
 /// How long one question for messages waits in the node, in milliseconds.
 const WAIT_MS: u64 = 20_000;
 
+/// Between two questions: what comes together is shown together.
+const BREATH: Duration = Duration::from_millis(20);
+
 /// Between two attempts when the node doesn't answer.
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// Prints messages as they come, above the line that is being typed. Ends with the process.
-pub(super) fn start(node: Arc<dyn NodeApi>, style: Style, printer: impl ExternalPrinter + Send + 'static) {
-    let watch = Watch { node, style, printer };
+///
+/// While `quiet` is set, messages only count as shown: a command shows them itself.
+pub(super) fn start(
+    node: Arc<dyn NodeApi>,
+    style: Style,
+    quiet: Arc<AtomicBool>,
+    printer: impl ExternalPrinter + Send + 'static,
+) {
+    let watch = Watch { node, style, quiet, printer };
     let run = move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(watch.run());
@@ -35,6 +46,7 @@ pub(super) fn start(node: Arc<dyn NodeApi>, style: Style, printer: impl External
 struct Watch<P> {
     node: Arc<dyn NodeApi>,
     style: Style,
+    quiet: Arc<AtomicBool>,
     printer: P,
 }
 
@@ -45,7 +57,10 @@ impl<P: ExternalPrinter> Watch<P> {
         let mut query = missed.clone();
         loop {
             match self.step(query).await {
-                Ok(after) => query = InboxQuery { after: Some(after), wait_ms: WAIT_MS, ..InboxQuery::default() },
+                Ok(after) => {
+                    tokio::time::sleep(BREATH).await;
+                    query = InboxQuery { after: Some(after), wait_ms: WAIT_MS, ..InboxQuery::default() };
+                }
                 Err(error) if error.code == "disconnected" => return,
                 Err(_) => {
                     tokio::time::sleep(PAUSE).await;
@@ -66,6 +81,9 @@ impl<P: ExternalPrinter> Watch<P> {
     }
 
     fn show(&mut self, page: &InboxPage) {
+        if self.quiet.load(Ordering::SeqCst) {
+            return;
+        }
         for item in page.items.iter().filter(|item| !item.own) {
             let text = message_text(item, now_ms(), self.style);
             let _ = self.printer.print(format!("{text}\n"));
