@@ -133,8 +133,13 @@ where
         ..Limits::default()
     };
     let running = start(config).await?;
-    let served = control::serve(running.api.clone(), &home, limits);
-    let server = served.map_err(|error| Failure::new("control-socket", error.to_string()))?;
+    let server = match control::serve(running.api.clone(), &home, limits) {
+        Ok(server) => server,
+        Err(error) => {
+            drain::stop(running, DEADLINE).await.ok();
+            return Err(Failure::new("control-socket", error.to_string()));
+        }
+    };
     notify::tell("READY=1\nSTATUS=Running");
     tracing::info!(home = %home.display(), pid = std::process::id(), "the node is ready");
     ready();

@@ -1,5 +1,7 @@
 //! `mesh inbox`
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::mesh::name;
@@ -12,6 +14,9 @@ use crate::cli::term::{Style, ago, clean, clean_lines, now_ms};
 
 /// How long one question for new messages waits in the node, in milliseconds.
 const WAIT_MS: u64 = 20_000;
+
+/// Between two questions without an answer, in case the node doesn't wait.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Before the second and later lines of a message.
 const INDENT: &str = "\n    ";
@@ -69,6 +74,9 @@ impl Follow {
             let page = node.inbox(query).await?;
             for item in &page.items {
                 print(&line(item, setting))?;
+            }
+            if page.items.is_empty() {
+                tokio::time::sleep(PAUSE).await;
             }
             query = InboxQuery { after: Some(page.next_after), wait_ms: WAIT_MS, ..InboxQuery::default() };
         }

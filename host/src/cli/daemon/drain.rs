@@ -66,29 +66,33 @@ impl Listening {
 ///
 /// A node that has not stopped by the deadline after the first signal is given up.
 pub(super) async fn until_stopped(
-    running: Running,
+    mut running: Running,
     mut signal: impl AsyncFnMut(),
     deadline: Duration,
 ) -> Result<(), Failure> {
-    let Running { api, mut stopped } = running;
     tokio::select! {
-        () = &mut stopped => return Ok(()),
+        () = &mut running.stopped => return Ok(()),
         () = signal() => {}
     }
     tracing::info!("stopping; a second signal stops at once");
     notify::tell("STOPPING=1");
+    tokio::select! {
+        outcome = stop(running, deadline) => outcome,
+        () = signal() => Err(Failure::new("interrupted", format!("The node was ended at once. {NOTHING_LOST}"))),
+    }
+}
+
+/// Drains and stops a node, and gives it up at the deadline.
+pub(super) async fn stop(running: Running, deadline: Duration) -> Result<(), Failure> {
+    let Running { api, stopped } = running;
     let drained = async {
         if let Err(error) = api.shutdown().await {
             tracing::warn!(%error, "the node did not take the order to stop");
         }
         stopped.await;
     };
-    tokio::select! {
-        () = drained => Ok(()),
-        () = tokio::time::sleep(deadline) => {
-            let text = format!("The node did not stop within {} s and was ended. {NOTHING_LOST}", deadline.as_secs());
-            Err(Failure::new("not-drained", text))
-        }
-        () = signal() => Err(Failure::new("interrupted", format!("The node was ended at once. {NOTHING_LOST}"))),
-    }
+    tokio::time::timeout(deadline, drained).await.map_err(|_| {
+        let text = format!("The node did not stop within {} s and was ended. {NOTHING_LOST}", deadline.as_secs());
+        Failure::new("not-drained", text)
+    })
 }

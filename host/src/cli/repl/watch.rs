@@ -18,6 +18,9 @@ const MISSED: usize = 20;
 /// How long one question for messages waits in the node, in milliseconds.
 const WAIT_MS: u64 = 20_000;
 
+/// Between two questions: what comes together is shown together.
+const BREATH: Duration = Duration::from_millis(20);
+
 /// Between two attempts when the node doesn't answer.
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -45,7 +48,10 @@ impl<P: ExternalPrinter> Watch<P> {
         let mut query = missed.clone();
         loop {
             match self.step(query).await {
-                Ok(after) => query = InboxQuery { after: Some(after), wait_ms: WAIT_MS, ..InboxQuery::default() },
+                Ok(after) => {
+                    tokio::time::sleep(BREATH).await;
+                    query = InboxQuery { after: Some(after), wait_ms: WAIT_MS, ..InboxQuery::default() };
+                }
                 Err(error) if error.code == "disconnected" => return,
                 Err(_) => {
                     tokio::time::sleep(PAUSE).await;
