@@ -134,7 +134,11 @@ impl Heard {
     fn wait(&self, mut done: impl FnMut(&mut State) -> bool) -> Outcome {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.changed.wait_timeout_while(state, PATIENCE, |state| !done(state));
-        if waited.unwrap_or_else(PoisonError::into_inner).1.timed_out() { Err(Failure::new("the plugin does not go on")) } else { Ok(()) }
+        if waited.unwrap_or_else(PoisonError::into_inner).1.timed_out() {
+            Err(Failure::new("the plugin does not go on"))
+        } else {
+            Ok(())
+        }
     }
 }
 
