@@ -182,8 +182,10 @@ fn hint(section: &str, name: &str) -> String {
         };
     }
     let siblings = keys().filter(|key| key.section == section).map(|key| key.name);
-    let tables = section_names().filter(|_| section.is_empty());
-    match nearest(name, siblings.chain(tables)) {
+    let at_top = |_: &&str| section.is_empty();
+    let tables = section_names().filter(at_top);
+    let aliases = ALIASES.iter().map(|(other, _)| *other).filter(at_top);
+    match nearest(name, siblings.chain(tables).chain(aliases)) {
         Some(near) => format!("; did you mean `{near}`?"),
         None => "; see `qpq config reference`".to_owned(),
     }

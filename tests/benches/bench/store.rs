@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use fjall::{Database, KeyspaceCreateOptions, PersistMode};
-use qpq_host::store::{Batch, NewRecord, Places, SeenEntry, SeenState, Store, StoreConfig};
+use qpq_host::store::{Batch, Head, NewRecord, Places, SeenEntry, SeenState, Store, StoreConfig};
 use qpq_schemas::envelope::Envelope;
 use qpq_schemas::signature::SigningKey;
 use qpq_tests::{Failure, Outcome, Random};
@@ -83,11 +83,9 @@ fn ours(folder: &Path, samples: &[Envelope]) -> Outcome<(f64, usize)> {
 }
 
 fn record(seq: u64, envelope: &Envelope) -> Batch {
-    let id = envelope.id();
-    let expires_ms = envelope.view().expires_ms();
-    let append =
-        NewRecord { seq, id, places: Places::WAITING, received_ms: seq, source: None, wire: envelope.wire().clone() };
-    let seen = SeenEntry { id, expires_ms, state: SeenState::Held, source: [0; 8], hops: 0 };
+    let head = Head::of(envelope.view(), seq, Places::WAITING, seq, None);
+    let seen = SeenEntry { id: head.id, expires_ms: head.expires_ms, state: SeenState::Held };
+    let append = NewRecord { head, wire: envelope.wire().clone() };
     Batch { append: vec![append], seen: vec![seen], ..Batch::default() }
 }
 

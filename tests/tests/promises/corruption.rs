@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
 use bytes::Bytes;
-use qpq_host::store::{Batch, NewRecord, Places, Store, StoreConfig};
+use qpq_host::store::{Batch, Head, NewRecord, Places, Store, StoreConfig};
 use qpq_schemas::envelope::{Draft, Envelope, Flags, Kind};
 use qpq_schemas::signature::SigningKey;
 use qpq_tests::{Failure, Outcome, Random, ensure, skip};
@@ -59,14 +59,8 @@ fn write_store(folder: &Path, random: &mut Random) -> Outcome<Vec<Bytes>> {
         let (store, recovery) = Store::open(folder, StoreConfig::default(), NOW_MS)?;
         let (durable, done) = mpsc::channel();
         for (seq, envelope) in (recovery.next_seq..).zip(half) {
-            let record = NewRecord {
-                seq,
-                id: envelope.id(),
-                places: Places::WAITING,
-                received_ms: NOW_MS,
-                source: None,
-                wire: envelope.wire().clone(),
-            };
+            let head = Head::of(envelope.view(), seq, Places::WAITING, NOW_MS, None);
+            let record = NewRecord { head, wire: envelope.wire().clone() };
             let durable = durable.clone();
             let batch = Batch { append: vec![record], ..Batch::default() };
             let queued = store.submit(batch, move |outcome| {
