@@ -12,6 +12,7 @@
 mod bot_store;
 mod channels;
 mod clock;
+mod commands;
 mod dialer;
 mod door;
 mod engine;
