@@ -41,7 +41,7 @@ pub use router::{RouteKind, RouteQuery, Router, RouterOutput};
 
 use crate::api::{ApiError, Receipt};
 use crate::store::Batch;
-use custody::Recent;
+use custody::{Recent, Reroute};
 use intake::{Candidate, Pending};
 use links::LinkState;
 use shelf::{Shelf, StoreLimits};
@@ -265,6 +265,7 @@ pub struct Core {
     /// On how many links an envelope is under way.
     flying: HashMap<MessageId, u16>,
     recent: Recent,
+    reroute: Reroute,
     /// Links whose queues this step filled.
     unpumped: BTreeSet<LinkId>,
     next_ticket: Ticket,
@@ -293,6 +294,7 @@ impl Core {
             pending_bytes: 0,
             flying: HashMap::new(),
             recent: Recent::default(),
+            reroute: Reroute::default(),
             unpumped: BTreeSet::new(),
             next_ticket: 0,
             next_seq,
@@ -324,6 +326,7 @@ impl Core {
             Event::Damaged { id } => self.damaged(&id),
             Event::Tick => self.tick(now_ms),
         }
+        self.reroute_step(now_ms);
         self.pump_all(now_ms);
         self.flush_answers();
         std::mem::take(&mut self.effects)
@@ -331,6 +334,9 @@ impl Core {
 
     /// When [`Event::Tick`] is due.
     pub fn deadline_ms(&self) -> u64 {
+        if self.reroute.is_due() {
+            return 0;
+        }
         self.router_deadline_ms.map_or(self.next_tick_ms, |router| router.min(self.next_tick_ms))
     }
 
@@ -361,7 +367,8 @@ impl Core {
         for (link, peer) in self.links.iter().map(|(link, state)| (*link, state.peer)).collect::<Vec<_>>() {
             self.with_router(now_ms, |router, out| router.link_up(now_ms, link, peer, out));
         }
-        self.reroute_all(now_ms);
+        self.reroute_all();
+        self.reroute_step(now_ms);
         self.pump_all(now_ms);
         std::mem::take(&mut self.effects)
     }
@@ -391,7 +398,7 @@ impl Core {
             }
         }
         if out.invalidated {
-            self.reroute_all(now_ms);
+            self.reroute_all();
         }
     }
 

@@ -109,7 +109,7 @@ impl Core {
             self.landed(id);
         }
         self.with_router(now_ms, |router, out| router.link_down(now_ms, link, out));
-        self.reroute_all(now_ms);
+        self.reroute_all();
         if !self.linked(state.peer) {
             self.effects.push(Effect::Notice(Notice::PeerDown(state.peer)));
         }
