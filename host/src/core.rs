@@ -236,6 +236,8 @@ pub enum Notice {
         /// The signed bytes.
         wire: Bytes,
     },
+    /// Somebody else signs with this node's key: its identity was copied.
+    Twin,
     /// The records of these nodes have expired or made room for newer ones.
     RecordsGone(Vec<PeerId>),
     /// The recipient's own signed receipt for a message of ours arrived.
@@ -271,6 +273,7 @@ pub struct Core {
     next_ticket: Ticket,
     next_seq: u64,
     router_deadline_ms: Option<u64>,
+    twin_until_ms: u64,
     next_tick_ms: u64,
     next_sweep_ms: u64,
     counters: BTreeMap<&'static str, u64>,
@@ -299,6 +302,7 @@ impl Core {
             next_ticket: 0,
             next_seq,
             router_deadline_ms: Some(0),
+            twin_until_ms: 0,
             next_tick_ms: 0,
             next_sweep_ms: 0,
             counters: BTreeMap::new(),

@@ -305,3 +305,23 @@ fn mail_for_very_many_recipients_is_routed_anew_in_small_steps() {
     assert_eq!(offered.iter().sum::<usize>(), 1_000, "everything is offered to the new neighbour");
     assert!(offered.iter().all(|count| *count < 300), "in steps of {offered:?}");
 }
+
+#[test]
+fn a_newer_record_of_our_own_key_raises_an_alarm() {
+    let (me, ours) = record_of(1, 1_000, 500_000);
+    let shelf = Shelf::new(StoreLimits::default());
+    let mut core = Core::new(CoreConfig::new(me), shelf, 1, Box::new(world::Toy::default()));
+    core.handle(Event::OwnRecord(ours.clone()), 1_000);
+    core.handle(Event::LinkUp { link: 1, peer: PeerId([2; 32]) }, 1_000);
+    let mut alarms = |wire: Bytes, now_ms: u64| {
+        let effects = core.handle(Event::Frame { link: 1, frame: Frame::Records(vec![wire]) }, now_ms);
+        effects.iter().filter(|effect| matches!(effect, Effect::Notice(Notice::Twin))).count()
+    };
+    let (_, twin) = record_of(1, 1_500, 500_000);
+    let mut forged = twin.to_vec();
+    forged[60] ^= 1;
+    assert_eq!(alarms(ours, 2_000), 0, "it only came back");
+    assert_eq!(alarms(forged.into(), 2_000), 0, "anybody could forge it");
+    assert_eq!(alarms(twin.clone(), 2_000), 1);
+    assert_eq!(alarms(twin, 2_000), 0, "once is enough");
+}
