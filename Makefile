@@ -13,7 +13,7 @@ release: ## Build the host and its plugins, optimised
 	$(CARGO) build --release -p qpq-host $(PLUGINS)
 
 run: release ## Start a node with the default plugins and the bundled bots, and open the REPL
-	./target/release/qpq --home "$(QPQ_HOME)" --scripts "$(CURDIR)/scripts"
+	./target/release/qpq --home "$(QPQ_HOME)" repl --scripts "$(CURDIR)/scripts"
 
 demo: release ## Three nodes in a line A-B-C: a board post travels, and what travelled is shown
 	$(CARGO) run --release -q -p qpq-tests --bin qpq-demo

@@ -26,7 +26,6 @@ mod transports;
 mod verify;
 
 use std::fmt;
-use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -54,6 +53,7 @@ use dialer::{Dialer, Pauses};
 use door::Door;
 use engine::{Engine, MAX_MESSAGES, Message, Parts};
 use listener::{News, RECORD_PREFIX};
+use plugins::Follower;
 use shared::{Basics, Guarded, Shared};
 use switchboard::Switchboard;
 use transports::{LinkParts, Transports};
@@ -188,14 +188,24 @@ pub async fn start(config: Config) -> Result<RunningNode, StartError> {
         identity,
         listeners: transports.clone(),
     };
-    let (registry, events) = Registry::start(settings, plugins::specs(&config, &shared))?;
-    let plugins = Arc::new(OnceLock::from(registry));
-    tokio::spawn(plugins::follow(events, Arc::clone(&shared), Arc::clone(&transports), config.node.listen.clone()));
+    let specs = plugins::specs(&config, &shared);
+    let wanted = specs.len();
+    let (registry, events) = Registry::start(settings, specs)?;
+    let registry = Arc::new(OnceLock::from(registry));
+    let (settled, started) = mpsc::channel(wanted.max(1));
+    let follower = Follower {
+        shared: Arc::clone(&shared),
+        transports: Arc::clone(&transports),
+        listen: config.node.listen.clone(),
+        settled,
+    };
+    tokio::spawn(plugins::follow(events, follower));
     start_dialing(&config, &shared, transports, board);
     tokio::spawn(keeper::run(Arc::clone(&shared)));
     let stop = Arc::new(Notify::new());
-    let door = Door { shared: Arc::clone(&shared), plugins, scripts, subscriber: USER, stop };
+    let door = Door { shared: Arc::clone(&shared), plugins: registry, scripts, subscriber: USER, stop };
     start_bots(&config, &door);
+    plugins::settle(wanted, started).await;
     let stopped = until_stopped(door.clone()).boxed();
     Ok(RunningNode { api: Arc::new(door), stopped })
 }
@@ -310,9 +320,4 @@ async fn until_stopped(door: Door) {
     let store = door.shared.store.clone();
     _ = tokio::task::spawn_blocking(move || store.close()).await;
     info!(after_ms = began.elapsed().as_millis() as u64, "drained");
-}
-
-/// Where a data directory has its store.
-pub fn store_dir(home: &Path) -> std::path::PathBuf {
-    home.join("store")
 }

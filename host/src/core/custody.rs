@@ -14,7 +14,7 @@ use super::{Core, Effect, LinkId, Offered, RouteKind, RouteQuery};
 use crate::store::{Batch, Head, Places, SeenState};
 
 /// Envelopes on their way to one neighbour without its answer. At 50 ms a round trip this is 80,000 a second.
-pub const DEFAULT_WINDOW: usize = 4_096;
+pub(super) const DEFAULT_WINDOW: usize = 4_096;
 
 /// An answer that takes longer is taken for lost, and the envelope is offered again, in milliseconds.
 const ANSWER_TIMEOUT_MS: u64 = 30_000;

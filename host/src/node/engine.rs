@@ -29,6 +29,9 @@ const RECEIPT_TTL_SECS: u32 = 7 * 24 * 60 * 60;
 /// Links that a receipt may cross.
 const RECEIPT_MAX_HOPS: u8 = 32;
 
+/// A change of the core at that time, and what follows from it.
+pub(super) type Change = Box<dyn FnOnce(&mut Core, u64) -> Vec<Effect> + Send>;
+
 /// What the engine is asked for.
 pub(super) enum Message {
     /// Something for the core.
@@ -40,7 +43,7 @@ pub(super) enum Message {
     /// A look at the core.
     Ask(Box<dyn FnOnce(&Core) + Send>),
     /// A change of the core, with effects.
-    Change(Box<dyn FnOnce(&mut Core, u64) -> Vec<Effect> + Send>),
+    Change(Change),
     /// Finish what is written and end.
     Stop(oneshot::Sender<()>),
 }

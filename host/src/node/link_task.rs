@@ -142,7 +142,7 @@ impl LinkTask {
         for output in outputs {
             match output {
                 LinkOutput::Transmit(bytes) => self.unsent.push_back(Frame { link: self.up.link, bytes }),
-                LinkOutput::Frame(frame) => self.to_core(frame).await,
+                LinkOutput::Frame(frame) => self.bring_in(frame).await,
                 LinkOutput::Measured { rtt_us } => {
                     self.figures.rtt_us.store(rtt_us, Ordering::Relaxed);
                     self.tell(Event::LinkMeasured { link: self.up.link, rtt_us }).await;
@@ -181,7 +181,7 @@ impl LinkTask {
         Ok(())
     }
 
-    async fn to_core(&mut self, frame: LinkFrame) {
+    async fn bring_in(&mut self, frame: LinkFrame) {
         if let LinkFrame::Envelopes(wires) = &frame {
             self.figures.received.fetch_add(wires.len() as u64, Ordering::Relaxed);
         }

@@ -1,6 +1,8 @@
 //! The plugins of a node: which to load, and what to do when one starts or fails.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
@@ -12,6 +14,9 @@ use crate::config::Config;
 use crate::core::{LinkId, RouteKind, RouteQuery, Router, RouterOutput};
 use crate::plugin::{PluginEvent, PluginSpec, Running, TransportHandle, find};
 use qpq_schemas::PeerId;
+
+/// How long the start of a node waits for its plugins.
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// What the configuration wants loaded. A plugin without a file is kept as a warning: the node runs without it.
 pub(super) fn specs(config: &Config, shared: &Shared) -> Vec<PluginSpec> {
@@ -35,27 +40,56 @@ pub(super) fn specs(config: &Config, shared: &Shared) -> Vec<PluginSpec> {
     specs
 }
 
+/// Waits until each plugin has started (and listens) or failed for the first time, so that a node that says it is ready is.
+/// A slow one is not waited for longer than [`SETTLE`].
+pub(super) async fn settle(count: usize, mut settled: mpsc::Receiver<String>) {
+    let all = async {
+        let mut names = BTreeSet::new();
+        while names.len() < count {
+            let Some(name) = settled.recv().await else { return };
+            names.insert(name);
+        }
+    };
+    if tokio::time::timeout(SETTLE, all).await.is_err() {
+        warn!("some plugins are still starting");
+    }
+}
+
+/// What following the plugins needs.
+pub(super) struct Follower {
+    pub(super) shared: Arc<Shared>,
+    pub(super) transports: Arc<Transports>,
+    /// The addresses to listen at.
+    pub(super) listen: Vec<String>,
+    /// Hears the name of each plugin that has started or failed.
+    pub(super) settled: mpsc::Sender<String>,
+}
+
 /// Follows the plugins' fates until the registry is gone.
-pub(super) async fn follow(
-    mut events: mpsc::Receiver<PluginEvent>,
-    shared: Arc<Shared>,
-    transports: Arc<Transports>,
-    listen: Vec<String>,
-) {
+pub(super) async fn follow(mut events: mpsc::Receiver<PluginEvent>, follower: Follower) {
+    let Follower { shared, transports, listen, settled } = follower;
+    // Nobody listens any more once the node has started.
+    let tell = |name: String| _ = settled.try_send(name);
     while let Some(event) = events.recv().await {
         match event {
             PluginEvent::Started { name, running: Running::Transport(handle) } => {
                 shared.warn(&name, None);
                 transports.started(&name, handle.clone());
-                tokio::spawn(listen_all(name, handle, listen.clone(), Arc::clone(&shared)));
+                let (listen, shared, settled) = (listen.clone(), Arc::clone(&shared), settled.clone());
+                tokio::spawn(async move {
+                    listen_all(&name, handle, listen, shared).await;
+                    _ = settled.try_send(name);
+                });
             }
             PluginEvent::Started { name, running: Running::Routing(handle) } => {
                 shared.warn(&name, None);
                 info!(plugin = name, "routes");
                 route_by(&shared, Box::new(handle)).await;
+                tell(name);
             }
             PluginEvent::Started { name, .. } => {
                 warn!(plugin = name, "this version of the node has no use for a plugin of that kind yet");
+                tell(name);
             }
             PluginEvent::Failed { name, reason, disabled, .. } => {
                 transports.ended(&name);
@@ -65,6 +99,7 @@ pub(super) async fn follow(
                 if name.starts_with("routing-") {
                     route_by(&shared, Box::new(NoRouter)).await;
                 }
+                tell(name);
             }
         }
     }
@@ -76,8 +111,8 @@ async fn route_by(shared: &Shared, router: Box<dyn Router>) {
 }
 
 /// Listens at the configured addresses of this transport's scheme.
-async fn listen_all(name: String, handle: TransportHandle, listen: Vec<String>, shared: Arc<Shared>) {
-    let scheme = name.strip_prefix("transport-").unwrap_or(&name).to_owned();
+async fn listen_all(name: &str, handle: TransportHandle, listen: Vec<String>, shared: Arc<Shared>) {
+    let scheme = name.strip_prefix("transport-").unwrap_or(name).to_owned();
     let ours = |uri: &&String| uri.split_once("://").is_some_and(|(of, _)| of == scheme);
     shared.listening().retain(|uri| !ours(&uri));
     for uri in listen.iter().filter(ours) {

@@ -91,9 +91,7 @@ impl Loader {
         let library = open(&copy)?;
         let outcome = read(&library, info)
             .and_then(|descriptor| unique(&state.mapped, &descriptor, path).map(|()| descriptor))
-            .map(|descriptor| {
-                Arc::new(Image { descriptor, file: path.to_owned(), sha256: checked.sha256.clone() })
-            });
+            .map(|descriptor| Arc::new(Image { descriptor, file: path.to_owned(), sha256: checked.sha256.clone() }));
         // The handle is given up on purpose: nothing ever closes it.
         let _ = library.into_raw();
         state.mapped.insert(checked.sha256, Mapped { outcome: outcome.clone(), generation });

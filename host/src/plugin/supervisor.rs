@@ -55,7 +55,15 @@ impl Supervisor {
         live: LiveState,
         commands: mpsc::Receiver<Command>,
     ) -> Self {
-        Self { spec, shared, live, commands, policy: RestartPolicy::default(), begun: Instant::now(), images: Vec::new() }
+        Self {
+            spec,
+            shared,
+            live,
+            commands,
+            policy: RestartPolicy::default(),
+            begun: Instant::now(),
+            images: Vec::new(),
+        }
     }
 
     /// Runs until the plugin is told to stop, or the registry is gone.
