@@ -88,16 +88,15 @@ fn show_message(at: &str, message: &Message) {
 
 /// The figures of `qpq mesh store`: counters of what passed, and what is kept now.
 fn show_stores(line: &Line) -> Outcome {
-    println!("  node  from neighbours  made here  taken by neighbours  kept  in the inbox");
+    println!("  node  from neighbours  made here  kept  in the inbox");
     for node in [&line.a, &line.b, &line.c] {
         let store = node.json(&["mesh", "store"])?;
         let figure = |value: &Value| value.as_u64().unwrap_or_default();
-        let [received, accepted, copied] =
-            ["received", "accepted", "copied"].map(|name| figure(&store["counters"][name]));
+        let [received, accepted] = ["received", "accepted"].map(|name| figure(&store["counters"][name]));
         let (kept, inbox) = (figure(&store["broadcasts"]), figure(&store["inbox"]));
         let made = accepted.saturating_sub(received);
         let name = node.name().to_uppercase();
-        println!("  {name:<4}  {received:>15}  {made:>9}  {copied:>19}  {kept:>4}  {inbox:>12}");
+        println!("  {name:<4}  {received:>15}  {made:>9}  {kept:>4}  {inbox:>12}");
     }
     Ok(())
 }
