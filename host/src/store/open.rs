@@ -112,6 +112,7 @@ pub(super) fn opening(dir: &Path, fault: Fault) -> StoreError {
     match fault {
         Fault::Locked => StoreError::Locked { dir: dir.to_owned() },
         Fault::Full => StoreError::DiskFull { free: 0, wanted: 1 },
+        Fault::NotNow(what) => StoreError::Io { doing: "reading the store", what },
         other => StoreError::damaged(dir, other.to_string()),
     }
 }
