@@ -33,6 +33,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bytes::Bytes;
 use qpq_schemas::envelope::{Envelope, Refusal};
 use qpq_schemas::link::Frame;
+use qpq_schemas::record::NodeRecord;
 use qpq_schemas::{MessageId, PeerId, TopicId};
 
 pub use records::RecordBook;
@@ -134,6 +135,11 @@ pub enum Event {
     Subscribe(TopicId),
     /// They no longer do.
     Unsubscribe(TopicId),
+    /// The user has read the inbox up to this place.
+    InboxRead {
+        /// The place.
+        seq: u64,
+    },
     /// This node's own signed record, to be spread.
     OwnRecord(Bytes),
     /// Links and envelopes of this key are refused from now on.
@@ -228,13 +234,15 @@ pub enum Notice {
     PeerUp(PeerId),
     /// The last link to this peer is gone.
     PeerDown(PeerId),
-    /// A newer signed record of a node came in; `wire` is its verified form.
+    /// A newer signed record of a node came in.
     Record {
-        /// Whose record.
-        peer: PeerId,
+        /// What it says; its signature was checked.
+        record: Box<NodeRecord>,
         /// The signed bytes.
         wire: Bytes,
     },
+    /// The records of these nodes have expired or made room for newer ones.
+    RecordsGone(Vec<PeerId>),
     /// The recipient's own signed receipt for a message of ours arrived.
     Delivered {
         /// The message.
@@ -315,6 +323,7 @@ impl Core {
             Event::Submit { token, envelope, trusted } => self.submit(token, envelope, trusted, now_ms),
             Event::Subscribe(topic) => self.subscribe(topic),
             Event::Unsubscribe(topic) => self.unsubscribe(topic),
+            Event::InboxRead { seq } => self.shelf.inbox_read(seq),
             Event::OwnRecord(wire) => self.own_record(&wire, now_ms),
             Event::Block(peer) => self.block(peer),
             Event::Unblock(peer) => _ = self.blocked.remove(&peer),
@@ -373,6 +382,7 @@ impl Core {
         if self.next_tick_ms <= now_ms {
             self.next_tick_ms = now_ms + TICK_MS;
             self.expire(now_ms);
+            self.expire_records(now_ms);
             self.retry_offers(now_ms);
         }
     }

@@ -12,6 +12,7 @@
 mod bot_store;
 mod channels;
 mod clock;
+mod commands;
 mod dialer;
 mod door;
 mod engine;
@@ -45,7 +46,7 @@ use crate::identity::{self, Directory, IdentityError, SealingKeys};
 use crate::link::LinkConfig;
 use crate::plugin::{PluginError, Registry, Settings};
 use crate::script::ScriptHost;
-use crate::store::{Found, MAX_SCAN, Store, StoreError};
+use crate::store::{Batch, Found, MAX_SCAN, Store, StoreError};
 use bot_store::KvBotStore;
 use channels::{Channels, USER};
 use clock::now_ms;
@@ -248,6 +249,9 @@ fn open(config: &Config) -> Result<Opened, StartError> {
         core.handle(Event::Subscribe(topic), now_ms);
     }
     block(&mut core, &directory, now_ms);
+    if let Some(read) = store.kv_get(door::READ_KEY)?.and_then(|bytes| bytes.try_into().ok()) {
+        core.handle(Event::InboxRead { seq: u64::from_be_bytes(read) }, now_ms);
+    }
     restore_records(&mut core, &store, now_ms)?;
     Ok(Opened { store, core, identity, guarded: Guarded { directory, channels, sealing }, last_inbox })
 }
@@ -258,12 +262,23 @@ fn block(core: &mut Core, directory: &Directory, now_ms: u64) {
     }
 }
 
-/// The records that this node knew before; those of others who are gone are dropped at their expiry.
-fn restore_records(core: &mut Core, store: &Store, now_ms: u64) -> Result<(), StartError> {
-    for (_, wire) in store.kv_scan(RECORD_PREFIX, None, MAX_SCAN)? {
-        core.restore_record(Bytes::from(wire), now_ms);
+/// The records that this node knew before. Those that no longer count are removed from the store.
+fn restore_records(core: &mut Core, store: &Store, now_ms: u64) -> Result<(), StoreError> {
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page = store.kv_scan(RECORD_PREFIX, after.as_deref(), MAX_SCAN)?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        after = Some(last.clone());
+        let mut stale = Batch::default();
+        for (key, wire) in page {
+            if !core.restore_record(Bytes::from(wire), now_ms) {
+                stale.kv.push((key, None));
+            }
+        }
+        if !stale.is_empty() {
+            _ = store.submit(stale, |_| {}); // what is left goes at the next start
+        }
     }
-    Ok(())
 }
 
 fn link_config(config: &Config) -> LinkConfig {

@@ -39,8 +39,13 @@ struct Loopback {
 
 impl Plugin for Loopback {
     fn create(host: Host, _instance: &str, _config: serde_json::Value) -> Result<Self, Error> {
-        let shared =
-            Loop { host: host.transport()?, queue: FrameQueue::new(QueueLimits::default()), work: Notify::new() };
+        let shared = Loop {
+            host: host.transport()?,
+            queue: FrameQueue::new(QueueLimits::default()),
+            arrived: AtomicU64::new(0),
+            sink: AtomicBool::new(false),
+            work: Notify::new(),
+        };
         Ok(Self { shared: Arc::new(shared), runtime: Mutex::new(None) })
     }
 

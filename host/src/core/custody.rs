@@ -16,6 +16,9 @@ use crate::store::{Batch, Head, Places, SeenState};
 /// Envelopes on their way to one neighbour without its answer. At 50 ms a round trip this is 80,000 a second.
 pub(super) const DEFAULT_WINDOW: usize = 4_096;
 
+/// Their bytes. They lie in memory until the neighbour reads them, so one that never reads must not get more.
+const MAX_WINDOW_BYTES: usize = 2 << 20;
+
 /// An answer that takes longer is taken for lost, and the envelope is offered again, in milliseconds.
 const ANSWER_TIMEOUT_MS: u64 = 30_000;
 
@@ -74,15 +77,11 @@ impl Core {
         let (links, known) = self.ways(recipient, now_ms);
         for link in links {
             let Some(state) = self.links.get(&link) else { continue };
-            if state.draining.contains(&recipient) || state.in_flight.len() >= self.config.window {
+            if state.draining.contains(&recipient) || self.room(link) == 0 {
                 self.drain(link, recipient);
             } else if self.may_offer(link, &head.id, head.source, known, now_ms) {
-                self.take_off(
-                    link,
-                    InFlight { since_ms: now_ms, recipient: Some(recipient), known },
-                    head.seq,
-                    head.id,
-                );
+                let flight = InFlight { since_ms: now_ms, recipient: Some(recipient), known, bytes: 0 };
+                self.take_off(link, flight, head.seq, head.id);
             }
         }
     }
@@ -134,7 +133,12 @@ impl Core {
     }
 
     fn room(&self, link: LinkId) -> usize {
-        self.links.get(&link).map_or(0, |state| self.config.window.saturating_sub(state.in_flight.len()))
+        match self.links.get(&link) {
+            Some(state) if state.in_flight_bytes < MAX_WINDOW_BYTES => {
+                self.config.window.saturating_sub(state.in_flight.len())
+            }
+            _ => 0,
+        }
     }
 
     fn pump_casts(&mut self, link: LinkId, now_ms: u64) {
@@ -147,7 +151,7 @@ impl Core {
                 return;
             };
             if self.is_history(&id) {
-                self.take_off(link, InFlight { since_ms: now_ms, recipient: None, known: false }, seq, id);
+                self.take_off(link, InFlight { since_ms: now_ms, recipient: None, known: false, bytes: 0 }, seq, id);
             }
         }
     }
@@ -164,10 +168,15 @@ impl Core {
         let queue = self.shelf.queue(&recipient);
         let queue = queue.filter(|waiting| self.may_offer(link, &waiting.id, lately(waiting), known, now_ms));
         let next: Vec<(u64, MessageId)> = queue.take(room + 1).map(|waiting| (waiting.seq, waiting.id)).collect();
-        for (seq, id) in next.iter().take(room) {
-            self.take_off(link, InFlight { since_ms: now_ms, recipient: Some(recipient), known }, *seq, *id);
+        let mut taken = 0;
+        for (seq, id) in &next {
+            if self.room(link) == 0 {
+                break;
+            }
+            self.take_off(link, InFlight { since_ms: now_ms, recipient: Some(recipient), known, bytes: 0 }, *seq, *id);
+            taken += 1;
         }
-        next.len() > room
+        next.len() > taken
     }
 
     /// Whether to offer an envelope over a link now. `from` is the neighbour that brought it, as long as it must not go back.
@@ -181,10 +190,13 @@ impl Core {
         from != Some(state.peer) && !declined && !busy
     }
 
-    fn take_off(&mut self, link: LinkId, flight: InFlight, seq: u64, id: MessageId) {
+    fn take_off(&mut self, link: LinkId, mut flight: InFlight, seq: u64, id: MessageId) {
+        flight.bytes = self.shelf.get(&id).map_or(0, |head| head.wire_len as usize);
         let Some(state) = self.links.get_mut(&link) else { return };
-        if state.in_flight.insert(id, flight).is_none() {
-            *self.flying.entry(id).or_default() += 1;
+        state.in_flight_bytes += flight.bytes;
+        match state.in_flight.insert(id, flight) {
+            None => *self.flying.entry(id).or_default() += 1,
+            Some(before) => state.in_flight_bytes -= before.bytes,
         }
         state.offers.push(Offered { seq, id, wire: self.recent.get(seq) });
     }
@@ -209,6 +221,7 @@ impl Core {
                 continue;
             };
             let peer = state.peer;
+            state.in_flight_bytes -= flight.bytes;
             self.landed(&answer.id);
             match flight.recipient {
                 Some(recipient) => self.answer(link, peer, recipient, &flight, &answer, now_ms, &mut batch),
@@ -309,7 +322,9 @@ impl Core {
             let Some(state) = self.links.get_mut(&link) else { continue };
             let mut due: Vec<PeerId> = state.retry.extract_if(|_, at| *at <= now_ms).map(|(peer, _)| peer).collect();
             let lost = |_: &MessageId, flight: &mut InFlight| flight.since_ms + ANSWER_TIMEOUT_MS <= now_ms;
-            for (id, flight) in state.in_flight.extract_if(lost).collect::<Vec<_>>() {
+            let lost: Vec<_> = state.in_flight.extract_if(lost).collect();
+            state.in_flight_bytes -= lost.iter().map(|(_, flight)| flight.bytes).sum::<usize>();
+            for (id, flight) in lost {
                 due.extend(flight.recipient);
                 self.landed(&id);
                 self.count("unanswered");

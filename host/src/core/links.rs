@@ -21,6 +21,8 @@ pub(super) struct LinkState {
     pub(super) owed: Vec<Answer>,
     /// Envelopes sent and not answered.
     pub(super) in_flight: HashMap<MessageId, InFlight>,
+    /// Their bytes.
+    pub(super) in_flight_bytes: usize,
     /// Envelopes to be sent at the end of this step.
     pub(super) offers: Vec<Offered>,
     /// Recipients whose queues go over this link, served in turn.
@@ -51,6 +53,8 @@ pub(super) struct InFlight {
     pub(super) recipient: Option<PeerId>,
     /// The router knew this link to lead there.
     pub(super) known: bool,
+    /// Its length on the wire.
+    pub(super) bytes: usize,
 }
 
 /// A refusal, and how long it holds.
@@ -68,6 +72,7 @@ impl LinkState {
             peer,
             owed: Vec::new(),
             in_flight: HashMap::new(),
+            in_flight_bytes: 0,
             offers: Vec::new(),
             drains: VecDeque::new(),
             draining: HashSet::new(),

@@ -7,13 +7,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use qpq_schemas::envelope::{Draft, Envelope, Flags, Kind, Priority};
+use qpq_schemas::link::Frame;
 use qpq_schemas::receipt::Receipt as DeliveryReceipt;
 use qpq_schemas::{MessageId, PeerId};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tracing::warn;
 
 use super::clock::now_ms;
-use super::link_task::LinkCommand;
+use super::commands::{CommandSender, LinkCommand};
 use super::verify::VerifyPool;
 use crate::api::{ApiError, Receipt};
 use crate::core::{Core, Effect, Event, LinkId, Notice};
@@ -37,7 +38,9 @@ pub(super) enum Message {
     /// Something for the core.
     Event(Event),
     /// A link was authenticated; its commands go there.
-    LinkUp(LinkId, PeerId, mpsc::Sender<LinkCommand>),
+    LinkUp(LinkId, PeerId, CommandSender),
+    /// A frame of an authenticated neighbour, and its place in the queue.
+    Frame(LinkId, Frame, OwnedSemaphorePermit),
     /// A client's envelope, and where to answer.
     Submit { envelope: Envelope, trusted: bool, reply: oneshot::Sender<Result<Receipt, ApiError>> },
     /// A look at the core.
@@ -65,7 +68,7 @@ pub(super) struct Engine {
     identity: Arc<Identity>,
     store: Store,
     verify: VerifyPool,
-    links: HashMap<LinkId, mpsc::Sender<LinkCommand>>,
+    links: HashMap<LinkId, CommandSender>,
     replies: HashMap<u64, oneshot::Sender<Result<Receipt, ApiError>>>,
     next_token: u64,
     completions: Completions,
@@ -150,6 +153,7 @@ impl Engine {
                 self.links.insert(link, commands);
                 self.handle(Event::LinkUp { link, peer });
             }
+            Message::Frame(link, frame, _place) => self.handle(Event::Frame { link, frame }),
             Message::Submit { envelope, trusted, reply } => {
                 self.next_token += 1;
                 self.replies.insert(self.next_token, reply);
@@ -203,7 +207,7 @@ impl Engine {
     /// A neighbour whose commands pile up is cut off: it reads too slowly for what it asks.
     fn command(&mut self, link: LinkId, command: LinkCommand) {
         let Some(commands) = self.links.get(&link) else { return };
-        if let Err(mpsc::error::TrySendError::Full(_)) = commands.try_send(command) {
+        if !commands.send(command) {
             warn!(link, "the neighbour takes nothing; its link is closed");
             self.links.remove(&link); // its task ends when the last sender is gone
         }

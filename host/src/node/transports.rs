@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::clock::now_ms;
 use super::engine::Message;
-use super::link_task::{Inbox, LinkTask};
+use super::link_task::{Inbox, LinkTask, room};
 use super::switchboard::{Figures, Switchboard};
 use crate::core::LinkId;
 use crate::identity::{BlockList, Identity};
@@ -116,6 +116,7 @@ impl Links {
             board: Arc::clone(&parts.board),
             figures: Arc::new(Figures::default()),
             unsent: VecDeque::new(),
+            room: room(),
         }
     }
 }
