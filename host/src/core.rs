@@ -135,6 +135,11 @@ pub enum Event {
     Subscribe(TopicId),
     /// They no longer do.
     Unsubscribe(TopicId),
+    /// The user has read the inbox up to this place.
+    InboxRead {
+        /// The place.
+        seq: u64,
+    },
     /// This node's own signed record, to be spread.
     OwnRecord(Bytes),
     /// Links and envelopes of this key are refused from now on.
@@ -324,6 +329,7 @@ impl Core {
             Event::Submit { token, envelope, trusted } => self.submit(token, envelope, trusted, now_ms),
             Event::Subscribe(topic) => self.subscribe(topic),
             Event::Unsubscribe(topic) => self.unsubscribe(topic),
+            Event::InboxRead { seq } => self.shelf.inbox_read(seq),
             Event::OwnRecord(wire) => self.own_record(&wire, now_ms),
             Event::Block(peer) => self.block(peer),
             Event::Unblock(peer) => _ = self.blocked.remove(&peer),

@@ -247,6 +247,9 @@ fn open(config: &Config) -> Result<Opened, StartError> {
         core.handle(Event::Subscribe(topic), now_ms);
     }
     block(&mut core, &directory, now_ms);
+    if let Some(read) = store.kv_get(door::READ_KEY)?.and_then(|bytes| bytes.try_into().ok()) {
+        core.handle(Event::InboxRead { seq: u64::from_be_bytes(read) }, now_ms);
+    }
     restore_records(&mut core, &store, now_ms)?;
     Ok(Opened { store, core, identity, guarded: Guarded { directory, channels, sealing }, last_inbox })
 }

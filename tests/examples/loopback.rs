@@ -1,8 +1,9 @@
-//! A transport plugin that gives every frame back, from a thread of its own. The benchmark of the plugin boundary
-//! measures with it what the boundary costs and nothing else.
+//! A transport plugin that gives every frame back from a thread of its own, or, dialled as `loop://sink`, drops it there.
+//! The benchmark of the plugin boundary measures with it what the boundary costs and nothing else.
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +23,10 @@ const BATCH: usize = 32;
 struct Loop {
     host: TransportHost,
     queue: FrameQueue,
+    /// Frames that came to the plugin's thread.
+    arrived: AtomicU64,
+    /// Frames are dropped there instead of being given back.
+    sink: AtomicBool,
     /// There is something to do: frames came, or the host has room again.
     work: Notify,
 }
@@ -34,8 +39,13 @@ struct Loopback {
 
 impl Plugin for Loopback {
     fn create(host: Host, _instance: &str, _config: serde_json::Value) -> Result<Self, Error> {
-        let shared =
-            Loop { host: host.transport()?, queue: FrameQueue::new(QueueLimits::default()), work: Notify::new() };
+        let shared = Loop {
+            host: host.transport()?,
+            queue: FrameQueue::new(QueueLimits::default()),
+            arrived: AtomicU64::new(0),
+            sink: AtomicBool::new(false),
+            work: Notify::new(),
+        };
         Ok(Self { shared: Arc::new(shared), runtime: Mutex::new(None) })
     }
 
@@ -65,6 +75,7 @@ impl Transport for Loopback {
     }
 
     fn dial(&self, op: Op, uri: &str, _peer: Option<[u8; 32]>) {
+        self.shared.sink.store(uri == "loop://sink", Ordering::Release);
         // From a thread of its own: the host must not be called from inside its calls.
         let (host, remote) = (self.shared.host, uri.to_owned());
         std::thread::spawn(move || {
@@ -96,14 +107,26 @@ impl Transport for Loopback {
     fn resume(&self, _link: u64) {
         self.shared.work.notify_one();
     }
+
+    fn stats(&self) -> serde_json::Value {
+        serde_json::json!({ "arrived": self.shared.arrived.load(Ordering::Acquire) })
+    }
 }
 
-/// Hands every frame back to the host, until the runtime is stopped.
+/// Hands every frame back to the host, or drops it, until the runtime is stopped.
 async fn give_back(shared: Arc<Loop>) {
     let mut frames = VecDeque::with_capacity(BATCH);
     loop {
-        if frames.is_empty() && shared.queue.take(&mut frames, BATCH, usize::MAX).tell_other_side {
-            shared.host.writable(LINK);
+        if frames.is_empty() {
+            let taken = shared.queue.take(&mut frames, BATCH, usize::MAX);
+            shared.arrived.fetch_add(taken.frames as u64, Ordering::Release);
+            if taken.tell_other_side {
+                shared.host.writable(LINK);
+            }
+            if taken.frames > 0 && shared.sink.load(Ordering::Acquire) {
+                frames.clear();
+                continue;
+            }
         }
         if frames.is_empty() || shared.host.deliver(LINK, &mut frames) == 0 {
             shared.work.notified().await;

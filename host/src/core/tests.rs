@@ -189,6 +189,21 @@ fn whatever_happens_an_acknowledged_message_arrives_exactly_once() {
 }
 
 #[test]
+fn a_full_inbox_refuses_until_its_user_has_read_it() {
+    let limits = StoreLimits { inbox_messages: 8, ..StoreLimits::default() };
+    let mut world = World::with_limits(2, &limits);
+    world.connect(0, 1);
+    world.settle();
+    let sent: Vec<_> = (0..4).map(|_| world.send(0, 1).unwrap()).collect();
+    world.settle();
+    assert_eq!(world.inbox(1), sent[..2], "a quarter of the inbox for one sender; the rest waits at the sender");
+    let read = world.core(1).shelf().inbox(0).last().unwrap().seq;
+    world.event(1, Event::InboxRead { seq: read });
+    world.pass(120_000);
+    assert_eq!(world.inbox(1), sent[2..]);
+}
+
+#[test]
 fn a_flood_of_messages_for_an_absent_peer_is_refused_at_the_quota() {
     let limits = StoreLimits { recipient_messages: 40, ..StoreLimits::default() };
     let mut world = World::with_limits(2, &limits);

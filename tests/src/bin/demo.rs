@@ -86,22 +86,17 @@ fn show_message(at: &str, message: &Message) {
     }
 }
 
+/// The figures of `qpq mesh store`: counters of what passed, and what is kept now.
 fn show_stores(line: &Line) -> Outcome {
-    let figures = ["accepted", "duplicate", "forwarded", "delivered"];
-    println!(
-        "  node  {:>9} {:>9} {:>9} {:>9} {:>9} {:>6}",
-        figures[0], figures[1], figures[2], figures[3], "waiting", "inbox"
-    );
+    println!("  node  from neighbours  made here  kept  in the inbox");
     for node in [&line.a, &line.b, &line.c] {
         let store = node.json(&["mesh", "store"])?;
-        let count = |name: &str| store["counters"][name].as_u64().unwrap_or_default();
-        let [accepted, duplicate, forwarded, delivered] = figures.map(count);
-        println!(
-            "  {:<4}  {accepted:>9} {duplicate:>9} {forwarded:>9} {delivered:>9} {:>9} {:>6}",
-            node.name().to_uppercase(),
-            store["waiting"],
-            store["inbox"],
-        );
+        let figure = |value: &Value| value.as_u64().unwrap_or_default();
+        let [received, accepted] = ["received", "accepted"].map(|name| figure(&store["counters"][name]));
+        let (kept, inbox) = (figure(&store["broadcasts"]), figure(&store["inbox"]));
+        let made = accepted.saturating_sub(received);
+        let name = node.name().to_uppercase();
+        println!("  {name:<4}  {received:>15}  {made:>9}  {kept:>4}  {inbox:>12}");
     }
     Ok(())
 }

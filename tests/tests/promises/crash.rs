@@ -16,7 +16,7 @@ const SENDERS: usize = 16;
 const LONGEST_LIFE_MS: usize = 120;
 
 /// Room for all that is sent to the absent peer, by one sender.
-const CONFIG: &str = "[store]\nrecipient_messages = 1000000\nrecipient_bytes = 1073741824\nsender_percent = 100\nsender_total_percent = 100\n";
+const CONFIG: &str = "[store]\nrecipient_messages = 1000000\nrecipient_bytes = 1073741824\nsender_share_percent = 100\nsender_messages = 1000000\nsender_bytes = 1073741824\n";
 
 /// The acknowledgements, kept outside of the node: message id and text.
 type Ledger = Arc<Mutex<BTreeMap<String, String>>>;

@@ -41,6 +41,15 @@ fn send_until_refused(node: &TestNode, to: &str) -> Outcome<(Vec<String>, String
     Err(Failure::new("a full disk refused nothing"))
 }
 
+/// Sends a message until it is taken: on so small a disk the database's own files may fill it for a moment.
+fn wait_acknowledged(node: &TestNode, to: &str, text: &str) -> Outcome<String> {
+    node.wait(&format!("the message {text:?} is taken"), || {
+        let output = node.run(&["mesh", "send", to, text, "--json"])?;
+        let receipt = serde_json::from_str::<serde_json::Value>(&output.stdout).unwrap_or_default();
+        Ok(receipt["id"].as_str().map(str::to_owned))
+    })
+}
+
 #[test]
 fn a_full_disk_stops_acknowledgements_and_not_the_node() -> Outcome {
     if !cfg!(target_os = "linux") || !skip::is_root() {
@@ -52,17 +61,13 @@ fn a_full_disk_stops_acknowledgements_and_not_the_node() -> Outcome {
     let own = node.peer_id()?;
     // Something else fills the disk, all but a little.
     let ballast = disk.0.join("ballast");
-    let first = node.send(&own, "before")?;
+    let first = wait_acknowledged(&node, &own, "before")?;
     fill(&ballast)?;
     let (mut kept, reason) = send_until_refused(&node, &own)?;
     ensure!(!reason.trim().is_empty(), "the refusal has no reason");
     ensure!(node.is_alive(), "the node died of a full disk");
     fs::remove_file(&ballast)?;
-    let id = node.wait("messages are taken again", || {
-        let output = node.run(&["mesh", "send", &own, "after", "--json"])?;
-        let receipt = serde_json::from_str::<serde_json::Value>(&output.stdout).unwrap_or_default();
-        Ok(receipt["id"].as_str().map(str::to_owned))
-    })?;
+    let id = wait_acknowledged(&node, &own, "after")?;
     kept.extend([first, id]);
     node.kill()?;
     node.start()?;

@@ -46,7 +46,8 @@ fn rubbish_at_the_control_socket_does_not_disturb_the_node() -> Outcome {
         // The node may hang up at any byte.
         let _ = stream.write_all(&random.bytes(length));
     }
-    node.peer_id()?;
+    // The connections that were hung up on are cleared away within moments.
+    node.wait("the next client is served", || Ok(node.peer_id().ok()))?;
     Ok(())
 }
 
@@ -61,7 +62,7 @@ fn a_blocked_peer_gets_no_link_and_no_message_through() -> Outcome {
     node.start()?;
     let id = peer.send(&node.peer_id()?, "let me in")?;
     peer.wait("the refusal is told to the blocked peer", || {
-        Ok(peer.cli(&["mesh", "peers", "--json"])?.contains("blocked").then_some(()))
+        Ok(peer.log().contains("blocked by this node's admin").then_some(()))
     })?;
     ensure!(node.json(&["status"])?["links"].as_u64() == Some(0), "the blocked peer has a link");
     ensure!(node.inbox()?.iter().all(|message| message.id != id), "the blocked peer's message arrived");

@@ -57,7 +57,10 @@ fn besiege_node<F: Future<Output = Outcome>>(attack: impl FnOnce(String) -> F + 
     }
     ensure!(node.is_alive(), "the node died");
     let log = node.log().lines().count();
-    let told = format!("memory +{} MiB, slowest of {number} honest messages {slowest:?}, {log} log lines\n", (peak - before) >> 20);
+    let told = format!(
+        "memory +{} MiB, slowest of {number} honest messages {slowest:?}, {log} log lines\n",
+        (peak - before) >> 20
+    );
     let _ = std::io::Write::write_all(&mut std::io::stderr(), told.as_bytes());
     ensure!(peak < before + EXTRA_MEMORY, "memory grew from {before} to {peak} bytes");
     ensure!(slowest < HONEST_DELAY, "an honest message took {slowest:?}");
