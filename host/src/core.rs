@@ -321,7 +321,7 @@ impl Core {
             Event::LinkUp { link, peer } => self.link_up(link, peer, now_ms),
             Event::LinkDown { link } => self.link_down(link, now_ms),
             Event::LinkMeasured { link, rtt_us } => {
-                self.with_router(now_ms, |router, out| router.link_measured(now_ms, link, rtt_us, 0, out));
+                self.with_router(|router, out| router.link_measured(now_ms, link, rtt_us, 0, out));
             }
             Event::Frame { link, frame } => self.frame(link, frame, now_ms),
             Event::Verified { ticket, verdicts } => self.verified(ticket, verdicts, now_ms),
@@ -375,7 +375,7 @@ impl Core {
         self.router = router;
         self.router_deadline_ms = Some(now_ms);
         for (link, peer) in self.links.iter().map(|(link, state)| (*link, state.peer)).collect::<Vec<_>>() {
-            self.with_router(now_ms, |router, out| router.link_up(now_ms, link, peer, out));
+            self.with_router(|router, out| router.link_up(now_ms, link, peer, out));
         }
         self.reroute_all();
         self.reroute_step(now_ms);
@@ -387,7 +387,7 @@ impl Core {
         if self.router_deadline_ms.is_some_and(|at| at <= now_ms) {
             self.router_deadline_ms = None;
             let mut next = None;
-            self.with_router(now_ms, |router, out| next = router.tick(now_ms, out));
+            self.with_router(|router, out| next = router.tick(now_ms, out));
             self.router_deadline_ms = next.map(|at| at.max(now_ms + 1));
         }
         if self.next_tick_ms <= now_ms {
@@ -399,7 +399,7 @@ impl Core {
     }
 
     /// Calls the router and does what it wants done.
-    fn with_router(&mut self, now_ms: u64, call: impl FnOnce(&mut dyn Router, &mut RouterOutput)) {
+    fn with_router(&mut self, call: impl FnOnce(&mut dyn Router, &mut RouterOutput)) {
         let mut out = RouterOutput::default();
         call(self.router.as_mut(), &mut out);
         for (link, bytes) in out.control {
@@ -420,7 +420,7 @@ impl Core {
             Frame::Envelopes(wires) => self.envelopes(link, wires, now_ms),
             Frame::Custody(answers) => self.answers(link, answers, now_ms),
             Frame::Subscriptions(change, topics) => self.peer_subscriptions(link, change, topics),
-            Frame::Route(bytes) => self.with_router(now_ms, |router, out| router.control(now_ms, link, &bytes, out)),
+            Frame::Route(bytes) => self.with_router(|router, out| router.control(now_ms, link, &bytes, out)),
             Frame::Sync(sync) => self.sync(link, sync),
             Frame::Records(records) => self.peer_records(link, records, now_ms),
             _ => {} // the link layer keeps its own frames to itself

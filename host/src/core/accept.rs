@@ -79,7 +79,7 @@ impl Core {
         let Some(link) = candidate.link else { return };
         let view = candidate.envelope.view();
         let (sender, hops) = (view.sender(), view.hop_count());
-        self.with_router(now_ms, |router, out| router.seen(now_ms, sender, link, hops, out));
+        self.with_router(|router, out| router.seen(now_ms, sender, link, hops, out));
     }
 
     fn head_of(&mut self, candidate: &Candidate, now_ms: u64) -> Head {

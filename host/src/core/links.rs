@@ -97,7 +97,7 @@ impl Core {
         self.tell_subscriptions(link);
         self.send_all_records(link);
         self.announce_history(link);
-        self.with_router(now_ms, |router, out| router.link_up(now_ms, link, peer, out));
+        self.with_router(|router, out| router.link_up(now_ms, link, peer, out));
         if first {
             self.effects.push(Effect::Notice(Notice::PeerUp(peer)));
         }
@@ -108,7 +108,7 @@ impl Core {
         for id in state.in_flight.keys() {
             self.landed(id);
         }
-        self.with_router(now_ms, |router, out| router.link_down(now_ms, link, out));
+        self.with_router(|router, out| router.link_down(now_ms, link, out));
         self.reroute_all();
         if !self.linked(state.peer) {
             self.effects.push(Effect::Notice(Notice::PeerDown(state.peer)));

@@ -157,7 +157,7 @@ impl Core {
         self.records_gone(gone);
         self.count("record-new");
         self.pass_on(Some(link), &wire);
-        self.with_router(now_ms, |router, out| router.seen(now_ms, peer, link, 0, out));
+        self.with_router(|router, out| router.seen(now_ms, peer, link, 0, out));
         self.effects.push(Effect::Notice(Notice::Record { record: Box::new(record), wire }));
     }
 

@@ -196,9 +196,7 @@ fn mail_for_ten_thousand_strangers_does_not_hold_up_the_rest() -> Outcome {
     besiege(|address| async move {
         let mut intruder = Intruder::enter(&[8; 32], &address).await?;
         for _ in 0..100 {
-            let sealed = |_| {
-                Ok(draft(Kind::Direct, rand::random(), vec![0; 8]).sign(&intruder.key)?.wire().clone())
-            };
+            let sealed = |_| Ok(draft(Kind::Direct, rand::random(), vec![0; 8]).sign(&intruder.key)?.wire().clone());
             let wires = (0..100).map(sealed).collect::<Outcome<Vec<_>>>()?;
             intruder.say(&[Frame::Envelopes(wires)]).await?;
         }
