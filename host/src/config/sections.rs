@@ -114,7 +114,7 @@ section! {
 section! {
     /// Links to other nodes.
     LinksConfig = "links" {
-        /// Links at a time.
+        /// Links at a time. A quarter of them is kept for links that this node opens itself.
         max: usize = 256, "links", between 1, 100_000;
         /// Links at a time that have not proven who they are yet.
         max_half_open: usize = 64, "links", between 1, 100_000;

@@ -17,7 +17,7 @@ use crate::store::{Batch, Head, Places, SeenState};
 pub(super) const DEFAULT_WINDOW: usize = 4_096;
 
 /// Their bytes. They lie in memory until the neighbour reads them, so one that never reads must not get more.
-const MAX_WINDOW_BYTES: usize = 2 << 20;
+const MAX_WINDOW_BYTES: usize = 1 << 20;
 
 /// An answer that takes longer is taken for lost, and the envelope is offered again, in milliseconds.
 const ANSWER_TIMEOUT_MS: u64 = 30_000;
