@@ -42,7 +42,7 @@ pub use router::{RouteKind, RouteQuery, Router, RouterOutput};
 use crate::api::{ApiError, Receipt};
 use crate::store::Batch;
 use custody::Recent;
-use intake::{Candidate, Pending};
+use intake::{Candidate, Pending, REACCEPT_AFTER_MS};
 use links::LinkState;
 use shelf::{Shelf, StoreLimits};
 
@@ -54,6 +54,9 @@ pub type Ticket = u64;
 
 /// How often housekeeping runs at least, in milliseconds.
 const TICK_MS: u64 = 1_000;
+
+/// The router is called at least this often, in milliseconds.
+const MAX_ROUTER_PAUSE_MS: u64 = 60_000;
 
 /// Messages and ids that one tick takes off at most, so that no tick takes long.
 const EXPIRE_STEP: usize = 4_096;
@@ -270,6 +273,8 @@ pub struct Core {
     /// On how many links an envelope is under way.
     flying: HashMap<MessageId, u16>,
     recent: Recent,
+    /// The router's answers may have changed in this step.
+    reroute: bool,
     /// Links whose queues this step filled.
     unpumped: BTreeSet<LinkId>,
     next_ticket: Ticket,
@@ -298,6 +303,7 @@ impl Core {
             pending_bytes: 0,
             flying: HashMap::new(),
             recent: Recent::default(),
+            reroute: false,
             unpumped: BTreeSet::new(),
             next_ticket: 0,
             next_seq,
@@ -315,7 +321,7 @@ impl Core {
             Event::LinkUp { link, peer } => self.link_up(link, peer, now_ms),
             Event::LinkDown { link } => self.link_down(link, now_ms),
             Event::LinkMeasured { link, rtt_us } => {
-                self.with_router(now_ms, |router, out| router.link_measured(now_ms, link, rtt_us, 0, out));
+                self.with_router(|router, out| router.link_measured(now_ms, link, rtt_us, 0, out));
             }
             Event::Frame { link, frame } => self.frame(link, frame, now_ms),
             Event::Verified { ticket, verdicts } => self.verified(ticket, verdicts, now_ms),
@@ -323,12 +329,15 @@ impl Core {
             Event::Submit { token, envelope, trusted } => self.submit(token, envelope, trusted, now_ms),
             Event::Subscribe(topic) => self.subscribe(topic),
             Event::Unsubscribe(topic) => self.unsubscribe(topic),
-            Event::InboxRead { seq } => self.shelf.inbox_read(seq),
+            Event::InboxRead { seq } => self.shelf.inbox_read(seq.min(self.next_seq.saturating_sub(1))),
             Event::OwnRecord(wire) => self.own_record(&wire, now_ms),
             Event::Block(peer) => self.block(peer),
             Event::Unblock(peer) => _ = self.blocked.remove(&peer),
             Event::Damaged { id } => self.damaged(&id),
             Event::Tick => self.tick(now_ms),
+        }
+        if std::mem::take(&mut self.reroute) {
+            self.reroute_all(now_ms);
         }
         self.pump_all(now_ms);
         self.flush_answers();
@@ -365,7 +374,7 @@ impl Core {
         self.router = router;
         self.router_deadline_ms = Some(now_ms);
         for (link, peer) in self.links.iter().map(|(link, state)| (*link, state.peer)).collect::<Vec<_>>() {
-            self.with_router(now_ms, |router, out| router.link_up(now_ms, link, peer, out));
+            self.with_router(|router, out| router.link_up(now_ms, link, peer, out));
         }
         self.reroute_all(now_ms);
         self.pump_all(now_ms);
@@ -373,10 +382,14 @@ impl Core {
     }
 
     fn tick(&mut self, now_ms: u64) {
+        // A clock that was set back must not put everything off until it has caught up.
+        self.next_tick_ms = self.next_tick_ms.min(now_ms + TICK_MS);
+        self.next_sweep_ms = self.next_sweep_ms.min(now_ms + REACCEPT_AFTER_MS);
+        self.router_deadline_ms = self.router_deadline_ms.map(|at| at.min(now_ms + MAX_ROUTER_PAUSE_MS));
         if self.router_deadline_ms.is_some_and(|at| at <= now_ms) {
             self.router_deadline_ms = None;
             let mut next = None;
-            self.with_router(now_ms, |router, out| next = router.tick(now_ms, out));
+            self.with_router(|router, out| next = router.tick(now_ms, out));
             self.router_deadline_ms = next.map(|at| at.max(now_ms + 1));
         }
         if self.next_tick_ms <= now_ms {
@@ -388,7 +401,7 @@ impl Core {
     }
 
     /// Calls the router and does what it wants done.
-    fn with_router(&mut self, now_ms: u64, call: impl FnOnce(&mut dyn Router, &mut RouterOutput)) {
+    fn with_router(&mut self, call: impl FnOnce(&mut dyn Router, &mut RouterOutput)) {
         let mut out = RouterOutput::default();
         call(self.router.as_mut(), &mut out);
         for (link, bytes) in out.control {
@@ -396,9 +409,7 @@ impl Core {
                 self.effects.push(Effect::Send { link, frame: Frame::Route(bytes) });
             }
         }
-        if out.invalidated {
-            self.reroute_all(now_ms);
-        }
+        self.reroute |= out.invalidated;
     }
 
     fn frame(&mut self, link: LinkId, frame: Frame, now_ms: u64) {
@@ -409,7 +420,7 @@ impl Core {
             Frame::Envelopes(wires) => self.envelopes(link, wires, now_ms),
             Frame::Custody(answers) => self.answers(link, answers, now_ms),
             Frame::Subscriptions(change, topics) => self.peer_subscriptions(link, change, topics),
-            Frame::Route(bytes) => self.with_router(now_ms, |router, out| router.control(now_ms, link, &bytes, out)),
+            Frame::Route(bytes) => self.with_router(|router, out| router.control(now_ms, link, &bytes, out)),
             Frame::Sync(sync) => self.sync(link, sync),
             Frame::Records(records) => self.peer_records(link, records, now_ms),
             _ => {} // the link layer keeps its own frames to itself

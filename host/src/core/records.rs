@@ -130,10 +130,13 @@ impl Core {
     }
 
     fn peer_record(&mut self, link: LinkId, wire: &Bytes, now_ms: u64) {
-        let Ok(record) = read(wire, now_ms) else {
+        let Ok(record) = NodeRecord::verify(wire) else {
             self.count("record-refused");
             return self.bad_signature(link);
         };
+        if record.check_times(now_ms).is_err() {
+            return self.count("record-untimely"); // our clock may be the wrong one, so the neighbour is not blamed
+        }
         let peer = record.peer;
         if self.blocked.contains(&peer) {
             return self.count("record-blocked");
@@ -143,7 +146,7 @@ impl Core {
         self.records_gone(gone);
         self.count("record-new");
         self.pass_on(Some(link), &wire);
-        self.with_router(now_ms, |router, out| router.seen(now_ms, peer, link, 0, out));
+        self.with_router(|router, out| router.seen(now_ms, peer, link, 0, out));
         self.effects.push(Effect::Notice(Notice::Record { record: Box::new(record), wire }));
     }
 
