@@ -41,7 +41,7 @@ pub use router::{RouteKind, RouteQuery, Router, RouterOutput};
 
 use crate::api::{ApiError, Receipt};
 use crate::store::Batch;
-use custody::Recent;
+use custody::{Recent, Reroute};
 use intake::{Candidate, Pending, REACCEPT_AFTER_MS};
 use links::LinkState;
 use shelf::{Shelf, StoreLimits};
@@ -244,6 +244,8 @@ pub enum Notice {
         /// The signed bytes.
         wire: Bytes,
     },
+    /// Somebody else signs with this node's key: its identity was copied.
+    Twin,
     /// The records of these nodes have expired or made room for newer ones.
     RecordsGone(Vec<PeerId>),
     /// The recipient's own signed receipt for a message of ours arrived.
@@ -273,13 +275,13 @@ pub struct Core {
     /// On how many links an envelope is under way.
     flying: HashMap<MessageId, u16>,
     recent: Recent,
-    /// The router's answers may have changed in this step.
-    reroute: bool,
+    reroute: Reroute,
     /// Links whose queues this step filled.
     unpumped: BTreeSet<LinkId>,
     next_ticket: Ticket,
     next_seq: u64,
     router_deadline_ms: Option<u64>,
+    twin_until_ms: u64,
     next_tick_ms: u64,
     next_sweep_ms: u64,
     counters: BTreeMap<&'static str, u64>,
@@ -303,11 +305,12 @@ impl Core {
             pending_bytes: 0,
             flying: HashMap::new(),
             recent: Recent::default(),
-            reroute: false,
+            reroute: Reroute::default(),
             unpumped: BTreeSet::new(),
             next_ticket: 0,
             next_seq,
             router_deadline_ms: Some(0),
+            twin_until_ms: 0,
             next_tick_ms: 0,
             next_sweep_ms: 0,
             counters: BTreeMap::new(),
@@ -336,9 +339,7 @@ impl Core {
             Event::Damaged { id } => self.damaged(&id),
             Event::Tick => self.tick(now_ms),
         }
-        if std::mem::take(&mut self.reroute) {
-            self.reroute_all(now_ms);
-        }
+        self.reroute_step(now_ms);
         self.pump_all(now_ms);
         self.flush_answers();
         std::mem::take(&mut self.effects)
@@ -346,6 +347,9 @@ impl Core {
 
     /// When [`Event::Tick`] is due.
     pub fn deadline_ms(&self) -> u64 {
+        if self.reroute.is_due() {
+            return 0;
+        }
         self.router_deadline_ms.map_or(self.next_tick_ms, |router| router.min(self.next_tick_ms))
     }
 
@@ -376,7 +380,8 @@ impl Core {
         for (link, peer) in self.links.iter().map(|(link, state)| (*link, state.peer)).collect::<Vec<_>>() {
             self.with_router(|router, out| router.link_up(now_ms, link, peer, out));
         }
-        self.reroute_all(now_ms);
+        self.reroute_all();
+        self.reroute_step(now_ms);
         self.pump_all(now_ms);
         std::mem::take(&mut self.effects)
     }
@@ -409,7 +414,9 @@ impl Core {
                 self.effects.push(Effect::Send { link, frame: Frame::Route(bytes) });
             }
         }
-        self.reroute |= out.invalidated;
+        if out.invalidated {
+            self.reroute_all();
+        }
     }
 
     fn frame(&mut self, link: LinkId, frame: Frame, now_ms: u64) {

@@ -27,7 +27,6 @@ mod transports;
 mod verify;
 
 use std::fmt;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -58,7 +57,7 @@ use listener::{News, RECORD_PREFIX};
 use plugins::Follower;
 use shared::{Basics, Guarded, Shared};
 use switchboard::Switchboard;
-use transports::{LinkParts, Transports};
+use transports::{LinkParts, Places, Transports};
 use verify::VerifyPool;
 
 /// How the bots, the plugins and the rest share the five seconds in which a node must stop.
@@ -182,8 +181,7 @@ pub async fn start(config: Config) -> Result<RunningNode, StartError> {
         engine: messages,
         board: Arc::clone(&board),
         runtime: Handle::current(),
-        max_links: config.links.max,
-        links: AtomicUsize::new(0),
+        places: Places::new(config.links.max, config.links.max_half_open),
     }));
     let settings = Settings {
         folder: config.home.join("state").join("plugins"),

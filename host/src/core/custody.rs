@@ -37,6 +37,9 @@ const MAX_COPIED: usize = 65_536;
 /// The neighbour's copy may have gone on since, so it is offered again after this time, in milliseconds.
 const COPY_AGAIN_MS: u64 = 600_000;
 
+/// Recipients that are routed anew in one step.
+const REROUTE_STEP: usize = 256;
+
 /// Wire bytes of fresh envelopes kept in memory, so that sending them on costs no read.
 const RECENT_BYTES: usize = 4 << 20;
 
@@ -67,6 +70,22 @@ impl Recent {
         if let Some(wire) = self.wires.remove(&seq) {
             self.bytes -= wire.len();
         }
+    }
+}
+
+/// Recipients whose mail may have another way now.
+#[derive(Default)]
+pub(super) struct Reroute {
+    /// Those that were not looked at yet.
+    rest: Vec<PeerId>,
+    /// Something changed since these were listed: look at all of them once more.
+    again: bool,
+}
+
+impl Reroute {
+    /// Whether somebody is left to be looked at.
+    pub(super) fn is_due(&self) -> bool {
+        self.again || !self.rest.is_empty()
     }
 }
 
@@ -326,9 +345,18 @@ impl Core {
         }
     }
 
-    /// Asks the router anew for every recipient with something waiting.
-    pub(super) fn reroute_all(&mut self, now_ms: u64) {
-        for recipient in self.shelf.recipients().collect::<Vec<_>>() {
+    /// Has the router asked anew for every recipient with something waiting.
+    pub(super) fn reroute_all(&mut self) {
+        self.reroute.again = true;
+    }
+
+    /// Asks for some of them. A step at a time, so that mail for very many recipients holds nothing up.
+    pub(super) fn reroute_step(&mut self, now_ms: u64) {
+        if self.reroute.rest.is_empty() && std::mem::take(&mut self.reroute.again) {
+            self.reroute.rest = self.shelf.recipients().collect();
+        }
+        let from = self.reroute.rest.len().saturating_sub(REROUTE_STEP);
+        for recipient in self.reroute.rest.split_off(from) {
             for link in self.ways(recipient, now_ms).0 {
                 self.drain(link, recipient);
             }
@@ -363,7 +391,7 @@ impl Core {
         // What may go back to where it came from by now, or was left behind by a race, gets its chance.
         if self.next_sweep_ms <= now_ms {
             self.next_sweep_ms = now_ms + REACCEPT_AFTER_MS;
-            self.reroute_all(now_ms);
+            self.reroute_all();
         }
     }
 }

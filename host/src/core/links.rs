@@ -112,7 +112,7 @@ impl Core {
             self.landed(id);
         }
         self.with_router(|router, out| router.link_down(now_ms, link, out));
-        self.reroute_all(now_ms);
+        self.reroute_all();
         if !self.linked(state.peer) {
             self.effects.push(Effect::Notice(Notice::PeerDown(state.peer)));
         }

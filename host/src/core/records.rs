@@ -18,6 +18,9 @@ const EVICTED_AT_ONCE: usize = MAX_KNOWN / 16;
 /// How often records that have expired are dropped, in milliseconds.
 const EXPIRE_EVERY_MS: u64 = 60_000;
 
+/// Once another holder of our key was noticed, no more is said of it for this time, in milliseconds.
+const TWIN_QUIET_MS: u64 = 600_000;
+
 /// Records handed to a neighbour when a link comes up.
 const MAX_SENT: usize = 4_096;
 
@@ -122,10 +125,21 @@ impl Core {
     pub(super) fn peer_records(&mut self, link: LinkId, wires: Vec<Bytes>, now_ms: u64) {
         for wire in wires {
             match NodeRecord::peek(&wire) {
-                Some((peer, _)) if peer == self.config.me => self.count("record-own"),
+                Some((peer, seq_ms)) if peer == self.config.me => self.own_record_came_back(&wire, seq_ms, now_ms),
                 Some((peer, seq_ms)) if !self.records.lacks(&peer, seq_ms) => self.count("record-old"),
                 _ => self.peer_record(link, &wire, now_ms),
             }
+        }
+    }
+
+    /// Our own records come back all the time. One that is newer than any that we made was made by somebody else.
+    fn own_record_came_back(&mut self, wire: &[u8], seq_ms: u64, now_ms: u64) {
+        self.count("record-own");
+        let me = self.config.me;
+        let newer = self.records.get(&me).is_some_and(|ours| ours.seq_ms < seq_ms);
+        if newer && self.twin_until_ms <= now_ms && read(wire, now_ms).is_ok() {
+            self.twin_until_ms = now_ms + TWIN_QUIET_MS;
+            self.effects.push(Effect::Notice(Notice::Twin));
         }
     }
 

@@ -280,3 +280,63 @@ fn a_neighbour_that_never_answers_gets_a_bounded_number_of_bytes() {
     }
     assert!((20..60).contains(&offered), "{offered} envelopes of 60 kB were offered");
 }
+
+#[test]
+fn mail_for_very_many_recipients_is_routed_anew_in_small_steps() {
+    let mut core = beside_a_stranger();
+    let key = qpq_schemas::signature::SigningKey::from_seed(&[7; 32]);
+    for number in 0..1_000_u32 {
+        let mut destination = [1; 32];
+        destination[..4].copy_from_slice(&number.to_be_bytes());
+        let draft = qpq_schemas::envelope::Draft {
+            kind: Kind::Direct,
+            flags: qpq_schemas::envelope::Flags {
+                sealed: false,
+                receipt_wanted: false,
+                priority: qpq_schemas::envelope::Priority::Normal,
+            },
+            max_hops: 8,
+            ttl_secs: 60,
+            created_ms: 1_000,
+            nonce: [0; 8],
+            destination,
+            payload: Vec::new(),
+        };
+        let envelope = draft.sign(&key).unwrap();
+        for effect in core.handle(Event::Submit { token: 1, envelope, trusted: true }, 1_000) {
+            if let Effect::Persist { ticket, .. } = effect {
+                core.handle(Event::Persisted { ticket, result: Ok(()) }, 1_000);
+            }
+        }
+    }
+    let offers = |effects: Vec<Effect>| -> usize {
+        let items = effects.iter().map(|effect| if let Effect::Offer { items, .. } = effect { items.len() } else { 0 });
+        items.sum()
+    };
+    let mut offered = vec![offers(core.handle(Event::LinkUp { link: 2, peer: PeerId([3; 32]) }, 2_000))];
+    while core.deadline_ms() == 0 {
+        offered.push(offers(core.handle(Event::Tick, 2_000)));
+    }
+    assert_eq!(offered.iter().sum::<usize>(), 1_000, "everything is offered to the new neighbour");
+    assert!(offered.iter().all(|count| *count < 300), "in steps of {offered:?}");
+}
+
+#[test]
+fn a_newer_record_of_our_own_key_raises_an_alarm() {
+    let (me, ours) = record_of(1, 1_000, 500_000);
+    let shelf = Shelf::new(StoreLimits::default());
+    let mut core = Core::new(CoreConfig::new(me), shelf, 1, Box::new(world::Toy::default()));
+    core.handle(Event::OwnRecord(ours.clone()), 1_000);
+    core.handle(Event::LinkUp { link: 1, peer: PeerId([2; 32]) }, 1_000);
+    let mut alarms = |wire: Bytes, now_ms: u64| {
+        let effects = core.handle(Event::Frame { link: 1, frame: Frame::Records(vec![wire]) }, now_ms);
+        effects.iter().filter(|effect| matches!(effect, Effect::Notice(Notice::Twin))).count()
+    };
+    let (_, twin) = record_of(1, 1_500, 500_000);
+    let mut forged = twin.to_vec();
+    forged[60] ^= 1;
+    assert_eq!(alarms(ours, 2_000), 0, "it only came back");
+    assert_eq!(alarms(forged.into(), 2_000), 0, "anybody could forge it");
+    assert_eq!(alarms(twin.clone(), 2_000), 1);
+    assert_eq!(alarms(twin, 2_000), 0, "once is enough");
+}

@@ -135,6 +135,9 @@ impl Engine {
                         }
                         self.message(message);
                     }
+                    if self.core.deadline_ms() <= now_ms() {
+                        self.tick(); // a flood of messages must not keep housekeeping from its turn
+                    }
                 }
                 () = tokio::time::sleep(std::time::Duration::from_millis(wait)) => self.tick(),
             }

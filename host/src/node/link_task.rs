@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use qpq_plugin_api::FrameQueue;
 use qpq_schemas::link::{Frame as LinkFrame, MAX_ENVELOPES};
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tracing::{debug, warn};
 
 use super::clock::now_ms;
@@ -80,6 +80,8 @@ pub(super) struct LinkTask {
     pub(super) unsent: VecDeque<Frame>,
     /// For the frames of this link that wait for the core: see [`room`].
     pub(super) room: Arc<Semaphore>,
+    /// Given back once the peer has proven its key.
+    pub(super) half_open: Option<OwnedSemaphorePermit>,
 }
 
 /// Room for one link's frames in the core's queue.
@@ -164,6 +166,7 @@ impl LinkTask {
     /// The peer has proven its key.
     async fn enter(&mut self, peer: qpq_schemas::PeerId, desk: &mut Desk) -> Result<(), &'static str> {
         let Some(sender) = desk.sender.take() else { return Ok(()) };
+        self.half_open = None;
         let entry = Entry {
             peer,
             transport: self.transport.name().to_owned(),

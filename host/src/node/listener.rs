@@ -83,6 +83,12 @@ impl Listener for News {
                 self.tell(LiveKind::PeerDown, peer, None);
             }
             Notice::Record { record, wire } => self.record(*record, &wire),
+            Notice::Twin => {
+                let text = "another node uses this node's key, or the clock was set back. Messages for this node may end \
+                            up there. Stop the copy, or give it an identity of its own";
+                warn!("{text}");
+                self.shared.warn("identity", Some(text.to_owned()));
+            }
             Notice::RecordsGone(peers) => self.records_gone(&peers),
             Notice::Delivered { id, by } => {
                 info!(id = %id.short(), by = %by.short(), "delivered");

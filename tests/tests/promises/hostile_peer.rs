@@ -25,6 +25,11 @@ const HONEST_DELAY: Duration = Duration::from_secs(3);
 
 /// Runs an attack against a node that has an honest neighbour, and checks that the two don't suffer.
 fn besiege<F: Future<Output = Outcome>>(attack: impl FnOnce(String) -> F + Send + 'static) -> Outcome {
+    besiege_node(attack).map(drop)
+}
+
+/// The same, and returns the node that stood it.
+fn besiege_node<F: Future<Output = Outcome>>(attack: impl FnOnce(String) -> F + Send + 'static) -> Outcome<TestNode> {
     let mut node = TestNode::plan("node").start()?;
     let friend = TestNode::plan("friend").peer(node.address()).start()?;
     friend.wait_links(1)?;
@@ -59,7 +64,7 @@ fn besiege<F: Future<Output = Outcome>>(attack: impl FnOnce(String) -> F + Send 
     let _ = std::io::Write::write_all(&mut std::io::stderr(), told.as_bytes());
     ensure!(peak < before + EXTRA_MEMORY, "memory grew from {before} to {peak} bytes");
     ensure!(slowest < HONEST_DELAY, "an honest message took {slowest:?}");
-    Ok(())
+    Ok(node)
 }
 
 #[test]
@@ -147,6 +152,80 @@ fn a_replay_flood_of_one_message_does_not_hold_up_the_mail() -> Outcome {
         let until = Instant::now() + ATTACK;
         while Instant::now() < until {
             intruder.say(&[Frame::Envelopes(batch.clone())]).await?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn strangers_that_never_say_who_they_are_keep_nobody_else_out() -> Outcome {
+    besiege(|address| async move {
+        let mut half_open = Vec::new();
+        for number in 0..200_u8 {
+            // Past the limit the node refuses, which is fine.
+            half_open.extend(Intruder::connect(&[number.max(1); 32], &address).await);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Ok(())
+    })
+}
+
+#[test]
+fn neighbours_that_come_and_go_do_not_fill_the_log_or_hold_up_the_mail() -> Outcome {
+    let node = besiege_node(|address| async move {
+        for number in 0..300_u16 {
+            let mut seed = [7; 32];
+            seed[..2].copy_from_slice(&number.to_be_bytes());
+            let mut link = Intruder::enter(&seed, &address).await?;
+            link.say_raw(b"\x00\x00\x00\x00rubbish \x1b[2J\n").await?;
+            // The node's last word, or the end of the connection.
+            let _ = link.hear_until(|frame| matches!(frame, Frame::Close(_)).then_some(())).await;
+            link.connection.close(0_u8.into(), b"\x1b[31mbye\nERROR forged");
+        }
+        Ok(())
+    })?;
+    let log = node.log();
+    ensure!(!log.contains('\u{1b}') && !log.contains("\nERROR forged"), "a peer wrote into the log");
+    ensure!(log.lines().count() < 450, "300 short links left {} lines in the log", log.lines().count());
+    Ok(())
+}
+
+/// Ten thousand messages for as many strangers wait at the node: routes change meanwhile.
+#[test]
+fn mail_for_ten_thousand_strangers_does_not_hold_up_the_rest() -> Outcome {
+    besiege(|address| async move {
+        let mut intruder = Intruder::enter(&[8; 32], &address).await?;
+        for _ in 0..100 {
+            let sealed = |_| Ok(draft(Kind::Direct, rand::random(), vec![0; 8]).sign(&intruder.key)?.wire().clone());
+            let wires = (0..100).map(sealed).collect::<Outcome<Vec<_>>>()?;
+            intruder.say(&[Frame::Envelopes(wires)]).await?;
+        }
+        for number in 0..40_u8 {
+            let mut link = Intruder::enter(&[number + 30; 32], &address).await?;
+            link.hear_until(|frame| matches!(frame, Frame::Records(_)).then_some(())).await?;
+            link.connection.close(0_u8.into(), b"");
+        }
+        tokio::time::sleep(ATTACK).await;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_thousand_bad_signatures_cost_the_link_and_nothing_else() -> Outcome {
+    besiege(|address| async move {
+        for life in 0..20 {
+            let mut intruder = Intruder::enter(&[11; 32], &address).await?;
+            let bad = |_| {
+                let mut wire = draft(Kind::Direct, [1; 32], vec![0; 8]).sign(&intruder.key)?.wire().to_vec();
+                let signature = wire.len() - 10;
+                wire[signature] ^= 1;
+                Ok(Bytes::from(wire))
+            };
+            let wires = (0..300).map(bad).collect::<Outcome<Vec<_>>>()?;
+            intruder.say(&[Frame::Envelopes(wires)]).await?;
+            let close = |frame| if let Frame::Close(close) = frame { Some(close) } else { None };
+            let close = intruder.hear_until(close).await.map_err(|failure| failure.during(&format!("life {life}")))?;
+            ensure!(close.reason.contains("signatures"), "closed for {}", close.reason);
         }
         Ok(())
     })
