@@ -42,7 +42,7 @@ pub use router::{RouteKind, RouteQuery, Router, RouterOutput};
 use crate::api::{ApiError, Receipt};
 use crate::store::Batch;
 use custody::{Recent, Reroute};
-use intake::{Candidate, Pending};
+use intake::{Candidate, Pending, REACCEPT_AFTER_MS};
 use links::LinkState;
 use shelf::{Shelf, StoreLimits};
 
@@ -54,6 +54,9 @@ pub type Ticket = u64;
 
 /// How often housekeeping runs at least, in milliseconds.
 const TICK_MS: u64 = 1_000;
+
+/// The router is called at least this often, in milliseconds.
+const MAX_ROUTER_PAUSE_MS: u64 = 60_000;
 
 /// Messages and ids that one tick takes off at most, so that no tick takes long.
 const EXPIRE_STEP: usize = 4_096;
@@ -329,7 +332,7 @@ impl Core {
             Event::Submit { token, envelope, trusted } => self.submit(token, envelope, trusted, now_ms),
             Event::Subscribe(topic) => self.subscribe(topic),
             Event::Unsubscribe(topic) => self.unsubscribe(topic),
-            Event::InboxRead { seq } => self.shelf.inbox_read(seq),
+            Event::InboxRead { seq } => self.shelf.inbox_read(seq.min(self.next_seq.saturating_sub(1))),
             Event::OwnRecord(wire) => self.own_record(&wire, now_ms),
             Event::Block(peer) => self.block(peer),
             Event::Unblock(peer) => _ = self.blocked.remove(&peer),
@@ -384,6 +387,10 @@ impl Core {
     }
 
     fn tick(&mut self, now_ms: u64) {
+        // A clock that was set back must not put everything off until it has caught up.
+        self.next_tick_ms = self.next_tick_ms.min(now_ms + TICK_MS);
+        self.next_sweep_ms = self.next_sweep_ms.min(now_ms + REACCEPT_AFTER_MS);
+        self.router_deadline_ms = self.router_deadline_ms.map(|at| at.min(now_ms + MAX_ROUTER_PAUSE_MS));
         if self.router_deadline_ms.is_some_and(|at| at <= now_ms) {
             self.router_deadline_ms = None;
             let mut next = None;

@@ -35,7 +35,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tracing::{info, warn};
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
 
 use crate::api::{NodeApi, Trust};
 use crate::config::Config;
@@ -163,6 +164,7 @@ pub async fn start(config: Config) -> Result<RunningNode, StartError> {
     let verify = VerifyPool::start(workers, move |event| _ = done.send(event)).map_err(StartError::Thread)?;
     let parts = Parts {
         core,
+        board: Arc::clone(&board),
         identity: Arc::clone(&identity),
         store: store.clone(),
         verify,
@@ -170,7 +172,7 @@ pub async fn start(config: Config) -> Result<RunningNode, StartError> {
         inbox,
         listener: Box::new(news),
     };
-    tokio::spawn(Engine::new(parts).run(message_queue, completed));
+    let engine = tokio::spawn(Engine::new(parts).run(message_queue, completed));
     let transports = Arc::new(Transports::new(LinkParts {
         identity: Arc::clone(&identity),
         blocked,
@@ -205,7 +207,7 @@ pub async fn start(config: Config) -> Result<RunningNode, StartError> {
     let door = Door { shared: Arc::clone(&shared), plugins: registry, scripts, subscriber: USER, stop };
     start_bots(&config, &door);
     plugins::settle(wanted, started).await;
-    let stopped = until_stopped(door.clone()).boxed();
+    let stopped = until_stopped(door.clone(), engine).boxed();
     Ok(RunningNode { api: Arc::new(door), stopped })
 }
 
@@ -316,8 +318,11 @@ fn start_bots(config: &Config, door: &Door) {
 }
 
 /// Waits for the order to stop, then drains: bots, links, plugins, core, directory, store.
-async fn until_stopped(door: Door) {
-    door.stop.notified().await;
+async fn until_stopped(door: Door, mut engine: JoinHandle<()>) {
+    tokio::select! {
+        () = door.stop.notified() => {}
+        _ = &mut engine => error!("the core has ended by a fault of its own; the node stops. Nothing acknowledged is lost"),
+    }
     let began = Instant::now();
     let bots = Arc::clone(&door.scripts);
     _ = tokio::task::spawn_blocking(move || bots.get().map(|bots| bots.stop(STOP_BOTS))).await;

@@ -165,11 +165,11 @@ impl Core {
             let Some(state) = self.links.get_mut(&link) else { return };
             let Some((seq, id)) = state.casts.pop_front() else {
                 if std::mem::take(&mut state.casts_lost) {
-                    self.announce_history(link);
+                    self.announce_history(link, now_ms);
                 }
                 return;
             };
-            if self.is_history(&id) {
+            if self.is_history(&id) && !self.is_in_flight(link, &id) {
                 self.take_off(link, InFlight { since_ms: now_ms, recipient: None, known: false, bytes: 0 }, seq, id);
             }
         }
@@ -244,7 +244,7 @@ impl Core {
             self.landed(&answer.id);
             match flight.recipient {
                 Some(recipient) => self.answer(link, peer, recipient, &flight, &answer, now_ms, &mut batch),
-                None => self.count(if answer.verdict == Verdict::Stored { "spread" } else { "spread-declined" }),
+                None => self.spread_answer(link, answer.verdict, now_ms),
             }
         }
         self.persist(batch);
@@ -270,6 +270,25 @@ impl Core {
             }
             Verdict::Stored => self.copied(link, answer.id, now_ms),
             _ => self.declined(link, recipient, answer, now_ms),
+        }
+    }
+
+    fn is_in_flight(&self, link: LinkId, id: &MessageId) -> bool {
+        self.links.get(&link).is_some_and(|state| state.in_flight.contains_key(id))
+    }
+
+    /// A broadcast that a neighbour did not take for now is named to it again later, with all others.
+    fn spread_answer(&mut self, link: LinkId, verdict: Verdict, now_ms: u64) {
+        let later = matches!(verdict, Verdict::RelayFull | Verdict::RecipientFull | Verdict::SenderFull);
+        self.count(if verdict == Verdict::Stored { "spread" } else { "spread-declined" });
+        if later {
+            self.announce_later(link, now_ms);
+        }
+    }
+
+    fn announce_later(&mut self, link: LinkId, now_ms: u64) {
+        if let Some(state) = self.links.get_mut(&link) {
+            state.announce_at_ms.get_or_insert(now_ms + REACCEPT_AFTER_MS);
         }
     }
 
@@ -348,17 +367,25 @@ impl Core {
     pub(super) fn retry_offers(&mut self, now_ms: u64) {
         for link in self.links.keys().copied().collect::<Vec<_>>() {
             let Some(state) = self.links.get_mut(&link) else { continue };
+            let quiet = state.casts.is_empty();
+            let announce = state.announce_at_ms.take_if(|at| quiet && *at <= now_ms).is_some();
             let mut due: Vec<PeerId> = state.retry.extract_if(|_, at| *at <= now_ms).map(|(peer, _)| peer).collect();
             let lost = |_: &MessageId, flight: &mut InFlight| flight.since_ms + ANSWER_TIMEOUT_MS <= now_ms;
             let lost: Vec<_> = state.in_flight.extract_if(lost).collect();
             state.in_flight_bytes -= lost.iter().map(|(_, flight)| flight.bytes).sum::<usize>();
             for (id, flight) in lost {
-                due.extend(flight.recipient);
+                match flight.recipient {
+                    Some(recipient) => due.push(recipient),
+                    None => self.announce_later(link, now_ms),
+                }
                 self.landed(&id);
                 self.count("unanswered");
             }
             for recipient in due {
                 self.drain(link, recipient);
+            }
+            if announce {
+                self.announce_history(link, now_ms);
             }
         }
         // What may go back to where it came from by now, or was left behind by a race, gets its chance.

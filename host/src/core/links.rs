@@ -33,6 +33,8 @@ pub(super) struct LinkState {
     pub(super) casts: VecDeque<(u64, MessageId)>,
     /// Broadcasts fell out of `casts`; tell the neighbour what we hold once it is empty.
     pub(super) casts_lost: bool,
+    /// When to tell the neighbour again what we hold, since it did not take all.
+    pub(super) announce_at_ms: Option<u64>,
     /// When to offer a recipient's queue again.
     pub(super) retry: HashMap<PeerId, u64>,
     /// Envelopes that the neighbour did not take.
@@ -78,6 +80,7 @@ impl LinkState {
             draining: HashSet::new(),
             casts: VecDeque::new(),
             casts_lost: false,
+            announce_at_ms: None,
             retry: HashMap::new(),
             declined: HashMap::new(),
             copied: HashMap::new(),
@@ -96,7 +99,7 @@ impl Core {
         self.links.insert(link, LinkState::new(peer));
         self.tell_subscriptions(link);
         self.send_all_records(link);
-        self.announce_history(link);
+        self.announce_history(link, now_ms);
         self.with_router(|router, out| router.link_up(now_ms, link, peer, out));
         if first {
             self.effects.push(Effect::Notice(Notice::PeerUp(peer)));

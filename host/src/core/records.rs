@@ -144,10 +144,13 @@ impl Core {
     }
 
     fn peer_record(&mut self, link: LinkId, wire: &Bytes, now_ms: u64) {
-        let Ok(record) = read(wire, now_ms) else {
+        let Ok(record) = NodeRecord::verify(wire) else {
             self.count("record-refused");
             return self.bad_signature(link);
         };
+        if record.check_times(now_ms).is_err() {
+            return self.count("record-untimely"); // our clock may be the wrong one, so the neighbour is not blamed
+        }
         let peer = record.peer;
         if self.blocked.contains(&peer) {
             return self.count("record-blocked");

@@ -24,8 +24,6 @@ pub(super) enum LinkCommand {
     Send(Frame),
     /// Send envelopes. The core bounds the bytes of those under way.
     Offer(Vec<Offered>),
-    /// Say goodbye and close.
-    Close(String),
 }
 
 impl LinkCommand {
@@ -40,7 +38,6 @@ impl LinkCommand {
                 Self::Send(Frame::Route(bytes)) => bytes.len(),
                 Self::Send(_) => 0,
                 Self::Offer(items) => items.len() * size_of::<Offered>(),
-                Self::Close(reason) => reason.len(),
             }
     }
 }

@@ -15,6 +15,7 @@ use tracing::warn;
 
 use super::clock::now_ms;
 use super::commands::{CommandSender, LinkCommand};
+use super::switchboard::Switchboard;
 use super::verify::VerifyPool;
 use crate::api::{ApiError, Receipt};
 use crate::core::{Core, Effect, Event, LinkId, Notice};
@@ -25,6 +26,8 @@ use crate::store::{Batch, Store};
 pub(super) const MAX_MESSAGES: usize = 1_024;
 /// Messages handled before the completions are looked at again.
 const MESSAGE_STEP: usize = 128;
+/// The clock is looked at again at least this often, since it may be set back, in milliseconds.
+const MAX_WAIT_MS: u64 = 1_000;
 /// A receipt lives as long as the message it is for may have: the default time to live, in seconds.
 const RECEIPT_TTL_SECS: u32 = 7 * 24 * 60 * 60;
 /// Links that a receipt may cross.
@@ -69,6 +72,7 @@ pub(super) struct Engine {
     store: Store,
     verify: VerifyPool,
     links: HashMap<LinkId, CommandSender>,
+    board: Arc<Switchboard>,
     replies: HashMap<u64, oneshot::Sender<Result<Receipt, ApiError>>>,
     next_token: u64,
     completions: Completions,
@@ -81,6 +85,7 @@ pub(super) struct Engine {
 /// What an engine is made of.
 pub(super) struct Parts {
     pub(super) core: Core,
+    pub(super) board: Arc<Switchboard>,
     pub(super) identity: Arc<Identity>,
     pub(super) store: Store,
     pub(super) verify: VerifyPool,
@@ -91,13 +96,14 @@ pub(super) struct Parts {
 
 impl Engine {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { core, identity, store, verify, completions, inbox, listener } = parts;
+        let Parts { core, board, identity, store, verify, completions, inbox, listener } = parts;
         Self {
             core,
             identity,
             store,
             verify,
             links: HashMap::new(),
+            board,
             replies: HashMap::new(),
             next_token: 0,
             completions,
@@ -111,7 +117,11 @@ impl Engine {
     pub(super) async fn run(mut self, mut messages: mpsc::Receiver<Message>, mut done: mpsc::UnboundedReceiver<Event>) {
         let mut batch = Vec::with_capacity(MESSAGE_STEP);
         loop {
-            let wait = self.core.deadline_ms().saturating_sub(now_ms());
+            // Also under load, when there is always another message.
+            if self.core.deadline_ms() <= now_ms() {
+                self.tick();
+            }
+            let wait = self.core.deadline_ms().saturating_sub(now_ms()).min(MAX_WAIT_MS);
             tokio::select! {
                 biased;
                 Some(event) = done.recv() => self.handle(event),
@@ -189,7 +199,7 @@ impl Engine {
             match effect {
                 Effect::Send { link, frame } => self.command(link, LinkCommand::Send(frame)),
                 Effect::Offer { link, items } => self.command(link, LinkCommand::Offer(items)),
-                Effect::Close { link, reason } => self.command(link, LinkCommand::Close(reason)),
+                Effect::Close { link, reason } => self.board.close(link, &reason),
                 Effect::Verify { ticket, envelopes } => self.verify.submit(ticket, envelopes),
                 Effect::Persist { ticket, batch } => self.write(ticket, batch),
                 Effect::Answer { token, result } => {
@@ -212,7 +222,8 @@ impl Engine {
         let Some(commands) = self.links.get(&link) else { return };
         if !commands.send(command) {
             warn!(link, "the neighbour takes nothing; its link is closed");
-            self.links.remove(&link); // its task ends when the last sender is gone
+            self.links.remove(&link);
+            self.board.close(link, "it takes nothing, and too much waits for it");
         }
     }
 

@@ -214,19 +214,13 @@ impl LinkTask {
 
     async fn obey(&mut self, commands: Vec<LinkCommand>, desk: &mut Desk) -> Option<String> {
         let mut frames = Vec::with_capacity(commands.len());
-        let mut over = None;
         for command in commands {
             match command {
                 LinkCommand::Send(frame) => frames.push(frame),
                 LinkCommand::Offer(items) => self.envelopes(items, &mut frames).await,
-                LinkCommand::Close(reason) => over = Some(CloseReason::going_away(reason)),
             }
         }
-        let ended = self.step(LinkInput::Send(frames), desk).await;
-        match (ended, over) {
-            (None, Some(reason)) => self.step(LinkInput::Close(reason), desk).await,
-            (ended, _) => ended,
-        }
+        self.step(LinkInput::Send(frames), desk).await
     }
 
     /// Puts envelopes into frames; those that are no longer in memory are read first.

@@ -92,11 +92,6 @@ impl Transports {
         let scheme = uri.split_once("://").map_or(uri, |(scheme, _)| scheme);
         self.lock().get(&format!("transport-{scheme}")).and_then(|links| links.handle.get().cloned())
     }
-
-    /// An instance has ended.
-    pub(super) fn ended(&self, name: &str) {
-        self.lock().remove(name);
-    }
 }
 
 impl Listeners for Transports {

@@ -76,7 +76,10 @@ impl Checked {
         // A file of an earlier run is never mapped now; a new file, not the old one truncated, keeps that certain.
         let _ = fs::remove_file(&path);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o500).open(&path).map_err(failed)?;
-        file.write_all(&self.bytes).map_err(failed)?;
+        if let Err(error) = file.write_all(&self.bytes) {
+            let _ = fs::remove_file(&path); // half a copy must not keep a full disk full
+            return Err(failed(error));
+        }
         drop(file);
         fs::canonicalize(&path).map_err(failed)
     }

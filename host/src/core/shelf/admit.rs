@@ -194,7 +194,10 @@ impl Shelf {
         for (slots, places) in [(&victims.inbox, Places::INBOX), (&victims.history, Places::HISTORY)] {
             for slot in slots {
                 self.count("evicted");
-                gone.extend(self.leave(*slot, places, None, Why::Evicted, now_ms));
+                // A direct message in the inbox was for us, and had arrived.
+                let read = self.entries.get(*slot).is_some_and(|entry| entry.kind != Kind::Broadcast);
+                let state = read.then_some(SeenState::Delivered);
+                gone.extend(self.leave(*slot, places, state, Why::Evicted, now_ms));
             }
         }
         for (slot, why) in &victims.whole {

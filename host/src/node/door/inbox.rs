@@ -97,7 +97,7 @@ impl Door {
     async fn page(&self, after: u64, places: Vec<(u64, MessageId)>) -> Result<InboxPage, ApiError> {
         let next_after = places.last().map_or(after, |(seq, _)| *seq);
         let shared = self.shared.clone();
-        let (items, damaged) = blocking(move || Ok(shared.open(&places))).await?;
+        let (items, damaged) = blocking(move || shared.open(&places)).await?;
         for id in damaged {
             self.shared.event(Event::Damaged { id }).await?;
         }
