@@ -1,7 +1,8 @@
 # The two commands of the README are `make run` and `make test`.
 
 CARGO ?= cargo
-QPQ_HOME ?= $(CURDIR)/target/home
+# Not below target/: `make clean` must not take a node's key with it.
+QPQ_HOME ?= $(CURDIR)/.qpq
 PLUGINS = -p qpq-transport-quic -p qpq-routing-flood
 
 .PHONY: run demo test check bench soak release plugins-alone clean help

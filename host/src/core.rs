@@ -33,6 +33,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bytes::Bytes;
 use qpq_schemas::envelope::{Envelope, Refusal};
 use qpq_schemas::link::Frame;
+use qpq_schemas::record::NodeRecord;
 use qpq_schemas::{MessageId, PeerId, TopicId};
 
 pub use records::RecordBook;
@@ -40,8 +41,8 @@ pub use router::{RouteKind, RouteQuery, Router, RouterOutput};
 
 use crate::api::{ApiError, Receipt};
 use crate::store::Batch;
-use custody::Recent;
-use intake::{Candidate, Pending};
+use custody::{Recent, Reroute};
+use intake::{Candidate, Pending, REACCEPT_AFTER_MS};
 use links::LinkState;
 use shelf::{Shelf, StoreLimits};
 
@@ -53,6 +54,9 @@ pub type Ticket = u64;
 
 /// How often housekeeping runs at least, in milliseconds.
 const TICK_MS: u64 = 1_000;
+
+/// The router is called at least this often, in milliseconds.
+const MAX_ROUTER_PAUSE_MS: u64 = 60_000;
 
 /// Messages and ids that one tick takes off at most, so that no tick takes long.
 const EXPIRE_STEP: usize = 4_096;
@@ -134,6 +138,11 @@ pub enum Event {
     Subscribe(TopicId),
     /// They no longer do.
     Unsubscribe(TopicId),
+    /// The user has read the inbox up to this place.
+    InboxRead {
+        /// The place.
+        seq: u64,
+    },
     /// This node's own signed record, to be spread.
     OwnRecord(Bytes),
     /// Links and envelopes of this key are refused from now on.
@@ -228,13 +237,17 @@ pub enum Notice {
     PeerUp(PeerId),
     /// The last link to this peer is gone.
     PeerDown(PeerId),
-    /// A newer signed record of a node came in; `wire` is its verified form.
+    /// A newer signed record of a node came in.
     Record {
-        /// Whose record.
-        peer: PeerId,
+        /// What it says; its signature was checked.
+        record: Box<NodeRecord>,
         /// The signed bytes.
         wire: Bytes,
     },
+    /// Somebody else signs with this node's key: its identity was copied.
+    Twin,
+    /// The records of these nodes have expired or made room for newer ones.
+    RecordsGone(Vec<PeerId>),
     /// The recipient's own signed receipt for a message of ours arrived.
     Delivered {
         /// The message.
@@ -262,11 +275,13 @@ pub struct Core {
     /// On how many links an envelope is under way.
     flying: HashMap<MessageId, u16>,
     recent: Recent,
+    reroute: Reroute,
     /// Links whose queues this step filled.
     unpumped: BTreeSet<LinkId>,
     next_ticket: Ticket,
     next_seq: u64,
     router_deadline_ms: Option<u64>,
+    twin_until_ms: u64,
     next_tick_ms: u64,
     next_sweep_ms: u64,
     counters: BTreeMap<&'static str, u64>,
@@ -290,10 +305,12 @@ impl Core {
             pending_bytes: 0,
             flying: HashMap::new(),
             recent: Recent::default(),
+            reroute: Reroute::default(),
             unpumped: BTreeSet::new(),
             next_ticket: 0,
             next_seq,
             router_deadline_ms: Some(0),
+            twin_until_ms: 0,
             next_tick_ms: 0,
             next_sweep_ms: 0,
             counters: BTreeMap::new(),
@@ -307,7 +324,7 @@ impl Core {
             Event::LinkUp { link, peer } => self.link_up(link, peer, now_ms),
             Event::LinkDown { link } => self.link_down(link, now_ms),
             Event::LinkMeasured { link, rtt_us } => {
-                self.with_router(now_ms, |router, out| router.link_measured(now_ms, link, rtt_us, 0, out));
+                self.with_router(|router, out| router.link_measured(now_ms, link, rtt_us, 0, out));
             }
             Event::Frame { link, frame } => self.frame(link, frame, now_ms),
             Event::Verified { ticket, verdicts } => self.verified(ticket, verdicts, now_ms),
@@ -315,12 +332,14 @@ impl Core {
             Event::Submit { token, envelope, trusted } => self.submit(token, envelope, trusted, now_ms),
             Event::Subscribe(topic) => self.subscribe(topic),
             Event::Unsubscribe(topic) => self.unsubscribe(topic),
+            Event::InboxRead { seq } => self.shelf.inbox_read(seq.min(self.next_seq.saturating_sub(1))),
             Event::OwnRecord(wire) => self.own_record(&wire, now_ms),
             Event::Block(peer) => self.block(peer),
             Event::Unblock(peer) => _ = self.blocked.remove(&peer),
             Event::Damaged { id } => self.damaged(&id),
             Event::Tick => self.tick(now_ms),
         }
+        self.reroute_step(now_ms);
         self.pump_all(now_ms);
         self.flush_answers();
         std::mem::take(&mut self.effects)
@@ -328,6 +347,9 @@ impl Core {
 
     /// When [`Event::Tick`] is due.
     pub fn deadline_ms(&self) -> u64 {
+        if self.reroute.is_due() {
+            return 0;
+        }
         self.router_deadline_ms.map_or(self.next_tick_ms, |router| router.min(self.next_tick_ms))
     }
 
@@ -356,29 +378,35 @@ impl Core {
         self.router = router;
         self.router_deadline_ms = Some(now_ms);
         for (link, peer) in self.links.iter().map(|(link, state)| (*link, state.peer)).collect::<Vec<_>>() {
-            self.with_router(now_ms, |router, out| router.link_up(now_ms, link, peer, out));
+            self.with_router(|router, out| router.link_up(now_ms, link, peer, out));
         }
-        self.reroute_all(now_ms);
+        self.reroute_all();
+        self.reroute_step(now_ms);
         self.pump_all(now_ms);
         std::mem::take(&mut self.effects)
     }
 
     fn tick(&mut self, now_ms: u64) {
+        // A clock that was set back must not put everything off until it has caught up.
+        self.next_tick_ms = self.next_tick_ms.min(now_ms + TICK_MS);
+        self.next_sweep_ms = self.next_sweep_ms.min(now_ms + REACCEPT_AFTER_MS);
+        self.router_deadline_ms = self.router_deadline_ms.map(|at| at.min(now_ms + MAX_ROUTER_PAUSE_MS));
         if self.router_deadline_ms.is_some_and(|at| at <= now_ms) {
             self.router_deadline_ms = None;
             let mut next = None;
-            self.with_router(now_ms, |router, out| next = router.tick(now_ms, out));
+            self.with_router(|router, out| next = router.tick(now_ms, out));
             self.router_deadline_ms = next.map(|at| at.max(now_ms + 1));
         }
         if self.next_tick_ms <= now_ms {
             self.next_tick_ms = now_ms + TICK_MS;
             self.expire(now_ms);
+            self.expire_records(now_ms);
             self.retry_offers(now_ms);
         }
     }
 
     /// Calls the router and does what it wants done.
-    fn with_router(&mut self, now_ms: u64, call: impl FnOnce(&mut dyn Router, &mut RouterOutput)) {
+    fn with_router(&mut self, call: impl FnOnce(&mut dyn Router, &mut RouterOutput)) {
         let mut out = RouterOutput::default();
         call(self.router.as_mut(), &mut out);
         for (link, bytes) in out.control {
@@ -387,7 +415,7 @@ impl Core {
             }
         }
         if out.invalidated {
-            self.reroute_all(now_ms);
+            self.reroute_all();
         }
     }
 
@@ -399,7 +427,7 @@ impl Core {
             Frame::Envelopes(wires) => self.envelopes(link, wires, now_ms),
             Frame::Custody(answers) => self.answers(link, answers, now_ms),
             Frame::Subscriptions(change, topics) => self.peer_subscriptions(link, change, topics),
-            Frame::Route(bytes) => self.with_router(now_ms, |router, out| router.control(now_ms, link, &bytes, out)),
+            Frame::Route(bytes) => self.with_router(|router, out| router.control(now_ms, link, &bytes, out)),
             Frame::Sync(sync) => self.sync(link, sync),
             Frame::Records(records) => self.peer_records(link, records, now_ms),
             _ => {} // the link layer keeps its own frames to itself

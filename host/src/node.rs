@@ -12,6 +12,7 @@
 mod bot_store;
 mod channels;
 mod clock;
+mod commands;
 mod dialer;
 mod door;
 mod engine;
@@ -26,7 +27,6 @@ mod transports;
 mod verify;
 
 use std::fmt;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tracing::{info, warn};
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
 
 use crate::api::{NodeApi, Trust};
 use crate::config::Config;
@@ -45,7 +46,7 @@ use crate::identity::{self, Directory, IdentityError, SealingKeys};
 use crate::link::LinkConfig;
 use crate::plugin::{PluginError, Registry, Settings};
 use crate::script::ScriptHost;
-use crate::store::{Found, MAX_SCAN, Store, StoreError};
+use crate::store::{Batch, Found, MAX_SCAN, Store, StoreError};
 use bot_store::KvBotStore;
 use channels::{Channels, USER};
 use clock::now_ms;
@@ -56,7 +57,7 @@ use listener::{News, RECORD_PREFIX};
 use plugins::Follower;
 use shared::{Basics, Guarded, Shared};
 use switchboard::Switchboard;
-use transports::{LinkParts, Transports};
+use transports::{LinkParts, Places, Transports};
 use verify::VerifyPool;
 
 /// How the bots, the plugins and the rest share the five seconds in which a node must stop.
@@ -163,6 +164,7 @@ pub async fn start(config: Config) -> Result<RunningNode, StartError> {
     let verify = VerifyPool::start(workers, move |event| _ = done.send(event)).map_err(StartError::Thread)?;
     let parts = Parts {
         core,
+        board: Arc::clone(&board),
         identity: Arc::clone(&identity),
         store: store.clone(),
         verify,
@@ -170,7 +172,7 @@ pub async fn start(config: Config) -> Result<RunningNode, StartError> {
         inbox,
         listener: Box::new(news),
     };
-    tokio::spawn(Engine::new(parts).run(message_queue, completed));
+    let engine = tokio::spawn(Engine::new(parts).run(message_queue, completed));
     let transports = Arc::new(Transports::new(LinkParts {
         identity: Arc::clone(&identity),
         blocked,
@@ -179,8 +181,7 @@ pub async fn start(config: Config) -> Result<RunningNode, StartError> {
         engine: messages,
         board: Arc::clone(&board),
         runtime: Handle::current(),
-        max_links: config.links.max,
-        links: AtomicUsize::new(0),
+        places: Places::new(config.links.max, config.links.max_half_open),
     }));
     let settings = Settings {
         folder: config.home.join("state").join("plugins"),
@@ -206,7 +207,7 @@ pub async fn start(config: Config) -> Result<RunningNode, StartError> {
     let door = Door { shared: Arc::clone(&shared), plugins: registry, scripts, subscriber: USER, stop };
     start_bots(&config, &door);
     plugins::settle(wanted, started).await;
-    let stopped = until_stopped(door.clone()).boxed();
+    let stopped = until_stopped(door.clone(), engine).boxed();
     Ok(RunningNode { api: Arc::new(door), stopped })
 }
 
@@ -248,6 +249,9 @@ fn open(config: &Config) -> Result<Opened, StartError> {
         core.handle(Event::Subscribe(topic), now_ms);
     }
     block(&mut core, &directory, now_ms);
+    if let Some(read) = store.kv_get(door::READ_KEY)?.and_then(|bytes| bytes.try_into().ok()) {
+        core.handle(Event::InboxRead { seq: u64::from_be_bytes(read) }, now_ms);
+    }
     restore_records(&mut core, &store, now_ms)?;
     Ok(Opened { store, core, identity, guarded: Guarded { directory, channels, sealing }, last_inbox })
 }
@@ -258,12 +262,23 @@ fn block(core: &mut Core, directory: &Directory, now_ms: u64) {
     }
 }
 
-/// The records that this node knew before; those of others who are gone are dropped at their expiry.
-fn restore_records(core: &mut Core, store: &Store, now_ms: u64) -> Result<(), StartError> {
-    for (_, wire) in store.kv_scan(RECORD_PREFIX, None, MAX_SCAN)? {
-        core.restore_record(Bytes::from(wire), now_ms);
+/// The records that this node knew before. Those that no longer count are removed from the store.
+fn restore_records(core: &mut Core, store: &Store, now_ms: u64) -> Result<(), StoreError> {
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page = store.kv_scan(RECORD_PREFIX, after.as_deref(), MAX_SCAN)?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        after = Some(last.clone());
+        let mut stale = Batch::default();
+        for (key, wire) in page {
+            if !core.restore_record(Bytes::from(wire), now_ms) {
+                stale.kv.push((key, None));
+            }
+        }
+        if !stale.is_empty() {
+            _ = store.submit(stale, |_| {}); // what is left goes at the next start
+        }
     }
-    Ok(())
 }
 
 fn link_config(config: &Config) -> LinkConfig {
@@ -303,8 +318,11 @@ fn start_bots(config: &Config, door: &Door) {
 }
 
 /// Waits for the order to stop, then drains: bots, links, plugins, core, directory, store.
-async fn until_stopped(door: Door) {
-    door.stop.notified().await;
+async fn until_stopped(door: Door, mut engine: JoinHandle<()>) {
+    tokio::select! {
+        () = door.stop.notified() => {}
+        _ = &mut engine => error!("the core has ended by a fault of its own; the node stops. Nothing acknowledged is lost"),
+    }
     let began = Instant::now();
     let bots = Arc::clone(&door.scripts);
     _ = tokio::task::spawn_blocking(move || bots.get().map(|bots| bots.stop(STOP_BOTS))).await;

@@ -199,7 +199,7 @@ typedef struct qpq_link_event {
   uint64_t link;      /* chosen by the plugin, from 1 to 2^48 - 1, never used again by the same instance */
   uint64_t op;        /* the dial that made it, or 0 */
   uint32_t flags;     /* QPQ_LINK_OUTBOUND … */
-  uint32_t max_frame; /* the largest frame that it carries, in bytes; at least 256 */
+  uint32_t max_frame; /* the largest frame that it carries, in bytes; at least 512 */
   uint64_t rtt_us;    /* round-trip time in microseconds, 0 when unknown */
   uint8_t peer[32];   /* with QPQ_LINK_PEER_PROVEN */
   qpq_str remote;     /* the remote's address as a URI that dial understands */

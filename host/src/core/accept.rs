@@ -11,6 +11,9 @@ use super::{Core, Effect, Notice, Ticket};
 use crate::api::{self, ApiError};
 use crate::store::{Batch, Head, NewRecord, Places, SeenState};
 
+/// When a neighbour may offer again what came while a forged copy of it was being checked, in seconds.
+const RETRY_FORGED_SECS: u16 = 1;
+
 /// When a neighbour may offer again what could not be written, in seconds.
 const RETRY_STORE_SECS: u16 = 30;
 
@@ -79,7 +82,7 @@ impl Core {
         let Some(link) = candidate.link else { return };
         let view = candidate.envelope.view();
         let (sender, hops) = (view.sender(), view.hop_count());
-        self.with_router(now_ms, |router, out| router.seen(now_ms, sender, link, hops, out));
+        self.with_router(|router, out| router.seen(now_ms, sender, link, hops, out));
     }
 
     fn head_of(&mut self, candidate: &Candidate, now_ms: u64) -> Head {
@@ -203,6 +206,18 @@ impl Core {
         let id = candidate.id;
         for waiter in pending.waiters {
             match (waiter, outcome) {
+                // Others may have brought the true envelope while a forged copy was being checked.
+                (Waiter::Link(link), Outcome::Refused { verdict: Verdict::Refused, .. })
+                    if candidate.link != Some(link) =>
+                {
+                    self.owe(link, Answer { id, verdict: Verdict::RelayFull, retry_after_secs: RETRY_FORGED_SECS });
+                }
+                (Waiter::Client(token), Outcome::Refused { verdict: Verdict::Refused, .. })
+                    if candidate.link.is_some() =>
+                {
+                    let why = "a forged copy of this envelope was being checked; hand it in again";
+                    self.effects.push(Effect::Answer { token, result: Err(ApiError::new("busy", why)) });
+                }
                 (Waiter::Link(link), Outcome::Durable { .. }) => {
                     self.owe(link, Answer { id, verdict: Verdict::Stored, retry_after_secs: 0 });
                 }

@@ -16,6 +16,9 @@ use crate::store::{Batch, Head, Places, SeenState};
 /// Envelopes on their way to one neighbour without its answer. At 50 ms a round trip this is 80,000 a second.
 pub(super) const DEFAULT_WINDOW: usize = 4_096;
 
+/// Their bytes. They lie in memory until the neighbour reads them, so one that never reads must not get more.
+const MAX_WINDOW_BYTES: usize = 2 << 20;
+
 /// An answer that takes longer is taken for lost, and the envelope is offered again, in milliseconds.
 const ANSWER_TIMEOUT_MS: u64 = 30_000;
 
@@ -33,6 +36,9 @@ const MAX_COPIED: usize = 65_536;
 
 /// The neighbour's copy may have gone on since, so it is offered again after this time, in milliseconds.
 const COPY_AGAIN_MS: u64 = 600_000;
+
+/// Recipients that are routed anew in one step.
+const REROUTE_STEP: usize = 256;
 
 /// Wire bytes of fresh envelopes kept in memory, so that sending them on costs no read.
 const RECENT_BYTES: usize = 4 << 20;
@@ -67,6 +73,22 @@ impl Recent {
     }
 }
 
+/// Recipients whose mail may have another way now.
+#[derive(Default)]
+pub(super) struct Reroute {
+    /// Those that were not looked at yet.
+    rest: Vec<PeerId>,
+    /// Something changed since these were listed: look at all of them once more.
+    again: bool,
+}
+
+impl Reroute {
+    /// Whether somebody is left to be looked at.
+    pub(super) fn is_due(&self) -> bool {
+        self.again || !self.rest.is_empty()
+    }
+}
+
 impl Core {
     /// Sends a fresh direct envelope towards its recipient, at once where the link has room and nothing waits before it.
     pub(super) fn dispatch(&mut self, head: &Head, now_ms: u64) {
@@ -74,15 +96,11 @@ impl Core {
         let (links, known) = self.ways(recipient, now_ms);
         for link in links {
             let Some(state) = self.links.get(&link) else { continue };
-            if state.draining.contains(&recipient) || state.in_flight.len() >= self.config.window {
+            if state.draining.contains(&recipient) || self.room(link) == 0 {
                 self.drain(link, recipient);
             } else if self.may_offer(link, &head.id, head.source, known, now_ms) {
-                self.take_off(
-                    link,
-                    InFlight { since_ms: now_ms, recipient: Some(recipient), known },
-                    head.seq,
-                    head.id,
-                );
+                let flight = InFlight { since_ms: now_ms, recipient: Some(recipient), known, bytes: 0 };
+                self.take_off(link, flight, head.seq, head.id);
             }
         }
     }
@@ -134,7 +152,12 @@ impl Core {
     }
 
     fn room(&self, link: LinkId) -> usize {
-        self.links.get(&link).map_or(0, |state| self.config.window.saturating_sub(state.in_flight.len()))
+        match self.links.get(&link) {
+            Some(state) if state.in_flight_bytes < MAX_WINDOW_BYTES => {
+                self.config.window.saturating_sub(state.in_flight.len())
+            }
+            _ => 0,
+        }
     }
 
     fn pump_casts(&mut self, link: LinkId, now_ms: u64) {
@@ -142,12 +165,12 @@ impl Core {
             let Some(state) = self.links.get_mut(&link) else { return };
             let Some((seq, id)) = state.casts.pop_front() else {
                 if std::mem::take(&mut state.casts_lost) {
-                    self.announce_history(link);
+                    self.announce_history(link, now_ms);
                 }
                 return;
             };
-            if self.is_history(&id) {
-                self.take_off(link, InFlight { since_ms: now_ms, recipient: None, known: false }, seq, id);
+            if self.is_history(&id) && !self.is_in_flight(link, &id) {
+                self.take_off(link, InFlight { since_ms: now_ms, recipient: None, known: false, bytes: 0 }, seq, id);
             }
         }
     }
@@ -164,10 +187,15 @@ impl Core {
         let queue = self.shelf.queue(&recipient);
         let queue = queue.filter(|waiting| self.may_offer(link, &waiting.id, lately(waiting), known, now_ms));
         let next: Vec<(u64, MessageId)> = queue.take(room + 1).map(|waiting| (waiting.seq, waiting.id)).collect();
-        for (seq, id) in next.iter().take(room) {
-            self.take_off(link, InFlight { since_ms: now_ms, recipient: Some(recipient), known }, *seq, *id);
+        let mut taken = 0;
+        for (seq, id) in &next {
+            if self.room(link) == 0 {
+                break;
+            }
+            self.take_off(link, InFlight { since_ms: now_ms, recipient: Some(recipient), known, bytes: 0 }, *seq, *id);
+            taken += 1;
         }
-        next.len() > room
+        next.len() > taken
     }
 
     /// Whether to offer an envelope over a link now. `from` is the neighbour that brought it, as long as it must not go back.
@@ -181,10 +209,13 @@ impl Core {
         from != Some(state.peer) && !declined && !busy
     }
 
-    fn take_off(&mut self, link: LinkId, flight: InFlight, seq: u64, id: MessageId) {
+    fn take_off(&mut self, link: LinkId, mut flight: InFlight, seq: u64, id: MessageId) {
+        flight.bytes = self.shelf.get(&id).map_or(0, |head| head.wire_len as usize);
         let Some(state) = self.links.get_mut(&link) else { return };
-        if state.in_flight.insert(id, flight).is_none() {
-            *self.flying.entry(id).or_default() += 1;
+        state.in_flight_bytes += flight.bytes;
+        match state.in_flight.insert(id, flight) {
+            None => *self.flying.entry(id).or_default() += 1,
+            Some(before) => state.in_flight_bytes -= before.bytes,
         }
         state.offers.push(Offered { seq, id, wire: self.recent.get(seq) });
     }
@@ -209,10 +240,11 @@ impl Core {
                 continue;
             };
             let peer = state.peer;
+            state.in_flight_bytes -= flight.bytes;
             self.landed(&answer.id);
             match flight.recipient {
                 Some(recipient) => self.answer(link, peer, recipient, &flight, &answer, now_ms, &mut batch),
-                None => self.count(if answer.verdict == Verdict::Stored { "spread" } else { "spread-declined" }),
+                None => self.spread_answer(link, answer.verdict, now_ms),
             }
         }
         self.persist(batch);
@@ -238,6 +270,25 @@ impl Core {
             }
             Verdict::Stored => self.copied(link, answer.id, now_ms),
             _ => self.declined(link, recipient, answer, now_ms),
+        }
+    }
+
+    fn is_in_flight(&self, link: LinkId, id: &MessageId) -> bool {
+        self.links.get(&link).is_some_and(|state| state.in_flight.contains_key(id))
+    }
+
+    /// A broadcast that a neighbour did not take for now is named to it again later, with all others.
+    fn spread_answer(&mut self, link: LinkId, verdict: Verdict, now_ms: u64) {
+        let later = matches!(verdict, Verdict::RelayFull | Verdict::RecipientFull | Verdict::SenderFull);
+        self.count(if verdict == Verdict::Stored { "spread" } else { "spread-declined" });
+        if later {
+            self.announce_later(link, now_ms);
+        }
+    }
+
+    fn announce_later(&mut self, link: LinkId, now_ms: u64) {
+        if let Some(state) = self.links.get_mut(&link) {
+            state.announce_at_ms.get_or_insert(now_ms + REACCEPT_AFTER_MS);
         }
     }
 
@@ -294,9 +345,18 @@ impl Core {
         }
     }
 
-    /// Asks the router anew for every recipient with something waiting.
-    pub(super) fn reroute_all(&mut self, now_ms: u64) {
-        for recipient in self.shelf.recipients().collect::<Vec<_>>() {
+    /// Has the router asked anew for every recipient with something waiting.
+    pub(super) fn reroute_all(&mut self) {
+        self.reroute.again = true;
+    }
+
+    /// Asks for some of them. A step at a time, so that mail for very many recipients holds nothing up.
+    pub(super) fn reroute_step(&mut self, now_ms: u64) {
+        if self.reroute.rest.is_empty() && std::mem::take(&mut self.reroute.again) {
+            self.reroute.rest = self.shelf.recipients().collect();
+        }
+        let from = self.reroute.rest.len().saturating_sub(REROUTE_STEP);
+        for recipient in self.reroute.rest.split_off(from) {
             for link in self.ways(recipient, now_ms).0 {
                 self.drain(link, recipient);
             }
@@ -307,21 +367,31 @@ impl Core {
     pub(super) fn retry_offers(&mut self, now_ms: u64) {
         for link in self.links.keys().copied().collect::<Vec<_>>() {
             let Some(state) = self.links.get_mut(&link) else { continue };
+            let quiet = state.casts.is_empty();
+            let announce = state.announce_at_ms.take_if(|at| quiet && *at <= now_ms).is_some();
             let mut due: Vec<PeerId> = state.retry.extract_if(|_, at| *at <= now_ms).map(|(peer, _)| peer).collect();
             let lost = |_: &MessageId, flight: &mut InFlight| flight.since_ms + ANSWER_TIMEOUT_MS <= now_ms;
-            for (id, flight) in state.in_flight.extract_if(lost).collect::<Vec<_>>() {
-                due.extend(flight.recipient);
+            let lost: Vec<_> = state.in_flight.extract_if(lost).collect();
+            state.in_flight_bytes -= lost.iter().map(|(_, flight)| flight.bytes).sum::<usize>();
+            for (id, flight) in lost {
+                match flight.recipient {
+                    Some(recipient) => due.push(recipient),
+                    None => self.announce_later(link, now_ms),
+                }
                 self.landed(&id);
                 self.count("unanswered");
             }
             for recipient in due {
                 self.drain(link, recipient);
             }
+            if announce {
+                self.announce_history(link, now_ms);
+            }
         }
         // What may go back to where it came from by now, or was left behind by a race, gets its chance.
         if self.next_sweep_ms <= now_ms {
             self.next_sweep_ms = now_ms + REACCEPT_AFTER_MS;
-            self.reroute_all(now_ms);
+            self.reroute_all();
         }
     }
 }

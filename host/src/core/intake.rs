@@ -22,7 +22,7 @@ const RETRY_BUSY_SECS: u16 = 1;
 pub(super) const REACCEPT_AFTER_MS: u64 = 10_000;
 
 /// Who waits for an envelope's outcome.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Waiter {
     /// The neighbour behind a link.
     Link(LinkId),
@@ -86,7 +86,9 @@ impl Core {
             return None;
         }
         if let Some(pending) = self.pending.get_mut(&id) {
-            pending.waiters.push(Waiter::Link(link));
+            if !pending.waiters.contains(&Waiter::Link(link)) {
+                pending.waiters.push(Waiter::Link(link)); // once, however often it offers the same
+            }
             self.count("duplicate");
             return None;
         }

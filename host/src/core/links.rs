@@ -21,6 +21,8 @@ pub(super) struct LinkState {
     pub(super) owed: Vec<Answer>,
     /// Envelopes sent and not answered.
     pub(super) in_flight: HashMap<MessageId, InFlight>,
+    /// Their bytes.
+    pub(super) in_flight_bytes: usize,
     /// Envelopes to be sent at the end of this step.
     pub(super) offers: Vec<Offered>,
     /// Recipients whose queues go over this link, served in turn.
@@ -31,6 +33,8 @@ pub(super) struct LinkState {
     pub(super) casts: VecDeque<(u64, MessageId)>,
     /// Broadcasts fell out of `casts`; tell the neighbour what we hold once it is empty.
     pub(super) casts_lost: bool,
+    /// When to tell the neighbour again what we hold, since it did not take all.
+    pub(super) announce_at_ms: Option<u64>,
     /// When to offer a recipient's queue again.
     pub(super) retry: HashMap<PeerId, u64>,
     /// Envelopes that the neighbour did not take.
@@ -51,6 +55,8 @@ pub(super) struct InFlight {
     pub(super) recipient: Option<PeerId>,
     /// The router knew this link to lead there.
     pub(super) known: bool,
+    /// Its length on the wire.
+    pub(super) bytes: usize,
 }
 
 /// A refusal, and how long it holds.
@@ -68,11 +74,13 @@ impl LinkState {
             peer,
             owed: Vec::new(),
             in_flight: HashMap::new(),
+            in_flight_bytes: 0,
             offers: Vec::new(),
             drains: VecDeque::new(),
             draining: HashSet::new(),
             casts: VecDeque::new(),
             casts_lost: false,
+            announce_at_ms: None,
             retry: HashMap::new(),
             declined: HashMap::new(),
             copied: HashMap::new(),
@@ -91,8 +99,8 @@ impl Core {
         self.links.insert(link, LinkState::new(peer));
         self.tell_subscriptions(link);
         self.send_all_records(link);
-        self.announce_history(link);
-        self.with_router(now_ms, |router, out| router.link_up(now_ms, link, peer, out));
+        self.announce_history(link, now_ms);
+        self.with_router(|router, out| router.link_up(now_ms, link, peer, out));
         if first {
             self.effects.push(Effect::Notice(Notice::PeerUp(peer)));
         }
@@ -103,8 +111,8 @@ impl Core {
         for id in state.in_flight.keys() {
             self.landed(id);
         }
-        self.with_router(now_ms, |router, out| router.link_down(now_ms, link, out));
-        self.reroute_all(now_ms);
+        self.with_router(|router, out| router.link_down(now_ms, link, out));
+        self.reroute_all();
         if !self.linked(state.peer) {
             self.effects.push(Effect::Notice(Notice::PeerDown(state.peer)));
         }

@@ -12,6 +12,15 @@ use super::{Core, Effect, LinkId, Notice};
 /// Records kept at most; past it the oldest is dropped.
 const MAX_KNOWN: usize = 16_384;
 
+/// How many are dropped at once when the book is full, so that a flood of new keys doesn't search it each time.
+const EVICTED_AT_ONCE: usize = MAX_KNOWN / 16;
+
+/// How often records that have expired are dropped, in milliseconds.
+const EXPIRE_EVERY_MS: u64 = 60_000;
+
+/// Once another holder of our key was noticed, no more is said of it for this time, in milliseconds.
+const TWIN_QUIET_MS: u64 = 600_000;
+
 /// Records handed to a neighbour when a link comes up.
 const MAX_SENT: usize = 4_096;
 
@@ -19,6 +28,7 @@ const MAX_SENT: usize = 4_096;
 #[derive(Default)]
 pub struct RecordBook {
     known: HashMap<PeerId, Known>,
+    next_expiry_ms: u64,
 }
 
 struct Known {
@@ -46,26 +56,59 @@ impl RecordBook {
         self.get(peer).is_none_or(|known| known.seq_ms < seq_ms)
     }
 
-    fn insert(&mut self, record: NodeRecord, wire: Bytes) {
-        if self.known.len() >= MAX_KNOWN && !self.known.contains_key(&record.peer) {
-            let oldest = self.known.iter().min_by_key(|(_, known)| known.record.seq_ms).map(|(peer, _)| *peer);
-            oldest.map(|peer| self.known.remove(&peer));
-        }
+    /// Takes a record in; returns whose records had to make room, oldest first.
+    fn insert(&mut self, record: NodeRecord, wire: Bytes) -> Vec<PeerId> {
+        let full = self.known.len() >= MAX_KNOWN && !self.known.contains_key(&record.peer);
+        let gone = if full { self.make_room() } else { Vec::new() };
         self.known.insert(record.peer, Known { record, wire });
+        gone
+    }
+
+    fn make_room(&mut self) -> Vec<PeerId> {
+        let mut oldest: Vec<_> = self.known.iter().map(|(peer, known)| (known.record.seq_ms, *peer)).collect();
+        oldest.sort_unstable();
+        oldest.truncate(EVICTED_AT_ONCE);
+        oldest.iter().for_each(|(_, peer)| drop(self.known.remove(peer)));
+        oldest.into_iter().map(|(_, peer)| peer).collect()
+    }
+
+    /// Drops what no longer counts, and returns whose records that were.
+    fn expire(&mut self, now_ms: u64) -> Vec<PeerId> {
+        self.known.extract_if(|_, known| known.record.expires_ms <= now_ms).map(|(peer, _)| peer).collect()
     }
 }
 
 impl Core {
-    /// Takes back a record that was kept over a restart.
-    pub fn restore_record(&mut self, wire: Bytes, now_ms: u64) {
-        if let Ok(record) = read(&wire, now_ms) {
-            self.records.insert(record, wire);
+    /// Takes back a record that was kept over a restart; false if it no longer counts, or there are too many.
+    pub fn restore_record(&mut self, wire: Bytes, now_ms: u64) -> bool {
+        match read(&wire, now_ms) {
+            Ok(record) if self.records.len() < MAX_KNOWN => {
+                self.records.insert(record, wire);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Drops records that have expired, every now and then.
+    pub(super) fn expire_records(&mut self, now_ms: u64) {
+        if self.records.next_expiry_ms <= now_ms {
+            self.records.next_expiry_ms = now_ms + EXPIRE_EVERY_MS;
+            let gone = self.records.expire(now_ms);
+            self.records_gone(gone);
+        }
+    }
+
+    fn records_gone(&mut self, peers: Vec<PeerId>) {
+        if !peers.is_empty() {
+            self.effects.push(Effect::Notice(Notice::RecordsGone(peers)));
         }
     }
 
     pub(super) fn own_record(&mut self, wire: &Bytes, now_ms: u64) {
         if let Ok(record) = read(wire, now_ms) {
-            self.records.insert(record, wire.clone());
+            let gone = self.records.insert(record, wire.clone());
+            self.records_gone(gone);
             self.pass_on(None, wire);
         }
     }
@@ -82,28 +125,43 @@ impl Core {
     pub(super) fn peer_records(&mut self, link: LinkId, wires: Vec<Bytes>, now_ms: u64) {
         for wire in wires {
             match NodeRecord::peek(&wire) {
-                Some((peer, _)) if peer == self.config.me => self.count("record-own"),
+                Some((peer, seq_ms)) if peer == self.config.me => self.own_record_came_back(&wire, seq_ms, now_ms),
                 Some((peer, seq_ms)) if !self.records.lacks(&peer, seq_ms) => self.count("record-old"),
                 _ => self.peer_record(link, &wire, now_ms),
             }
         }
     }
 
+    /// Our own records come back all the time. One that is newer than any that we made was made by somebody else.
+    fn own_record_came_back(&mut self, wire: &[u8], seq_ms: u64, now_ms: u64) {
+        self.count("record-own");
+        let me = self.config.me;
+        let newer = self.records.get(&me).is_some_and(|ours| ours.seq_ms < seq_ms);
+        if newer && self.twin_until_ms <= now_ms && read(wire, now_ms).is_ok() {
+            self.twin_until_ms = now_ms + TWIN_QUIET_MS;
+            self.effects.push(Effect::Notice(Notice::Twin));
+        }
+    }
+
     fn peer_record(&mut self, link: LinkId, wire: &Bytes, now_ms: u64) {
-        let Ok(record) = read(wire, now_ms) else {
+        let Ok(record) = NodeRecord::verify(wire) else {
             self.count("record-refused");
             return self.bad_signature(link);
         };
+        if record.check_times(now_ms).is_err() {
+            return self.count("record-untimely"); // our clock may be the wrong one, so the neighbour is not blamed
+        }
         let peer = record.peer;
         if self.blocked.contains(&peer) {
             return self.count("record-blocked");
         }
         let wire = Bytes::copy_from_slice(wire); // the frame it came in is larger and shall not stay for it
-        self.records.insert(record, wire.clone());
+        let gone = self.records.insert(record.clone(), wire.clone());
+        self.records_gone(gone);
         self.count("record-new");
         self.pass_on(Some(link), &wire);
-        self.with_router(now_ms, |router, out| router.seen(now_ms, peer, link, 0, out));
-        self.effects.push(Effect::Notice(Notice::Record { peer, wire }));
+        self.with_router(|router, out| router.seen(now_ms, peer, link, 0, out));
+        self.effects.push(Effect::Notice(Notice::Record { record: Box::new(record), wire }));
     }
 
     fn pass_on(&mut self, from: Option<LinkId>, wire: &Bytes) {

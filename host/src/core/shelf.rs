@@ -55,6 +55,8 @@ pub struct Shelf {
     /// Those of them that may make room.
     inbox_broadcasts: BTreeSet<u64>,
     inbox_used: Room,
+    /// Up to here the inbox was read by its user, so that it may make room.
+    inbox_read: u64,
     /// Slots by the second in which they end.
     expiry: BTreeSet<(u32, u32)>,
     used: Room,
@@ -119,6 +121,11 @@ impl Shelf {
             let forgotten = self.seen.shrink(keep) as u64;
             *self.counters.entry("forgotten-early").or_default() += forgotten;
         }
+    }
+
+    /// The inbox was read up to this place: what is not newer makes room when it is full.
+    pub fn inbox_read(&mut self, seq: u64) {
+        self.inbox_read = self.inbox_read.max(seq);
     }
 
     /// Puts the kept broadcasts of a topic into the inbox as well, because somebody here has joined it.

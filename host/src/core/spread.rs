@@ -43,12 +43,9 @@ impl Core {
         self.unpumped.insert(link);
     }
 
-    /// Tells a neighbour which broadcasts are held here, the newest of each topic first.
-    pub(super) fn announce_history(&mut self, link: LinkId) {
-        let topics: Vec<TopicId> = self.shelf.topics().collect();
-        let held = topics.iter().flat_map(|topic| self.shelf.history(topic)).map(|head| head.id);
-        let ids: Vec<MessageId> = held.take(MAX_HISTORY).collect();
-        for chunk in ids.chunks(MAX_SYNC_IDS) {
+    /// Tells a neighbour which broadcasts are held here, the newest first.
+    pub(super) fn announce_history(&mut self, link: LinkId, now_ms: u64) {
+        for chunk in self.shelf.newest_broadcasts(now_ms, MAX_HISTORY).chunks(MAX_SYNC_IDS) {
             self.effects.push(Effect::Send { link, frame: Frame::Sync(Sync::Have(chunk.to_vec())) });
         }
     }

@@ -189,10 +189,154 @@ fn whatever_happens_an_acknowledged_message_arrives_exactly_once() {
 }
 
 #[test]
+fn a_full_inbox_refuses_until_its_user_has_read_it() {
+    let limits = StoreLimits { inbox_messages: 8, ..StoreLimits::default() };
+    let mut world = World::with_limits(2, &limits);
+    world.connect(0, 1);
+    world.settle();
+    let sent: Vec<_> = (0..4).map(|_| world.send(0, 1).unwrap()).collect();
+    world.settle();
+    assert_eq!(world.inbox(1), sent[..2], "a quarter of the inbox for one sender; the rest waits at the sender");
+    let read = world.core(1).shelf().inbox(0).last().unwrap().seq;
+    world.event(1, Event::InboxRead { seq: read });
+    world.pass(120_000);
+    assert_eq!(world.inbox(1), sent[2..]);
+}
+
+#[test]
 fn a_flood_of_messages_for_an_absent_peer_is_refused_at_the_quota() {
     let limits = StoreLimits { recipient_messages: 40, ..StoreLimits::default() };
     let mut world = World::with_limits(2, &limits);
     let taken = (0..100).filter(|_| world.send(0, 1).is_ok()).count();
     assert_eq!(taken, 10, "a quarter of the recipient's room for one sender");
     assert_eq!(world.counter(0, "sender-full"), 90);
+}
+
+/// A record of a node that nobody has met, signed by it.
+fn record_of(number: u64, seq_ms: u64, lives_ms: u64) -> (PeerId, Bytes) {
+    let mut seed = [3; 32];
+    seed[..8].copy_from_slice(&number.to_be_bytes());
+    let key = qpq_schemas::signature::SigningKey::from_seed(&seed);
+    let record = NodeRecord {
+        peer: key.public(),
+        seq_ms,
+        expires_ms: seq_ms + lives_ms,
+        sealing: qpq_schemas::sealing::SealingPublic([5; 32]),
+        nickname: String::new(),
+        domain: String::new(),
+        addresses: Vec::new(),
+    };
+    (key.public(), record.sign(&key).unwrap().into())
+}
+
+/// A core with one neighbour on link 1.
+fn beside_a_stranger() -> Core {
+    let config = CoreConfig::new(PeerId([1; 32]));
+    let shelf = Shelf::new(StoreLimits::default());
+    let mut core = Core::new(config, shelf, 1, Box::new(world::Toy::default()));
+    core.handle(Event::LinkUp { link: 1, peer: PeerId([2; 32]) }, 1_000);
+    core
+}
+
+#[test]
+fn records_of_strangers_are_forgotten_once_they_expire_also_on_disk() {
+    let mut core = beside_a_stranger();
+    let (peer, wire) = record_of(1, 1_000, 5_000);
+    core.handle(Event::Frame { link: 1, frame: Frame::Records(vec![wire]) }, 1_000);
+    assert!(core.records().get(&peer).is_some());
+    let effects = core.handle(Event::Tick, 100_000);
+    assert!(core.records().is_empty());
+    let told = effects.iter().any(|e| matches!(e, Effect::Notice(Notice::RecordsGone(gone)) if *gone == [peer]));
+    assert!(told, "the store must hear of it too");
+}
+
+#[test]
+fn a_neighbour_that_never_answers_gets_a_bounded_number_of_bytes() {
+    let mut core = beside_a_stranger();
+    let key = qpq_schemas::signature::SigningKey::from_seed(&[7; 32]);
+    let mut offered = 0;
+    for _ in 0..200 {
+        let draft = qpq_schemas::envelope::Draft {
+            kind: Kind::Broadcast,
+            flags: qpq_schemas::envelope::Flags {
+                sealed: true,
+                receipt_wanted: false,
+                priority: qpq_schemas::envelope::Priority::Normal,
+            },
+            max_hops: 8,
+            ttl_secs: 60,
+            created_ms: 1_000,
+            nonce: rand::random(),
+            destination: [9; 32],
+            payload: vec![0; 60_000],
+        };
+        let envelope = draft.sign(&key).unwrap();
+        let persist = core.handle(Event::Submit { token: 1, envelope, trusted: true }, 1_000);
+        for effect in persist {
+            let Effect::Persist { ticket, .. } = effect else { continue };
+            let effects = core.handle(Event::Persisted { ticket, result: Ok(()) }, 1_000);
+            offered += effects.iter().filter(|effect| matches!(effect, Effect::Offer { .. })).count();
+        }
+    }
+    assert!((20..60).contains(&offered), "{offered} envelopes of 60 kB were offered");
+}
+
+#[test]
+fn mail_for_very_many_recipients_is_routed_anew_in_small_steps() {
+    let mut core = beside_a_stranger();
+    let key = qpq_schemas::signature::SigningKey::from_seed(&[7; 32]);
+    for number in 0..1_000_u32 {
+        let mut destination = [1; 32];
+        destination[..4].copy_from_slice(&number.to_be_bytes());
+        let draft = qpq_schemas::envelope::Draft {
+            kind: Kind::Direct,
+            flags: qpq_schemas::envelope::Flags {
+                sealed: false,
+                receipt_wanted: false,
+                priority: qpq_schemas::envelope::Priority::Normal,
+            },
+            max_hops: 8,
+            ttl_secs: 60,
+            created_ms: 1_000,
+            nonce: [0; 8],
+            destination,
+            payload: Vec::new(),
+        };
+        let envelope = draft.sign(&key).unwrap();
+        for effect in core.handle(Event::Submit { token: 1, envelope, trusted: true }, 1_000) {
+            if let Effect::Persist { ticket, .. } = effect {
+                core.handle(Event::Persisted { ticket, result: Ok(()) }, 1_000);
+            }
+        }
+    }
+    let offers = |effects: Vec<Effect>| -> usize {
+        let items = effects.iter().map(|effect| if let Effect::Offer { items, .. } = effect { items.len() } else { 0 });
+        items.sum()
+    };
+    let mut offered = vec![offers(core.handle(Event::LinkUp { link: 2, peer: PeerId([3; 32]) }, 2_000))];
+    while core.deadline_ms() == 0 {
+        offered.push(offers(core.handle(Event::Tick, 2_000)));
+    }
+    assert_eq!(offered.iter().sum::<usize>(), 1_000, "everything is offered to the new neighbour");
+    assert!(offered.iter().all(|count| *count < 300), "in steps of {offered:?}");
+}
+
+#[test]
+fn a_newer_record_of_our_own_key_raises_an_alarm() {
+    let (me, ours) = record_of(1, 1_000, 500_000);
+    let shelf = Shelf::new(StoreLimits::default());
+    let mut core = Core::new(CoreConfig::new(me), shelf, 1, Box::new(world::Toy::default()));
+    core.handle(Event::OwnRecord(ours.clone()), 1_000);
+    core.handle(Event::LinkUp { link: 1, peer: PeerId([2; 32]) }, 1_000);
+    let mut alarms = |wire: Bytes, now_ms: u64| {
+        let effects = core.handle(Event::Frame { link: 1, frame: Frame::Records(vec![wire]) }, now_ms);
+        effects.iter().filter(|effect| matches!(effect, Effect::Notice(Notice::Twin))).count()
+    };
+    let (_, twin) = record_of(1, 1_500, 500_000);
+    let mut forged = twin.to_vec();
+    forged[60] ^= 1;
+    assert_eq!(alarms(ours, 2_000), 0, "it only came back");
+    assert_eq!(alarms(forged.into(), 2_000), 0, "anybody could forge it");
+    assert_eq!(alarms(twin.clone(), 2_000), 1);
+    assert_eq!(alarms(twin, 2_000), 0, "once is enough");
 }

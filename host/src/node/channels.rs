@@ -21,7 +21,7 @@ const SCHEMA: &str = "qpq.channels/1";
 const MAX_FILE: u64 = 1 << 20;
 /// Channels joined at most.
 const MAX_CHANNELS: usize = 1_024;
-/// The subscriber that stands for the node's user. Its subscriptions last; those of bots are made anew when they load.
+/// The subscriber that stands for the node's user.
 pub(super) const USER: &str = "user";
 
 #[derive(Serialize, Deserialize)]
@@ -40,6 +40,9 @@ struct Entry {
     key: Option<Seed>,
     #[serde(default)]
     epoch: u32,
+    /// `user`, `bots`. Kept for bots too, so that what arrives before they have loaded after a restart is theirs.
+    #[serde(default)]
+    subscribers: BTreeSet<String>,
 }
 
 struct Joined {
@@ -63,8 +66,8 @@ impl Channels {
         };
         let mut channels = Self { path, joined: BTreeMap::new() };
         for entry in entries {
+            let subscribers = entry.subscribers.clone();
             if let Some(key) = entry.into_key() {
-                let subscribers = BTreeSet::from([USER.to_owned()]);
                 channels.joined.insert(key.topic_id(), Joined { key, subscribers });
             }
         }
@@ -116,8 +119,9 @@ impl Channels {
         let joined = self.joined.entry(topic).or_insert_with(|| Joined { key, subscribers: BTreeSet::new() });
         let new = joined.subscribers.insert(subscriber.to_owned());
         let info = joined.info();
-        if new && subscriber == USER {
-            self.save()?;
+        if new && let Err(error) = self.save() {
+            self.forget(topic, subscriber); // what is not on disk is not joined
+            return Err(error);
         }
         Ok(info)
     }
@@ -130,16 +134,26 @@ impl Channels {
             let remedy = format!("no channel `{name}` is joined; `mesh channels` lists them");
             return Err(ApiError::new("not-subscribed", remedy));
         };
-        joined.subscribers.remove(subscriber);
         let topic = joined.key.topic_id();
+        let key = joined.key.clone();
+        let deserted = self.forget(topic, subscriber);
+        if let Err(error) = self.save() {
+            let joined = self.joined.entry(topic).or_insert_with(|| Joined { key, subscribers: BTreeSet::new() });
+            joined.subscribers.insert(subscriber.to_owned());
+            return Err(error);
+        }
+        Ok(deserted.then_some(topic))
+    }
+
+    /// Takes a subscriber off; whether the channel has gone with it.
+    fn forget(&mut self, topic: TopicId, subscriber: &str) -> bool {
+        let Some(joined) = self.joined.get_mut(&topic) else { return false };
+        joined.subscribers.remove(subscriber);
         let deserted = joined.subscribers.is_empty();
         if deserted {
             self.joined.remove(&topic);
         }
-        if subscriber == USER {
-            self.save()?;
-        }
-        Ok(deserted.then_some(topic))
+        deserted
     }
 
     /// All of them, for people.
@@ -148,8 +162,7 @@ impl Channels {
     }
 
     fn save(&self) -> Result<(), ApiError> {
-        let of_user = self.joined.values().filter(|joined| joined.subscribers.contains(USER));
-        let channels = of_user.map(|joined| Entry::of(&joined.key)).collect();
+        let channels = self.joined.values().map(Entry::of).collect();
         let content = Secret::json(&File { schema: SCHEMA.to_owned(), channels });
         private_file::replace(&self.path, content.as_bytes())
             .map_err(|error| ApiError::new("channels-not-saved", error.to_string()))
@@ -157,9 +170,11 @@ impl Channels {
 }
 
 impl Entry {
-    fn of(key: &ChannelKey) -> Self {
+    fn of(joined: &Joined) -> Self {
+        let key = &joined.key;
         let secret = key.is_private().then(|| Seed::new(key.secret()));
-        Self { name: key.name().to_owned(), key: secret, epoch: key.epoch() }
+        let subscribers = joined.subscribers.clone();
+        Self { name: key.name().to_owned(), key: secret, epoch: key.epoch(), subscribers }
     }
 
     fn into_key(self) -> Option<ChannelKey> {

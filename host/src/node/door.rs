@@ -4,6 +4,7 @@ mod inbox;
 mod peers;
 mod status;
 
+pub(super) use inbox::READ_KEY;
 pub(super) use peers::SERVER_PREFIX;
 
 use std::sync::{Arc, OnceLock};

@@ -7,13 +7,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use qpq_schemas::envelope::{Draft, Envelope, Flags, Kind, Priority};
+use qpq_schemas::link::Frame;
 use qpq_schemas::receipt::Receipt as DeliveryReceipt;
 use qpq_schemas::{MessageId, PeerId};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tracing::warn;
 
 use super::clock::now_ms;
-use super::link_task::LinkCommand;
+use super::commands::{CommandSender, LinkCommand};
+use super::switchboard::Switchboard;
 use super::verify::VerifyPool;
 use crate::api::{ApiError, Receipt};
 use crate::core::{Core, Effect, Event, LinkId, Notice};
@@ -24,6 +26,8 @@ use crate::store::{Batch, Store};
 pub(super) const MAX_MESSAGES: usize = 1_024;
 /// Messages handled before the completions are looked at again.
 const MESSAGE_STEP: usize = 128;
+/// The clock is looked at again at least this often, since it may be set back, in milliseconds.
+const MAX_WAIT_MS: u64 = 1_000;
 /// A receipt lives as long as the message it is for may have: the default time to live, in seconds.
 const RECEIPT_TTL_SECS: u32 = 7 * 24 * 60 * 60;
 /// Links that a receipt may cross.
@@ -37,7 +41,9 @@ pub(super) enum Message {
     /// Something for the core.
     Event(Event),
     /// A link was authenticated; its commands go there.
-    LinkUp(LinkId, PeerId, mpsc::Sender<LinkCommand>),
+    LinkUp(LinkId, PeerId, CommandSender),
+    /// A frame of an authenticated neighbour, and its place in the queue.
+    Frame(LinkId, Frame, OwnedSemaphorePermit),
     /// A client's envelope, and where to answer.
     Submit { envelope: Envelope, trusted: bool, reply: oneshot::Sender<Result<Receipt, ApiError>> },
     /// A look at the core.
@@ -65,7 +71,8 @@ pub(super) struct Engine {
     identity: Arc<Identity>,
     store: Store,
     verify: VerifyPool,
-    links: HashMap<LinkId, mpsc::Sender<LinkCommand>>,
+    links: HashMap<LinkId, CommandSender>,
+    board: Arc<Switchboard>,
     replies: HashMap<u64, oneshot::Sender<Result<Receipt, ApiError>>>,
     next_token: u64,
     completions: Completions,
@@ -78,6 +85,7 @@ pub(super) struct Engine {
 /// What an engine is made of.
 pub(super) struct Parts {
     pub(super) core: Core,
+    pub(super) board: Arc<Switchboard>,
     pub(super) identity: Arc<Identity>,
     pub(super) store: Store,
     pub(super) verify: VerifyPool,
@@ -88,13 +96,14 @@ pub(super) struct Parts {
 
 impl Engine {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { core, identity, store, verify, completions, inbox, listener } = parts;
+        let Parts { core, board, identity, store, verify, completions, inbox, listener } = parts;
         Self {
             core,
             identity,
             store,
             verify,
             links: HashMap::new(),
+            board,
             replies: HashMap::new(),
             next_token: 0,
             completions,
@@ -108,7 +117,11 @@ impl Engine {
     pub(super) async fn run(mut self, mut messages: mpsc::Receiver<Message>, mut done: mpsc::UnboundedReceiver<Event>) {
         let mut batch = Vec::with_capacity(MESSAGE_STEP);
         loop {
-            let wait = self.core.deadline_ms().saturating_sub(now_ms());
+            // Also under load, when there is always another message.
+            if self.core.deadline_ms() <= now_ms() {
+                self.tick();
+            }
+            let wait = self.core.deadline_ms().saturating_sub(now_ms()).min(MAX_WAIT_MS);
             tokio::select! {
                 biased;
                 Some(event) = done.recv() => self.handle(event),
@@ -121,6 +134,9 @@ impl Engine {
                             return self.finish(done, stopped).await;
                         }
                         self.message(message);
+                    }
+                    if self.core.deadline_ms() <= now_ms() {
+                        self.tick(); // a flood of messages must not keep housekeeping from its turn
                     }
                 }
                 () = tokio::time::sleep(std::time::Duration::from_millis(wait)) => self.tick(),
@@ -150,6 +166,7 @@ impl Engine {
                 self.links.insert(link, commands);
                 self.handle(Event::LinkUp { link, peer });
             }
+            Message::Frame(link, frame, _place) => self.handle(Event::Frame { link, frame }),
             Message::Submit { envelope, trusted, reply } => {
                 self.next_token += 1;
                 self.replies.insert(self.next_token, reply);
@@ -182,7 +199,7 @@ impl Engine {
             match effect {
                 Effect::Send { link, frame } => self.command(link, LinkCommand::Send(frame)),
                 Effect::Offer { link, items } => self.command(link, LinkCommand::Offer(items)),
-                Effect::Close { link, reason } => self.command(link, LinkCommand::Close(reason)),
+                Effect::Close { link, reason } => self.board.close(link, &reason),
                 Effect::Verify { ticket, envelopes } => self.verify.submit(ticket, envelopes),
                 Effect::Persist { ticket, batch } => self.write(ticket, batch),
                 Effect::Answer { token, result } => {
@@ -203,9 +220,10 @@ impl Engine {
     /// A neighbour whose commands pile up is cut off: it reads too slowly for what it asks.
     fn command(&mut self, link: LinkId, command: LinkCommand) {
         let Some(commands) = self.links.get(&link) else { return };
-        if let Err(mpsc::error::TrySendError::Full(_)) = commands.try_send(command) {
+        if !commands.send(command) {
             warn!(link, "the neighbour takes nothing; its link is closed");
-            self.links.remove(&link); // its task ends when the last sender is gone
+            self.links.remove(&link);
+            self.board.close(link, "it takes nothing, and too much waits for it");
         }
     }
 

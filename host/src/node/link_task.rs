@@ -11,10 +11,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use qpq_plugin_api::FrameQueue;
 use qpq_schemas::link::{Frame as LinkFrame, MAX_ENVELOPES};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tracing::{debug, warn};
 
 use super::clock::now_ms;
+use super::commands::{CommandSender, LinkCommand, commands};
 use super::engine::Message;
 use super::switchboard::{Entry, Figures, Switchboard};
 use crate::core::{Event, Offered};
@@ -22,29 +23,19 @@ use crate::link::{CloseReason, Fault, Link, LinkInput, LinkOutput};
 use crate::plugin::{Frame, LinkUp, TransportHandle};
 use crate::store::{Store, StoreError};
 
-/// Commands that wait for one link's task. A neighbour that lets this many pile up is cut off.
-pub(super) const MAX_COMMANDS: usize = 8_192;
 /// Commands handled before anything is transmitted.
 const COMMAND_STEP: usize = 64;
 /// Transport frames handled before anything is transmitted.
 const RECEIVE_STEP: usize = 64;
 /// Their bytes.
 const RECEIVE_BYTES: usize = 1 << 20;
+/// Frames of one link that wait for the core. More are left with the transport, so that a link that floods the core
+/// delays the others by no more than this.
+const FRAMES_AHEAD: usize = 16;
 /// Bytes of envelopes in one frame: large enough to share its cost, small enough not to delay what comes after it.
 const FRAME_BYTES: usize = 64 << 10;
 /// The link's deadline is looked at again at least this often, so that a leap of the clock delays nothing for long.
 const MAX_SLEEP_MS: u64 = 1_000;
-
-/// What the engine wants of a link.
-#[derive(Debug)]
-pub(super) enum LinkCommand {
-    /// Send a frame.
-    Send(LinkFrame),
-    /// Send envelopes.
-    Offer(Vec<Offered>),
-    /// Say goodbye and close.
-    Close(String),
-}
 
 /// What a transport's threads leave for a link's task.
 #[derive(Default)]
@@ -87,21 +78,29 @@ pub(super) struct LinkTask {
     pub(super) figures: Arc<Figures>,
     /// Frames for the transport that it has not taken yet.
     pub(super) unsent: VecDeque<Frame>,
+    /// For the frames of this link that wait for the core: see [`room`].
+    pub(super) room: Arc<Semaphore>,
+    /// Given back once the peer has proven its key.
+    pub(super) half_open: Option<OwnedSemaphorePermit>,
+}
+
+/// Room for one link's frames in the core's queue.
+pub(super) fn room() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(FRAMES_AHEAD))
 }
 
 /// Where the engine's commands come from, once the link is authenticated.
 struct Desk {
-    sender: Option<mpsc::Sender<LinkCommand>>,
+    sender: Option<CommandSender>,
     closer: watch::Sender<Option<String>>,
 }
 
 impl LinkTask {
     /// Runs until the link is gone.
     pub(super) async fn run(mut self) {
-        let (sender, mut commands) = mpsc::channel(MAX_COMMANDS);
+        let (sender, mut commands) = commands();
         let (closer, mut close) = watch::channel(None);
         let mut desk = Desk { sender: Some(sender), closer };
-        let mut batch = Vec::new();
         let mut reason = self.step(LinkInput::Start, &mut desk).await;
         while reason.is_none() {
             self.transmit();
@@ -114,9 +113,9 @@ impl LinkTask {
                 }
                 () = self.inbox.arrived.notified() => self.receive(&mut desk).await,
                 () = self.inbox.writable.notified() => None,
-                received = commands.recv_many(&mut batch, COMMAND_STEP), if self.unsent.is_empty() => match received {
-                    0 => self.step(LinkInput::Close(cut_off()), &mut desk).await,
-                    _ => self.obey(std::mem::take(&mut batch), &mut desk).await,
+                batch = commands.take(COMMAND_STEP), if self.unsent.is_empty() => match batch.is_empty() {
+                    true => self.step(LinkInput::Close(cut_off()), &mut desk).await,
+                    false => self.obey(batch, &mut desk).await,
                 },
                 () = tokio::time::sleep(Duration::from_millis(deadline.min(MAX_SLEEP_MS))) => {
                     self.step(LinkInput::Tick, &mut desk).await
@@ -167,6 +166,7 @@ impl LinkTask {
     /// The peer has proven its key.
     async fn enter(&mut self, peer: qpq_schemas::PeerId, desk: &mut Desk) -> Result<(), &'static str> {
         let Some(sender) = desk.sender.take() else { return Ok(()) };
+        self.half_open = None;
         let entry = Entry {
             peer,
             transport: self.transport.name().to_owned(),
@@ -185,7 +185,8 @@ impl LinkTask {
         if let LinkFrame::Envelopes(wires) = &frame {
             self.figures.received.fetch_add(wires.len() as u64, Ordering::Relaxed);
         }
-        self.tell(Event::Frame { link: self.up.link, frame }).await;
+        let Ok(room) = Arc::clone(&self.room).acquire_owned().await else { return };
+        _ = self.engine.send(Message::Frame(self.up.link, frame, room)).await; // fails only while the node stops
     }
 
     async fn tell(&self, event: Event) {
@@ -213,19 +214,13 @@ impl LinkTask {
 
     async fn obey(&mut self, commands: Vec<LinkCommand>, desk: &mut Desk) -> Option<String> {
         let mut frames = Vec::with_capacity(commands.len());
-        let mut over = None;
         for command in commands {
             match command {
                 LinkCommand::Send(frame) => frames.push(frame),
                 LinkCommand::Offer(items) => self.envelopes(items, &mut frames).await,
-                LinkCommand::Close(reason) => over = Some(CloseReason::going_away(reason)),
             }
         }
-        let ended = self.step(LinkInput::Send(frames), desk).await;
-        match (ended, over) {
-            (None, Some(reason)) => self.step(LinkInput::Close(reason), desk).await,
-            (ended, _) => ended,
-        }
+        self.step(LinkInput::Send(frames), desk).await
     }
 
     /// Puts envelopes into frames; those that are no longer in memory are read first.

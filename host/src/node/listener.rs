@@ -17,6 +17,10 @@ use crate::store::Batch;
 /// Where node records are kept over restarts, in the store's key-value space.
 pub(super) const RECORD_PREFIX: &[u8] = b"record/";
 
+fn record_key(peer: &PeerId) -> Vec<u8> {
+    [RECORD_PREFIX, &peer.0].concat()
+}
+
 /// The listener of a node. The script host starts last, so it is filled in later.
 pub(super) struct News {
     pub(super) shared: Arc<Shared>,
@@ -30,8 +34,8 @@ impl News {
         scripts.event(&LiveEvent { kind, peer: Some(peer), name, id, detail: None });
     }
 
-    fn record(&self, peer: PeerId, wire: &[u8]) {
-        let Ok(record) = NodeRecord::verify(wire) else { return };
+    fn record(&self, record: NodeRecord, wire: &[u8]) {
+        let peer = record.peer;
         let text = |text: String| (!text.is_empty()).then_some(text);
         let sighting = Sighting {
             nickname: text(record.nickname),
@@ -42,13 +46,20 @@ impl News {
         if let Err(error) = self.shared.directory().upsert(peer, &sighting) {
             warn!(%error, "a peer was not noted");
         }
-        let kv = vec![([RECORD_PREFIX, &peer.0].concat(), Some(wire.to_vec()))];
+        self.keep(vec![(record_key(&peer), Some(wire.to_vec()))]);
+    }
+
+    fn records_gone(&self, peers: &[PeerId]) {
+        self.keep(peers.iter().map(|peer| (record_key(peer), None)).collect());
+    }
+
+    fn keep(&self, kv: Vec<(Vec<u8>, Option<Vec<u8>>)>) {
         let report = |result| {
             if let Err(error) = result {
-                warn!(%error, "a node record was not kept");
+                warn!(%error, "node records were not kept");
             }
         };
-        // Under load it is left out: the record comes again with its next refresh.
+        // Under load it is left out: a record comes again with its next refresh, a stale one goes at the next start.
         _ = self.shared.store.submit(Batch { kv, ..Batch::default() }, report);
     }
 }
@@ -71,7 +82,14 @@ impl Listener for News {
                 self.shared.directory().note_seen(&peer, now_ms());
                 self.tell(LiveKind::PeerDown, peer, None);
             }
-            Notice::Record { peer, wire } => self.record(peer, &wire),
+            Notice::Record { record, wire } => self.record(*record, &wire),
+            Notice::Twin => {
+                let text = "another node uses this node's key, or the clock was set back. Messages for this node may end \
+                            up there. Stop the copy, or give it an identity of its own";
+                warn!("{text}");
+                self.shared.warn("identity", Some(text.to_owned()));
+            }
+            Notice::RecordsGone(peers) => self.records_gone(&peers),
             Notice::Delivered { id, by } => {
                 info!(id = %id.short(), by = %by.short(), "delivered");
                 self.tell(LiveKind::Delivered, by, Some(id));

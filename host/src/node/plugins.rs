@@ -92,7 +92,6 @@ pub(super) async fn follow(mut events: mpsc::Receiver<PluginEvent>, follower: Fo
                 tell(name);
             }
             PluginEvent::Failed { name, reason, disabled, .. } => {
-                transports.ended(&name);
                 let remedy =
                     if disabled { format!("; mend it, then `qpq plugin enable {name}`") } else { String::new() };
                 shared.warn(&name, Some(format!("{reason}{remedy}")));

@@ -158,20 +158,21 @@ impl Shared {
     }
 
     /// Reads and opens messages. Blocks on the disk.
-    pub(super) fn open(&self, places: &[(u64, MessageId)]) -> (Vec<InboxItem>, Vec<MessageId>) {
+    pub(super) fn open(&self, places: &[(u64, MessageId)]) -> Result<(Vec<InboxItem>, Vec<MessageId>), ApiError> {
         let mut damaged = Vec::new();
         let mut records: Vec<StoredRecord> = Vec::with_capacity(places.len());
         for (seq, id) in places {
             match self.store.read(*seq) {
                 Ok(record) => records.push(record),
                 Err(StoreError::DamagedRecord { .. }) => damaged.push(*id),
-                Err(_) => {} // expired or removed since
+                Err(StoreError::Missing { .. }) => {} // expired or removed since
+                Err(error) => return Err(ApiError::new(error.code(), error.to_string())),
             }
         }
         let (channels, sealing, directory) = (self.channels(), self.sealing(), self.directory());
         let me = self.identity.peer_id();
         let opener = Opener { me, channels: &channels, sealing: &sealing, directory: &directory };
-        (records.iter().filter_map(|record| opener.open(record)).collect(), damaged)
+        Ok((records.iter().filter_map(|record| opener.open(record)).collect(), damaged))
     }
 }
 

@@ -145,6 +145,13 @@ impl Switchboard {
         self.lock().values().any(|entry| entry.peer == *peer)
     }
 
+    /// Has a link closed. Its task hears of it even while its neighbour takes nothing.
+    pub(super) fn close(&self, id: LinkId, reason: &str) {
+        if let Some(entry) = self.lock().get(&id) {
+            entry.closer.send_replace(Some(reason.to_owned()));
+        }
+    }
+
     /// Has all links closed.
     pub(super) fn close_all(&self, reason: &str) {
         for entry in self.lock().values() {

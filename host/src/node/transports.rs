@@ -1,18 +1,17 @@
 //! What the transport plugins report, on their own threads: links that come and go, frames that arrive.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use qpq_plugin_api::FrameBatch;
 use qpq_schemas::link::Role;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tracing::warn;
 
 use super::clock::now_ms;
 use super::engine::Message;
-use super::link_task::{Inbox, LinkTask};
+use super::link_task::{Inbox, LinkTask, room};
 use super::switchboard::{Figures, Switchboard};
 use crate::core::LinkId;
 use crate::identity::{BlockList, Identity};
@@ -29,10 +28,41 @@ pub(super) struct LinkParts {
     pub(super) engine: mpsc::Sender<Message>,
     pub(super) board: Arc<Switchboard>,
     pub(super) runtime: Handle,
-    /// Links at a time, authenticated or not.
-    pub(super) max_links: usize,
-    /// Links now.
-    pub(super) links: AtomicUsize,
+    pub(super) places: Places,
+}
+
+/// How many links there may be at a time.
+pub(super) struct Places {
+    all: Arc<Semaphore>,
+    inbound: Arc<Semaphore>,
+    half_open: Arc<Semaphore>,
+}
+
+/// A link's place among them, until it is dropped.
+struct Place {
+    /// Taken by others' links until they have proven who they are.
+    half_open: Option<OwnedSemaphorePermit>,
+    _inbound: Option<OwnedSemaphorePermit>,
+    _any: OwnedSemaphorePermit,
+}
+
+impl Places {
+    /// A quarter of all places is kept for links that this node opens, so that strangers can't cut it off.
+    pub(super) fn new(max: usize, max_half_open: usize) -> Self {
+        let places = |count| Arc::new(Semaphore::new(count));
+        Self { all: places(max), inbound: places(max - max / 4), half_open: places(max_half_open) }
+    }
+
+    /// A place for a new link, or the setting that leaves none.
+    fn take(&self, outbound: bool) -> Result<Place, &'static str> {
+        let take = |places: &Arc<Semaphore>, setting| Arc::clone(places).try_acquire_owned().map_err(|_| setting);
+        let strangers = |places, setting| if outbound { Ok(None) } else { take(places, setting).map(Some) };
+        Ok(Place {
+            half_open: strangers(&self.half_open, "links.max_half_open")?,
+            _inbound: strangers(&self.inbound, "links.max")?,
+            _any: take(&self.all, "links.max")?,
+        })
+    }
 }
 
 /// Makes a listener for each instance of a transport, and keeps the newest of each name.
@@ -62,11 +92,6 @@ impl Transports {
         let scheme = uri.split_once("://").map_or(uri, |(scheme, _)| scheme);
         self.lock().get(&format!("transport-{scheme}")).and_then(|links| links.handle.get().cloned())
     }
-
-    /// An instance has ended.
-    pub(super) fn ended(&self, name: &str) {
-        self.lock().remove(name);
-    }
 }
 
 impl Listeners for Transports {
@@ -94,7 +119,13 @@ impl Links {
         self.inboxes().get(&link).cloned()
     }
 
-    fn task(&self, up: LinkUp, transport: TransportHandle, inbox: Arc<Inbox>) -> LinkTask {
+    fn task(
+        &self,
+        up: LinkUp,
+        transport: TransportHandle,
+        inbox: Arc<Inbox>,
+        half_open: Option<OwnedSemaphorePermit>,
+    ) -> LinkTask {
         let parts = &self.parts;
         let setup = LinkSetup {
             role: if up.outbound { Role::Initiator } else { Role::Responder },
@@ -116,6 +147,8 @@ impl Links {
             board: Arc::clone(&parts.board),
             figures: Arc::new(Figures::default()),
             unsent: VecDeque::new(),
+            room: room(),
+            half_open,
         }
     }
 }
@@ -125,19 +158,20 @@ impl TransportEvents for Links {
         let Some(handle) = self.handle.get().cloned() else {
             return warn!(link = up.link, "a link came up before its transport had started");
         };
-        if self.parts.links.fetch_add(1, Ordering::Relaxed) >= self.parts.max_links {
-            self.parts.links.fetch_sub(1, Ordering::Relaxed);
-            warn!(remote = %up.remote, "refused: `links.max` links are open");
-            self.parts.runtime.spawn(async move { handle.close(up.link, "this node has no room for more links") });
-            return;
-        }
+        let mut place = match self.parts.places.take(up.outbound) {
+            Ok(place) => place,
+            Err(setting) => {
+                warn!(remote = %up.remote, setting, "refused: as many links are open as may be");
+                self.parts.runtime.spawn(async move { handle.close(up.link, "this node has no room for more links") });
+                return;
+            }
+        };
         let inbox = Arc::new(Inbox::default());
         self.inboxes().insert(up.link, Arc::clone(&inbox));
-        let task = self.task(up, handle, inbox);
-        let parts = Arc::clone(&self.parts);
+        let task = self.task(up, handle, inbox, place.half_open.take());
         self.parts.runtime.spawn(async move {
             task.run().await;
-            parts.links.fetch_sub(1, Ordering::Relaxed);
+            drop(place);
         });
     }
 

@@ -4,10 +4,11 @@
 //! the load grows. A lone envelope is checked at once.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use qpq_schemas::envelope::{Envelope, EnvelopeRef};
+use qpq_schemas::envelope::{Envelope, EnvelopeRef, Refusal};
 use qpq_schemas::signature::{DEFAULT_KEY_CACHE, Verifier};
 
 use crate::core::{Event, Ticket};
@@ -80,7 +81,11 @@ impl Shared {
     fn work(&self, done: &impl Fn(Event)) -> bool {
         let Some(jobs) = self.next_jobs() else { return false };
         let views: Vec<EnvelopeRef<'_>> = jobs.iter().flat_map(|job| &job.envelopes).map(Envelope::view).collect();
-        let mut verdicts = self.verifier.check_batch(&views, &mut rand::rng()).into_iter();
+        let check = || self.verifier.check_batch(&views, &mut rand::rng());
+        // Nobody may wait for ever because of one envelope; the hook has reported the panic.
+        let checked =
+            catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|_| vec![Err(Refusal::Signature); views.len()]);
+        let mut verdicts = checked.into_iter();
         for job in &jobs {
             let verdicts = verdicts.by_ref().take(job.envelopes.len()).collect();
             done(Event::Verified { ticket: job.ticket, verdicts });

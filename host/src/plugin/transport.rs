@@ -19,8 +19,8 @@ use super::port::{Port, Role};
 pub const LISTEN_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a transport may take to make a link.
 pub const DIAL_DEADLINE: Duration = Duration::from_secs(20);
-/// The smallest frame that a transport must carry, in bytes; links with less are refused.
-pub const MIN_MAX_FRAME: u32 = 256;
+/// The smallest frame that a transport must carry, in bytes; links with less are refused. The link layer's own minimum.
+pub const MIN_MAX_FRAME: u32 = qpq_schemas::link::MIN_TRANSPORT_FRAME as u32;
 /// The longest channel binding, in bytes.
 const MAX_BINDING: usize = 256;
 

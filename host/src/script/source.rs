@@ -13,7 +13,7 @@ use super::manifest::Manifest;
 
 /// Folders in a scripts directory that hold no bots: the shared library and the editors' definitions.
 const NO_BOTS: [&str; 2] = ["lib", "meta"];
-/// Entries of a scripts directory that are looked at.
+/// Bots of a scripts directory, and entries of a bot's folder, that are looked at.
 const MAX_ENTRIES: usize = 1_024;
 /// How deep a bot's folder is searched for modules.
 const MAX_FOLDERS: usize = 4;
@@ -52,7 +52,8 @@ pub(crate) fn discover(dirs: &[PathBuf]) -> Vec<Found> {
     let mut found: Vec<Found> = Vec::new();
     for dir in dirs {
         let Ok(entries) = std::fs::read_dir(dir) else { continue };
-        let mut here: Vec<Found> = entries.take(MAX_ENTRIES).flatten().filter_map(|e| bot_at(&e.path())).collect();
+        // What is no bot doesn't count, so that a folder full of other things hides none.
+        let mut here: Vec<Found> = entries.flatten().filter_map(|e| bot_at(&e.path())).take(MAX_ENTRIES).collect();
         here.sort();
         for bot in here {
             if !found.iter().any(|known| known.name == bot.name) {
@@ -71,7 +72,7 @@ pub(crate) fn bot_at(path: &Path) -> Option<Found> {
         (has_init && !NO_BOTS.contains(&name)).then_some(name)?
     } else {
         let stem = path.file_stem()?.to_str()?;
-        (is_lua(path) && !stem.ends_with("_test")).then_some(stem)?
+        (is_lua(path) && !stem.ends_with("_test") && path.is_file()).then_some(stem)?
     };
     is_name(name).then(|| Found { name: name.to_owned(), path: path.to_path_buf() })
 }
@@ -111,7 +112,7 @@ impl Reader {
     fn folder(&mut self, path: &Path) -> Result<(String, Manifest), SourceError> {
         let folder = file_name(path);
         let toml = path.join("bot.toml");
-        let manifest = if toml.exists() {
+        let manifest = if toml.is_file() {
             let text = self.text(&toml, &format!("{folder}/bot.toml"))?;
             let parsed = Manifest::parse(&text);
             let manifest = parsed.map_err(|e| self.error(&format!("{folder}/bot.toml"), e.line, e.message))?;
@@ -150,7 +151,7 @@ impl Reader {
                 continue;
             } else if path.is_dir() && depth > 1 {
                 self.modules(&path, &name, depth - 1)?;
-            } else if is_lua(&path) && !name.contains("_test.lua") {
+            } else if is_lua(&path) && !name.contains("_test.lua") && path.is_file() {
                 self.file(&path, name)?;
             }
         }
@@ -217,6 +218,29 @@ mod tests {
         let board = read(&dir.path().join("board"), 1 << 20).unwrap();
         assert_eq!(board.main, "board/init.lua");
         assert!(board.files.contains_key("lib/init.lua"));
+    }
+
+    #[test]
+    fn a_pipe_in_the_scripts_folder_is_no_bot_and_blocks_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let mkfifo = |name: &str| {
+            let made = std::process::Command::new("mkfifo").arg(dir.path().join(name)).status();
+            assert!(made.unwrap().success());
+        };
+        fs::create_dir(dir.path().join("board")).unwrap();
+        fs::write(dir.path().join("board/init.lua"), "return 1").unwrap();
+        ["trap.lua", "board/trap.lua", "board/bot.toml"].into_iter().for_each(mkfifo);
+        let names: Vec<String> = discover(&[dir.path().to_path_buf()]).into_iter().map(|bot| bot.name).collect();
+        assert_eq!(names, ["board"]);
+        assert_eq!(read(&dir.path().join("board"), 1 << 20).unwrap().files.len(), 1);
+    }
+
+    #[test]
+    fn ten_thousand_other_files_hide_no_bot() {
+        let dir = tempfile::tempdir().unwrap();
+        (0..10_000).for_each(|number| fs::write(dir.path().join(format!("{number}.txt")), "").unwrap());
+        fs::write(dir.path().join("hello.lua"), "return 1").unwrap();
+        assert_eq!(discover(&[dir.path().to_path_buf()]).len(), 1);
     }
 
     #[test]

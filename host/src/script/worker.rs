@@ -17,7 +17,7 @@ use crate::api::{ApiError, InboxPage, Reply};
 use super::api::clean;
 use super::dispatch::{self, Job};
 use super::failure::{Failure, Kind};
-use super::limits::HANDLER_LIFE_SECS;
+use super::limits::{HANDLER_LIFE_SECS, LIVE_QUEUE};
 use super::lock;
 use super::plain::Plain;
 use super::pulse::Pulse;
@@ -280,8 +280,13 @@ impl Worker {
         }
     }
 
+    /// Whether enough waits to be done: then live events and timers wait where they are, and what has a bound keeps it.
+    fn crowded(&self) -> bool {
+        self.ready.len() >= LIVE_QUEUE
+    }
+
     fn live_events(&mut self) {
-        if matches!(self.phase, Phase::Waiting | Phase::Frozen) {
+        if matches!(self.phase, Phase::Waiting | Phase::Frozen) || self.crowded() {
             return; // They wait in their queue.
         }
         let events: Vec<_> = lock(&self.shared.live).drain(..).collect();
@@ -295,7 +300,7 @@ impl Worker {
     }
 
     fn timers(&mut self) {
-        if self.phase == Phase::Active && self.paused_until.is_none() {
+        if self.phase == Phase::Active && self.paused_until.is_none() && !self.crowded() {
             let now = self.vm.ctx.now();
             let due = self.vm.ctx.timers.borrow_mut().take_due(now);
             self.ready.extend(due.into_iter().map(|timer| (dispatch::timer(timer.function), None)));
@@ -312,6 +317,7 @@ impl Worker {
                 self.account(&what, &ran);
                 self.unsaid(unsaid);
                 self.close(seq);
+                self.live_events();
             }
             Finished::Said { seq, unsaid } => {
                 self.unsaid(unsaid);
@@ -394,7 +400,7 @@ impl Worker {
 
     fn next_wake(&self) -> Instant {
         let now = Instant::now();
-        let active = self.phase == Phase::Active && self.paused_until.is_none();
+        let active = self.phase == Phase::Active && self.paused_until.is_none() && !self.crowded();
         let timer = self.vm.ctx.timers.borrow().next_due().filter(|_| active);
         let timer = timer.map(|due| now + Duration::from_secs_f64((due - self.vm.ctx.now()).clamp(0.0, 3_600.0)));
         let cpu = self.cpu_wait().filter(|_| !self.ready.is_empty()).map(|wait| now + wait);
@@ -402,7 +408,9 @@ impl Worker {
             Phase::Ending(deadline) => Some(deadline),
             _ => None,
         };
-        let moments = [timer, cpu, ending, self.ack_at, self.paused_until, self.fetch_not_before];
+        // Else the page waits for something that wakes the thread by itself, and a time long over would keep it spinning.
+        let fetch = self.fetch_not_before.filter(|_| self.wants_page());
+        let moments = [timer, cpu, ending, self.ack_at, self.paused_until, fetch];
         moments.into_iter().flatten().fold(now + IDLE, Instant::min)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::io::{self, ErrorKind};
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -41,6 +42,8 @@ pub(super) enum Fault {
     Write(String),
     /// Bytes on disk make no sense.
     Damaged(String),
+    /// The system had no means to read just now. Nothing is known of the bytes: another try may find them good.
+    NotNow(String),
     /// The database is closed.
     Closed,
 }
@@ -53,6 +56,7 @@ impl fmt::Display for Fault {
             Self::Poisoned => f.write_str("a background write of the database failed"),
             Self::Write(what) => write!(f, "a write or sync failed: {what}"),
             Self::Damaged(what) => write!(f, "unreadable: {what}"),
+            Self::NotNow(what) => write!(f, "not readable just now: {what}"),
             Self::Closed => f.write_str("the database is closed"),
         }
     }
@@ -60,11 +64,12 @@ impl fmt::Display for Fault {
 
 impl Fault {
     /// A fault of reading or opening.
-    fn reading(error: &fjall::Error) -> Self {
+    pub(super) fn reading(error: &fjall::Error) -> Self {
         match error {
             fjall::Error::Locked => Self::Locked,
             fjall::Error::Poisoned => Self::Poisoned,
             other if is_full(other) => Self::Full,
+            other if io_of(other).is_some_and(passes) => Self::NotNow(other.to_string()),
             other => Self::Damaged(other.to_string()),
         }
     }
@@ -79,12 +84,24 @@ impl Fault {
     }
 }
 
+fn io_of(error: &fjall::Error) -> Option<&io::Error> {
+    match error {
+        fjall::Error::Io(io) | fjall::Error::Storage(fjall::LsmError::Io(io)) => Some(io),
+        _ => None,
+    }
+}
+
 fn is_full(error: &fjall::Error) -> bool {
-    let io = match error {
-        fjall::Error::Io(io) | fjall::Error::Storage(fjall::LsmError::Io(io)) => io,
-        _ => return false,
-    };
-    matches!(io.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+    io_of(error).is_some_and(|io| matches!(io.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+}
+
+/// Whether an error tells of the process or the machine, not of the bytes: no file handles left, no memory. Taking that
+/// for damage would drop good records.
+fn passes(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let lacks = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::AGAIN].map(Errno::raw_os_error);
+    matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::OutOfMemory)
+        || error.raw_os_error().is_some_and(|code| lacks.contains(&code))
 }
 
 /// Runs a call into the database. It may panic on damaged files; that is damage like any other.
@@ -375,4 +392,20 @@ pub(super) fn check(batch: &Batch) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(code: rustix::io::Errno) -> Fault {
+        Fault::reading(&fjall::Error::Storage(fjall::LsmError::Io(code.into())))
+    }
+
+    #[test]
+    fn a_lack_of_file_handles_is_not_taken_for_damage() {
+        assert!(matches!(fault(rustix::io::Errno::MFILE), Fault::NotNow(_)));
+        assert!(matches!(fault(rustix::io::Errno::NOMEM), Fault::NotNow(_)));
+        assert!(matches!(fault(rustix::io::Errno::IO), Fault::Damaged(_)), "a bad sector is");
+    }
 }

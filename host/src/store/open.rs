@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::engine::{Cursor, Engine, Fault};
 use super::scan::{self, Found};
@@ -21,6 +22,10 @@ pub(super) const DB_DIR: &str = "db";
 const TRUST_FILE: &str = "journal-trusted";
 /// Present after a clean close: how many commits the store held then.
 const CLOSED_FILE: &str = "closed";
+/// How often a lock is tried.
+const LOCK_TRIES: u32 = 6;
+/// Between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 /// The longest of these small files that is looked at.
 const MAX_FORMAT_FILE: u64 = 256;
 
@@ -46,11 +51,23 @@ pub(super) fn lock_dir(dir: &Path) -> Result<File, StoreError> {
         .mode(0o600)
         .open(dir.join(LOCK_FILE))
         .map_err(|e| StoreError::io("opening the store's lock", &e))?;
-    match file.try_lock() {
+    match patiently(|| file.try_lock(), |error| matches!(error, TryLockError::WouldBlock)) {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked { dir: dir.to_owned() }),
         Err(TryLockError::Error(e)) => Err(StoreError::io("locking the store", &e)),
     }
+}
+
+/// Tries to take a lock a few times. A process that is just being started has a copy of its parent's open files for a
+/// moment, and their locks with them: so a store may look taken that was closed a moment ago.
+fn patiently<T, E>(mut take: impl FnMut() -> Result<T, E>, is_taken: impl Fn(&E) -> bool) -> Result<T, E> {
+    for _ in 1..LOCK_TRIES {
+        match take() {
+            Err(error) if is_taken(&error) => std::thread::sleep(LOCK_PAUSE),
+            outcome => return outcome,
+        }
+    }
+    take()
 }
 
 /// Opens the database in a locked directory: format, journals, tables, contents.
@@ -69,7 +86,8 @@ pub(super) fn open_engine(
         .map_err(|what| StoreError::damaged(dir, what))?;
     let mended = journal::mend(&db, !dir.join(TRUST_FILE).exists())
         .map_err(|e| StoreError::io("looking over the store's journals", &e))?;
-    let engine = Engine::open(&db, config).map_err(|fault| opening(dir, fault))?;
+    let engine = patiently(|| Engine::open(&db, config), |fault| *fault == Fault::Locked);
+    let engine = engine.map_err(|fault| opening(dir, fault))?;
     let scan = scan::scan(&engine, now_ms, each).map_err(|fault| opening(dir, fault))?;
     let mut opened = Opened { engine, cursor: scan.cursor, damaged: mended.damaged, repairs: mended.notes };
     opened.damaged += (scan.damage.len() + scan.unreadable.len()) as u64;
@@ -112,6 +130,7 @@ pub(super) fn opening(dir: &Path, fault: Fault) -> StoreError {
     match fault {
         Fault::Locked => StoreError::Locked { dir: dir.to_owned() },
         Fault::Full => StoreError::DiskFull { free: 0, wanted: 1 },
+        Fault::NotNow(what) => StoreError::Io { doing: "reading the store", what },
         other => StoreError::damaged(dir, other.to_string()),
     }
 }

@@ -44,7 +44,7 @@ pub(super) fn scan(engine: &Engine, now_ms: u64, each: &mut dyn FnMut(Found)) ->
     let next_chunk = scan_seen(engine, now_ms, &mut scan, each)?;
     scan_kv(engine, &mut scan)?;
     if let Some(last) = engine.quarantine.prefix([Space::Records as u8]).next_back() {
-        let key = last.key().map_err(|error| Fault::Damaged(error.to_string()))?;
+        let key = last.key().map_err(|error| Fault::reading(&error))?;
         next_seq = next_seq.max(record_seq(key.get(1..).unwrap_or_default()).map_or(0, |seq| seq.saturating_add(1)));
     }
     scan.cursor = noted_cursor(engine, &mut scan, next_seq);
@@ -224,7 +224,7 @@ fn until_stuck<I: Iterator<Item = fjall::Guard>>(
 ) -> Result<Option<String>, Fault> {
     let walked = guarded(|| {
         for guard in open() {
-            let (key, value) = guard.into_inner().map_err(|error| Fault::Damaged(error.to_string()))?;
+            let (key, value) = guard.into_inner().map_err(|error| Fault::reading(&error))?;
             visit(&key, &value);
         }
         Ok(())

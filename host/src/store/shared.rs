@@ -113,6 +113,7 @@ impl Shared {
         let health = match fault {
             Fault::Full => Health::Waiting("the disk is full".into()),
             Fault::Poisoned => Health::Waiting("a background write failed".into()),
+            Fault::NotNow(what) => Health::Waiting(format!("the system refused to read: {what}")),
             other => Health::ReadOnly(other.to_string()),
         };
         tracing::error!(dir = %self.dir.display(), %fault, "the store failed to write");

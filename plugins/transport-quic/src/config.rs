@@ -39,7 +39,7 @@ impl Default for Config {
             keep_alive_ms: 1_000,
             handshake_timeout_ms: 5_000,
             max_links: 1_024,
-            max_links_per_address: 256,
+            max_links_per_address: 64,
             max_handshakes: 64,
             receive_window: 1 << 20,
             send_window: 1 << 20,

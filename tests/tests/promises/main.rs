@@ -9,5 +9,6 @@ mod delivery;
 mod disk;
 mod home;
 mod hostile;
+mod hostile_peer;
 mod parsers;
 mod plugins;

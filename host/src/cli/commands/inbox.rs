@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::mesh::name;
-use crate::api::{InboxItem, InboxQuery, NodeApi};
+use crate::api::{InboxItem, InboxPage, InboxQuery, NodeApi};
 use crate::cli::Setting;
 use crate::cli::answer::Answer;
 use crate::cli::args::InboxArgs;
@@ -18,17 +18,29 @@ const WAIT_MS: u64 = 20_000;
 /// Between two questions without an answer, in case the node doesn't wait.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// Under this name the command line notes how far its user has read.
+const READER: &str = "cli";
+
 /// Before the second and later lines of a message.
 const INDENT: &str = "\n    ";
 
 /// Shows a stretch of the inbox.
 pub(super) async fn show(node: &dyn NodeApi, args: &InboxArgs, style: Style) -> Result<Answer, Failure> {
     let page = node.inbox(first_query(args)).await?;
+    note_read(node, &page).await?;
     let now = now_ms();
     let lines: Vec<String> = page.items.iter().map(|item| message_text(item, now, style)).collect();
     let text = if lines.is_empty() { "No messages.".to_owned() } else { lines.join("\n") };
     let items: Vec<Value> = page.items.iter().map(message_json).collect();
     Ok(Answer::new("qpq.inbox/1", &serde_json::json!({ "items": items, "next_after": page.next_after }), text))
+}
+
+/// What was shown may make room when the inbox is full.
+async fn note_read(node: &dyn NodeApi, page: &InboxPage) -> Result<(), Failure> {
+    match page.items.last() {
+        Some(last) => Ok(node.inbox_ack(READER.to_owned(), last.seq).await?),
+        None => Ok(()),
+    }
 }
 
 fn first_query(args: &InboxArgs) -> InboxQuery {
@@ -75,6 +87,7 @@ impl Follow {
             for item in &page.items {
                 print(&line(item, setting))?;
             }
+            note_read(node, &page).await?;
             if page.items.is_empty() {
                 tokio::time::sleep(PAUSE).await;
             }

@@ -83,23 +83,39 @@ impl Shelf {
         if fits { Ok(()) } else { Err(RejectCode::SenderFull) }
     }
 
-    /// In the inbox broadcasts make room, oldest first; direct messages don't.
+    /// In the inbox broadcasts make room, oldest first, then direct messages that were read. Others don't.
     fn inbox_victims(&self, head: &Head, victims: &mut Victims) -> Result<(), RejectCode> {
         let quota = self.limits.inbox();
         if head.kind != Kind::Broadcast
             && let Some(sender) = self.names.find(&head.sender.0)
-            && !self.names.tally(sender, Tally::Inbox).fits(self.limits.share(quota), head.wire_len)
         {
-            return Err(RejectCode::SenderFull);
+            let mut used = self.names.tally(sender, Tally::Inbox);
+            let mut own =
+                self.read_messages().filter(|slot| self.entries.get(*slot).is_some_and(|e| e.sender == sender));
+            while !used.fits(self.limits.share(quota), head.wire_len) {
+                let slot = own.next().ok_or(RejectCode::SenderFull)?;
+                used.sub(self.len_of(slot));
+                victims.inbox.push(slot);
+            }
         }
         let mut used = self.inbox_used;
-        let mut oldest = self.inbox_broadcasts.iter().filter_map(|seq| self.inbox.get(seq).copied());
+        victims.inbox.iter().for_each(|slot| used.sub(self.len_of(*slot)));
+        let broadcasts = self.inbox_broadcasts.iter().filter_map(|seq| self.inbox.get(seq).copied());
+        let mut oldest = broadcasts.chain(self.read_messages());
         while !used.fits(quota, head.wire_len) {
             let slot = oldest.next().ok_or(RejectCode::RecipientFull)?;
-            used.sub(self.len_of(slot));
-            victims.inbox.push(slot);
+            if !victims.inbox.contains(&slot) {
+                used.sub(self.len_of(slot));
+                victims.inbox.push(slot);
+            }
         }
         Ok(())
+    }
+
+    /// The direct messages of the inbox that were read, oldest first.
+    fn read_messages(&self) -> impl Iterator<Item = u32> + '_ {
+        let read = self.inbox.range(..=self.inbox_read);
+        read.filter(|(seq, _)| !self.inbox_broadcasts.contains(seq)).map(|(_, slot)| *slot)
     }
 
     /// In a full topic a sender beyond its share makes room for itself; else the lowest priority and oldest goes.
@@ -178,7 +194,10 @@ impl Shelf {
         for (slots, places) in [(&victims.inbox, Places::INBOX), (&victims.history, Places::HISTORY)] {
             for slot in slots {
                 self.count("evicted");
-                gone.extend(self.leave(*slot, places, None, Why::Evicted, now_ms));
+                // A direct message in the inbox was for us, and had arrived.
+                let read = self.entries.get(*slot).is_some_and(|entry| entry.kind != Kind::Broadcast);
+                let state = read.then_some(SeenState::Delivered);
+                gone.extend(self.leave(*slot, places, state, Why::Evicted, now_ms));
             }
         }
         for (slot, why) in &victims.whole {

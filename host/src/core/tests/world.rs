@@ -22,7 +22,7 @@ const STALE_MS: u64 = 60_000;
 
 /// Floods until it has seen something of the recipient, then knows the way.
 #[derive(Default)]
-struct Toy {
+pub(super) struct Toy {
     links: BTreeMap<LinkId, PeerId>,
     ways: HashMap<PeerId, (LinkId, u64)>,
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use qpq_schemas::MessageId;
 use tokio::time::Instant;
 
+use super::super::channels::USER;
 use super::{Door, blocking};
 use crate::api::{ApiError, InboxPage, InboxQuery};
 use crate::core::Event;
@@ -21,6 +22,9 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 /// Longest name of a reader, in bytes.
 const MAX_READER: usize = 128;
 
+/// How far the user has read, by whichever client: beyond it the inbox never makes room.
+pub(in crate::node) const READ_KEY: &[u8] = b"inbox-read";
+
 fn reader_key(reader: &str) -> Result<Vec<u8>, ApiError> {
     if reader.is_empty() || reader.len() > MAX_READER {
         return Err(ApiError::new("bad-reader", format!("a reader's name has 1 to {MAX_READER} bytes")));
@@ -30,8 +34,12 @@ fn reader_key(reader: &str) -> Result<Vec<u8>, ApiError> {
 
 impl Door {
     pub(super) async fn acknowledge(self, reader: String, seq: u64) -> Result<(), ApiError> {
-        let key = reader_key(&reader)?;
-        self.shared.keep(vec![(key, Some(seq.to_be_bytes().to_vec()))]).await
+        let mut kv = vec![(reader_key(&reader)?, Some(seq.to_be_bytes().to_vec()))];
+        if self.subscriber == USER {
+            kv.push((READ_KEY.to_vec(), Some(seq.to_be_bytes().to_vec())));
+            self.shared.event(Event::InboxRead { seq }).await?;
+        }
+        self.shared.keep(kv).await
     }
 
     pub(super) async fn read_inbox(self, query: InboxQuery) -> Result<InboxPage, ApiError> {
@@ -89,7 +97,7 @@ impl Door {
     async fn page(&self, after: u64, places: Vec<(u64, MessageId)>) -> Result<InboxPage, ApiError> {
         let next_after = places.last().map_or(after, |(seq, _)| *seq);
         let shared = self.shared.clone();
-        let (items, damaged) = blocking(move || Ok(shared.open(&places))).await?;
+        let (items, damaged) = blocking(move || shared.open(&places)).await?;
         for id in damaged {
             self.shared.event(Event::Damaged { id }).await?;
         }

@@ -26,10 +26,14 @@ fn reader(bot: &str) -> String {
 }
 
 impl Worker {
-    pub(super) fn pull(&mut self) {
+    /// Whether a page could be pulled, were it not too early.
+    pub(super) fn wants_page(&self) -> bool {
         let idle = self.ready.is_empty() && self.fetch.is_none() && self.paused_until.is_none();
-        let allowed = self.fetch_not_before.is_none_or(|at| at <= Instant::now());
-        if self.behind && idle && allowed && self.phase == Phase::Active {
+        self.behind && idle && self.phase == Phase::Active
+    }
+
+    pub(super) fn pull(&mut self) {
+        if self.wants_page() && self.fetch_not_before.is_none_or(|at| at <= Instant::now()) {
             self.behind = false;
             self.fetch_not_before = None;
             self.fetch = Some(match self.after {
