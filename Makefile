@@ -5,7 +5,7 @@ CARGO ?= cargo
 QPQ_HOME ?= $(CURDIR)/.qpq
 PLUGINS = -p qpq-transport-quic -p qpq-routing-flood
 
-.PHONY: run demo test check bench soak release plugins-alone clean help
+.PHONY: run demo test check miri bench soak release plugins-alone clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -30,6 +30,9 @@ check: ## Formatting, lints and documentation
 
 plugins-alone: ## Build each plugin by itself: feature unification in the workspace can hide a missing feature
 	for plugin in plugins/*/Cargo.toml; do $(CARGO) build --manifest-path $$plugin || exit 1; done
+
+miri: ## The unsafe code of the plugin SDK under Miri (needs nightly Rust with its miri component)
+	MIRIFLAGS="-Zmiri-ignore-leaks -Zmiri-disable-isolation" $(CARGO) +nightly miri test -p qpq-plugin-api --lib
 
 bench: release ## Measure, as ratios to limits measured in the same run
 	$(CARGO) build --release -p qpq-tests --examples

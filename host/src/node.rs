@@ -20,6 +20,7 @@ mod keeper;
 mod link_task;
 mod listener;
 mod mail;
+mod open;
 mod plugins;
 mod shared;
 mod switchboard;
@@ -30,7 +31,6 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
@@ -38,24 +38,22 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
-use crate::api::{NodeApi, Trust};
+use crate::api::NodeApi;
 use crate::config::Config;
-use crate::core::shelf::Shelf;
-use crate::core::{Core, CoreConfig, Event};
-use crate::identity::{self, Directory, IdentityError, SealingKeys};
+use crate::identity::IdentityError;
 use crate::link::LinkConfig;
 use crate::plugin::{PluginError, Registry, Settings};
 use crate::script::ScriptHost;
-use crate::store::{Batch, Found, MAX_SCAN, Store, StoreError};
+use crate::store::{MAX_SCAN, StoreError};
 use bot_store::KvBotStore;
-use channels::{Channels, USER};
-use clock::now_ms;
+use channels::USER;
 use dialer::{Dialer, Pauses};
 use door::Door;
 use engine::{Engine, MAX_MESSAGES, Message, Parts};
-use listener::{News, RECORD_PREFIX};
+use listener::News;
+use open::Opened;
 use plugins::Follower;
-use shared::{Basics, Guarded, Shared};
+use shared::{Basics, Shared};
 use switchboard::Switchboard;
 use transports::{LinkParts, Places, Transports};
 use verify::VerifyPool;
@@ -116,169 +114,101 @@ impl From<PluginError> for StartError {
     }
 }
 
-/// What the disk held.
-struct Opened {
-    store: Store,
-    core: Core,
-    identity: Arc<identity::Identity>,
-    guarded: Guarded,
-    last_inbox: u64,
-}
-
 /// Starts a node in its data directory, which must exist and be locked by the caller.
 ///
 /// # Errors
 /// When the identity or the store can't be opened. A plugin or a bot that fails is reported in the status instead.
 pub async fn start(config: Config) -> Result<RunningNode, StartError> {
     let settings = config.clone();
-    let opened = tokio::task::spawn_blocking(move || open(&settings));
-    let Opened { store, core, identity, guarded, last_inbox } =
-        opened.await.map_err(|error| StartError::Thread(error.into()))??;
-    let (messages, message_queue) = mpsc::channel(MAX_MESSAGES);
-    let (completions, completed) = mpsc::unbounded_channel();
-    let (inbox, inbox_watch) = watch::channel(last_inbox);
-    let board = Arc::new(Switchboard::new(identity.peer_id()));
-    let blocked = guarded.directory.blocked();
-    let shared = Arc::new(Shared::new(
-        Basics {
-            home: config.home.clone(),
-            nickname: config.node.nickname.clone(),
-            domain: config.node.domain.clone(),
-            defaults: mail::Defaults {
-                ttl_secs: config.messages.ttl_secs,
-                max_hops: config.messages.max_hops,
-                max_payload: config.messages.max_payload,
-            },
-            identity: Arc::clone(&identity),
-            store: store.clone(),
-            board: Arc::clone(&board),
-            engine: messages.clone(),
-            inbox: inbox_watch,
-        },
-        guarded,
-    ));
+    let opened = tokio::task::spawn_blocking(move || open::open(&settings));
+    let opened = opened.await.map_err(|error| StartError::Thread(error.into()))??;
     let scripts = Arc::new(OnceLock::new());
-    let news = News { shared: Arc::clone(&shared), scripts: Arc::clone(&scripts) };
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let done = completions.clone();
-    let verify = VerifyPool::start(workers, move |event| _ = done.send(event)).map_err(StartError::Thread)?;
-    let parts = Parts {
-        core,
-        board: Arc::clone(&board),
-        identity: Arc::clone(&identity),
-        store: store.clone(),
-        verify,
-        completions,
-        inbox,
-        listener: Box::new(news),
-    };
-    let engine = tokio::spawn(Engine::new(parts).run(message_queue, completed));
-    let transports = Arc::new(Transports::new(LinkParts {
-        identity: Arc::clone(&identity),
-        blocked,
-        config: link_config(&config),
-        store,
-        engine: messages,
-        board: Arc::clone(&board),
-        runtime: Handle::current(),
-        places: Places::new(config.links.max, config.links.max_half_open),
-    }));
-    let settings = Settings {
-        folder: config.home.join("state").join("plugins"),
-        pinned: config.plugins.pinned.clone(),
-        identity,
-        listeners: transports.clone(),
-    };
-    let specs = plugins::specs(&config, &shared);
-    let wanted = specs.len();
-    let (registry, events) = Registry::start(settings, specs)?;
-    let registry = Arc::new(OnceLock::from(registry));
-    let (settled, started) = mpsc::channel(wanted.max(1));
-    let follower = Follower {
-        shared: Arc::clone(&shared),
-        transports: Arc::clone(&transports),
-        listen: config.node.listen.clone(),
-        settled,
-    };
-    tokio::spawn(plugins::follow(events, follower));
-    start_dialing(&config, &shared, transports, board);
+    let (shared, engine) = start_engine(&config, opened, &scripts)?;
+    let transports = Arc::new(Transports::new(link_parts(&config, &shared)));
+    let (registry, wanted, started) = start_plugins(&config, &shared, &transports)?;
+    start_dialing(&config, &shared, transports);
     tokio::spawn(keeper::run(Arc::clone(&shared)));
-    let stop = Arc::new(Notify::new());
-    let door = Door { shared: Arc::clone(&shared), plugins: registry, scripts, subscriber: USER, stop };
+    let plugins = Arc::new(OnceLock::from(registry));
+    let door = Door { shared, plugins, scripts, subscriber: USER, stop: Arc::new(Notify::new()) };
     start_bots(&config, &door);
     plugins::settle(wanted, started).await;
     let stopped = until_stopped(door.clone(), engine).boxed();
     Ok(RunningNode { api: Arc::new(door), stopped })
 }
 
-/// Reads everything that the data directory holds. Blocks on the disk.
-fn open(config: &Config) -> Result<Opened, StartError> {
-    let now_ms = now_ms();
-    let (identity, directory) = identity::open(&config.home, &mut rand::rng())?;
-    let sealing = SealingKeys::open(&config.home, Arc::clone(&identity), now_ms, &mut rand::rng())?;
-    let channels = Channels::open(&config.home)?;
-    let topics = channels.topics();
-    let mut shelf = Shelf::new(config.store_limits());
-    let mut last_inbox = 0;
-    let (store, recovery) =
-        Store::open_each(&config.home.join("store"), config.store_engine(), now_ms, &mut |found| match found {
-            Found::Head(head) => {
-                last_inbox = last_inbox.max(head.seq);
-                shelf.restore(&head);
-            }
-            Found::Seen(entry) => shelf.restore_seen(&entry),
-        })?;
-    for repair in &recovery.repairs {
-        warn!("store: {repair}");
-    }
-    let stats = shelf.stats();
-    info!(
-        waiting = stats.waiting,
-        broadcasts = stats.broadcasts,
-        inbox = stats.inbox,
-        seen = stats.seen,
-        "store opened"
-    );
-    let core_config = CoreConfig {
-        max_payload: config.messages.max_payload,
-        limits: config.store_limits(),
-        ..CoreConfig::new(identity.peer_id())
+/// Starts the task that owns the core, with the signature workers.
+fn start_engine(
+    config: &Config,
+    opened: Opened,
+    scripts: &Arc<OnceLock<ScriptHost>>,
+) -> Result<(Arc<Shared>, JoinHandle<()>), StartError> {
+    let Opened { store, core, identity, guarded, last_inbox } = opened;
+    let (messages, message_queue) = mpsc::channel(MAX_MESSAGES);
+    let (completions, completed) = mpsc::unbounded_channel();
+    let (inbox, inbox_watch) = watch::channel(last_inbox);
+    let board = Arc::new(Switchboard::new(identity.peer_id()));
+    let basics = Basics {
+        home: config.home.clone(),
+        nickname: config.node.nickname.clone(),
+        domain: config.node.domain.clone(),
+        defaults: mail::Defaults {
+            ttl_secs: config.messages.ttl_secs,
+            max_hops: config.messages.max_hops,
+            max_payload: config.messages.max_payload,
+        },
+        identity: Arc::clone(&identity),
+        store: store.clone(),
+        board: Arc::clone(&board),
+        engine: messages,
+        inbox: inbox_watch,
     };
-    let mut core = Core::new(core_config, shelf, recovery.next_seq, Box::new(plugins::NoRouter));
-    for topic in topics {
-        core.handle(Event::Subscribe(topic), now_ms);
-    }
-    block(&mut core, &directory, now_ms);
-    if let Some(read) = store.kv_get(door::READ_KEY)?.and_then(|bytes| bytes.try_into().ok()) {
-        core.handle(Event::InboxRead { seq: u64::from_be_bytes(read) }, now_ms);
-    }
-    restore_records(&mut core, &store, now_ms)?;
-    Ok(Opened { store, core, identity, guarded: Guarded { directory, channels, sealing }, last_inbox })
+    let shared = Arc::new(Shared::new(basics, guarded));
+    let listener = Box::new(News { shared: Arc::clone(&shared), scripts: Arc::clone(scripts) });
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let done = completions.clone();
+    let verify = VerifyPool::start(workers, move |event| _ = done.send(event)).map_err(StartError::Thread)?;
+    let parts = Parts { core, board, identity, store, verify, completions, inbox, listener };
+    let engine = tokio::spawn(Engine::new(parts).run(message_queue, completed));
+    Ok((shared, engine))
 }
 
-fn block(core: &mut Core, directory: &Directory, now_ms: u64) {
-    for (peer, _) in directory.entries().filter(|(_, peer)| peer.trust == Trust::Blocked) {
-        core.handle(Event::Block(*peer), now_ms);
+fn link_parts(config: &Config, shared: &Shared) -> LinkParts {
+    LinkParts {
+        identity: Arc::clone(&shared.identity),
+        blocked: shared.directory().blocked(),
+        config: link_config(config),
+        store: shared.store.clone(),
+        engine: shared.engine.clone(),
+        board: Arc::clone(&shared.board),
+        runtime: Handle::current(),
+        places: Places::new(config.links.max, config.links.max_half_open),
     }
 }
 
-/// The records that this node knew before. Those that no longer count are removed from the store.
-fn restore_records(core: &mut Core, store: &Store, now_ms: u64) -> Result<(), StoreError> {
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        let page = store.kv_scan(RECORD_PREFIX, after.as_deref(), MAX_SCAN)?;
-        let Some((last, _)) = page.last() else { return Ok(()) };
-        after = Some(last.clone());
-        let mut stale = Batch::default();
-        for (key, wire) in page {
-            if !core.restore_record(Bytes::from(wire), now_ms) {
-                stale.kv.push((key, None));
-            }
-        }
-        if !stale.is_empty() {
-            _ = store.submit(stale, |_| {}); // what is left goes at the next start
-        }
-    }
+/// Starts the plugins: the registry, how many there are, and where they tell that they have settled.
+fn start_plugins(
+    config: &Config,
+    shared: &Arc<Shared>,
+    transports: &Arc<Transports>,
+) -> Result<(Registry, usize, mpsc::Receiver<String>), StartError> {
+    let settings = Settings {
+        folder: config.home.join("state").join("plugins"),
+        pinned: config.plugins.pinned.clone(),
+        identity: shared.identity.clone(),
+        listeners: transports.clone(),
+    };
+    let specs = plugins::specs(config, shared);
+    let wanted = specs.len();
+    let (registry, events) = Registry::start(settings, specs)?;
+    let (settled, started) = mpsc::channel(wanted.max(1));
+    let follower = Follower {
+        shared: Arc::clone(shared),
+        transports: Arc::clone(transports),
+        listen: config.node.listen.clone(),
+        settled,
+    };
+    tokio::spawn(plugins::follow(events, follower));
+    Ok((registry, wanted, started))
 }
 
 fn link_config(config: &Config) -> LinkConfig {
@@ -290,12 +220,12 @@ fn link_config(config: &Config) -> LinkConfig {
 }
 
 /// Keeps links to the configured servers and to those that the user noted before.
-fn start_dialing(config: &Config, shared: &Arc<Shared>, transports: Arc<Transports>, board: Arc<Switchboard>) {
+fn start_dialing(config: &Config, shared: &Arc<Shared>, transports: Arc<Transports>) {
     let pauses = Pauses {
         min: Duration::from_millis(config.links.redial_min_ms),
         max: Duration::from_millis(config.links.redial_max_ms),
     };
-    let dialer = Dialer::new(transports, board, pauses, Handle::current());
+    let dialer = Dialer::new(transports, Arc::clone(&shared.board), pauses, Handle::current());
     let noted = shared.store.kv_scan(door::SERVER_PREFIX, None, MAX_SCAN).unwrap_or_default();
     let noted =
         noted.into_iter().filter_map(|(key, _)| String::from_utf8(key.get(door::SERVER_PREFIX.len()..)?.to_vec()).ok());

@@ -1,5 +1,7 @@
 //! What the parts of a running node share.
 
+use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
@@ -22,21 +24,13 @@ use crate::store::{Batch, Store, StoreError, StoredRecord};
 
 /// The state that tasks, the API and the listener all work on. Its locks are held for moments only, never over an await.
 pub(super) struct Shared {
-    pub(super) home: PathBuf,
+    basics: Basics,
     pub(super) started: Instant,
-    pub(super) nickname: Option<String>,
-    pub(super) domain: Option<String>,
-    pub(super) defaults: Defaults,
-    pub(super) identity: Arc<Identity>,
-    pub(super) store: Store,
-    pub(super) board: Arc<Switchboard>,
     pub(super) dialer: OnceLock<Arc<Dialer>>,
-    pub(super) engine: mpsc::Sender<Message>,
-    pub(super) inbox: watch::Receiver<u64>,
     /// Where the transports listen, as they told.
-    pub(super) listening: Mutex<Vec<String>>,
+    listening: Mutex<Vec<String>>,
     /// What an admin should look at, by the part that it is about.
-    pub(super) warnings: Mutex<std::collections::BTreeMap<String, String>>,
+    warnings: Mutex<BTreeMap<String, String>>,
     directory: Mutex<Directory>,
     channels: Mutex<Channels>,
     sealing: Mutex<SealingKeys>,
@@ -66,21 +60,20 @@ pub(super) struct Basics {
     pub(super) inbox: watch::Receiver<u64>,
 }
 
+impl Deref for Shared {
+    type Target = Basics;
+
+    fn deref(&self) -> &Basics {
+        &self.basics
+    }
+}
+
 impl Shared {
     pub(super) fn new(basics: Basics, guarded: Guarded) -> Self {
-        let Basics { home, nickname, domain, defaults, identity, store, board, engine, inbox } = basics;
         Self {
-            home,
+            basics,
             started: Instant::now(),
-            nickname,
-            domain,
-            defaults,
-            identity,
-            store,
-            board,
             dialer: OnceLock::new(),
-            engine,
-            inbox,
             listening: Mutex::default(),
             warnings: Mutex::default(),
             directory: Mutex::new(guarded.directory),

@@ -1,0 +1,97 @@
+//! What the data directory holds: identity, directory, channels, store.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tracing::{info, warn};
+
+use super::channels::Channels;
+use super::clock::now_ms;
+use super::listener::RECORD_PREFIX;
+use super::shared::Guarded;
+use super::{StartError, door, plugins};
+use crate::api::Trust;
+use crate::config::Config;
+use crate::core::shelf::Shelf;
+use crate::core::{Core, CoreConfig, Event};
+use crate::identity::{self, Directory, SealingKeys};
+use crate::store::{Batch, Found, MAX_SCAN, Store, StoreError};
+
+/// What the disk held.
+pub(super) struct Opened {
+    pub(super) store: Store,
+    pub(super) core: Core,
+    pub(super) identity: Arc<identity::Identity>,
+    pub(super) guarded: Guarded,
+    pub(super) last_inbox: u64,
+}
+
+/// Reads everything that the data directory holds. Blocks on the disk.
+pub(super) fn open(config: &Config) -> Result<Opened, StartError> {
+    let now_ms = now_ms();
+    let (identity, directory) = identity::open(&config.home, &mut rand::rng())?;
+    let sealing = SealingKeys::open(&config.home, Arc::clone(&identity), now_ms, &mut rand::rng())?;
+    let channels = Channels::open(&config.home)?;
+    let topics = channels.topics();
+    let mut shelf = Shelf::new(config.store_limits());
+    let mut last_inbox = 0;
+    let (store, recovery) =
+        Store::open_each(&config.home.join("store"), config.store_engine(), now_ms, &mut |found| match found {
+            Found::Head(head) => {
+                last_inbox = last_inbox.max(head.seq);
+                shelf.restore(&head);
+            }
+            Found::Seen(entry) => shelf.restore_seen(&entry),
+        })?;
+    for repair in &recovery.repairs {
+        warn!("store: {repair}");
+    }
+    let stats = shelf.stats();
+    info!(
+        waiting = stats.waiting,
+        broadcasts = stats.broadcasts,
+        inbox = stats.inbox,
+        seen = stats.seen,
+        "store opened"
+    );
+    let core_config = CoreConfig {
+        max_payload: config.messages.max_payload,
+        limits: config.store_limits(),
+        ..CoreConfig::new(identity.peer_id())
+    };
+    let mut core = Core::new(core_config, shelf, recovery.next_seq, Box::new(plugins::NoRouter));
+    for topic in topics {
+        core.handle(Event::Subscribe(topic), now_ms);
+    }
+    block(&mut core, &directory, now_ms);
+    if let Some(read) = store.kv_get(door::READ_KEY)?.and_then(|bytes| bytes.try_into().ok()) {
+        core.handle(Event::InboxRead { seq: u64::from_be_bytes(read) }, now_ms);
+    }
+    restore_records(&mut core, &store, now_ms)?;
+    Ok(Opened { store, core, identity, guarded: Guarded { directory, channels, sealing }, last_inbox })
+}
+
+fn block(core: &mut Core, directory: &Directory, now_ms: u64) {
+    for (peer, _) in directory.entries().filter(|(_, peer)| peer.trust == Trust::Blocked) {
+        core.handle(Event::Block(*peer), now_ms);
+    }
+}
+
+/// The records that this node knew before. Those that no longer count are removed from the store.
+fn restore_records(core: &mut Core, store: &Store, now_ms: u64) -> Result<(), StoreError> {
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page = store.kv_scan(RECORD_PREFIX, after.as_deref(), MAX_SCAN)?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        after = Some(last.clone());
+        let mut stale = Batch::default();
+        for (key, wire) in page {
+            if !core.restore_record(Bytes::from(wire), now_ms) {
+                stale.kv.push((key, None));
+            }
+        }
+        if !stale.is_empty() {
+            _ = store.submit(stale, |_| {}); // what is left goes at the next start
+        }
+    }
+}
