@@ -4,7 +4,7 @@
 --   !announcements                               read the notices that are out
 --   !withdraw 3                                  take one back (admins only)
 --
--- An admin is a key in `admins`; "self" is the key of the node that the bot runs on. Set `scripts.bots.announcements.config`
+-- An admin is a key in `admins`; "self" is the key of the node that the bot runs on. Set `scripts.config.announcements`
 -- in the node's configuration to change any of these:
 local cfg = mesh.config {
   channel = "announcements",
