@@ -59,6 +59,32 @@ pub fn run(events: u32) -> Result<Figures, String> {
     })
 }
 
+/// What each of so many small bots' machines takes of the process's resident memory, in bytes. Luau takes memory in pages
+/// that it has yet to touch, so this is less than it counts itself.
+pub fn resident_each(machines: usize) -> Result<usize, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(|e| e.to_string())?;
+    runtime.block_on(async {
+        let loaded = async || {
+            let vm = machine(BOT)?;
+            vm.load().await.result.map_err(|failure| failure.to_string())?;
+            Ok::<_, String>(vm)
+        };
+        let _first = loaded().await?; // what the first one needs for all
+        let before = resident()?;
+        let mut kept = Vec::with_capacity(machines);
+        for _ in 0..machines {
+            kept.push(loaded().await?);
+        }
+        Ok(resident()?.saturating_sub(before) / machines.max(1))
+    })
+}
+
+fn resident() -> Result<usize, String> {
+    let statm = std::fs::read_to_string("/proc/self/statm").map_err(|error| error.to_string())?;
+    let pages: usize = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).ok_or("no resident size")?;
+    Ok(pages * rustix::param::page_size())
+}
+
 /// A closed machine with a bot of one file in it, not yet loaded.
 pub(crate) fn machine(text: &str) -> Result<Rc<Vm>, String> {
     let limits = ScriptLimits::default();
