@@ -4,8 +4,10 @@
 --   !announcements                               read the notices that are out
 --   !withdraw 3                                  take one back (admins only)
 --
--- An admin is a key in `admins`; "self" is the key of the node that the bot runs on. Set `scripts.config.announcements`
--- in the node's configuration to change any of these:
+-- An admin is a key in `admins`; "self" is the key of the node that the bot runs on. To change any of these, write into
+-- the node's qpq-server.toml, and start the node anew:
+--   [scripts.config.announcements]
+--   admins = ["self", "the 64 digits that `/mesh identity` shows on the admin's node"]
 local cfg = mesh.config {
   channel = "announcements",
   admins = { "self" },

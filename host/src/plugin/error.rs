@@ -265,7 +265,8 @@ impl Problem {
             Self::Configuration(errors) => (
                 errors.join("; "),
                 "a configuration that fits the plugin's schema".into(),
-                "Correct the plugin's section in the configuration; qpq plugin check FILE prints the schema.".into(),
+                "Correct the plugin's section in the configuration; qpq plugin check FILE --json prints the schema."
+                    .into(),
             ),
             Self::DuplicateId(id, other) => (
                 format!("a second library with the id '{id}' beside {}", other.display()),

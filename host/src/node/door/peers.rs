@@ -128,6 +128,6 @@ fn server_uri(address: &str) -> Result<String, ApiError> {
         address.rsplit_once(':').and_then(|(host, port)| (!host.is_empty()).then(|| port.parse::<u16>().ok())?);
     match port {
         Some(port) if port != 0 => Ok(format!("quic://{address}")),
-        _ => Err(bad("this one has no port, such as 192.168.1.42:7000")),
+        _ => Err(bad("this one has no port from 1 to 65535; write it as in 192.168.1.42:7000")),
     }
 }

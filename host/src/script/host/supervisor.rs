@@ -330,7 +330,7 @@ impl Supervisor {
             self.rescan(false);
             if !self.bots.contains_key(name) {
                 let near = super::super::nearest(name, self.bots.keys().map(String::as_str));
-                let near = near.map_or(String::new(), |near| format!("; did you mean '{near}'?"));
+                let near = near.map_or(String::from(";"), |near| format!("; did you mean '{near}'?"));
                 let message = format!("there is no bot '{name}'{near} `qpq script list` shows them");
                 let _ = reply.send(Err(ApiError::new("unknown-bot", message)));
                 return;
