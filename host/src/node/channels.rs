@@ -105,7 +105,19 @@ impl Channels {
     }
 
     /// Makes a private channel and joins it.
+    ///
+    /// A name that is in use here is refused: two channels of one name can't be told apart by those who publish.
     pub(super) fn create_private(&mut self, name: &str) -> Result<ChannelInfo, ApiError> {
+        let wanted = normalise(name).unwrap_or_default();
+        if let Some(joined) = self.joined.values().find(|joined| joined.key.name() == wanted) {
+            let by: Vec<&str> = joined.subscribers.iter().map(String::as_str).collect();
+            let kind = if joined.key.is_private() { "a private" } else { "an open" };
+            let by = by.join(" and ");
+            let text = format!(
+                "{kind} channel `{wanted}` is joined here already (by {by}); choose another name, or leave it first"
+            );
+            return Err(ApiError::new("name-in-use", text));
+        }
         let key = ChannelKey::private(name, &mut rand::rng());
         self.join_key(key.map_err(|error| ApiError::new("bad-topic", error.to_string()))?, USER)
     }

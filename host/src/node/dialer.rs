@@ -140,7 +140,11 @@ impl Dialer {
         let transport = loop {
             match self.transports.for_uri(uri) {
                 Some(transport) => break transport,
-                None => tokio::time::sleep(LOOK).await,
+                None => {
+                    let why = "no transport plugin for such addresses is running";
+                    self.note(uri, |target| target.last_error = Some(why.to_owned()));
+                    tokio::time::sleep(LOOK).await;
+                }
             }
         };
         let mut changes = self.board.watch();

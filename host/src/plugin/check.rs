@@ -82,8 +82,8 @@ pub fn check_file(path: &Path) -> CheckReport {
 }
 
 fn map(path: &Path, info: &mut PluginInfo) -> Result<(), Problem> {
-    // A folder of its own: the node's own copies are not touched.
-    let folder = std::env::temp_dir().join(format!("qpq-check-{}", std::process::id()));
+    // A folder of its own, that nobody can foresee: neither the node's copies nor another check are touched.
+    let folder = std::env::temp_dir().join(format!("qpq-check-{:016x}", rand::random::<u64>()));
     let image = Loader::new(&folder, Vec::new()).image("check", path, info);
     let _ = std::fs::remove_dir_all(&folder);
     let image = image?;

@@ -205,7 +205,9 @@ impl Supervisor {
         let name = self.spec.name.clone();
         let remedy = match restart {
             Some(_) => String::new(),
-            None => format!(" When it is mended, run: qpq plugin enable {name}"),
+            None => format!(
+                " When the file is mended, run: qpq plugin enable {name}. When the configuration is, start the node again."
+            ),
         };
         let reason = format!("{error}{remedy}");
         tracing::error!(plugin = %name, state, restart_ms = restart.map(|r| r.as_millis() as u64), "{reason}");

@@ -1,5 +1,8 @@
 //! `mesh …`
 
+use std::io::Write as _;
+
+use qpq_schemas::channel::normalise;
 use qpq_schemas::{PeerId, channel};
 use serde_json::json;
 
@@ -15,7 +18,7 @@ pub(super) async fn run(node: &dyn NodeApi, command: MeshCommand, style: Style) 
         MeshCommand::Peers => peers(&node.peers().await?, style),
         MeshCommand::Server { address } => server(&node.note_server(address).await?),
         MeshCommand::Send(args) => receipt(&node.send(send_request(args)).await?),
-        MeshCommand::Broadcast(args) => receipt(&node.broadcast(broadcast_request(args)).await?),
+        MeshCommand::Broadcast(args) => publish(node, args).await?,
         MeshCommand::Subscribe { topic } => joined(&node.subscribe(topic).await?),
         MeshCommand::Unsubscribe { topic } => {
             node.unsubscribe(topic.clone()).await?;
@@ -53,6 +56,18 @@ fn send_request(args: SendArgs) -> SendRequest {
         plain: args.plain,
         automatic: false,
     }
+}
+
+/// Publishes, and says so where the topic may be a slip of the pen: an open channel that nobody here has joined. The note
+/// goes to the standard error output, so that the id stays alone for programs.
+async fn publish(node: &dyn NodeApi, args: BroadcastArgs) -> Result<Answer, Failure> {
+    let name = normalise(&args.topic).unwrap_or_default();
+    let receipt = receipt(&node.broadcast(broadcast_request(args)).await?);
+    if !node.channels().await?.iter().any(|channel| channel.name == name) {
+        let note = format!("note: published on the open channel {}, which this node has not joined", clean(&name));
+        let _ = writeln!(std::io::stderr(), "{note}"); // whoever closed it doesn't want to know
+    }
+    Ok(receipt)
 }
 
 fn broadcast_request(args: BroadcastArgs) -> BroadcastRequest {
