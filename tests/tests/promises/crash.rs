@@ -15,8 +15,8 @@ const SENDERS: usize = 16;
 /// The longest time between the start of the sending and the kill, in milliseconds.
 const LONGEST_LIFE_MS: usize = 120;
 
-/// Room for all that is sent to the absent peer, by one sender.
-const CONFIG: &str = "[store]\nrecipient_messages = 1000000\nrecipient_bytes = 1073741824\nsender_share_percent = 100\nsender_messages = 1000000\nsender_bytes = 1073741824\n";
+/// Room for all that is sent to the absent peer by one sender, at the sender and in the peer's inbox.
+const CONFIG: &str = "[store]\nrecipient_messages = 1000000\nrecipient_bytes = 1073741824\nsender_share_percent = 100\nsender_messages = 1000000\nsender_bytes = 1073741824\ninbox_messages = 1000000\ninbox_bytes = 1073741824\n";
 
 /// The acknowledgements, kept outside of the node: message id and text.
 type Ledger = Arc<Mutex<BTreeMap<String, String>>>;
@@ -52,7 +52,7 @@ fn kill_9_at_random_moments_loses_no_acknowledged_message() -> Outcome {
     let mut random = Random::announced("kill_9_at_random_moments");
     let ledger = Ledger::default();
     let mut node = TestNode::plan("ledger").config(CONFIG).start()?;
-    let mut peer = TestNode::plan("peer").peer(node.address()).start()?;
+    let mut peer = TestNode::plan("peer").peer(node.address()).config(CONFIG).start()?;
     let to = peer.peer_id()?;
     peer.terminate()?;
     for cycle in 0..skip::rounds(50, 2_000) {

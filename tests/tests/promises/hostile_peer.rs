@@ -17,9 +17,9 @@ use qpq_tests::{Outcome, TestNode, ensure, procfs};
 /// What a node under attack may use more than before. Unoptimised code has larger stacks and futures.
 const EXTRA_MEMORY: u64 = if cfg!(debug_assertions) { 96 << 20 } else { 64 << 20 };
 
-/// Lines in the log before it is thinned out, from all places together, and after that for each second.
-const LOG_AT_ONCE: usize = 300;
-const LOG_PER_SECOND: usize = 20;
+/// Lines in the log before it is thinned out, and after that for each second: from five places in the code.
+const LOG_AT_ONCE: usize = 5 * 100;
+const LOG_PER_SECOND: usize = 5 * 5;
 
 /// How long an attack goes on.
 const ATTACK: Duration = Duration::from_secs(4);
