@@ -2,6 +2,8 @@
 //!
 //! Source: <https://zips.z.cash/zip-0215>. `A` and `R` may be encoded in a non-canonical way, `s` may not.
 
+use std::collections::HashMap;
+
 use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::scalar::Scalar;
@@ -78,18 +80,29 @@ impl Term {
 }
 
 /// Whether the equations of all terms hold, but for a chance of 2⁻¹²⁸ that errors cancel out: each is
-/// multiplied by a random factor that no sender can know.
+/// multiplied by a random factor that no sender can know. The terms of one key are added up first.
 pub(super) fn all_hold<'a>(terms: impl ExactSizeIterator<Item = &'a Term>, rng: &mut impl CryptoRng) -> bool {
     let len = 2 * terms.len() + 1;
     let (mut scalars, mut points) = (Vec::with_capacity(len), Vec::with_capacity(len));
     let mut base = Scalar::ZERO;
+    // Where the scalar of each key stands.
+    let mut places = HashMap::with_capacity(terms.len());
     for term in terms {
         let mut factor = [0; 16];
         rng.fill_bytes(&mut factor);
         let factor = Scalar::from(u128::from_le_bytes(factor));
         base += factor * term.s;
-        scalars.extend([factor, factor * term.k]);
-        points.extend([-term.r, term.key.minus_point]);
+        scalars.push(factor);
+        points.push(-term.r);
+        let share = factor * term.k;
+        let place = *places.entry(term.key.id).or_insert(scalars.len());
+        match scalars.get_mut(place) {
+            Some(sum) => *sum += share,
+            None => {
+                scalars.push(share);
+                points.push(term.key.minus_point);
+            }
+        }
     }
     scalars.push(base);
     points.push(ED25519_BASEPOINT_POINT);

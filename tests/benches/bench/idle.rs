@@ -34,7 +34,8 @@ pub(crate) fn measure(report: &mut Report) -> Outcome {
     let bots = node.json(&["script", "list"])?;
     for bot in bots["scripts"].as_array().into_iter().flatten() {
         let bytes = bot["memory_bytes"].as_f64().unwrap_or(f64::NAN);
-        report.add(format!("machine of the bot {}", bot["name"]), bytes / 1024.0, "KiB").goal(Goal::AtMost(300.0));
+        // With pages that it has not touched; what is resident stands in the section on scripts.
+        report.add(format!("machine of the bot {}, as Luau counts", bot["name"]), bytes / 1024.0, "KiB");
     }
     sizes(report)
 }
