@@ -14,8 +14,8 @@ use qpq_schemas::sealing::SealingPublic;
 use qpq_schemas::signature::SigningKey;
 use qpq_tests::{Outcome, TestNode, ensure, procfs};
 
-/// What a node under attack may use more than before. Unoptimised code has larger stacks and futures.
-const EXTRA_MEMORY: u64 = if cfg!(debug_assertions) { 96 << 20 } else { 64 << 20 };
+/// What a node under attack may use more than before.
+const EXTRA_MEMORY: u64 = 64 << 20;
 
 /// Lines in the log before it is thinned out, and after that for each second: from five places in the code.
 const LOG_AT_ONCE: usize = 5 * 100;
