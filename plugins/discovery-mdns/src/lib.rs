@@ -1,0 +1,2 @@
+//! discovery-mdns: to be written.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! transport-iroh: to be written.
+#![forbid(unsafe_code)]
