@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 
-use crate::abi::{self, Slice, Status, Str, interface, log_level};
+use crate::abi::{self, HostIdentity, Slice, Status, Str, interface, log_level};
 use crate::sdk::discovery::DiscoveryHost;
 use crate::sdk::error::Error;
 use crate::sdk::identity::Identity;
