@@ -22,6 +22,8 @@ pub struct Config {
     pub relay_ca: Vec<PathBuf>,
     /// UDP port of the relays' address discovery (QAD), without which no NAT is crossed. 0: they have none.
     pub relay_qad_port: u16,
+    /// Whether links go through relays only, so that peers don't learn this node's addresses. It then listens nowhere.
+    pub relay_only: bool,
     /// A direct path that is silent for so long is given up, in milliseconds: the link goes on through a relay, or ends.
     pub path_idle_ms: u32,
     /// A quiet path is probed this often, in milliseconds. Must be at most half of `path_idle_ms`.
@@ -55,6 +57,7 @@ impl Default for Config {
             relays: Vec::new(),
             relay_ca: Vec::new(),
             relay_qad_port: 7_842,
+            relay_only: false,
             path_idle_ms: 3_000,
             keep_alive_ms: 1_000,
             idle_timeout_ms: 15_000,
@@ -112,6 +115,11 @@ impl Config {
         if self.relays.len() > MAX_RELAYS {
             return Err(format!("`relays` has {} entries; at most {MAX_RELAYS} are used", self.relays.len()));
         }
+        if self.relay_only && self.relays.is_empty() {
+            return Err(
+                "`relay_only` is set and `relays` is empty: name a relay, or set `relay_only` to false".to_owned()
+            );
+        }
         self.relay_urls().map(drop)
     }
 }
@@ -155,7 +163,7 @@ mod tests {
         let properties = schema["properties"].as_object().unwrap();
         let defaults: serde_json::Map<String, Value> =
             properties.iter().map(|(key, about)| (key.clone(), about["default"].clone())).collect();
-        assert_eq!(defaults.len(), 16);
+        assert_eq!(defaults.len(), 17);
         let config: Config = serde_json::from_value(Value::Object(defaults)).unwrap();
         assert_eq!(config, Config::default());
         assert!(properties.values().all(|about| about["description"].is_string()));
@@ -184,6 +192,7 @@ mod tests {
         assert!(Config::from_json(json!({"max_link": 3})).unwrap_err().contains("max_link"));
         let error = Config::from_json(json!({"path_idle_ms": 1000, "keep_alive_ms": 900})).unwrap_err();
         assert_eq!(error, "`keep_alive_ms` is 900; it must be between 100 and 500");
+        assert!(Config::from_json(json!({"relay_only": true})).unwrap_err().contains("name a relay"));
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub(crate) enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// Links go through relays only.
+    RelayOnly,
     /// As many addresses are listened at as may be.
     TooManySockets,
     /// Another node answered than the one with that key.
@@ -232,6 +234,9 @@ impl fmt::Display for Error {
                 write!(f, "iroh://{addr} is in use; stop what uses it, or choose another port")
             }
             Self::Bind { addr, source } => write!(f, "iroh://{addr} can't be used: {source}"),
+            Self::RelayOnly => f.write_str(
+                "transport-iroh listens nowhere while its `relay_only` is set: drop the address from `listen`, or the key",
+            ),
             Self::TooManySockets => write!(f, "{MAX_LISTEN} addresses are listened at already; drop one"),
             Self::WrongPeer(peer) => write!(f, "another node answered: it does not have the key {}", hex(peer)),
             Self::Timeout => f.write_str(

@@ -91,6 +91,9 @@ impl Net {
         vacate: impl Future<Output = ()>,
         new: impl FnOnce(Endpoint),
     ) -> Result<SocketAddr, Error> {
+        if self.config.relay_only {
+            return Err(Error::RelayOnly);
+        }
         let turn = self.turn.lock().await;
         let before = self.listening();
         if before.contains(&addr) {
@@ -174,7 +177,8 @@ impl Net {
         if !self.roots.is_empty() {
             builder = builder.ca_tls_config(CaTlsConfig::custom_roots(self.roots.iter().cloned()));
         }
-        for (addr, options) in sockets(listening) {
+        let sockets = if self.config.relay_only { Vec::new() } else { sockets(listening) };
+        for (addr, options) in sockets {
             builder = builder.bind_addr_with_opts(addr, options).map_err(|e| setup(&e))?;
         }
         Ok(builder)

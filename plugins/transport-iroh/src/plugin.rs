@@ -152,7 +152,7 @@ impl From<error::Error> for Error {
     fn from(error: error::Error) -> Self {
         use error::Error as Cause;
         let status = match &error {
-            Cause::Uri { .. } | Cause::OtherPeer | Cause::Myself => Status::INVALID,
+            Cause::Uri { .. } | Cause::OtherPeer | Cause::Myself | Cause::RelayOnly => Status::INVALID,
             Cause::NoAddress(_) => Status::NOT_FOUND,
             Cause::WrongPeer(_) | Cause::ForeignRelay(_) | Cause::Ended(End::Closed(_) | End::PeerClosed(..)) => {
                 Status::REFUSED

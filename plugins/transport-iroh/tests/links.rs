@@ -7,7 +7,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use qpq_plugin_api::Status;
-use support::cable::Cable;
+use support::intruder::{intrude, public};
 use support::{Node, linked};
 
 /// Frames of many sizes, each with its number in front.
@@ -161,23 +161,29 @@ fn close_flushes_and_tells_the_reason() {
 
 #[test]
 fn a_dead_peer_is_noticed_and_what_it_did_not_get_is_handed_back() {
-    let (dialler, listener) = (Node::with_defaults(1), Node::with_defaults(2));
-    let cable = Cable::to(&listener.listen_anywhere());
-    let link = dialler.dial(cable.uri(), Some(listener.key())).unwrap();
-    let other = listener.link_from(dialler.key());
-    // Longer than the paths' idle timeout: a quiet link stays up.
-    std::thread::sleep(Duration::from_millis(3_500));
-    assert!(dialler.told().down.is_empty());
-    if dialler.told().paths.iter().any(|(_, remote, _)| remote != cable.uri()) {
-        return eprintln!("iroh found a way around the cable, so it is not tested what happens when it is cut");
-    }
-    cable.cut();
+    let node = Node::with_defaults(1);
+    let uri = node.listen_anywhere();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (_endpoint, connection) = runtime.block_on(intrude(node.key(), &uri));
+    let streams = runtime.block_on(async {
+        let (mut send, recv) = connection.open_bi().await.unwrap();
+        send.write_all(&[0, 0, 0, 0]).await.unwrap();
+        // Longer than a path's idle timeout: a quiet link stays up.
+        tokio::time::sleep(Duration::from_millis(3_500)).await;
+        (send, recv)
+    });
+    let link = node.link_from(public());
+    assert!(node.told().down.is_empty());
+    // Nobody drives the peer any more.
+    let begun = Instant::now();
     let frames = vec![vec![3; 100_000]; 60];
-    assert_eq!(dialler.send(link, &frames), 60);
-    dialler.end_of(link);
-    listener.end_of(other);
+    assert_eq!(node.send(link, &frames), 60);
+    let reason = node.end_of(link);
+    assert!(reason.starts_with("peer-silent"), "{reason}");
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     // About a send window of 1 MiB went to QUIC; the rest comes back.
-    assert!(dialler.told().unsent.len() >= 45, "{}", dialler.told().unsent.len());
+    assert!(node.told().unsent.len() >= 45, "{}", node.told().unsent.len());
+    drop(streams);
 }
 
 #[test]

@@ -3,7 +3,6 @@
 #![allow(clippy::print_stderr, reason = "the log of a test")]
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
-pub mod cable;
 pub mod intruder;
 pub mod relay;
 
