@@ -145,7 +145,8 @@ impl Core {
         let view = envelope.view();
         let query = RouteQuery { destination: view.destination(), kind: view.kind(), from: Some(link) };
         let mut links = Vec::new();
-        self.router.route(now_ms, &query, &mut links) == RouteKind::Known && links.iter().any(|other| *other != link)
+        let known = self.router.route(now_ms, &query, &mut links) == RouteKind::Known;
+        known && links.iter().any(|other| self.peer_of(*other) != self.peer_of(link))
     }
 
     pub(super) fn submit(&mut self, token: u64, envelope: Envelope, trusted: bool, now_ms: u64) {

@@ -165,8 +165,9 @@ impl Core {
     }
 
     fn pass_on(&mut self, from: Option<LinkId>, wire: &Bytes) {
-        for link in self.links.keys().filter(|link| Some(**link) != from) {
-            self.effects.push(Effect::Send { link: *link, frame: Frame::Records(vec![wire.clone()]) });
+        let from = from.and_then(|link| self.peer_of(link));
+        for (_, link) in self.preferred_links().filter(|(peer, _)| Some(*peer) != from).collect::<Vec<_>>() {
+            self.effects.push(Effect::Send { link, frame: Frame::Records(vec![wire.clone()]) });
         }
     }
 }

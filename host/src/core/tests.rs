@@ -1,5 +1,6 @@
 //! The promises of the core, played on a small world of cores with disks that survive crashes.
 
+mod neighbours;
 mod world;
 
 use qpq_schemas::envelope::Kind;
@@ -165,10 +166,13 @@ fn whatever_happens_an_acknowledged_message_arrives_exactly_once() {
         for _ in 0..60 {
             let all: Vec<usize> = (0..nodes).collect();
             let pair: Vec<usize> = all.sample(&mut rng, 2).copied().collect();
-            match rng.random_range(0..12) {
+            match rng.random_range(0..15) {
                 0..=3 => sent.extend(world.send(pair[0], pair[1]).map(|id| (pair[1], id))),
-                4..=6 => world.connect(pair[0], pair[1]),
-                7 => world.disconnect(pair[0], pair[1]),
+                4..=5 => world.connect(pair[0], pair[1]),
+                6 => world.disconnect(pair[0], pair[1]),
+                7 => world.connect_lane(pair[0], pair[1], rng.random_range(0..3)),
+                12 => world.cut_lane(pair[0], pair[1], rng.random_range(0..3)),
+                13..=14 => world.measure_any(pair[0], pair[1], rng.random_range(0..200_000)),
                 8 => world.crash(pair[0]),
                 9 => world.break_disk(pair[0], rng.random_bool(0.3)),
                 10 => world.steps(rng.random_range(0..20)),

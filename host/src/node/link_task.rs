@@ -144,7 +144,7 @@ impl LinkTask {
                 LinkOutput::Frame(frame) => self.bring_in(frame).await,
                 LinkOutput::Measured { rtt_us } => {
                     self.figures.rtt_us.store(rtt_us, Ordering::Relaxed);
-                    self.tell(Event::LinkMeasured { link: self.up.link, rtt_us }).await;
+                    self.tell(Event::LinkMeasured { link: self.up.link, rtt_us, loss_ppm: 0 }).await;
                 }
                 LinkOutput::Ready { peer, .. } => {
                     if let Err(refused) = self.enter(peer, desk).await {
