@@ -100,8 +100,7 @@ impl Core {
             if state.draining.contains(&recipient) || self.room(link) == 0 {
                 self.drain(link, recipient);
             } else if self.may_offer(link, &head.id, head.source, known, now_ms) {
-                let flight = InFlight { since_ms: now_ms, recipient: Some(recipient), known, bytes: 0 };
-                self.take_off(link, flight, head.seq, head.id);
+                self.take_off(link, InFlight::new(now_ms, Some(recipient), known), head.seq, head.id);
             }
         }
     }
@@ -179,7 +178,7 @@ impl Core {
                 return;
             };
             if self.is_history(&id) && !self.is_in_flight(link, &id) {
-                self.take_off(link, InFlight { since_ms: now_ms, recipient: None, known: false, bytes: 0 }, seq, id);
+                self.take_off(link, InFlight::new(now_ms, None, false), seq, id);
             }
         }
     }
@@ -201,7 +200,7 @@ impl Core {
             if self.room(link) == 0 {
                 break;
             }
-            self.take_off(link, InFlight { since_ms: now_ms, recipient: Some(recipient), known, bytes: 0 }, *seq, *id);
+            self.take_off(link, InFlight::new(now_ms, Some(recipient), known), *seq, *id);
             taken += 1;
         }
         next.len() > taken
@@ -228,6 +227,16 @@ impl Core {
             Some(before) => state.in_flight_bytes -= before.bytes,
         }
         state.offers.push(Offered { seq, id, wire: self.recent.get(seq) });
+    }
+
+    /// A neighbour is told that this envelope is held here, and may drop its own copy for that. If it is on its way to
+    /// another neighbour already, that one's answer may rest on a copy that is dropped for our word: in a loop of routes
+    /// all of them would be. So only the answer to an offer that is made after this frees our copy.
+    pub(super) fn promised(&mut self, id: &MessageId) {
+        if self.flying.contains_key(id) {
+            let flights = self.links.values_mut().filter_map(|state| state.in_flight.get_mut(id));
+            flights.for_each(|flight| flight.stale = true);
+        }
     }
 
     /// An envelope is under way on one link less.
@@ -274,6 +283,10 @@ impl Core {
     ) {
         match answer.verdict {
             Verdict::Stored if recipient == peer => self.hand_over(&answer.id, SeenState::Delivered, batch),
+            Verdict::Stored if flight.known && flight.stale => {
+                self.count("kept-as-promised");
+                self.drain(self.preferred(&peer).unwrap_or(link), recipient);
+            }
             Verdict::Stored if flight.known => {
                 let state = self.shelf.get(&answer.id).map(|head| head.passed_on(now_ms));
                 self.hand_over(&answer.id, state.unwrap_or(SeenState::Delivered), batch);

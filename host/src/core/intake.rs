@@ -109,7 +109,11 @@ impl Core {
         let view = envelope.view();
         match self.shelf.seen(&id)? {
             SeenState::Held if self.pending.contains_key(&id) => None, // not durable yet: its waiters hear of it
-            SeenState::Held | SeenState::Delivered => Some(stored),
+            SeenState::Held => {
+                self.promised(&id);
+                Some(stored)
+            }
+            SeenState::Delivered => Some(stored),
             SeenState::PassedOn { .. } if view.kind() == Kind::Broadcast => Some(stored),
             SeenState::PassedOn { at_ms, .. }
                 if now_ms > at_ms + REACCEPT_AFTER_MS && self.leads_elsewhere(link, envelope, now_ms) =>

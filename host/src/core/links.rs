@@ -47,6 +47,14 @@ pub(super) struct InFlight {
     pub(super) known: bool,
     /// Its length on the wire.
     pub(super) bytes: usize,
+    /// Since it was sent, another neighbour was promised that it is held here. So the answer doesn't free the copy.
+    pub(super) stale: bool,
+}
+
+impl InFlight {
+    pub(super) fn new(since_ms: u64, recipient: Option<PeerId>, known: bool) -> Self {
+        Self { since_ms, recipient, known, bytes: 0, stale: false }
+    }
 }
 
 /// A refusal, and how long it holds.
