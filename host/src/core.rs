@@ -154,6 +154,13 @@ pub enum Event {
     Block(PeerId),
     /// They no longer are.
     Unblock(PeerId),
+    /// The admin vouches for this key, or no longer does.
+    Trust {
+        /// The key.
+        peer: PeerId,
+        /// Whether it is trusted.
+        trusted: bool,
+    },
     /// The store found this record damaged and has set it aside.
     Damaged {
         /// The message that it held.
@@ -345,6 +352,7 @@ impl Core {
             Event::OwnRecord(wire) => self.own_record(&wire, now_ms),
             Event::Block(peer) => self.block(peer),
             Event::Unblock(peer) => _ = self.blocked.remove(&peer),
+            Event::Trust { peer, trusted } => self.trust(peer, trusted),
             Event::Damaged { id } => self.damaged(&id),
             Event::Tick => self.tick(now_ms),
         }

@@ -99,4 +99,6 @@ pub use port::MAX_LINKS;
 pub use registry::{Listeners, PluginEvent, PluginSpec, Registry, Running, Settings, find};
 pub use routing::{MAX_CONTROL, MAX_CONTROLS, RoutingHandle};
 pub use store::{MAX_FETCH, STORE_DEADLINE, StoreEvents, StoreHandle};
-pub use transport::{DIAL_DEADLINE, Frame, LISTEN_DEADLINE, LinkUp, MIN_MAX_FRAME, NewPath, TransportEvents, TransportHandle};
+pub use transport::{
+    DIAL_DEADLINE, Frame, LISTEN_DEADLINE, LinkUp, MIN_MAX_FRAME, NewPath, TransportEvents, TransportHandle,
+};

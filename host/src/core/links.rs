@@ -157,6 +157,13 @@ impl Core {
         }
     }
 
+    /// A trusted peer's messages are bounded by what there is room for, not by one sender's share, and its record makes
+    /// no room for others'.
+    pub(super) fn trust(&mut self, peer: PeerId, trusted: bool) {
+        self.shelf.favour(peer, trusted);
+        self.records.favour(peer, trusted);
+    }
+
     /// Owes a neighbour the answer about one envelope; they leave together at the end of the step.
     pub(super) fn owe(&mut self, link: LinkId, answer: Answer) {
         if let Some(state) = self.links.get_mut(&link) {
