@@ -103,6 +103,8 @@ pub enum Event {
         link: LinkId,
         /// Smoothed round-trip time in microseconds.
         rtt_us: u64,
+        /// Packets lost of a million.
+        loss_ppm: u32,
     },
     /// A frame arrived over an authenticated link.
     Frame {
@@ -323,8 +325,8 @@ impl Core {
         match event {
             Event::LinkUp { link, peer } => self.link_up(link, peer, now_ms),
             Event::LinkDown { link } => self.link_down(link, now_ms),
-            Event::LinkMeasured { link, rtt_us } => {
-                self.with_router(|router, out| router.link_measured(now_ms, link, rtt_us, 0, out));
+            Event::LinkMeasured { link, rtt_us, loss_ppm } => {
+                self.with_router(|router, out| router.link_measured(now_ms, link, rtt_us, loss_ppm, out));
             }
             Event::Frame { link, frame } => self.frame(link, frame, now_ms),
             Event::Verified { ticket, verdicts } => self.verified(ticket, verdicts, now_ms),
