@@ -156,14 +156,4 @@ impl Reliable {
     pub(super) fn measured(&self) -> Option<(u64, u32)> {
         self.line.as_ref().and_then(|line| line.measured())
     }
-
-    /// The link is over: forgets what was to be sent.
-    pub(super) fn end(&mut self) {
-        self.line = None;
-        self.hello = None;
-        self.to_answer = Vec::new();
-    }
 }
-
-#[cfg(test)]
-mod tests;

@@ -34,6 +34,9 @@ const FLAT: u32 = 3;
 /// The largest loss that is made up for, in millionths: at most twice as much is sent as arrives.
 const MAX_MADE_UP_PPM: u64 = 500_000;
 
+/// The loss that is told counts about so many of the last packets.
+const LOSS_OVER: u64 = 128;
+
 /// Rate, window and pacing of one link. Rates are in bytes per second.
 pub(super) struct Control {
     packet: usize,
@@ -151,10 +154,15 @@ impl Control {
     /// Counts the fate of a packet.
     pub(super) fn learnt(&mut self, calm: bool, lost: bool) {
         let sample = if lost { 1_000_000 } else { 0 };
-        self.loss_ppm = self.loss_ppm - self.loss_ppm / 64 + sample / 64;
+        self.loss_ppm = self.loss_ppm - self.loss_ppm / LOSS_OVER + sample / LOSS_OVER;
         if calm {
             self.own_loss_ppm = self.own_loss_ppm - self.own_loss_ppm / 32 + sample / 32;
         }
+    }
+
+    /// A packet that counted as lost was only late.
+    pub(super) fn was_not_lost(&mut self) {
+        self.loss_ppm = self.loss_ppm.saturating_sub(1_000_000 / LOSS_OVER);
     }
 
     fn burst(&self, rate: u64) -> usize {

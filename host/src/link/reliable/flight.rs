@@ -65,6 +65,8 @@ pub(super) struct Landing {
     pub(super) rtt_ms: Option<u64>,
     /// For each packet whose fate is known now: whether it was sent while the link went slow, and whether it was lost.
     pub(super) fates: Vec<(bool, bool)>,
+    /// Packets that had been given up and arrived.
+    pub(super) revoked: usize,
 }
 
 /// All packets of one direction whose fate matters.
@@ -161,6 +163,7 @@ impl Flight {
             State::Lost => {
                 self.reorder = self.reorder.max(behind + 1).min(*REORDER.end());
                 self.patience = (self.patience + 1).min(8);
+                landing.revoked += 1;
             }
             State::Flying => {
                 self.in_flight -= sent.bytes;
@@ -215,6 +218,14 @@ impl Flight {
             }
             self.first += 1;
         }
+    }
+
+    /// Waits for no packet any more: what they carried has arrived.
+    pub(super) fn abandon(&mut self) {
+        let flying = self.sent.iter_mut().filter(|sent| sent.state == State::Flying);
+        flying.for_each(|sent| sent.state = State::Lost);
+        self.in_flight = 0;
+        self.lost_at = None;
     }
 
     /// When [`give_up`](Self::give_up) has something to do.

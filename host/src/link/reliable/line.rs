@@ -108,6 +108,7 @@ impl Line {
         self.backlog.arrived(&landing.arrived);
         self.backlog.lost(&landing.lost);
         landing.fates.iter().for_each(|(calm, lost)| self.control.learnt(*calm, *lost));
+        (0..landing.revoked).for_each(|_| self.control.was_not_lost());
         if landing.bytes > 0 {
             self.probes = 0;
             self.control.arrived(landing.bytes, landing.starved, &self.rtt, now);
@@ -176,8 +177,10 @@ impl Line {
             fits
         };
         let blocks: Vec<Block> = self.backlog.oldest().take_while(fits).collect();
-        if !blocks.is_empty() {
-            out.push(self.packet_with(blocks, now));
+        match blocks.is_empty() {
+            // All that was sent arrived, by other packets than those that are still waited for.
+            true => self.flight.abandon(),
+            false => out.push(self.packet_with(blocks, now)),
         }
     }
 
