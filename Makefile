@@ -3,7 +3,7 @@
 CARGO ?= cargo
 # Not below target/: `make clean` must not take a node's key with it.
 QPQ_HOME ?= $(CURDIR)/.qpq
-PLUGINS = -p qpq-transport-quic -p qpq-routing-flood
+PLUGINS = -p qpq-transport-quic -p qpq-transport-iroh -p qpq-routing-flood
 
 .PHONY: run demo test check miri bench soak release plugins-alone clean help
 

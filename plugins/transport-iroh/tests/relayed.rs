@@ -60,8 +60,7 @@ fn a_key_alone_is_enough_where_both_are_at_one_relay() {
 fn a_link_that_began_over_a_relay_goes_on_directly() {
     let relay = Relay::start();
     let (dialler, listener) = (Node::new(1, &relay.config()), Node::new(2, &relay.config()));
-    let uri = listener.listen_anywhere();
-    assert!(uri.ends_with(&format!("&relay={}/", relay.url())), "{uri}");
+    listener.listen_anywhere();
     dialler.listen_anywhere();
     wait_for_relay(&listener, &relay.url(), true);
     wait_for_relay(&dialler, &relay.url(), true);
