@@ -160,7 +160,8 @@ fn a_dead_relay_delays_nothing_and_is_shown() -> Outcome {
 fn without_network_and_relays_it_starts_at_once_and_is_silent() -> Outcome {
     let a = plan("a", "").start()?;
     address(&a)?;
-    let noise: Vec<_> = a.log().lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).map(str::to_owned).collect();
+    let noise: Vec<_> =
+        a.log().lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).map(str::to_owned).collect();
     ensure!(noise.is_empty(), "it says {noise:?}");
     Ok(())
 }
