@@ -15,6 +15,7 @@ mod random;
 mod shape;
 mod stage;
 mod state;
+pub mod templates;
 mod trials;
 mod vtables;
 
@@ -59,4 +60,6 @@ pub trait Signer: Send + Sync {
     fn sign(&self, id: &str, purpose: u32, message: &[u8]) -> Option<[u8; 64]>;
     /// The seed that only the plugin `id` gets.
     fn subkey(&self, id: &str) -> [u8; 32];
+    /// The secret itself: the plugin under trial is trusted with it.
+    fn secret(&self) -> [u8; 32];
 }

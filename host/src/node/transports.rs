@@ -16,7 +16,7 @@ use super::switchboard::{Figures, Switchboard};
 use crate::core::LinkId;
 use crate::identity::{BlockList, Identity};
 use crate::link::{Link, LinkConfig, LinkSetup};
-use crate::plugin::{Frame, LinkUp, Listeners, TransportEvents, TransportHandle};
+use crate::plugin::{Frame, LinkUp, Listeners, NewPath, TransportEvents, TransportHandle};
 use crate::store::Store;
 
 /// What all links of a node share.
@@ -181,8 +181,8 @@ impl TransportEvents for Links {
         }
     }
 
-    fn path_changed(&self, link: LinkId, remote: &str) {
-        self.parts.board.moved(link, remote);
+    fn path_changed(&self, link: LinkId, path: NewPath<'_>) {
+        self.parts.board.moved(link, path);
     }
 
     fn frames(&self, link: LinkId, batch: &mut FrameBatch<'_>) {

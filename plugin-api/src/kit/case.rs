@@ -104,6 +104,10 @@ impl Case {
 
     /// The scheme of the transport's URIs.
     pub(super) fn scheme(&self) -> &'static str {
+        let said = Library::text(self.library.plugin.schemes).split_ascii_whitespace().next();
+        if let Some(scheme) = said {
+            return scheme;
+        }
         let id = self.library.id();
         id.strip_prefix("transport-").or_else(|| id.strip_prefix("federation-")).unwrap_or(id)
     }

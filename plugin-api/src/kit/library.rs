@@ -26,9 +26,14 @@ impl Library {
         let entry = unsafe { library.get::<EntryFn>(ENTRY_SYMBOL.as_bytes()) }.map(|symbol| *symbol);
         let entry = entry.map_err(|_| Stop::failed(format!("the library does not export {ENTRY_SYMBOL}")))?;
         let _ = library.into_raw();
-        // SAFETY: pure by the ABI, and what it returns is static.
-        let plugin = unsafe { entry().as_ref() }.ok_or_else(|| Stop::failed("the entry returned NULL"))?;
-        Ok(Self { entry, plugin })
+        // SAFETY: pure by the ABI.
+        let at = unsafe { entry() };
+        if at.is_null() {
+            return Err(Stop::failed("the entry returned NULL"));
+        }
+        // SAFETY: a descriptor that passed the checks is static, and as long as its size says.
+        let plugin = unsafe { abridged(at.cast(), std::mem::offset_of!(abi::Plugin, size)) };
+        Ok(Self { entry, plugin: Box::leak(Box::new(plugin)) })
     }
 
     /// Where the entry says that the descriptor is.
@@ -63,13 +68,8 @@ impl Library {
         if at.is_null() {
             return Err(Stop::failed(format!("get_interface returned NULL for {id}")));
         }
-        let mut vtable = std::mem::MaybeUninit::<T>::zeroed();
-        // SAFETY: a vtable begins with its size, and is as long; functions that it lacks stay NULL.
-        unsafe {
-            let size = (at.cast::<u32>().read() as usize).min(size_of::<T>());
-            std::ptr::copy_nonoverlapping(at, vtable.as_mut_ptr().cast(), size);
-            Ok(vtable.assume_init())
-        }
+        // SAFETY: a vtable begins with its size, and is as long.
+        Ok(unsafe { abridged(at, 0) })
     }
 
     pub(super) fn transport(&self) -> Result<abi::Transport, Stop> {
@@ -82,5 +82,19 @@ impl Library {
 
     pub(super) fn routing(&self) -> Result<abi::Routing, Stop> {
         self.read(interface::ROUTING)
+    }
+}
+
+/// A struct of which the plugin has as many bytes as it says at the place `size`; what it lacks is NULL or no text.
+///
+/// # Safety
+/// `at` points to such a struct, and zeros are valid for each field of `T`.
+unsafe fn abridged<T: Copy>(at: *const u8, size: usize) -> T {
+    let mut value = std::mem::MaybeUninit::<T>::zeroed();
+    // SAFETY: handed on to the caller.
+    unsafe {
+        let known = (at.add(size).cast::<u32>().read() as usize).min(size_of::<T>());
+        std::ptr::copy_nonoverlapping(at, value.as_mut_ptr().cast(), known);
+        value.assume_init()
     }
 }

@@ -20,8 +20,6 @@ const MAX_BINDING: usize = 256;
 const MAX_RECORD: usize = 4096;
 /// Largest control message of routing.
 const MAX_CONTROL: usize = 16 * 1024;
-/// Size of `qpq_host_identity` in version 1.0: two numbers and three functions.
-const IDENTITY_1_0: usize = 8 + 3 * size_of::<usize>();
 
 /// A struct with what a later version would append: functions that nobody of today knows.
 #[repr(C)]
@@ -97,11 +95,12 @@ impl Vtables {
                 on_read_only: Some(on_read_only),
             }),
             identity: grown(HostIdentity {
-                size: size::<HostIdentity>(shape, IDENTITY_1_0),
+                size: size::<HostIdentity>(shape, HostIdentity::SIZE_1_0),
                 rsvd: 0,
                 public_key: Some(public_key),
                 sign: Some(sign),
                 transport_subkey: Some(transport_subkey),
+                secret: Some(secret),
             }),
         }
     }
@@ -496,5 +495,17 @@ unsafe extern "C" fn transport_subkey(ctx: *mut c_void, out: *mut u8) -> Status 
         let Some(stage) = stage(ctx) else { return Status::CLOSED };
         stage.called("transport_subkey");
         give(out, &stage.identity.subkey(&stage.plugin_id))
+    }
+}
+
+unsafe extern "C" fn secret(ctx: *mut c_void, out: *mut u8) -> Status {
+    // SAFETY: see above.
+    unsafe {
+        let Some(stage) = stage(ctx) else { return Status::CLOSED };
+        stage.called("secret");
+        if stage.shape == Shape::Oldest {
+            return trap(ctx);
+        }
+        give(out, &stage.identity.secret())
     }
 }

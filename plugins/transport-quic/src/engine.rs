@@ -110,6 +110,7 @@ impl Engine {
             link: link.id,
             op,
             outbound: link.way == Way::Out,
+            relayed: false,
             reliable: true,
             peer: Some(link.peer),
             remote: &uri_of(link.remote()),
@@ -153,7 +154,7 @@ impl Engine {
             for link in self.links.all() {
                 if let Some(remote) = link.moved() {
                     let rtt = Some(link.connection.rtt());
-                    self.events.path_changed(link.id, &uri_of(remote), MAX_FRAME as u32, rtt);
+                    self.events.path_changed(link.id, &uri_of(remote), false, MAX_FRAME as u32, rtt);
                 }
             }
         }
