@@ -109,7 +109,7 @@ fn read(stdout: &[u8]) -> (Option<(&'static str, Option<String>)>, Vec<String>) 
 }
 
 fn lines(output: &[u8]) -> Vec<String> {
-    String::from_utf8_lossy(output).lines().map(str::to_owned).collect()
+    String::from_utf8_lossy(output).lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect()
 }
 
 /// The child's side: the order stands in the second argument.

@@ -16,6 +16,8 @@ const MAX_LINK: u64 = (1 << 48) - 1;
 const LEAST_FRAME: u32 = 512;
 /// Longest channel binding.
 const MAX_BINDING: usize = 256;
+/// How long the host dawdles in an `on_frames` that it takes in part.
+const DAWDLE: std::time::Duration = std::time::Duration::from_micros(500);
 /// Longest record of a peer.
 const MAX_RECORD: usize = 4096;
 /// Largest control message of routing.
@@ -278,6 +280,10 @@ unsafe extern "C" fn on_frames(ctx: *mut c_void, frames: *const Frame, n: usize)
             state.owed.push(link);
         }
     });
+    if take < n {
+        // Time for `resume` to come before this returns: a plugin that forgets it stands still.
+        std::thread::sleep(DAWDLE);
+    }
     stage.delivering.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&link);
     take
 }

@@ -194,6 +194,7 @@ pub(in crate::kit) fn hostile_control(case: &Case) -> Result<(), Stop> {
         router.actor.stage.state().controls.clear();
         Ok(())
     })?;
+    router.link(20_000, link_change::DOWN, 1, [1; 32]);
     story(&router, &mut case.random(4), 200).map(drop)
 }
 
