@@ -194,6 +194,7 @@ fn start_plugins(
     let settings = Settings {
         folder: config.home.join("state").join("plugins"),
         pinned: config.plugins.pinned.clone(),
+        trusted_with_key: config.plugins.trusted_with_key.clone(),
         identity: shared.identity.clone(),
         listeners: transports.clone(),
     };

@@ -58,6 +58,9 @@ section! {
         load: Vec<String> = vec!["transport-quic".to_owned(), "routing-flood".to_owned()], "", with names;
         /// SHA-256 digests, as 64 hexadecimal digits. When there are any, only a plugin file with one of them is loaded.
         pinned: Vec<String> = vec![], "", with digests;
+        /// The plugins that get the node's secret key when they ask for it, by name. Whoever holds it is this node: list only
+        /// plugins that you trust as much as qpq itself. transport-iroh needs it.
+        trusted_with_key: Vec<String> = vec![], "", with names;
     }
 }
 

@@ -172,6 +172,7 @@ impl LinkTask {
             transport: self.transport.name().to_owned(),
             remote: self.up.remote.clone(),
             outbound: self.up.outbound,
+            relayed: self.up.relayed,
             since_ms: now_ms(),
             figures: Arc::clone(&self.figures),
             closer: desk.closer.clone(),

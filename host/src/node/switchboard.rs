@@ -13,6 +13,7 @@ use tracing::{debug, info};
 
 use crate::api::LinkInfo;
 use crate::core::LinkId;
+use crate::plugin::NewPath;
 
 /// Links given up for another one, remembered at most.
 const MAX_DUPLICATES: usize = 64;
@@ -27,6 +28,8 @@ pub(super) struct Entry {
     pub(super) remote: String,
     /// This node dialled.
     pub(super) outbound: bool,
+    /// A third party forwards its frames.
+    pub(super) relayed: bool,
     /// Up since, Unix time in milliseconds.
     pub(super) since_ms: u64,
     /// What its task measures.
@@ -105,10 +108,16 @@ impl Switchboard {
     }
 
     /// A link goes on over another address.
-    pub(super) fn moved(&self, id: LinkId, remote: &str) {
+    pub(super) fn moved(&self, id: LinkId, path: NewPath<'_>) {
         if let Some(entry) = self.lock().get_mut(&id) {
-            info!(link = id, from = %entry.remote, to = remote, "link moved");
-            remote.clone_into(&mut entry.remote);
+            info!(link = id, from = %entry.remote, to = path.remote, "link moved");
+            path.remote.clone_into(&mut entry.remote);
+            entry.relayed = path.relayed;
+            if let Some(rtt) = path.rtt {
+                // Until the link's own probe says more: the figure of the path before means nothing here.
+                let rtt_us = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX);
+                entry.figures.rtt_us.store(rtt_us, Ordering::Relaxed);
+            }
         }
     }
 
@@ -181,7 +190,7 @@ impl Entry {
             since_ms: self.since_ms,
             in_flight: 0,
             sent: self.figures.sent.load(Ordering::Relaxed),
-            relayed: false,
+            relayed: self.relayed,
             loss_ppm: None,
             preferred: true,
             received: self.figures.received.load(Ordering::Relaxed),

@@ -1,6 +1,6 @@
 //! What the transport plugins report, on their own threads: links that come and go, frames that arrive.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use qpq_plugin_api::FrameBatch;
@@ -16,7 +16,7 @@ use super::switchboard::{Figures, Switchboard};
 use crate::core::LinkId;
 use crate::identity::{BlockList, Identity};
 use crate::link::{Link, LinkConfig, LinkSetup};
-use crate::plugin::{Frame, LinkUp, Listeners, TransportEvents, TransportHandle};
+use crate::plugin::{Frame, LinkUp, Listeners, NewPath, TransportEvents, TransportHandle};
 use crate::store::Store;
 
 /// What all links of a node share.
@@ -68,7 +68,7 @@ impl Places {
 /// Makes a listener for each instance of a transport, and keeps the newest of each name.
 pub(super) struct Transports {
     parts: Arc<LinkParts>,
-    newest: Mutex<HashMap<String, Arc<Links>>>,
+    newest: Mutex<BTreeMap<String, Arc<Links>>>,
 }
 
 impl Transports {
@@ -76,7 +76,7 @@ impl Transports {
         Self { parts: Arc::new(parts), newest: Mutex::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Links>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Links>>> {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -87,10 +87,10 @@ impl Transports {
         }
     }
 
-    /// The running transport that serves addresses of that scheme: `quic://…` is for `transport-quic`.
+    /// The running transport that serves addresses of that scheme; of several, the first by name.
     pub(super) fn for_uri(&self, uri: &str) -> Option<TransportHandle> {
         let scheme = uri.split_once("://").map_or(uri, |(scheme, _)| scheme);
-        self.lock().get(&format!("transport-{scheme}")).and_then(|links| links.handle.get().cloned())
+        self.lock().values().filter_map(|links| links.handle.get()).find(|handle| handle.serves(scheme)).cloned()
     }
 }
 
@@ -181,8 +181,8 @@ impl TransportEvents for Links {
         }
     }
 
-    fn path_changed(&self, link: LinkId, remote: &str) {
-        self.parts.board.moved(link, remote);
+    fn path_changed(&self, link: LinkId, path: NewPath<'_>) {
+        self.parts.board.moved(link, path);
     }
 
     fn frames(&self, link: LinkId, batch: &mut FrameBatch<'_>) {
