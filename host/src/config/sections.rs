@@ -10,6 +10,7 @@ use super::Config;
 use super::key::{Key, Section, section};
 use super::setting::{Fault, Setting, between};
 use crate::core::shelf::StoreLimits;
+use crate::link::HELLO_MS;
 use crate::script::ScriptLimits;
 use crate::store::StoreConfig as Engine;
 
@@ -123,14 +124,14 @@ section! {
         max_half_open: usize = 64, "links", between 1, 100_000;
         /// How long a new link may take to prove who it is.
         handshake_timeout_ms: u64 = 5_000, "milliseconds", between 100, 60_000;
-        /// How often a quiet link is tried.
-        ping_interval_ms: u64 = 10_000, "milliseconds", between 100, 600_000;
-        /// A link from which nothing came for so long is closed.
-        idle_timeout_ms: u64 = 30_000, "milliseconds", between 1_000, 3_600_000;
+        /// How often a quiet link is tried. A link from which nothing came for two and a half times as long is dead.
+        ping_interval_ms: u64 = HELLO_MS, "milliseconds", between 100, 600_000;
+        /// Dials under way at a time.
+        max_dials: usize = 16, "dials", between 1, 1_000;
         /// Shortest pause before a server is dialled again.
         redial_min_ms: u64 = 500, "milliseconds", between 10, 3_600_000;
         /// Longest pause before a server is dialled again.
-        redial_max_ms: u64 = 60_000, "milliseconds", between 10, 86_400_000;
+        redial_max_ms: u64 = 15_000, "milliseconds", between 10, 86_400_000;
     }
 }
 
