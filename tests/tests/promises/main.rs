@@ -11,4 +11,6 @@ mod home;
 mod hostile;
 mod hostile_peer;
 mod parsers;
+mod partition;
 mod plugins;
+mod traffic;
