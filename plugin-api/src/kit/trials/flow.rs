@@ -141,7 +141,8 @@ pub(in crate::kit) fn lost_wakeup(case: &Case) -> Result<(), Stop> {
     let mut random = case.random(3);
     pair.listener.stage.change(|state| state.appetite = Appetite::Short(random.clone()));
     let most = pair.max_frame().min(20_000);
-    let lengths: Vec<usize> = (0..12_000).map(|_| if random.below(8) == 0 { 8 + random.below(most) } else { 40 }).collect();
+    let lengths: Vec<usize> =
+        (0..12_000).map(|_| if random.below(8) == 0 { 8 + random.below(most) } else { 40 }).collect();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         feeder(scope, &pair.listener, &done);
@@ -150,7 +151,10 @@ pub(in crate::kit) fn lost_wakeup(case: &Case) -> Result<(), Stop> {
             let frames = await_frames(pair.listener.stage, pair.inbound, sender.next, true)?;
             ensure(frames.len() as u64 >= sender.next, || {
                 let (came, sent) = (frames.len(), sender.next);
-                format!("the link stands still: {came} of {sent} frames came in {} s, and resume was called", PATIENCE.as_secs())
+                format!(
+                    "the link stands still: {came} of {sent} frames came in {} s, and resume was called",
+                    PATIENCE.as_secs()
+                )
             })?;
             check_arrivals(&frames, sender.next, true)
         });
@@ -229,4 +233,3 @@ pub(in crate::kit) fn many_threads(case: &Case) -> Result<(), Stop> {
     pair.end();
     Ok(())
 }
-
