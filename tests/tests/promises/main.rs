@@ -12,4 +12,6 @@ mod hostile;
 mod hostile_peer;
 mod iroh;
 mod parsers;
+mod partition;
 mod plugins;
+mod traffic;
