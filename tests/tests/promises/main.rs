@@ -10,6 +10,7 @@ mod disk;
 mod home;
 mod hostile;
 mod hostile_peer;
+mod nat;
 mod parsers;
 mod partition;
 mod plugins;
