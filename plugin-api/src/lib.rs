@@ -30,6 +30,8 @@
 //! A plugin brings its own runtime (tokio or none); nothing that belongs to a runtime crosses the boundary.
 
 pub mod abi;
+#[cfg(feature = "kit")]
+pub mod kit;
 mod sdk;
 
 pub use abi::Status;
