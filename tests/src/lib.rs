@@ -12,6 +12,7 @@ pub mod node;
 pub mod poll;
 pub mod procfs;
 pub mod random;
+pub mod relay;
 pub mod skip;
 
 pub use failure::{Failure, Outcome};
@@ -20,3 +21,4 @@ pub use line::Line;
 pub use message::Message;
 pub use node::{Plan, TestNode};
 pub use random::Random;
+pub use relay::Relay;
