@@ -10,5 +10,6 @@ mod disk;
 mod home;
 mod hostile;
 mod hostile_peer;
+mod lossy;
 mod parsers;
 mod plugins;
