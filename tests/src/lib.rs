@@ -5,6 +5,7 @@
 pub mod binaries;
 pub mod failure;
 pub mod fuzz;
+pub mod impaired;
 pub mod lab;
 pub mod line;
 pub mod message;
@@ -16,6 +17,7 @@ pub mod relay;
 pub mod skip;
 
 pub use failure::{Failure, Outcome};
+pub use impaired::{ImpairedPath, Impairment};
 pub use lab::Lab;
 pub use line::Line;
 pub use message::Message;

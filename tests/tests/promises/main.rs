@@ -11,6 +11,7 @@ mod home;
 mod hostile;
 mod hostile_peer;
 mod iroh;
+mod lossy;
 mod nat;
 mod parsers;
 mod partition;
