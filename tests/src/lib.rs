@@ -13,6 +13,7 @@ pub mod poll;
 pub mod procfs;
 pub mod random;
 pub mod skip;
+pub mod wire;
 
 pub use failure::{Failure, Outcome};
 pub use lab::Lab;
@@ -20,3 +21,4 @@ pub use line::Line;
 pub use message::Message;
 pub use node::{Plan, TestNode};
 pub use random::Random;
+pub use wire::Wire;

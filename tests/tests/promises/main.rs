@@ -11,4 +11,5 @@ mod home;
 mod hostile;
 mod hostile_peer;
 mod parsers;
+mod peers;
 mod plugins;
