@@ -63,6 +63,7 @@
 //! A plugin runs inside the process and is trusted code: the checks here catch mistakes, not attacks.
 
 mod check;
+mod child;
 mod config;
 mod descriptor;
 mod discovery;
@@ -84,6 +85,7 @@ mod store;
 mod supervisor;
 mod token;
 mod transport;
+mod trial;
 mod vtables;
 
 pub use check::{CHILD_ARGUMENT, CheckProblem, CheckReport, CheckedPlugin, check_file, check_in_child, child_main};
@@ -102,3 +104,4 @@ pub use store::{MAX_FETCH, STORE_DEADLINE, StoreEvents, StoreHandle};
 pub use transport::{
     DIAL_DEADLINE, Frame, LISTEN_DEADLINE, LinkUp, MIN_MAX_FRAME, NewPath, TransportEvents, TransportHandle,
 };
+pub use trial::{Order, TrialReport, trials, try_in_child};

@@ -52,6 +52,8 @@ pub enum LinkOutput {
     Measured {
         /// Smoothed, in microseconds.
         rtt_us: u64,
+        /// Packets lost of a million; 0 on a reliable transport.
+        loss_ppm: u32,
     },
     /// A frame that was given to [`LinkInput::Send`] was not sent; this node is at fault.
     NotSent(SendError),

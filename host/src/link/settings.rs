@@ -62,6 +62,6 @@ pub struct LinkSetup {
     pub binding: Vec<u8>,
     /// The most bytes that the transport takes in one frame.
     pub max_frame: usize,
-    /// Whether the transport delivers everything, once, and in order.
+    /// Whether the transport delivers everything, once, and in order. Where it doesn't, the link numbers and repeats.
     pub reliable: bool,
 }

@@ -4,6 +4,7 @@ mod framing;
 mod handshake;
 mod hostile;
 mod liveness;
+mod lossy;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -115,7 +115,7 @@ impl LinkTask {
                 }
                 () = self.inbox.arrived.notified() => self.receive(&mut desk).await,
                 () = self.inbox.writable.notified() => None,
-                batch = commands.take(COMMAND_STEP), if self.unsent.is_empty() => match batch.is_empty() {
+                batch = commands.take(COMMAND_STEP), if self.unsent.is_empty() && self.link.has_room() => match batch.is_empty() {
                     true => self.step(LinkInput::Close(cut_off()), &mut desk).await,
                     false => self.obey(batch, &mut desk).await,
                 },
@@ -144,9 +144,12 @@ impl LinkTask {
             match output {
                 LinkOutput::Transmit(bytes) => self.unsent.push_back(Frame { link: self.up.link, bytes }),
                 LinkOutput::Frame(frame) => self.bring_in(frame).await,
-                LinkOutput::Measured { rtt_us } => {
+                LinkOutput::Measured { rtt_us, loss_ppm } => {
                     self.figures.rtt_us.store(rtt_us, Ordering::Relaxed);
-                    self.tell(Event::LinkMeasured { link: self.up.link, rtt_us, loss_ppm: 0 }).await;
+                    if !self.up.reliable {
+                        self.figures.loss_ppm.store(u64::from(loss_ppm) + 1, Ordering::Relaxed);
+                    }
+                    self.tell(Event::LinkMeasured { link: self.up.link, rtt_us, loss_ppm }).await;
                 }
                 LinkOutput::Pinged { number } => self.pings.sent(number),
                 LinkOutput::Ponged { number } => self.pings.answered(number),

@@ -49,6 +49,8 @@ pub(super) struct Entry {
 pub(super) struct Figures {
     /// Smoothed round-trip time in microseconds; 0 before the first answer.
     pub(super) rtt_us: AtomicU64,
+    /// Packets lost of a million, and one more; 0 before it was measured, and where the transport sees to it.
+    pub(super) loss_ppm: AtomicU64,
     /// Envelopes sent.
     pub(super) sent: AtomicU64,
     /// Envelopes received.
@@ -229,6 +231,7 @@ fn duplicate() -> CloseReason {
 impl Entry {
     fn info(&self, link: LinkId) -> LinkInfo {
         let rtt_us = self.figures.rtt_us.load(Ordering::Relaxed);
+        let loss = self.figures.loss_ppm.load(Ordering::Relaxed);
         LinkInfo {
             link,
             transport: self.transport.clone(),
@@ -239,7 +242,7 @@ impl Entry {
             in_flight: 0,
             sent: self.figures.sent.load(Ordering::Relaxed),
             relayed: self.relayed,
-            loss_ppm: None,
+            loss_ppm: loss.checked_sub(1).and_then(|loss| u32::try_from(loss).ok()),
             preferred: false,
             received: self.figures.received.load(Ordering::Relaxed),
         }

@@ -11,5 +11,7 @@ mod home;
 mod hostile;
 mod hostile_peer;
 mod parsers;
+mod partition;
 mod peers;
 mod plugins;
+mod traffic;
