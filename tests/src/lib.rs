@@ -15,6 +15,7 @@ pub mod procfs;
 pub mod random;
 pub mod relay;
 pub mod skip;
+pub mod wire;
 
 pub use failure::{Failure, Outcome};
 pub use impaired::{ImpairedPath, Impairment};
@@ -24,3 +25,4 @@ pub use message::Message;
 pub use node::{Plan, TestNode};
 pub use random::Random;
 pub use relay::Relay;
+pub use wire::Wire;

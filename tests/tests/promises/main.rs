@@ -15,5 +15,6 @@ mod lossy;
 mod nat;
 mod parsers;
 mod partition;
+mod peers;
 mod plugins;
 mod traffic;
