@@ -65,17 +65,15 @@ impl Router {
     /// The links that were written, how many there are, and the flags.
     fn route(&self, now: u64, kind: u32, destination: [u8; 32], from_link: u64, cap: usize) -> (Vec<u64>, usize, u32) {
         let query = RouteQuery { size: size_of::<RouteQuery>() as u32, kind, destination, from_link };
-        // One place more than is offered, to see whether it is written.
-        let (mut links, mut flags) = (vec![GUARD; cap + 1], 0);
+        // More places than are offered, to see whether they are written.
+        let (mut links, mut flags) = (vec![GUARD; cap + GUARDS], 0);
         let Some(call) = self.vtable.route else { return (Vec::new(), 0, 0) };
         // SAFETY: as above; `links` has room for `cap` numbers.
         let count = self.actor.quick("route", || unsafe {
             call(self.actor.instance(), now, &query, links.as_mut_ptr(), cap, &mut flags)
         });
-        if links.last() != Some(&GUARD) {
-            self.actor
-                .stage
-                .change(|state| state.broken(format!("route wrote more than the {cap} links it had room for")));
+        if links.iter().skip(cap).any(|link| *link != GUARD) {
+            self.actor.stage.change(|state| state.broken(format!("route wrote more than the {cap} links it had room for")));
         }
         links.truncate(count.min(cap));
         (links, count, flags)
@@ -94,6 +92,8 @@ impl Router {
 
 /// What stands where nothing may be written.
 const GUARD: u64 = 0x5afe_5afe_5afe_5afe;
+/// How many of them.
+const GUARDS: usize = 256;
 
 fn key(random: &mut Random, of: usize) -> [u8; 32] {
     [random.below(of) as u8; 32]
@@ -155,9 +155,7 @@ pub(in crate::kit) fn deterministic(case: &Case) -> Result<(), Stop> {
     let differ = one.iter().zip(&two).find(|(one, two)| one != two);
     match differ {
         None => Ok(()),
-        Some((one, two)) => {
-            Err(Stop::failed(format!("the same calls were answered with `{}` and `{}`", cut(one), cut(two))))
-        }
+        Some((one, two)) => Err(Stop::failed(format!("the same calls were answered with `{}` and `{}`", cut(one), cut(two)))),
     }
 }
 
@@ -257,8 +255,7 @@ pub(in crate::kit) fn dump(case: &Case) -> Result<(), Stop> {
     let Some((status, text)) = router.dump(10_000_000) else { return Err(Stop::skipped("the plugin has no dump")) };
     ensure(status.is_ok(), || format!("dump answered {status}"))?;
     ensure(text.len() <= MAX_DUMP, || format!("dump wrote {} bytes", text.len()))?;
-    let parsed: Value =
-        serde_json::from_str(&text).map_err(|why| Stop::failed(format!("dump wrote no JSON: {why}")))?;
+    let parsed: Value = serde_json::from_str(&text).map_err(|why| Stop::failed(format!("dump wrote no JSON: {why}")))?;
     let routes = parsed.get("routes").and_then(Value::as_array);
     let routes = routes.ok_or_else(|| Stop::failed("dump wrote no list named `routes`"))?;
     let hex = |row: &Value, field: &str| {
