@@ -241,7 +241,6 @@ fn ten_thousand_lies_cost_bounded_memory_and_one_line() {
         std::thread::sleep(Duration::from_millis(50));
     }
     let stats = a.stats();
-    println!("after 10,000 lies: {stats}");
     assert!(stats["nodes"].as_u64().unwrap() <= limits::MAX_NODES as u64);
     assert_eq!(seen.warnings.lock().unwrap().len(), 1);
     // It starts afresh, and neighbours are found again.
