@@ -70,6 +70,24 @@ interface NodeService {
 
   shutdown @22 () -> ();
   # Drains and stops the node. The answer may be lost with the connection.
+
+  ping @23 (peer :Text, count :UInt32) -> (report :PingReport);
+  # Measures the round trip to a neighbour, `count` times (at most 100) over each link to it, one second apart.
+
+  setTrust @24 (peer :Text, trust :Trust) -> (peer :PeerInfo);
+  # Says how far a peer is trusted. Blocking one closes its links.
+
+  forgetServer @25 (address :Text) -> ();
+  # Keeps no link to that address any more, noted or found.
+
+  exportBlocks @26 () -> (list :Text);
+  # The blocked peers, one key on each line.
+
+  importBlocks @27 (list :Text) -> (outcome :BlocksImported);
+  # Blocks the peers of such a list, too: all of them, or none when a line is wrong.
+
+  pluginSwap @28 (name :Text, file :Text) -> (plugin :PluginStatus);
+  # Replaces a running plugin by the library in that file (not set: its configured file), without losing a message.
 }
 
 struct Number {
@@ -188,6 +206,18 @@ struct PeerInfo {
   lastSeenMs @6 :Number;
   lastError @7 :Text;
   # Why the last dial failed, when there is no link.
+  discovered @8 :List(Discovered);
+}
+
+struct Discovered {
+  # Where a node was found by a discovery service.
+  plugin @0 :Text;
+  interface @1 :Text;
+  domain @2 :Text;
+  server @3 :Text;
+  addresses @4 :List(Text);
+  firstSeenMs @5 :UInt64;
+  lastSeenMs @6 :UInt64;
 }
 
 struct LinkInfo {
@@ -200,6 +230,33 @@ struct LinkInfo {
   inFlight @6 :UInt64;
   sent @7 :UInt64;
   received @8 :UInt64;
+  relayed @9 :Bool;
+  lossPpm @10 :Number;
+  preferred @11 :Bool;
+}
+
+struct PingReport {
+  peerId @0 :Data;
+  nickname @1 :Text;
+  links @2 :List(LinkPing);
+  nextHop @3 :Data;
+  # Without a link to the peer: the neighbour that leads to it.
+}
+
+struct LinkPing {
+  link @0 :UInt64;
+  transport @1 :Text;
+  remote @2 :Text;
+  relayed @3 :Bool;
+  preferred @4 :Bool;
+  rttsUs @5 :List(UInt64);
+  # The answers, in order.
+  lost @6 :UInt32;
+}
+
+struct BlocksImported {
+  added @0 :UInt64;
+  known @1 :UInt64;
 }
 
 struct ServerNote {
@@ -273,6 +330,20 @@ struct PluginStatus {
   generation @9 :UInt32;
   stats @10 :Text;
   # JSON, as the plugin gives it.
+  swaps @11 :List(SwapReport);
+  # The last ones, oldest first.
+}
+
+struct SwapReport {
+  file @0 :Text;
+  version @1 :Text;
+  sha256 @2 :Text;
+  state @3 :Text;
+  # `running`, `done`, `refused` or `fell-back`.
+  reason @4 :Text;
+  atMs @5 :UInt64;
+  tookMs @6 :Number;
+  pauseUs @7 :Number;
 }
 
 struct BotStatus {
@@ -305,4 +376,5 @@ struct NodeStatus {
   scripts @8 :List(BotStatus);
   store @9 :StoreStats;
   warnings @10 :List(Text);
+  mappedLibraries @11 :UInt32;
 }

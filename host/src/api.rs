@@ -24,6 +24,16 @@ pub trait NodeApi: Send + Sync + 'static {
     fn peers(&self) -> Reply<Vec<PeerInfo>>;
     /// Notes a server's address (`host:port`, or a transport URI) and keeps a link to it from now on.
     fn note_server(&self, address: String) -> Reply<ServerNote>;
+    /// Keeps no link to that address any more, noted by the user or found.
+    fn forget_server(&self, address: String) -> Reply<()>;
+    /// Measures the round trip to a neighbour `count` times (1 to 100) over each link to it.
+    fn ping(&self, peer: String, count: u32) -> Reply<PingReport>;
+    /// Says how far a peer is trusted; durable. Blocking one closes its links.
+    fn set_trust(&self, peer: String, trust: Trust) -> Reply<PeerInfo>;
+    /// The blocked peers as text, one key on each line.
+    fn export_blocks(&self) -> Reply<String>;
+    /// Blocks the peers of such a list, too: all of them, or none when a line is wrong.
+    fn import_blocks(&self, list: String) -> Reply<BlocksImported>;
     /// Seals, signs and stores a direct message. The reply comes once it is durable here.
     fn send(&self, request: SendRequest) -> Reply<Receipt>;
     /// Encrypts, signs and stores a broadcast. The reply comes once it is durable here.
@@ -50,6 +60,8 @@ pub trait NodeApi: Send + Sync + 'static {
     fn plugins(&self) -> Reply<Vec<PluginStatus>>;
     /// Enables a plugin that was disabled after too many failures, and starts it.
     fn plugin_enable(&self, name: String) -> Reply<PluginStatus>;
+    /// Replaces a running plugin by the library in `file` (`None`: its configured file), without losing a message.
+    fn plugin_swap(&self, name: String, file: Option<String>) -> Reply<PluginStatus>;
     /// The bots and their states.
     fn scripts(&self) -> Reply<Vec<BotStatus>>;
     /// Loads one bot anew, or all of them.
@@ -235,6 +247,27 @@ pub struct PeerInfo {
     pub last_seen_ms: Option<u64>,
     /// Why the last dial failed.
     pub last_error: Option<String>,
+    /// Where discovery services found it.
+    pub discovered: Vec<Discovered>,
+}
+
+/// Where a node was found by a discovery service. Hearsay: only a link proves who is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Discovered {
+    /// The discovery plugin.
+    pub plugin: String,
+    /// The network interface, where the plugin knows.
+    pub interface: Option<String>,
+    /// The domain that the node names.
+    pub domain: Option<String>,
+    /// The address that it names for clients, HOST:PORT.
+    pub server: Option<String>,
+    /// Its addresses, as transport URIs.
+    pub addresses: Vec<String>,
+    /// When it was first found, Unix time in milliseconds.
+    pub first_seen_ms: u64,
+    /// When it was last heard of, Unix time in milliseconds.
+    pub last_seen_ms: u64,
 }
 
 /// One live link.
@@ -258,6 +291,53 @@ pub struct LinkInfo {
     pub sent: u64,
     /// Envelopes received over this link so far.
     pub received: u64,
+    /// Whether it goes over a relay of the transport.
+    pub relayed: bool,
+    /// Lost frames in a million, where the link measures them.
+    pub loss_ppm: Option<u32>,
+    /// Whether it is the one that is used, of several to the same peer.
+    pub preferred: bool,
+}
+
+/// What a ping measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PingReport {
+    /// The peer.
+    pub peer_id: PeerId,
+    /// Its nickname in the directory.
+    pub nickname: Option<String>,
+    /// Each link to it; empty when it is no neighbour.
+    pub links: Vec<LinkPing>,
+    /// Without a link: the neighbour that leads to it, where the routing plugin knows one.
+    pub next_hop: Option<PeerId>,
+}
+
+/// The round trips over one link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkPing {
+    /// The host's number for the link.
+    pub link: u64,
+    /// The transport plugin that carries it.
+    pub transport: String,
+    /// The remote address, as the transport reports it.
+    pub remote: String,
+    /// Whether it goes over a relay of the transport.
+    pub relayed: bool,
+    /// Whether it is the one that is used, of several to the same peer.
+    pub preferred: bool,
+    /// The answers in order, in microseconds.
+    pub rtts_us: Vec<u64>,
+    /// Pings without an answer.
+    pub lost: u32,
+}
+
+/// What an imported block list changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlocksImported {
+    /// Peers that are blocked now and were not before.
+    pub added: usize,
+    /// Peers that were blocked already.
+    pub known: usize,
 }
 
 /// A server that was noted by its address.
@@ -384,6 +464,29 @@ pub struct PluginStatus {
     pub generation: u32,
     /// The plugin's own figures.
     pub stats: serde_json::Value,
+    /// The last swaps of its library, oldest first.
+    pub swaps: Vec<SwapReport>,
+}
+
+/// One attempt to replace a plugin's library.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SwapReport {
+    /// The file that it was replaced by.
+    pub file: String,
+    /// The version of the new library, where it could be read.
+    pub version: String,
+    /// SHA-256 of the new library, where it could be read.
+    pub sha256: String,
+    /// `running`, `done`, `refused` (the old one never stopped) or `fell-back` (the old one was started again).
+    pub state: String,
+    /// Why it was refused or fell back, and how to mend it.
+    pub reason: Option<String>,
+    /// When it began, Unix time in milliseconds.
+    pub at_ms: u64,
+    /// How long it took, in milliseconds.
+    pub took_ms: Option<u64>,
+    /// How long nothing was sent, in microseconds.
+    pub pause_us: Option<u64>,
 }
 
 /// A bot's state.
@@ -446,4 +549,6 @@ pub struct NodeStatus {
     pub store: StoreStats,
     /// What an admin should look at, each with its remedy.
     pub warnings: Vec<String>,
+    /// Plugin libraries that this process has mapped since its start; there is a limit.
+    pub mapped_libraries: u32,
 }

@@ -154,6 +154,43 @@ pub enum MeshCommand {
         /// HOST:PORT, or an address with its transport
         address: String,
     },
+    /// Keep no link to an address any more
+    Forget {
+        /// The address, as `mesh peers` shows it
+        address: String,
+    },
+    /// Measure the round trip to a neighbour, over each link to it
+    Ping {
+        /// Who: a public key, at least 8 digits of its beginning, or a nickname
+        peer: String,
+        /// How many times, one second apart
+        #[arg(long, short = 'c', value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+        count: u32,
+    },
+    /// Say how far a peer is trusted
+    Trust {
+        /// Who: a public key, at least 8 digits of its beginning, or a nickname
+        peer: String,
+        /// How far
+        #[arg(value_enum, default_value = "trusted")]
+        level: TrustLevel,
+    },
+    /// Refuse a peer's links and messages
+    Block {
+        /// Who: a public key, at least 8 digits of its beginning, or a nickname
+        peer: String,
+    },
+    /// Refuse a peer no more
+    Unblock {
+        /// Who: a public key, at least 8 digits of its beginning, or a nickname
+        peer: String,
+    },
+    /// Exchange lists of blocked peers
+    Blocks {
+        /// What to do.
+        #[command(subcommand)]
+        command: BlocksCommand,
+    },
     /// Send a direct message
     Send(SendArgs),
     /// Publish a message on a channel
@@ -187,6 +224,29 @@ pub enum MeshCommand {
     Route,
     /// Show the store-and-forward figures
     Store,
+}
+
+/// How far a peer is trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TrustLevel {
+    /// Heard of, no opinion
+    Known,
+    /// Vouched for by you
+    Trusted,
+    /// Its links and messages are refused
+    Blocked,
+}
+
+/// Lists of blocked peers.
+#[derive(Debug, Clone, Subcommand)]
+pub enum BlocksCommand {
+    /// Print the blocked peers, one key on each line
+    Export,
+    /// Block the peers of a list, too
+    Import {
+        /// The list, or - for the standard input
+        file: PathBuf,
+    },
 }
 
 /// A direct message.
@@ -263,6 +323,13 @@ pub enum PluginCommand {
     Check {
         /// The shared library
         file: PathBuf,
+    },
+    /// Replace a running plugin's library, without losing a message
+    Swap {
+        /// The plugin's name
+        name: String,
+        /// The new library [default: the plugin's configured file, read again]
+        file: Option<PathBuf>,
     },
     /// Start a plugin again that was disabled after too many failures
     Enable {

@@ -21,7 +21,7 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
 use super::fault::from_exception;
-use super::wire::{Wire, read_list};
+use super::wire::{Wire, read_list, write_trust};
 use super::{SOCKET_NAME, socket};
 use crate::api::*;
 
@@ -195,6 +195,44 @@ impl NodeApi for RemoteNode {
         ))
     }
 
+    fn forget_server(&self, address: String) -> Reply<()> {
+        remote!(self, forget_server_request, |call| call.set_address(address.as_str()), |answer| Ok(()))
+    }
+
+    fn ping(&self, peer: String, count: u32) -> Reply<PingReport> {
+        remote!(
+            self,
+            ping_request,
+            |call| {
+                call.set_peer(peer.as_str());
+                call.set_count(count);
+            },
+            |answer| Wire::read(answer.get_report()?)
+        )
+    }
+
+    fn set_trust(&self, peer: String, trust: Trust) -> Reply<PeerInfo> {
+        remote!(
+            self,
+            set_trust_request,
+            |call| {
+                call.set_peer(peer.as_str());
+                call.set_trust(write_trust(trust));
+            },
+            |answer| Wire::read(answer.get_peer()?)
+        )
+    }
+
+    fn export_blocks(&self) -> Reply<String> {
+        remote!(self, export_blocks_request, |call| (), |answer| Ok(answer.get_list()?.to_string()?))
+    }
+
+    fn import_blocks(&self, list: String) -> Reply<BlocksImported> {
+        remote!(self, import_blocks_request, |call| call.set_list(list.as_str()), |answer| Wire::read(
+            answer.get_outcome()?
+        ))
+    }
+
     fn send(&self, request: SendRequest) -> Reply<Receipt> {
         remote!(self, send_request, |call| request.write(call.init_request()), |answer| Wire::read(
             answer.get_receipt()?
@@ -276,6 +314,20 @@ impl NodeApi for RemoteNode {
         remote!(self, plugin_enable_request, |call| call.set_name(name.as_str()), |answer| Wire::read(
             answer.get_plugin()?
         ))
+    }
+
+    fn plugin_swap(&self, name: String, file: Option<String>) -> Reply<PluginStatus> {
+        remote!(
+            self,
+            plugin_swap_request,
+            |call| {
+                call.set_name(name.as_str());
+                if let Some(file) = &file {
+                    call.set_file(file.as_str());
+                }
+            },
+            |answer| Wire::read(answer.get_plugin()?)
+        )
     }
 
     fn scripts(&self) -> Reply<Vec<BotStatus>> {

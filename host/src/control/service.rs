@@ -12,7 +12,7 @@ use qpq_schemas::node_capnp::{enqueue_result, health};
 use super::API_LEVEL;
 use super::fault::to_exception;
 use super::slots::Slots;
-use super::wire::{Wire, list_len, write_list};
+use super::wire::{Wire, list_len, read_trust, write_list};
 use crate::api::{ApiError, InboxPage, InboxQuery, NodeApi, Receipt};
 
 /// Most envelopes in one `batchEnqueue`.
@@ -186,6 +186,33 @@ impl Server for Service {
         let name = if params.has_name() { Some(params.get_name()?.to_string()?) } else { None };
         let scripts = ask!(service.node.script_reload(name));
         write_list(&scripts, results.reborrow().init_scripts(list_len(scripts.len())));
+    }}
+
+    method! { ping(PingParams, PingResults) |service, params, results| {
+        let peer = params.get_peer()?.to_string()?;
+        ask!(service.node.ping(peer, params.get_count())).write(results.reborrow().init_report());
+    }}
+
+    method! { set_trust(SetTrustParams, SetTrustResults) |service, params, results| {
+        let trust = read_trust(params.get_trust()?);
+        ask!(service.node.set_trust(params.get_peer()?.to_string()?, trust)).write(results.reborrow().init_peer());
+    }}
+
+    method! { forget_server(ForgetServerParams, ForgetServerResults) |service, params, _results| {
+        ask!(service.node.forget_server(params.get_address()?.to_string()?));
+    }}
+
+    method! { export_blocks(ExportBlocksParams, ExportBlocksResults) |service, _params, results| {
+        results.set_list(ask!(service.node.export_blocks()).as_str());
+    }}
+
+    method! { import_blocks(ImportBlocksParams, ImportBlocksResults) |service, params, results| {
+        ask!(service.node.import_blocks(params.get_list()?.to_string()?)).write(results.reborrow().init_outcome());
+    }}
+
+    method! { plugin_swap(PluginSwapParams, PluginSwapResults) |service, params, results| {
+        let file = if params.has_file() { Some(params.get_file()?.to_string()?) } else { None };
+        ask!(service.node.plugin_swap(params.get_name()?.to_string()?, file)).write(results.reborrow().init_plugin());
     }}
 
     method! { shutdown(ShutdownParams, ShutdownResults) |service, _params, _results| {

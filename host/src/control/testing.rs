@@ -87,6 +87,9 @@ pub(crate) fn peer() -> PeerInfo {
         in_flight: 1,
         sent: 2,
         received: 3,
+        relayed: true,
+        loss_ppm: Some(4_000),
+        preferred: true,
     };
     PeerInfo {
         peer_id: Some(PeerId([7; 32])),
@@ -97,6 +100,37 @@ pub(crate) fn peer() -> PeerInfo {
         links: vec![link],
         last_seen_ms: None,
         last_error: Some("refused".into()),
+        discovered: vec![discovered()],
+    }
+}
+
+fn discovered() -> Discovered {
+    Discovered {
+        plugin: "discovery-mdns".into(),
+        interface: Some("eth0".into()),
+        domain: Some("node1.mesh.local".into()),
+        server: Some("192.0.2.7:7000".into()),
+        addresses: vec!["quic://192.0.2.7:7000".into()],
+        first_seen_ms: 1_700_000_000_000,
+        last_seen_ms: 1_700_000_001_000,
+    }
+}
+
+fn ping() -> PingReport {
+    let link = LinkPing {
+        link: 4,
+        transport: "transport-quic".into(),
+        remote: "192.0.2.7:7000".into(),
+        relayed: false,
+        preferred: true,
+        rtts_us: vec![1_500, 2_500],
+        lost: 1,
+    };
+    PingReport {
+        peer_id: PeerId([7; 32]),
+        nickname: Some("anna".into()),
+        links: vec![link],
+        next_hop: Some(PeerId([8; 32])),
     }
 }
 
@@ -113,6 +147,20 @@ pub(crate) fn plugin() -> PluginStatus {
         restart_in_ms: Some(500),
         generation: 3,
         stats: serde_json::json!({ "frames": 12 }),
+        swaps: vec![swap()],
+    }
+}
+
+fn swap() -> SwapReport {
+    SwapReport {
+        file: "/lib/y.so".into(),
+        version: "0.2.0".into(),
+        sha256: "11".into(),
+        state: "fell-back".into(),
+        reason: Some("it could not listen".into()),
+        at_ms: 1_700_000_000_000,
+        took_ms: Some(40),
+        pause_us: Some(12_000),
     }
 }
 
@@ -170,6 +218,7 @@ impl NodeApi for Double {
             scripts: vec![bot()],
             store: stats(),
             warnings: vec!["transport-quic failed; run `qpq plugin enable transport-quic`".into()],
+            mapped_libraries: 3,
         })
     }
 
@@ -195,6 +244,30 @@ impl NodeApi for Double {
     fn note_server(&self, address: String) -> Reply<ServerNote> {
         self.note(format!("note_server {address}"));
         ready(ServerNote { address: format!("quic://{address}"), peer_id: None, state: "connecting".into() })
+    }
+
+    fn forget_server(&self, address: String) -> Reply<()> {
+        self.note(format!("forget_server {address}"));
+        ready(())
+    }
+
+    fn ping(&self, peer: String, count: u32) -> Reply<PingReport> {
+        self.note(format!("ping {peer} {count}"));
+        ready(ping())
+    }
+
+    fn set_trust(&self, name: String, trust: Trust) -> Reply<PeerInfo> {
+        self.note(format!("set_trust {name} {trust:?}"));
+        ready(PeerInfo { trust, ..peer() })
+    }
+
+    fn export_blocks(&self) -> Reply<String> {
+        ready(format!("{}\n", PeerId([7; 32])))
+    }
+
+    fn import_blocks(&self, list: String) -> Reply<BlocksImported> {
+        self.note(format!("import_blocks {list}"));
+        ready(BlocksImported { added: 2, known: 1 })
     }
 
     fn send(&self, request: SendRequest) -> Reply<Receipt> {
@@ -272,6 +345,11 @@ impl NodeApi for Double {
     }
 
     fn plugin_enable(&self, name: String) -> Reply<PluginStatus> {
+        ready(PluginStatus { name, ..plugin() })
+    }
+
+    fn plugin_swap(&self, name: String, file: Option<String>) -> Reply<PluginStatus> {
+        self.note(format!("plugin_swap {name} {file:?}"));
         ready(PluginStatus { name, ..plugin() })
     }
 

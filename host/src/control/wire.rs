@@ -3,6 +3,8 @@
 mod fields;
 mod records;
 
+pub(super) use fields::{read_trust, write_trust};
+
 use capnp::struct_list;
 use capnp::traits::OwnedStruct;
 

@@ -146,6 +146,11 @@ impl CloseReason {
         Self::Local { code: CloseCode::GOING_AWAY, reason: reason.into() }
     }
 
+    /// The transport of the link is replaced; the neighbour should dial again at once.
+    pub fn restarting() -> Self {
+        Self::Local { code: CloseCode::RESTARTING, reason: "this node replaces its transport".to_owned() }
+    }
+
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {

@@ -17,8 +17,9 @@ use tokio::sync::Notify;
 
 use super::shared::Shared;
 use crate::api::{
-    ApiError, BotStatus, BroadcastRequest, ChannelInfo, IdentityInfo, InboxPage, InboxQuery, NodeApi, NodeStatus,
-    PeerInfo, PluginStatus, Receipt, Reply, RouteTable, SendRequest, ServerNote, StoreStats,
+    ApiError, BlocksImported, BotStatus, BroadcastRequest, ChannelInfo, IdentityInfo, InboxPage, InboxQuery, NodeApi,
+    NodeStatus, PeerInfo, PingReport, PluginStatus, Receipt, Reply, RouteTable, SendRequest, ServerNote, StoreStats,
+    Trust,
 };
 use crate::core::Event;
 use crate::plugin::Registry;
@@ -127,6 +128,26 @@ impl NodeApi for Door {
         self.call(|door| door.note(address))
     }
 
+    fn forget_server(&self, _address: String) -> Reply<()> {
+        self.call(|_door| async move { Err(ApiError::new("unsupported", "not here yet")) })
+    }
+
+    fn ping(&self, _peer: String, _count: u32) -> Reply<PingReport> {
+        self.call(|_door| async move { Err(ApiError::new("unsupported", "not here yet")) })
+    }
+
+    fn set_trust(&self, _peer: String, _trust: Trust) -> Reply<PeerInfo> {
+        self.call(|_door| async move { Err(ApiError::new("unsupported", "not here yet")) })
+    }
+
+    fn export_blocks(&self) -> Reply<String> {
+        self.call(|_door| async move { Err(ApiError::new("unsupported", "not here yet")) })
+    }
+
+    fn import_blocks(&self, _list: String) -> Reply<BlocksImported> {
+        self.call(|_door| async move { Err(ApiError::new("unsupported", "not here yet")) })
+    }
+
     fn send(&self, request: SendRequest) -> Reply<Receipt> {
         self.call(|door| door.direct(request))
     }
@@ -177,6 +198,10 @@ impl NodeApi for Door {
 
     fn plugin_enable(&self, name: String) -> Reply<PluginStatus> {
         self.call(|door| door.enable(name))
+    }
+
+    fn plugin_swap(&self, _name: String, _file: Option<String>) -> Reply<PluginStatus> {
+        self.call(|_door| async move { Err(ApiError::new("unsupported", "not here yet")) })
     }
 
     fn scripts(&self) -> Reply<Vec<BotStatus>> {

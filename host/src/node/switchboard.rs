@@ -181,6 +181,9 @@ impl Entry {
             since_ms: self.since_ms,
             in_flight: 0,
             sent: self.figures.sent.load(Ordering::Relaxed),
+            relayed: false,
+            loss_ppm: None,
+            preferred: true,
             received: self.figures.received.load(Ordering::Relaxed),
         }
     }

@@ -237,6 +237,7 @@ fn supervise(spec: PluginSpec, shared: &Arc<Shared>) -> Entry {
         last_error: None,
         restart_in_ms: None,
         generation: 0,
+        swaps: Vec::new(),
         stats: Value::Object(serde_json::Map::new()),
     };
     let live = Arc::new(Mutex::new(Live { status, restart_at: None, instance: None }));

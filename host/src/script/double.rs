@@ -7,8 +7,9 @@ use bytes::Bytes;
 use qpq_schemas::{MessageId, PeerId, TopicId};
 
 use crate::api::{
-    ApiError, BotStatus, BroadcastRequest, ChannelInfo, IdentityInfo, InboxItem, InboxPage, InboxQuery, NodeApi,
-    NodeStatus, PeerInfo, PluginStatus, Receipt, Reply, RouteTable, SendRequest, ServerNote, StoreStats,
+    ApiError, BlocksImported, BotStatus, BroadcastRequest, ChannelInfo, IdentityInfo, InboxItem, InboxPage, InboxQuery,
+    NodeApi, NodeStatus, PeerInfo, PingReport, PluginStatus, Receipt, Reply, RouteTable, SendRequest, ServerNote,
+    StoreStats, Trust,
 };
 
 /// How long messages live when the sender doesn't say, in seconds.
@@ -212,6 +213,30 @@ impl NodeApi for MemoryNode {
     }
 
     fn note_server(&self, _address: String) -> Reply<ServerNote> {
+        not_here()
+    }
+
+    fn forget_server(&self, _address: String) -> Reply<()> {
+        not_here()
+    }
+
+    fn ping(&self, _peer: String, _count: u32) -> Reply<PingReport> {
+        not_here()
+    }
+
+    fn set_trust(&self, _peer: String, _trust: Trust) -> Reply<PeerInfo> {
+        not_here()
+    }
+
+    fn export_blocks(&self) -> Reply<String> {
+        not_here()
+    }
+
+    fn import_blocks(&self, _list: String) -> Reply<BlocksImported> {
+        not_here()
+    }
+
+    fn plugin_swap(&self, _name: String, _file: Option<String>) -> Reply<PluginStatus> {
         not_here()
     }
 

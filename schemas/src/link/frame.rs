@@ -118,4 +118,6 @@ impl CloseCode {
     pub const LIMIT: Self = Self(8);
     /// Another key than the one that was dialled, or that the transport has proven.
     pub const WRONG_PEER: Self = Self(9);
+    /// The transport is replaced and will be back at once: dial again without waiting.
+    pub const RESTARTING: Self = Self(10);
 }

@@ -1,5 +1,7 @@
 //! `mesh …`
 
+mod peers;
+
 use std::io::Write as _;
 
 use qpq_schemas::channel::normalise;
@@ -15,8 +17,17 @@ use crate::cli::term::{Style, Table, ago, bytes, clean, duration, now_ms};
 pub(super) async fn run(node: &dyn NodeApi, command: MeshCommand, style: Style) -> Result<Answer, Failure> {
     Ok(match command {
         MeshCommand::Identity => identity(&node.identity().await?),
-        MeshCommand::Peers => peers(&node.peers().await?, style),
+        MeshCommand::Peers => peers::table(&node.peers().await?, style),
         MeshCommand::Server { address } => server(&node.note_server(address).await?),
+        MeshCommand::Forget { address } => {
+            node.forget_server(address.clone()).await?;
+            Answer::new("qpq.forgotten/1", &json!({ "address": address }), format!("Forgot {}.", clean(&address)))
+        }
+        MeshCommand::Ping { peer, count } => peers::ping(&node.ping(peer, count).await?, style)?,
+        MeshCommand::Trust { peer, level } => peers::trusted(&node.set_trust(peer, level.into()).await?),
+        MeshCommand::Block { peer } => peers::trusted(&node.set_trust(peer, Trust::Blocked).await?),
+        MeshCommand::Unblock { peer } => peers::trusted(&node.set_trust(peer, Trust::Known).await?),
+        MeshCommand::Blocks { command } => peers::blocks(node, command).await?,
         MeshCommand::Send(args) => receipt(&node.send(send_request(args)).await?),
         MeshCommand::Broadcast(args) => publish(node, args).await?,
         MeshCommand::Subscribe { topic } => joined(&node.subscribe(topic).await?),
@@ -105,26 +116,6 @@ pub(super) fn name(peer: &PeerId, nickname: Option<&String>) -> String {
         Some(nickname) => format!("{} ({})", clean(nickname), peer.short()),
         None => peer.short(),
     }
-}
-
-fn peers(peers: &[PeerInfo], style: Style) -> Answer {
-    let now = now_ms();
-    let mut table = Table::new(&["PEER", "NAME", "TRUST", "STATE", "ROUND TRIP", "LAST SEEN", "ADDRESS"]);
-    for peer in peers {
-        let rtt = peer.links.iter().filter_map(|link| link.rtt_us).min();
-        let address = peer.links.first().map(|link| link.remote.clone()).or_else(|| peer.addresses.first().cloned());
-        table.row([
-            peer.peer_id.map(|id| id.short()).unwrap_or_default(),
-            peer.nickname.clone().unwrap_or_default(),
-            format!("{:?}", peer.trust).to_lowercase(),
-            peer.last_error.as_ref().map_or_else(|| peer.state.clone(), |error| format!("{}: {error}", peer.state)),
-            rtt.map(|us| format!("{}.{} ms", us / 1_000, us % 1_000 / 100)).unwrap_or_default(),
-            peer.last_seen_ms.map(|then| ago(then, now)).unwrap_or_default(),
-            address.unwrap_or_default(),
-        ]);
-    }
-    let empty = "No peers yet. `mesh server HOST:PORT` adds one.";
-    Answer::list("qpq.peers/1", "peers", peers, table.show(style, empty))
 }
 
 fn server(note: &ServerNote) -> Answer {

@@ -18,8 +18,31 @@ pub(super) async fn run(connect: Connect<'_>, command: PluginCommand, style: Sty
             let text = format!("{} is {}.", clean(&plugin.name), clean(&plugin.state));
             Answer::new("qpq.plugin/1", &plugin, text)
         }
+        PluginCommand::Swap { name, file } => {
+            let plugin = connect()?.plugin_swap(name, file.map(absolute).transpose()?).await?;
+            Answer::new("qpq.plugin/1", &plugin, swap_text(&plugin))
+        }
         PluginCommand::Check { file } => offline::plugin_check(&file).await?,
     })
+}
+
+/// The file as the node, which runs elsewhere, will find it.
+fn absolute(file: std::path::PathBuf) -> Result<String, Failure> {
+    let wrong = |error: &dyn std::fmt::Display| Failure::new("bad-path", format!("{}: {error}", file.display()));
+    let path = file.canonicalize().map_err(|error| wrong(&error))?;
+    path.into_os_string().into_string().map_err(|_| wrong(&"the path is not UTF-8"))
+}
+
+fn swap_text(plugin: &PluginStatus) -> String {
+    let name = clean(&plugin.name);
+    match plugin.swaps.last() {
+        Some(swap) => {
+            let took = swap.took_ms.map(|ms| format!(" in {ms} ms")).unwrap_or_default();
+            let pause = swap.pause_us.map(|us| format!(", nothing was sent for {} ms", us / 1_000)).unwrap_or_default();
+            format!("{name} is {}, version {}{took}{pause}.", clean(&plugin.state), clean(&plugin.version))
+        }
+        None => format!("{name} is {}.", clean(&plugin.state)),
+    }
 }
 
 /// The plugins and what is wrong with them.

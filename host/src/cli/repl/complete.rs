@@ -78,7 +78,7 @@ fn values(command: &Command, argument: &Arg, names: impl Fn(Kind) -> Vec<String>
     let kind = match (command.get_name(), argument.get_id().as_str()) {
         (_, "peer") => Kind::Peers,
         (_, "topic") => Kind::Channels,
-        ("enable", "name") => Kind::Plugins,
+        ("enable" | "swap", "name") => Kind::Plugins,
         ("reload", "name") => Kind::Bots,
         _ => return vec![],
     };

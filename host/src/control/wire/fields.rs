@@ -12,6 +12,7 @@
 //! | `data` | `Vec<u8>` | `Data` | get, set |
 //! | `id`, `opt_id` | a 32-byte id | `Data` | \[has,] get, set |
 //! | `texts` | `Vec<String>` | `List(Text)` | get, init |
+//! | `nums` | `Vec<u64>` | `List(UInt64)` | get, init |
 //! | `list`, `nested` | other records | `List(…)`, a struct | get, init |
 //! | `json` | a JSON value | `Text` | get, set |
 //! | `trust` | `Trust` | `Trust` | get, set |
@@ -19,7 +20,7 @@
 
 use std::collections::BTreeMap;
 
-use capnp::{struct_list, text_list};
+use capnp::{primitive_list, struct_list, text_list};
 use qpq_schemas::node_capnp;
 
 use crate::api::Trust;
@@ -57,6 +58,9 @@ macro_rules! put {
     };
     (texts, $value:expr, $to:ident, $get:ident, $init:ident) => {
         fields::write_texts($value, $to.reborrow().$init(list_len($value.len())))
+    };
+    (nums, $value:expr, $to:ident, $get:ident, $init:ident) => {
+        fields::write_nums($value, $to.reborrow().$init(list_len($value.len())))
     };
     (list, $value:expr, $to:ident, $get:ident, $init:ident) => {
         write_list($value, $to.reborrow().$init(list_len($value.len())))
@@ -103,6 +107,9 @@ macro_rules! take {
     (texts, $from:ident, $get:ident, $init:ident) => {
         fields::read_texts($from.$get()?)?
     };
+    (nums, $from:ident, $get:ident, $init:ident) => {
+        $from.$get()?.iter().collect()
+    };
     (list, $from:ident, $get:ident, $init:ident) => {
         read_list($from.$get()?)?
     };
@@ -148,6 +155,12 @@ pub(super) fn read_texts(list: text_list::Reader<'_>) -> capnp::Result<Vec<Strin
     list.iter().map(|text| Ok(text?.to_string()?)).collect()
 }
 
+pub(super) fn write_nums(numbers: &[u64], mut list: primitive_list::Builder<'_, u64>) {
+    for (place, number) in (0..list.len()).zip(numbers) {
+        list.set(place, *number);
+    }
+}
+
 pub(super) fn write_counters(
     counters: &BTreeMap<String, u64>,
     mut list: struct_list::Builder<'_, node_capnp::counter::Owned>,
@@ -165,7 +178,7 @@ pub(super) fn read_counters(
     list.iter().map(|counter| Ok((counter.get_name()?.to_string()?, counter.get_value()))).collect()
 }
 
-pub(super) fn write_trust(trust: Trust) -> node_capnp::Trust {
+pub(in crate::control) fn write_trust(trust: Trust) -> node_capnp::Trust {
     match trust {
         Trust::Known => node_capnp::Trust::Known,
         Trust::Trusted => node_capnp::Trust::Trusted,
@@ -173,7 +186,7 @@ pub(super) fn write_trust(trust: Trust) -> node_capnp::Trust {
     }
 }
 
-pub(super) fn read_trust(trust: node_capnp::Trust) -> Trust {
+pub(in crate::control) fn read_trust(trust: node_capnp::Trust) -> Trust {
     match trust {
         node_capnp::Trust::Known => Trust::Known,
         node_capnp::Trust::Trusted => Trust::Trusted,

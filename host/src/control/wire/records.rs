@@ -84,6 +84,17 @@ record!(PeerInfo = peer_info {
     list links(get_links, init_links),
     opt_num last_seen_ms(has_last_seen_ms, get_last_seen_ms, init_last_seen_ms),
     opt_text last_error(has_last_error, get_last_error, set_last_error),
+    list discovered(get_discovered, init_discovered),
+});
+
+record!(Discovered = discovered {
+    text plugin(get_plugin, set_plugin),
+    opt_text interface(has_interface, get_interface, set_interface),
+    opt_text domain(has_domain, get_domain, set_domain),
+    opt_text server(has_server, get_server, set_server),
+    texts addresses(get_addresses, init_addresses),
+    num first_seen_ms(get_first_seen_ms, set_first_seen_ms),
+    num last_seen_ms(get_last_seen_ms, set_last_seen_ms),
 });
 
 record!(LinkInfo = link_info {
@@ -96,6 +107,31 @@ record!(LinkInfo = link_info {
     count in_flight(get_in_flight, set_in_flight),
     num sent(get_sent, set_sent),
     num received(get_received, set_received),
+    num relayed(get_relayed, set_relayed),
+    opt_num loss_ppm(has_loss_ppm, get_loss_ppm, init_loss_ppm),
+    num preferred(get_preferred, set_preferred),
+});
+
+record!(PingReport = ping_report {
+    id peer_id(get_peer_id, set_peer_id),
+    opt_text nickname(has_nickname, get_nickname, set_nickname),
+    list links(get_links, init_links),
+    opt_id next_hop(has_next_hop, get_next_hop, set_next_hop),
+});
+
+record!(LinkPing = link_ping {
+    num link(get_link, set_link),
+    text transport(get_transport, set_transport),
+    text remote(get_remote, set_remote),
+    num relayed(get_relayed, set_relayed),
+    num preferred(get_preferred, set_preferred),
+    nums rtts_us(get_rtts_us, init_rtts_us),
+    num lost(get_lost, set_lost),
+});
+
+record!(BlocksImported = blocks_imported {
+    count added(get_added, set_added),
+    count known(get_known, set_known),
 });
 
 record!(ServerNote = server_note {
@@ -162,6 +198,18 @@ record!(PluginStatus = plugin_status {
     opt_num restart_in_ms(has_restart_in_ms, get_restart_in_ms, init_restart_in_ms),
     num generation(get_generation, set_generation),
     json stats(get_stats, set_stats),
+    list swaps(get_swaps, init_swaps),
+});
+
+record!(SwapReport = swap_report {
+    text file(get_file, set_file),
+    text version(get_version, set_version),
+    text sha256(get_sha256, set_sha256),
+    text state(get_state, set_state),
+    opt_text reason(has_reason, get_reason, set_reason),
+    num at_ms(get_at_ms, set_at_ms),
+    opt_num took_ms(has_took_ms, get_took_ms, init_took_ms),
+    opt_num pause_us(has_pause_us, get_pause_us, init_pause_us),
 });
 
 record!(BotStatus = bot_status {
@@ -194,4 +242,5 @@ record!(NodeStatus = node_status {
     list scripts(get_scripts, init_scripts),
     nested store(get_store, init_store),
     texts warnings(get_warnings, init_warnings),
+    num mapped_libraries(get_mapped_libraries, set_mapped_libraries),
 });

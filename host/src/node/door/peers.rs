@@ -106,6 +106,7 @@ fn info(peer_id: Option<PeerId>, links: Vec<LinkInfo>, target: Option<&Target>) 
         state: if up { "up" } else { target.map_or("idle", |target| target.state) }.to_owned(),
         links,
         last_seen_ms: None,
+        discovered: Vec::new(),
         last_error: target.and_then(|target| target.last_error.clone()).filter(|_| !up),
     }
 }

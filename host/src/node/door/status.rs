@@ -48,6 +48,7 @@ impl Door {
         };
         let shared = &self.shared;
         Ok(NodeStatus {
+            mapped_libraries: 0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             home: shared.home.display().to_string(),
