@@ -9,11 +9,13 @@
 //!
 //! Nothing here waits for a peer, a plugin or a script inside a shared loop, and every queue has a bound.
 
+mod addresses;
 mod bot_store;
 mod channels;
 mod clock;
 mod commands;
 mod dialer;
+mod discovery;
 mod door;
 mod engine;
 mod keeper;
@@ -48,6 +50,7 @@ use crate::store::{MAX_SCAN, StoreError};
 use bot_store::KvBotStore;
 use channels::USER;
 use dialer::{Dialer, Pauses};
+use discovery::{Discovery, NodeListeners, Queue};
 use door::Door;
 use engine::{Engine, MAX_MESSAGES, Message, Parts};
 use listener::News;
@@ -123,10 +126,11 @@ pub async fn start(config: Config) -> Result<RunningNode, StartError> {
     let opened = tokio::task::spawn_blocking(move || open::open(&settings));
     let opened = opened.await.map_err(|error| StartError::Thread(error.into()))??;
     let scripts = Arc::new(OnceLock::new());
-    let (shared, engine) = start_engine(&config, opened, &scripts)?;
+    let (discovery, found) = Discovery::new(config.discovery.clone());
+    let (shared, engine) = start_engine(&config, opened, &scripts, discovery)?;
     let transports = Arc::new(Transports::new(link_parts(&config, &shared)));
     let (registry, wanted, started) = start_plugins(&config, &shared, &transports)?;
-    start_dialing(&config, &shared, transports);
+    start_dialing(&config, &shared, transports, found);
     tokio::spawn(keeper::run(Arc::clone(&shared)));
     let plugins = Arc::new(OnceLock::from(registry));
     let door = Door { shared, plugins, scripts, subscriber: USER, stop: Arc::new(Notify::new()) };
@@ -141,6 +145,7 @@ fn start_engine(
     config: &Config,
     opened: Opened,
     scripts: &Arc<OnceLock<ScriptHost>>,
+    discovery: Arc<Discovery>,
 ) -> Result<(Arc<Shared>, JoinHandle<()>), StartError> {
     let Opened { store, core, identity, guarded, last_inbox } = opened;
     let (messages, message_queue) = mpsc::channel(MAX_MESSAGES);
@@ -161,6 +166,7 @@ fn start_engine(
         board: Arc::clone(&board),
         engine: messages,
         inbox: inbox_watch,
+        discovery,
     };
     let shared = Arc::new(Shared::new(basics, guarded));
     let listener = Box::new(News { shared: Arc::clone(&shared), scripts: Arc::clone(scripts) });
@@ -191,11 +197,12 @@ fn start_plugins(
     shared: &Arc<Shared>,
     transports: &Arc<Transports>,
 ) -> Result<(Registry, usize, mpsc::Receiver<String>), StartError> {
+    let listeners = NodeListeners { transports: Arc::clone(transports), discovery: Arc::clone(&shared.discovery) };
     let settings = Settings {
         folder: config.home.join("state").join("plugins"),
         pinned: config.plugins.pinned.clone(),
         identity: shared.identity.clone(),
-        listeners: transports.clone(),
+        listeners: Arc::new(listeners),
     };
     let specs = plugins::specs(config, shared);
     let wanted = specs.len();
@@ -219,8 +226,8 @@ fn link_config(config: &Config) -> LinkConfig {
     }
 }
 
-/// Keeps links to the configured servers and to those that the user noted before.
-fn start_dialing(config: &Config, shared: &Arc<Shared>, transports: Arc<Transports>) {
+/// Keeps links to the configured servers, to those that the user noted before, and to nodes that are found.
+fn start_dialing(config: &Config, shared: &Arc<Shared>, transports: Arc<Transports>, found: Queue) {
     let pauses = Pauses {
         min: Duration::from_millis(config.links.redial_min_ms),
         max: Duration::from_millis(config.links.redial_max_ms),
@@ -235,6 +242,7 @@ fn start_dialing(config: &Config, shared: &Arc<Shared>, transports: Arc<Transpor
         }
     }
     _ = shared.dialer.set(dialer);
+    tokio::spawn(discovery::connect(Arc::clone(shared), found));
 }
 
 fn start_bots(config: &Config, door: &Door) {

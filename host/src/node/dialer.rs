@@ -1,6 +1,6 @@
 //! Keeps links to the servers that the configuration or the user named.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,8 @@ use crate::api::ApiError;
 const GOOD_AFTER: Duration = Duration::from_secs(10);
 /// How often a target without a running transport is looked at.
 const LOOK: Duration = Duration::from_millis(250);
+/// How often it is looked for the transport to a found node.
+const STARTING: usize = 8;
 /// Servers kept at most.
 const MAX_TARGETS: usize = 1_024;
 /// Links have so long to prove their peer after the dial succeeded.
@@ -43,6 +45,7 @@ pub(super) struct Pauses {
 /// The servers to keep links to, by address.
 pub(super) struct Dialer {
     targets: Mutex<BTreeMap<String, Target>>,
+    suggested: Mutex<HashSet<PeerId>>,
     transports: Arc<Transports>,
     board: Arc<Switchboard>,
     pauses: Pauses,
@@ -56,7 +59,7 @@ impl Dialer {
         pauses: Pauses,
         runtime: Handle,
     ) -> Arc<Self> {
-        Arc::new(Self { targets: Mutex::default(), transports, board, pauses, runtime })
+        Arc::new(Self { targets: Mutex::default(), suggested: Mutex::default(), transports, board, pauses, runtime })
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Target>> {
@@ -87,6 +90,31 @@ impl Dialer {
         let (dialer, uri) = (Arc::clone(self), uri.to_owned());
         self.runtime.spawn(async move { dialer.serve(&uri).await });
         Ok(true)
+    }
+
+    /// A discovery service has found that peer there. One try, over the first address that answers.
+    pub(super) fn suggest(self: &Arc<Self>, peer: PeerId, uris: &[String]) {
+        if self.board.linked(&peer) || !self.suggested.lock().unwrap_or_else(PoisonError::into_inner).insert(peer) {
+            return;
+        }
+        let (dialer, uris) = (Arc::clone(self), uris.to_vec());
+        self.runtime.spawn(async move {
+            for uri in &uris {
+                // At the start of a node, its discovery may be ready before its transports are.
+                for _ in 0..STARTING {
+                    if dialer.transports.for_uri(uri).is_some() {
+                        break;
+                    }
+                    tokio::time::sleep(LOOK).await;
+                }
+                let Some(transport) = dialer.transports.for_uri(uri) else { continue };
+                match transport.dial(uri, Some(peer)).await {
+                    Ok(_) => break,
+                    Err(error) => debug!(uri, %error, "the found node does not answer there"),
+                }
+            }
+            dialer.suggested.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer);
+        });
     }
 
     fn note(&self, uri: &str, change: impl FnOnce(&mut Target)) {

@@ -8,7 +8,7 @@ use crate::api::*;
 use crate::cli::answer::Answer;
 use crate::cli::args::{BlocksCommand, TrustLevel};
 use crate::cli::failure::Failure;
-use crate::cli::term::{Style, Table, ago, now_ms};
+use crate::cli::term::{Style, Table, ago, clean, now_ms};
 
 /// The largest block list that is read, in bytes: about 15,000 keys.
 const MAX_LIST: u64 = 1 << 20;
@@ -30,7 +30,7 @@ fn millis(us: u64) -> String {
 /// The known peers and the links to them.
 pub(super) fn table(peers: &[PeerInfo], style: Style) -> Answer {
     let now = now_ms();
-    let mut table = Table::new(&["PEER", "NAME", "TRUST", "STATE", "ROUND TRIP", "LAST SEEN", "ADDRESS"]);
+    let mut table = Table::new(&["PEER", "NAME", "TRUST", "STATE", "ROUND TRIP", "LAST SEEN", "FOUND", "ADDRESS"]);
     for peer in peers {
         let rtt = peer.links.iter().filter_map(|link| link.rtt_us).min();
         let address = peer.links.first().map(|link| link.remote.clone()).or_else(|| peer.addresses.first().cloned());
@@ -41,11 +41,25 @@ pub(super) fn table(peers: &[PeerInfo], style: Style) -> Answer {
             peer.last_error.as_ref().map_or_else(|| peer.state.clone(), |error| format!("{}: {error}", peer.state)),
             rtt.map(millis).unwrap_or_default(),
             peer.last_seen_ms.map(|then| ago(then, now)).unwrap_or_default(),
+            peer.discovered.iter().max_by_key(|found| found.last_seen_ms).map(|f| found(f, now)).unwrap_or_default(),
             address.unwrap_or_default(),
         ]);
     }
     let empty = "No peers yet. `mesh server HOST:PORT` adds one.";
-    Answer::list("qpq.peers/1", "peers", peers, table.show(style, empty))
+    let mut text = table.show(style, empty);
+    if let Some(stranger) = peers.iter().filter(|peer| peer.peer_id.is_none()).find_map(|peer| peer.discovered.first())
+    {
+        let server = stranger.server.as_deref().or(stranger.addresses.first().map(String::as_str)).unwrap_or_default();
+        text += &format!("\nA found node without a key is not connected to by itself: mesh server {}", clean(server));
+    }
+    Answer::list("qpq.peers/1", "peers", peers, text)
+}
+
+/// By what a node was found, since when, and when it was last confirmed.
+fn found(found: &Discovered, now: u64) -> String {
+    let by = found.interface.as_ref().unwrap_or(&found.plugin);
+    let (first, last) = (ago(found.first_seen_ms, now), ago(found.last_seen_ms, now));
+    if first == last { format!("{by}, {last}") } else { format!("{by}, since {first}, confirmed {last}") }
 }
 
 /// What a ping measured.
