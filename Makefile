@@ -3,9 +3,9 @@
 CARGO ?= cargo
 # Not below target/: `make clean` must not take a node's key with it.
 QPQ_HOME ?= $(CURDIR)/.qpq
-PLUGINS = -p qpq-transport-quic -p qpq-routing-flood
+PLUGINS = -p qpq-transport-quic -p qpq-discovery-mdns -p qpq-routing-flood
 
-.PHONY: run demo test check miri bench soak release plugins-alone clean help
+.PHONY: run demo test test-tools check miri bench soak release plugins-alone clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -22,6 +22,9 @@ demo: release ## Three nodes in a line A-B-C: a board post travels, and what tra
 test: ## All tests. Those that need root, `ip` or python3 say so and are skipped by name where these are missing
 	$(CARGO) build --workspace --all-targets
 	$(CARGO) test --workspace
+
+test-tools: ## Install what some tests need beside root, `ip` and python3 (Debian and its kin, as root)
+	apt-get install -y avahi-daemon avahi-utils python3-zeroconf dbus
 
 check: ## Formatting, lints and documentation
 	$(CARGO) fmt --all --check

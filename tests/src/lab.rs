@@ -4,6 +4,10 @@ use std::process::Command;
 
 use crate::{Failure, Outcome, skip};
 
+mod lan;
+
+pub use lan::{Family, Lan};
+
 /// Namespaces of this harness begin so; the number after it is the process that made them.
 const PREFIX: &str = "qpqlab-";
 

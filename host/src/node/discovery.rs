@@ -30,7 +30,7 @@ use found::{Found, Sighted};
 /// Keys that wait to be offered to the dialer. The service repeats what has no room.
 const MAX_WAITING: usize = 256;
 /// The larger key of two nodes lets the smaller one dial first for so long, so that they don't both dial.
-const HEAD_START: Duration = Duration::from_secs(1);
+const HEAD_START: Duration = Duration::from_millis(500);
 /// Between two offers to the dialer: ten thousand invented nodes don't become ten thousand dials at once.
 const PACE: Duration = Duration::from_millis(20);
 /// How often found nodes without a link are offered again.
