@@ -12,56 +12,67 @@ use crate::answer::Answer;
 use crate::config::Config;
 use crate::limits::{IP_CHECK_SECS, MAX_CACHED, MAX_STRINGS, MAX_TIMERS};
 use crate::record::Own;
+use crate::valve;
 
 /// Between two looks at whether the responder's thread has ended.
 const STEP: Duration = Duration::from_millis(2);
 
 /// A responder with its own thread and sockets. Nothing here blocks but [`Daemon::end`].
 #[derive(Clone)]
-pub(crate) struct Daemon(ServiceDaemon);
+pub(crate) struct Daemon {
+    responder: ServiceDaemon,
+    port: u16,
+}
 
 impl Daemon {
     /// Starts it on the interfaces that the configuration allows, also on those that come later.
     pub(crate) fn start(config: &Config) -> Result<Self, Error> {
-        let daemon = ServiceDaemon::new_with_port(config.port)?;
+        let port = config.port;
+        let daemon = ServiceDaemon::new_with_port(port)?;
         let config = config.clone();
         let unwanted = IfPredicate::new(move |interface| !config.allows(&interface.name, interface.ip()));
         daemon.disable_interface(IfKind::Predicate(unwanted))?;
         daemon.set_ip_check_interval(IP_CHECK_SECS)?;
-        Ok(Self(daemon))
+        Ok(Self { responder: daemon, port })
     }
 
     /// Announces a service; again, when it has changed.
     pub(crate) fn announce(&self, service: ServiceInfo) -> Result<(), Error> {
-        self.0.register(service)
+        self.responder.register(service)
     }
 
     /// Takes a service back: others hear a goodbye.
     pub(crate) fn withdraw(&self, fullname: &str) {
         // The only failure is a responder that takes nothing; then the goodbye comes when it ends.
-        _ = self.0.unregister(fullname);
+        _ = self.responder.unregister(fullname);
     }
 
     pub(crate) fn browse(&self, service: &str) -> Result<Receiver<ServiceEvent>, Error> {
-        self.0.browse(service)
+        self.responder.browse(service)
     }
 
     pub(crate) fn stop_browsing(&self, service: &str) {
-        _ = self.0.stop_browse(service); // as in `withdraw`
+        _ = self.responder.stop_browse(service); // as in `withdraw`
     }
 
     /// Asks how much it keeps. The answer comes over the channel.
     pub(crate) fn ask_load(&self) -> Result<Receiver<Metrics>, Error> {
-        self.0.get_metrics()
+        self.responder.get_metrics()
+    }
+
+    /// Ends it when it is flooded, and so would not hear that it shall.
+    pub(crate) fn rescue(&self, deadline: Duration) {
+        valve::shut(self.port);
+        self.end(deadline);
     }
 
     /// Ends it, with a goodbye for each service, and waits until its thread is gone.
     pub(crate) fn end(&self, deadline: Duration) {
         let until = Instant::now() + deadline;
-        let mut ended = self.0.shutdown();
+        let mut ended = self.responder.shutdown();
         while matches!(ended, Err(Error::Again)) && Instant::now() < until {
             std::thread::sleep(STEP);
-            ended = self.0.shutdown();
+            ended = self.responder.shutdown();
         }
         if let Ok(ended) = ended {
             _ = ended.recv_timeout(until.saturating_duration_since(Instant::now())); // gone is gone, with or without a word
@@ -72,8 +83,8 @@ impl Daemon {
     }
 
     /// Whether its thread has ended.
-    fn is_gone(&self) -> bool {
-        match self.0.status() {
+    pub(crate) fn is_gone(&self) -> bool {
+        match self.responder.status() {
             Ok(status) => matches!(status.try_recv(), Ok(DaemonStatus::Shutdown)),
             Err(error) => matches!(error, Error::DaemonShutdown),
         }

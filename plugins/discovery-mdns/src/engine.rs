@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::answer::Node;
 use crate::config::Config;
 use crate::daemon::{self, Daemon};
-use crate::limits::{GOODBYE, LOOK, MAX_REPORTS, REST, WARN_EVERY};
+use crate::limits::{DROWNED, GOODBYE, LOOK, MAX_NAMES, MAX_REPORTS, REST, WARN_EVERY};
 use crate::nodes::{Nodes, Report};
 use crate::record::Own;
 
@@ -50,8 +50,13 @@ struct State {
     announced: Option<Announced>,
     browsing: Option<Browsing>,
     nodes: Nodes,
-    load: Option<Receiver<Metrics>>,
+    /// When the responder was asked how much it keeps, and where the answer comes.
+    load: Option<(Instant, Receiver<Metrics>)>,
     cached: i64,
+    /// New names since the responder's start.
+    names: usize,
+    /// A responder that has been told to end, and has not yet.
+    ending: Option<Daemon>,
     /// The responder may not start before that.
     rest_until: Option<Instant>,
     /// When the last goodbye was begun. It is said twice.
@@ -140,17 +145,22 @@ impl Engine {
 
     /// Ends the responder and the thread.
     pub fn stop(&self, deadline: Duration) {
-        let (responder, withdrawn) = {
+        let (responder, drowning, withdrawn) = {
             let mut state = self.shared.lock();
             state.stopping = true;
             self.shared.withdraw(&mut state);
-            (state.daemon.take(), state.withdrawn)
+            (state.daemon.take(), state.ending.take(), state.withdrawn)
         };
         self.shared.changed.notify_all();
+        let mut still_there: Vec<Daemon> = drowning.into_iter().collect();
         if let Some(responder) = responder {
             let left = withdrawn.map(|at| GOODBYE.saturating_sub(at.elapsed()).min(deadline / 4));
             std::thread::sleep(left.unwrap_or_default());
-            responder.end(deadline / 2);
+            responder.end(deadline / 4);
+            still_there.push(responder);
+        }
+        for responder in still_there.iter().filter(|responder| !responder.is_gone()) {
+            responder.rescue(deadline / 4);
         }
         // The end of the responder has closed the channel, and so woken it.
         if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -303,43 +313,59 @@ impl Shared {
         drop(state);
         self.report(due.unwrap_or_default());
         if let Some(responder) = flooded {
-            responder.end(LOOK);
+            responder.rescue(LOOK);
         }
     }
 
     /// The responder, to be ended, if it was flooded: its cache knows no limits, and this is the only way to empty it.
     fn restrain(&self, state: &mut State, now: Instant) -> Option<Daemon> {
-        let load = state.load.take().and_then(|load| load.try_recv().ok());
-        state.load = match state.daemon.as_ref()?.ask_load() {
-            Ok(load) => Some(load),
-            Err(Error::DaemonShutdown) => return self.rest(state, now),
-            Err(_) => None,
+        let drowned = match state.load.take() {
+            Some((asked, load)) => match load.try_recv() {
+                Ok(load) => {
+                    state.cached = daemon::cached(&load);
+                    daemon::is_overloaded(&load)
+                }
+                Err(_) => {
+                    state.load = Some((asked, load));
+                    now.duration_since(asked) >= DROWNED
+                }
+            },
+            None => false,
         };
-        let load = load?;
-        state.cached = daemon::cached(&load);
-        if !daemon::is_overloaded(&load) {
-            return None;
+        if drowned || state.names > MAX_NAMES {
+            self.flooded(state, now);
+            return self.rest(state, now);
         }
+        if state.load.is_none() {
+            match state.daemon.as_ref()?.ask_load() {
+                Ok(load) => state.load = Some((now, load)),
+                Err(Error::DaemonShutdown) => return self.rest(state, now),
+                Err(_) => {}
+            }
+        }
+        None
+    }
+
+    fn flooded(&self, state: &mut State, now: Instant) {
         state.figures.floods += 1;
         if state.warned.is_none_or(|at| now.duration_since(at) >= WARN_EVERY) {
             state.warned = Some(now);
             self.outside.warn(&format!(
-                "somebody floods the network with mDNS records ({} are kept); starting afresh in {} s. Nodes may be \
-                 found late; links that are up are not touched",
-                state.cached,
+                "somebody floods the network with mDNS packets; starting afresh in {} s. Nodes may be found late; links that \
+                 are up are not touched",
                 REST.as_secs()
             ));
         }
-        self.rest(state, now)
     }
 
     /// Does without the responder for a while.
     fn rest(&self, state: &mut State, now: Instant) -> Option<Daemon> {
         state.rest_until = Some(now + REST);
-        state.load = None;
+        (state.load, state.names) = (None, 0);
         if let Some(browsing) = &mut state.browsing {
             browsing.events = None;
         }
+        state.ending.clone_from(&state.daemon);
         state.daemon.take()
     }
 
@@ -348,7 +374,11 @@ impl Shared {
         if state.stopping {
             return;
         }
-        if state.daemon.is_none() && state.rest_until.is_none_or(|until| until <= now) {
+        if state.ending.as_ref().is_some_and(Daemon::is_gone) {
+            state.ending = None;
+        }
+        let rested = state.rest_until.is_none_or(|until| until <= now);
+        if state.daemon.is_none() && state.ending.is_none() && rested {
             match Daemon::start(&self.config) {
                 Ok(daemon) => state.daemon = Some(daemon),
                 Err(_) => state.rest_until = Some(now + REST),
@@ -380,6 +410,10 @@ impl State {
                         Vec::new()
                     }
                 }
+            }
+            ServiceEvent::ServiceFound(..) => {
+                self.names += 1;
+                Vec::new()
             }
             ServiceEvent::ServiceRemoved(service, fullname) => {
                 let id = fullname.strip_suffix(&format!(".{service}")).unwrap_or(&fullname);

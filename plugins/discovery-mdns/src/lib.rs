@@ -12,6 +12,7 @@ pub mod limits;
 pub mod nodes;
 mod plugin;
 pub mod record;
+mod valve;
 
 pub use config::Config;
 pub use plugin::MdnsDiscovery;

@@ -26,6 +26,11 @@ pub const MAX_CACHED: i64 = 8_192;
 /// Timers of the responder, 16 bytes each. It sets two for each record that it hears, even one that it knows.
 pub const MAX_TIMERS: i64 = 262_144;
 
+/// New names since the responder's start. The cache must not grow until the responder has time to say how large it is.
+pub const MAX_NAMES: usize = 4_096;
+/// A responder that doesn't answer for so long drowns in packets, since it reads them all before it looks at anything else.
+pub const DROWNED: Duration = Duration::from_secs(4);
+
 /// How often housekeeping is done, and so the cache looked at.
 pub const LOOK: Duration = Duration::from_millis(500);
 /// How often the host is told anew of each node that is there, so that it may forget those it doesn't hear of.
