@@ -23,6 +23,7 @@ mod link_task;
 mod listener;
 mod mail;
 mod open;
+mod pings;
 mod plugins;
 mod shared;
 mod switchboard;
@@ -49,8 +50,8 @@ use crate::script::ScriptHost;
 use crate::store::{MAX_SCAN, StoreError};
 use bot_store::KvBotStore;
 use channels::USER;
-use dialer::{Dialer, Pauses};
-use discovery::{Discovery, NodeListeners, Queue};
+use dialer::{Dialer, Limits, Pauses};
+use discovery::{Discovery, NodeListeners};
 use door::Door;
 use engine::{Engine, MAX_MESSAGES, Message, Parts};
 use listener::News;
@@ -126,11 +127,10 @@ pub async fn start(config: Config) -> Result<RunningNode, StartError> {
     let opened = tokio::task::spawn_blocking(move || open::open(&settings));
     let opened = opened.await.map_err(|error| StartError::Thread(error.into()))??;
     let scripts = Arc::new(OnceLock::new());
-    let (discovery, found) = Discovery::new(config.discovery.clone());
-    let (shared, engine) = start_engine(&config, opened, &scripts, discovery)?;
+    let (shared, engine) = start_engine(&config, opened, &scripts)?;
     let transports = Arc::new(Transports::new(link_parts(&config, &shared)));
     let (registry, wanted, started) = start_plugins(&config, &shared, &transports)?;
-    start_dialing(&config, &shared, transports, found);
+    start_dialing(&config, &shared, transports);
     tokio::spawn(keeper::run(Arc::clone(&shared)));
     let plugins = Arc::new(OnceLock::from(registry));
     let door = Door { shared, plugins, scripts, subscriber: USER, stop: Arc::new(Notify::new()) };
@@ -145,7 +145,6 @@ fn start_engine(
     config: &Config,
     opened: Opened,
     scripts: &Arc<OnceLock<ScriptHost>>,
-    discovery: Arc<Discovery>,
 ) -> Result<(Arc<Shared>, JoinHandle<()>), StartError> {
     let Opened { store, core, identity, guarded, last_inbox } = opened;
     let (messages, message_queue) = mpsc::channel(MAX_MESSAGES);
@@ -156,6 +155,7 @@ fn start_engine(
         home: config.home.clone(),
         nickname: config.node.nickname.clone(),
         domain: config.node.domain.clone(),
+        configured: config.node.peers.clone(),
         defaults: mail::Defaults {
             ttl_secs: config.messages.ttl_secs,
             max_hops: config.messages.max_hops,
@@ -166,7 +166,7 @@ fn start_engine(
         board: Arc::clone(&board),
         engine: messages,
         inbox: inbox_watch,
-        discovery,
+        discovery: Arc::new(Discovery::new(config.discovery.clone())),
     };
     let shared = Arc::new(Shared::new(basics, guarded));
     let listener = Box::new(News { shared: Arc::clone(&shared), scripts: Arc::clone(scripts) });
@@ -182,6 +182,7 @@ fn link_parts(config: &Config, shared: &Shared) -> LinkParts {
     LinkParts {
         identity: Arc::clone(&shared.identity),
         blocked: shared.directory().blocked(),
+        trusted: shared.directory().trusted(),
         config: link_config(config),
         store: shared.store.clone(),
         engine: shared.engine.clone(),
@@ -201,6 +202,7 @@ fn start_plugins(
     let settings = Settings {
         folder: config.home.join("state").join("plugins"),
         pinned: config.plugins.pinned.clone(),
+        trusted_with_key: config.plugins.trusted_with_key.clone(),
         identity: shared.identity.clone(),
         listeners: Arc::new(listeners),
     };
@@ -226,13 +228,15 @@ fn link_config(config: &Config) -> LinkConfig {
     }
 }
 
-/// Keeps links to the configured servers, to those that the user noted before, and to nodes that are found.
-fn start_dialing(config: &Config, shared: &Arc<Shared>, transports: Arc<Transports>, found: Queue) {
-    let pauses = Pauses {
-        min: Duration::from_millis(config.links.redial_min_ms),
-        max: Duration::from_millis(config.links.redial_max_ms),
+/// Keeps links to the configured servers and to those that the user noted before, and makes others where they are wanted.
+fn start_dialing(config: &Config, shared: &Arc<Shared>, transports: Arc<Transports>) {
+    let links = &config.links;
+    let limits = Limits {
+        pauses: Pauses { min_ms: links.redial_min_ms, max_ms: links.redial_max_ms },
+        max_dials: links.max_dials,
+        max_links: links.max / 2,
     };
-    let dialer = Dialer::new(transports, Arc::clone(&shared.board), pauses, Handle::current());
+    let dialer = Dialer::new(shared.identity.peer_id(), transports, Arc::clone(&shared.board), limits);
     let noted = shared.store.kv_scan(door::SERVER_PREFIX, None, MAX_SCAN).unwrap_or_default();
     let noted =
         noted.into_iter().filter_map(|(key, _)| String::from_utf8(key.get(door::SERVER_PREFIX.len()..)?.to_vec()).ok());
@@ -241,8 +245,9 @@ fn start_dialing(config: &Config, shared: &Arc<Shared>, transports: Arc<Transpor
             warn!(uri, %error, "not dialled");
         }
     }
+    tokio::spawn(Arc::clone(&dialer).run(Arc::clone(shared)));
+    shared.discovery.connect(Arc::clone(&dialer));
     _ = shared.dialer.set(dialer);
-    tokio::spawn(discovery::connect(Arc::clone(shared), found));
 }
 
 fn start_bots(config: &Config, door: &Door) {

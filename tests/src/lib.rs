@@ -15,7 +15,7 @@ pub mod random;
 pub mod skip;
 
 pub use failure::{Failure, Outcome};
-pub use lab::{Family, Lab, Lan};
+pub use lab::Lab;
 pub use line::Line;
 pub use message::Message;
 pub use node::{Plan, TestNode};

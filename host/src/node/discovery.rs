@@ -1,25 +1,23 @@
 //! Discovery services at work: they make this node known, and say who else is there. Found nodes are offered to the dialer.
 //!
-//! A service reports on its own threads; that must not block, so a report goes into a table, and the key of a node that isn't
-//! linked into a queue. What is found is hearsay until a link has proven it: a lie costs a failed handshake.
+//! A service reports on its own threads; that must not block, so nothing here waits. What is found is hearsay until a link has
+//! proven it: a lie costs a failed handshake, and how many there are is bounded by the dialer.
 
 mod announce;
 mod found;
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use qpq_plugin_api::PeerEvent;
 use qpq_schemas::PeerId;
 use serde_json::Value;
-use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
 use tracing::{debug, info};
 
-use super::addresses;
+use super::addresses::{self, Local};
 use super::clock::now_ms;
+use super::dialer::Dialer;
 use super::shared::Shared;
 use super::transports::Transports;
 use crate::api::Discovered;
@@ -27,40 +25,39 @@ use crate::config::DiscoveryConfig;
 use crate::plugin::{DiscoveryEvents, DiscoveryHandle, Listeners, TransportEvents};
 use found::{Found, Sighted};
 
-/// Keys that wait to be offered to the dialer. The service repeats what has no room.
-const MAX_WAITING: usize = 256;
-/// The larger key of two nodes lets the smaller one dial first for so long, so that they don't both dial.
-const HEAD_START: Duration = Duration::from_millis(500);
-/// Between two offers to the dialer: ten thousand invented nodes don't become ten thousand dials at once.
-const PACE: Duration = Duration::from_millis(20);
-/// How often found nodes without a link are offered again.
-const AGAIN: Duration = Duration::from_secs(15);
 /// New nodes that are logged in a minute; more are only counted.
 const MAX_LOGGED: u32 = 20;
 
 /// What the discovery services of a node have found.
+#[derive(Default)]
 pub(super) struct Discovery {
     settings: DiscoveryConfig,
     found: Mutex<Found>,
-    queue: mpsc::Sender<PeerId>,
+    dialer: OnceLock<Arc<Dialer>>,
+    /// The addresses of this machine, as last seen.
+    local: Mutex<Vec<Local>>,
     /// What announces and browses by each running service.
     tasks: Mutex<HashMap<String, AbortHandle>>,
+    /// A minute, and how many lines were logged in it.
     logged: Mutex<(u64, u32)>,
 }
-
-/// Keys of found nodes, in the order in which they were found.
-pub(super) type Queue = mpsc::Receiver<PeerId>;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Discovery {
-    /// Nothing is found yet. Hand the queue to [`connect`].
-    pub(super) fn new(settings: DiscoveryConfig) -> (Arc<Self>, Queue) {
-        let (queue, waiting) = mpsc::channel(MAX_WAITING);
-        let (found, tasks, logged) = Default::default();
-        (Arc::new(Self { settings, found, queue, tasks, logged }), waiting)
+    /// Nothing is found yet.
+    pub(super) fn new(settings: DiscoveryConfig) -> Self {
+        Self { settings, ..Self::default() }
+    }
+
+    /// Found nodes are offered to the dialer from now on, and those that are known already.
+    pub(super) fn connect(&self, dialer: Arc<Dialer>) {
+        if self.dialer.set(dialer).is_ok() {
+            let peers = lock(&self.found).peers();
+            peers.iter().for_each(|peer| self.offer(peer));
+        }
     }
 
     /// What was found, by the claimed keys.
@@ -85,21 +82,47 @@ impl Discovery {
         }
     }
 
-    fn reported(&self, plugin: &str, event: PeerEvent, record: &Value) -> bool {
+    /// The addresses of this machine, looked up anew.
+    fn look_up_local(&self) -> Vec<Local> {
+        let local = addresses::local();
+        lock(&self.local).clone_from(&local);
+        local
+    }
+
+    fn reported(&self, plugin: &str, event: PeerEvent, record: &Value) {
         let Some(sighted) = Sighted::read(record) else {
-            debug!(plugin, "a found node has nothing to reach it by");
-            return true;
+            return debug!(plugin, "a found node has nothing to reach it by");
         };
-        if event == PeerEvent::Lost {
-            lock(&self.found).lost(plugin, &sighted);
-            return true;
-        }
         let peer = sighted.peer;
+        if event == PeerEvent::Lost {
+            self.lost(plugin, &sighted);
+            return;
+        }
         let (id, address) = (sighted.id.clone(), sighted.addresses.first().cloned());
         if lock(&self.found).note(plugin, sighted, now_ms()) && self.may_log() {
             info!(plugin, id, address, peer = peer.map(|peer| peer.short()), "found a node");
         }
-        !self.settings.connect || peer.is_none_or(|peer| self.queue.try_send(peer).is_ok())
+        peer.iter().for_each(|peer| self.offer(peer));
+    }
+
+    fn lost(&self, plugin: &str, sighted: &Sighted) {
+        let mut found = lock(&self.found);
+        found.lost(plugin, sighted);
+        let gone = sighted.peer.filter(|peer| found.of(peer).0.is_empty());
+        drop(found);
+        if let (Some(dialer), Some(peer)) = (self.dialer.get(), gone) {
+            dialer.withdraw(&peer);
+        }
+    }
+
+    /// Offers a found node to the dialer, if the configuration wants links to it. The dialer leaves out who is blocked.
+    fn offer(&self, peer: &PeerId) {
+        let Some(dialer) = self.dialer.get().filter(|_| self.settings.connect) else { return };
+        let (uris, domains) = lock(&self.found).of(peer);
+        if self.wants(&domains) {
+            let uris = addresses::in_order(&uris, &lock(&self.local));
+            dialer.suggest(*peer, &uris);
+        }
     }
 
     /// Whether there is room for a line in the log of this minute.
@@ -109,7 +132,7 @@ impl Discovery {
         if logged.0 != minute {
             *logged = (minute, 0);
         }
-        logged.1 += 1;
+        logged.1 = logged.1.saturating_add(1);
         logged.1 <= MAX_LOGGED
     }
 
@@ -147,69 +170,9 @@ struct Ear {
 
 impl DiscoveryEvents for Ear {
     fn peer(&self, event: PeerEvent, record: Value) -> bool {
-        self.discovery.reported(&self.plugin, event, &record)
+        self.discovery.reported(&self.plugin, event, &record);
+        true
     }
-}
-
-/// Offers found nodes to the dialer, for the life of the node.
-pub(super) async fn connect(shared: Arc<Shared>, mut queue: Queue) {
-    let me = shared.identity.peer_id();
-    let mut later: VecDeque<(Instant, PeerId)> = VecDeque::new();
-    let mut again = tokio::time::interval(AGAIN);
-    loop {
-        let next = later.front().map_or_else(Instant::now, |(at, _)| *at);
-        tokio::select! {
-            peer = queue.recv() => match peer {
-                None => return,
-                Some(peer) if me < peer => offer(&shared, peer).await,
-                Some(peer) if later.len() < MAX_WAITING && !later.iter().any(|(_, other)| *other == peer) => {
-                    later.push_back((Instant::now() + HEAD_START, peer));
-                }
-                Some(_) => {}
-            },
-            () = tokio::time::sleep_until(next), if !later.is_empty() => {
-                if let Some((_, peer)) = later.pop_front() {
-                    offer(&shared, peer).await;
-                }
-            }
-            _ = again.tick() => repeat(&shared),
-        }
-    }
-}
-
-/// Queues the found nodes without a link again, as many as have room.
-fn repeat(shared: &Shared) {
-    let discovery = &shared.discovery;
-    if !discovery.settings.connect {
-        return;
-    }
-    let peers = {
-        let mut found = lock(&discovery.found);
-        found.forget(now_ms());
-        found.peers()
-    };
-    for peer in peers.into_iter().filter(|peer| !shared.board.linked(peer)) {
-        if discovery.queue.try_send(peer).is_err() {
-            return;
-        }
-    }
-}
-
-/// Offers a found node to the dialer, unless it is linked, blocked, ourselves or not wanted.
-async fn offer(shared: &Shared, peer: PeerId) {
-    let discovery = &shared.discovery;
-    let full = || shared.board.by_peer().len() >= discovery.settings.max_peers;
-    if peer == shared.identity.peer_id() || shared.board.linked(&peer) || full() {
-        return;
-    }
-    if shared.directory().blocked().contains(&peer) {
-        return;
-    }
-    let (uris, domains) = lock(&discovery.found).of(&peer);
-    let uris = addresses::in_order(&uris, &addresses::local());
-    let (Some(dialer), false, true) = (shared.dialer.get(), uris.is_empty(), discovery.wants(&domains)) else { return };
-    dialer.suggest(peer, &uris);
-    tokio::time::sleep(PACE).await;
 }
 
 #[cfg(test)]

@@ -1,111 +1,156 @@
-//! Several network namespaces on one bridge, like machines in one house.
+//! Hosts on one or more LANs that can be torn apart, silently: no device goes down, packets just don't come.
 
-use std::process::{Command, Output};
-
-use super::{PREFIX, ip, sweep};
+use super::Spaces;
 use crate::Outcome;
 
-/// Which addresses the machines have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
-    /// IPv4 alone; IPv6 is switched off.
-    V4,
-    /// IPv6 alone, a private and a link-local address.
-    V6,
-    /// IPv6 alone, and nothing but link-local addresses.
-    LinkLocal,
-}
-
-/// Namespaces whose `eth0` are on one bridge. Removed when dropped.
+/// Hosts `0 .. count`, each with one device on each LAN. Removed when dropped.
+///
+/// A hub namespace has two bridges for each LAN, side A and side B. All hosts begin on side A.
 #[derive(Debug)]
 pub struct Lan {
-    hub: String,
-    names: Vec<String>,
+    spaces: Spaces,
+    hub: usize,
+    hosts: usize,
+    lans: usize,
 }
 
 impl Lan {
-    /// Makes `count` namespaces. `label` keeps labs of one test program apart.
-    pub fn new(label: &str, count: usize, family: Family) -> Outcome<Self> {
-        sweep();
-        let name = |place: &str| format!("{PREFIX}{}-{label}{place}", std::process::id());
-        let hub = name("hub");
-        ip(&["netns", "add", &hub])?;
-        let mut lan = Self { hub, names: Vec::new() };
-        // Without snooping the bridge floods multicast, as a plain switch does.
-        ip(&["-n", &lan.hub, "link", "add", "br0", "type", "bridge", "mcast_snooping", "0"])?;
-        ip(&["-n", &lan.hub, "link", "set", "br0", "up"])?;
-        for place in 0..count {
-            lan.add(&name(&place.to_string()), place, family)?;
-        }
-        Ok(lan)
+    /// Why this machine can't have a LAN, if so.
+    pub fn missing() -> Option<&'static str> {
+        Spaces::missing()
     }
 
-    /// The namespace of a machine.
-    pub fn namespace(&self, place: usize) -> &str {
-        self.names.get(place).map_or("", String::as_str)
+    /// Why this machine can't have a LAN in which packets get lost in one direction, if so.
+    pub fn one_way_missing() -> Option<&'static str> {
+        Spaces::filters_missing()
     }
 
-    /// The IPv4 address of a machine.
-    pub fn address(place: usize) -> String {
-        format!("10.88.0.{}", place + 1)
+    /// Makes `hosts` namespaces, all on one LAN. `label` keeps labs of one test program apart.
+    pub fn new(label: &str, hosts: usize) -> Outcome<Self> {
+        Self::several(label, hosts, 1)
     }
 
-    /// Unplugs a machine, or plugs it in again.
-    pub fn plug(&self, place: usize, plugged: bool) -> Outcome {
-        ip(&["-n", self.namespace(place), "link", "set", "eth0", if plugged { "up" } else { "down" }])
+    /// Makes `hosts` namespaces that are joined by several LANs at once.
+    pub fn several(label: &str, hosts: usize, lans: usize) -> Outcome<Self> {
+        let mut spaces = Spaces::new(label);
+        let hub = spaces.add()?;
+        let lab = Self { spaces, hub, hosts, lans };
+        lab.plug_in()
     }
 
-    /// Gives a machine another IPv4 address in place of the one that it has.
-    pub fn renumber(&self, place: usize, address: &str) -> Outcome {
-        let namespace = self.namespace(place);
-        ip(&["-n", namespace, "addr", "flush", "dev", "eth0", "scope", "global"])?;
-        ip(&["-n", namespace, "addr", "add", &format!("{address}/24"), "dev", "eth0"])
-    }
-
-    /// A command that runs on a machine.
-    pub fn command(&self, place: usize, program: &str) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", self.namespace(place), program]);
-        command
-    }
-
-    /// Runs a shell script on a machine, and waits for its end.
-    pub fn shell(&self, place: usize, script: &str) -> Outcome<Output> {
-        Ok(self.command(place, "sh").args(["-c", script]).output()?)
-    }
-
-    fn add(&mut self, name: &str, place: usize, family: Family) -> Outcome {
-        ip(&["netns", "add", name])?;
-        self.names.push(name.to_owned());
-        let port = format!("port{place}");
-        ip(&["link", "add", "eth0", "netns", name, "type", "veth", "peer", "name", &port, "netns", &self.hub])?;
-        ip(&["-n", &self.hub, "link", "set", &port, "master", "br0", "up"])?;
-        let switch = match family {
-            Family::V4 => "echo 1 > /proc/sys/net/ipv6/conf/eth0/disable_ipv6",
-            // Otherwise a new address can't be used for a second or two.
-            Family::V6 | Family::LinkLocal => "echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_dad",
-        };
-        self.shell(place, switch)?;
-        ip(&["-n", name, "link", "set", "lo", "up"])?;
-        match family {
-            Family::V4 => {
-                ip(&["-n", name, "addr", "add", &format!("{}/24", Self::address(place)), "dev", "eth0"])?;
+    fn plug_in(mut self) -> Outcome<Self> {
+        for lan in 0..self.lans {
+            for side in ["a", "b"] {
+                self.spaces.ip(self.hub, &format!("link add {side}{lan} type bridge"))?;
+                self.spaces.ip(self.hub, &format!("link set {side}{lan} up"))?;
             }
-            Family::V6 => {
-                let address = format!("fd88::{:x}/64", place + 1);
-                ip(&["-n", name, "addr", "add", &address, "dev", "eth0", "nodad"])?;
-            }
-            Family::LinkLocal => {}
         }
-        ip(&["-n", name, "link", "set", "eth0", "up"])
+        for host in 0..self.hosts {
+            let place = self.spaces.add()?;
+            for lan in 0..self.lans {
+                let device = format!("eth{lan}");
+                self.spaces.cable((self.hub, &port(host, lan)), (place, &device))?;
+                self.spaces.address(place, &device, &format!("{}/24", Self::address(host, lan)))?;
+                self.spaces.ip(self.hub, &format!("link set {} up", port(host, lan)))?;
+                self.put(host, lan, "a")?;
+            }
+        }
+        Ok(self)
+    }
+
+    /// The namespace of a host.
+    pub fn namespace(&self, host: usize) -> &str {
+        self.spaces.name(self.place(host))
+    }
+
+    /// The address of a host on a LAN.
+    pub fn address(host: usize, lan: usize) -> String {
+        format!("10.78.{lan}.{}", host + 1)
+    }
+
+    /// Tears a LAN in two: the hosts named, and all others.
+    pub fn split(&self, lan: usize, apart: &[usize]) -> Outcome {
+        for host in 0..self.hosts {
+            self.put(host, lan, if apart.contains(&host) { "b" } else { "a" })?;
+        }
+        Ok(())
+    }
+
+    /// Joins a LAN again.
+    pub fn heal(&self, lan: usize) -> Outcome {
+        self.split(lan, &[])
+    }
+
+    /// Loses every packet from one host to another, on all LANs; the other direction goes on.
+    pub fn lose(&self, from: usize, to: usize) -> Outcome {
+        let addresses: Vec<_> = (0..self.lans).map(|lan| Self::address(from, lan)).collect();
+        let rules = format!(
+            "add table inet lost\nadd chain inet lost in {{ type filter hook input priority 0; }}\n\
+             add rule inet lost in ip saddr {{ {} }} drop\n",
+            addresses.join(", ")
+        );
+        self.spaces.nft(self.place(to), &rules)
+    }
+
+    /// Ends all losses at a host.
+    pub fn lose_nothing(&self, to: usize) -> Outcome {
+        self.spaces.nft(self.place(to), "delete table inet lost\n")
+    }
+
+    /// Takes the address of a host on a LAN away, and gives it another.
+    pub fn change_address(&self, host: usize, lan: usize, last_byte: u8) -> Outcome {
+        self.spaces.ip(self.place(host), &format!("address flush dev eth{lan}"))?;
+        self.spaces.address(self.place(host), &format!("eth{lan}"), &format!("10.78.{lan}.{last_byte}/24"))
+    }
+
+    fn put(&self, host: usize, lan: usize, side: &str) -> Outcome {
+        self.spaces.ip(self.hub, &format!("link set {} master {side}{lan}", port(host, lan)))
+    }
+
+    fn place(&self, host: usize) -> usize {
+        self.hub + 1 + host
     }
 }
 
-impl Drop for Lan {
-    fn drop(&mut self) {
-        for name in self.names.iter().chain([&self.hub]) {
-            // Nothing more can be done here; the next lab sweeps up what is left.
-            let _ = ip(&["netns", "del", name]);
+/// The device of the hub at the other end of a host's cable.
+fn port(host: usize, lan: usize) -> String {
+    format!("h{host}l{lan}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::reach::reaches;
+    use crate::skip;
+
+    #[test]
+    fn a_lan_is_torn_and_healed_silently() -> Outcome {
+        if let Some(why) = Lan::missing() {
+            return skip::skip(why);
         }
+        let lan = Lan::several("selflan", 3, 2)?;
+        let reach =
+            |from: usize, to: usize, net| reaches(lan.namespace(from), lan.namespace(to), &Lan::address(to, net));
+        assert!(reach(0, 1, 0)? && reach(2, 0, 1)?);
+        lan.split(0, &[1])?;
+        assert!(!reach(0, 1, 0)? && !reach(1, 2, 0)?, "the first LAN is torn");
+        assert!(reach(0, 2, 0)? && reach(0, 1, 1)?, "the rest is whole");
+        lan.heal(0)?;
+        assert!(reach(0, 1, 0)?);
+        Ok(())
+    }
+
+    #[test]
+    fn packets_are_lost_in_one_direction() -> Outcome {
+        if let Some(why) = Lan::one_way_missing() {
+            return skip::skip(why);
+        }
+        let lan = Lan::new("selfone", 2)?;
+        lan.lose(0, 1)?;
+        assert!(!reaches(lan.namespace(0), lan.namespace(1), &Lan::address(1, 0))?);
+        assert!(reaches(lan.namespace(1), lan.namespace(0), &Lan::address(0, 0))?);
+        lan.lose_nothing(1)?;
+        assert!(reaches(lan.namespace(0), lan.namespace(1), &Lan::address(1, 0))?);
+        Ok(())
     }
 }

@@ -5,20 +5,21 @@ mod lies;
 
 use std::time::{Duration, Instant};
 
-use qpq_tests::{Family, Lab, Lan, Outcome, Plan, TestNode, ensure, poll, skip::skip};
+use qpq_tests::lab::{Family, House};
+use qpq_tests::{Outcome, Phouse, TestNode, ensure, poll, skip::skip};
 use serde_json::Value;
 
 /// Runs `check` on machines of one network.
-fn on_lan(label: &str, count: usize, family: Family, check: impl FnOnce(&Lan) -> Outcome) -> Outcome {
-    match Lab::missing() {
+fn in_house(label: &str, count: usize, family: Family, check: impl FnOnce(&House) -> Outcome) -> Outcome {
+    match House::missing() {
         Some(why) => skip(why),
-        None => check(&Lan::new(label, count, family)?),
+        None => check(&House::new(label, count, family)?),
     }
 }
 
 /// A node with nothing configured but its place.
-fn plan(lan: &Lan, place: usize) -> Plan {
-    TestNode::plan(&format!("n{place}")).namespace(lan.namespace(place)).listen("0.0.0.0:7000").discovery()
+fn plan(house: &House, place: usize) -> Plan {
+    TestNode::plan(&format!("n{place}")).namespace(house.namespace(place)).listen("0.0.0.0:7000").discovery()
 }
 
 /// Starts nodes at the same moment.
@@ -69,8 +70,8 @@ fn measured(what: &str, took: Duration) {
 
 #[test]
 fn ten_nodes_on_a_bridge_find_all_others() -> Outcome {
-    on_lan("ten", 10, Family::V4, |lan| {
-        let mut nodes = (0..10).map(|place| plan(lan, place).prepare()).collect::<Outcome<Vec<_>>>()?;
+    in_house("ten", 10, Family::V4, |house| {
+        let mut nodes = (0..10).map(|place| plan(house, place).prepare()).collect::<Outcome<Vec<_>>>()?;
         start_all(&mut nodes)?;
         let ready = Instant::now();
         for node in &nodes {
@@ -87,8 +88,8 @@ fn ten_nodes_on_a_bridge_find_all_others() -> Outcome {
 
 #[test]
 fn two_nodes_that_start_at_once_exchange_a_message_with_no_configuration() -> Outcome {
-    on_lan("two", 2, Family::V4, |lan| {
-        let mut nodes = [plan(lan, 0).prepare()?, plan(lan, 1).prepare()?];
+    in_house("two", 2, Family::V4, |house| {
+        let mut nodes = [plan(house, 0).prepare()?, plan(house, 1).prepare()?];
         let keys = keys(&mut nodes)?;
         let began = Instant::now();
         start_all(&mut nodes)?;
@@ -104,8 +105,8 @@ fn two_nodes_that_start_at_once_exchange_a_message_with_no_configuration() -> Ou
 
 /// Two nodes exchange a message over IPv6 alone.
 fn message_over_ipv6(label: &str, family: Family) -> Outcome {
-    on_lan(label, 2, family, |lan| {
-        let node = |place| plan(lan, place).listen("[::]:7000").start();
+    in_house(label, 2, family, |house| {
+        let node = |place| plan(house, place).listen("[::]:7000").start();
         let (a, b) = (node(0)?, node(1)?);
         wait_found(&a, 1)?;
         let id = a.send(&b.peer_id()?, "over six")?;
@@ -126,12 +127,12 @@ fn neighbours_find_each_other_by_link_local_addresses_alone() -> Outcome {
 
 #[test]
 fn an_interface_that_comes_later_is_used() -> Outcome {
-    on_lan("later", 2, Family::V4, |lan| {
-        lan.plug(1, false)?;
-        let a = plan(lan, 0).start()?;
-        let b = plan(lan, 1).start()?;
+    in_house("later", 2, Family::V4, |house| {
+        house.plug(1, false)?;
+        let a = plan(house, 0).start()?;
+        let b = plan(house, 1).start()?;
         ensure!(found_count(&b)? == 0, "nobody can be found without a network");
-        lan.plug(1, true)?;
+        house.plug(1, true)?;
         let plugged = Instant::now();
         wait_found(&a, 1)?;
         wait_found(&b, 1)?;
@@ -145,10 +146,10 @@ fn an_interface_that_comes_later_is_used() -> Outcome {
 
 #[test]
 fn a_node_that_changes_its_address_is_found_at_the_new_one() -> Outcome {
-    on_lan("moves", 2, Family::V4, |lan| {
-        let (a, b) = (plan(lan, 0).start()?, plan(lan, 1).start()?);
+    in_house("moves", 2, Family::V4, |house| {
+        let (a, b) = (plan(house, 0).start()?, plan(house, 1).start()?);
         wait_found(&a, 1)?;
-        lan.renumber(1, "10.88.0.77")?;
+        house.renumber(1, "10.88.0.77")?;
         a.wait("the new address is listed", || {
             let new = |peer: &Value| peer["discovered"][0]["server"] == "10.88.0.77:7000";
             Ok(peers(&a)?.iter().any(new).then_some(()))
@@ -161,9 +162,9 @@ fn a_node_that_changes_its_address_is_found_at_the_new_one() -> Outcome {
 
 #[test]
 fn a_node_that_stops_says_goodbye() -> Outcome {
-    on_lan("bye", 2, Family::V4, |lan| {
-        let a = plan(lan, 0).start()?;
-        let mut b = plan(lan, 1).start()?;
+    in_house("bye", 2, Family::V4, |house| {
+        let a = plan(house, 0).start()?;
+        let mut b = plan(house, 1).start()?;
         wait_found(&a, 1)?;
         b.terminate()?;
         // Without a goodbye it would stand there for two minutes.
@@ -176,15 +177,15 @@ fn a_node_that_stops_says_goodbye() -> Outcome {
 
 #[test]
 fn with_connecting_switched_off_nodes_are_only_listed() -> Outcome {
-    on_lan("shy", 2, Family::V4, |lan| {
-        let node = |place| plan(lan, place).config("[discovery]\nconnect = false\n").start();
+    in_house("shy", 2, Family::V4, |house| {
+        let node = |place| plan(house, place).config("[discovery]\nconnect = false\n").start();
         let (a, b) = (node(0)?, node(1)?);
         wait_found(&a, 1)?;
         wait_found(&b, 1)?;
         ensure!(a.json(&["status"])?["links"] == 0, "there must be no link");
         let table = a.cli(&["mesh", "peers"])?;
         ensure!(table.contains("found") && table.contains("eth0"), "the table is:\n{table}");
-        let told = a.cli(&["mesh", "server", &format!("{}:7000", Lan::address(1))])?;
+        let told = a.cli(&["mesh", "server", &format!("{}:7000", House::address(1))])?;
         poll::until("the noted server is linked", || Ok((a.json(&["status"])?["links"] == 1).then_some(())))
             .map_err(|failure| a.failure(&format!("{failure}; it said: {told}")))
     })

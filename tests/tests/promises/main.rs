@@ -12,4 +12,6 @@ mod home;
 mod hostile;
 mod hostile_peer;
 mod parsers;
+mod partition;
 mod plugins;
+mod traffic;

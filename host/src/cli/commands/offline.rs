@@ -15,9 +15,13 @@ use crate::script::{self, Diagnostic, RunReport};
 /// Says what a plugin file is, and whether it fits. The library is loaded in a child process.
 pub(super) async fn plugin_check(file: &Path) -> Result<Answer, Failure> {
     let program = std::env::current_exe().map_err(Failure::io)?;
-    let report = check_in_child(&program, file).await;
-    let answer = Answer::new("qpq.plugin-check/1", &report, describe(&report));
-    Ok(if report.ok { answer } else { answer.failed() })
+    Ok(check_answer(&check_in_child(&program, file).await))
+}
+
+/// What a check found.
+pub(super) fn check_answer(report: &CheckReport) -> Answer {
+    let answer = Answer::new("qpq.plugin-check/1", report, describe(report));
+    if report.ok { answer } else { answer.failed() }
 }
 
 fn describe(report: &CheckReport) -> String {
@@ -33,6 +37,9 @@ fn describe(report: &CheckReport) -> String {
             plugin.interfaces.join(", "),
             plugin.licence,
         ));
+    }
+    if let Some(plugin) = report.plugin.as_ref().filter(|plugin| !plugin.schemes.is_empty()) {
+        text += &clean_lines(&format!("addresses   {}://…\n", plugin.schemes.join("://…, ")));
     }
     if !report.sha256.is_empty() {
         text += &format!("sha256      {}\n", report.sha256);

@@ -71,7 +71,7 @@ fn own_record(shared: &Shared) -> Option<Value> {
     if listening.is_empty() {
         return None;
     }
-    let addresses = addresses::reachable(&listening, &addresses::local(), true);
+    let addresses = addresses::reachable(&listening, &shared.discovery.look_up_local(), true);
     let quic = addresses.iter().find(|uri| uri.starts_with("quic://"));
     let server = quic.or(addresses.first()).and_then(|uri| addresses::host_and_port(uri));
     let record = json!({

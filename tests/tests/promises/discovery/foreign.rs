@@ -1,9 +1,10 @@
 //! Other implementations of multicast DNS: Avahi and python-zeroconf see us, and we see them.
 
-use qpq_tests::{Family, Lan, Outcome, TestNode, ensure, skip};
+use qpq_tests::lab::{Family, House};
+use qpq_tests::{Outcome, TestNode, ensure, skip};
 use serde_json::Value;
 
-use super::{is_found, on_lan, peers, plan};
+use super::{is_found, on_house, peers, plan};
 
 /// Runs a D-Bus and an Avahi daemon of its own in the namespace, then what is in `$1`. `/run` is private there.
 const AVAHI: &str = r#"
@@ -32,8 +33,8 @@ fn has_avahi() -> bool {
         && skip::has_program("dbus-daemon", "--version")
 }
 
-fn in_avahi(lan: &Lan, place: usize, script: &str) -> Outcome<(String, String)> {
-    let output = lan.command(place, "sh").args(["-c", AVAHI, "sh", script]).output()?;
+fn in_avahi(house: &House, place: usize, script: &str) -> Outcome<(String, String)> {
+    let output = house.command(place, "sh").args(["-c", AVAHI, "sh", script]).output()?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok((text(&output.stdout), text(&output.stderr)))
 }
@@ -55,18 +56,18 @@ fn avahi_sees_us_and_we_see_avahi() -> Outcome {
     if !has_avahi() {
         return skip::skip("avahi-daemon, avahi-utils or dbus is missing (make test-tools)");
     }
-    on_lan("avahi", 2, Family::V4, |lan| {
-        let node = plan(lan, 0).config("domain = \"node1.mesh.local\"\n").start()?;
+    in_house("avahi", 2, Family::V4, |house| {
+        let node = plan(house, 0).config("domain = \"node1.mesh.local\"\n").start()?;
         let key = node.peer_id()?;
-        let (seen, log) = in_avahi(lan, 1, "timeout 20 avahi-browse -rpt _quicproquo._udp")?;
-        let server = format!("\"server={}:7000\"", Lan::address(0));
+        let (seen, log) = in_avahi(house, 1, "timeout 20 avahi-browse -rpt _quicproquo._udp")?;
+        let server = format!("\"server={}:7000\"", House::address(0));
         for wanted in ["\"ver=1\"", &server, "\"domain=node1.mesh.local\"", &format!("\"peer={key}\"")] {
             ensure!(seen.contains(wanted), "avahi-browse has no {wanted}:\n{seen}\n{log}");
         }
         std::thread::scope(|scope| {
             let publish = "timeout 15 avahi-publish -s 'Bob'\\''s node' _quicproquo._udp 7001 ver=1 \
                            server=10.88.0.2:7001 domain=bob.mesh.local";
-            let publisher = scope.spawn(move || in_avahi(lan, 1, publish).map_err(|failure| failure.to_string()));
+            let publisher = scope.spawn(move || in_avahi(house, 1, publish).map_err(|failure| failure.to_string()));
             let stranger = wait_stranger(&node, "10.88.0.2:7001");
             let log = publisher.join();
             let stranger = stranger.map_err(|failure| node.failure(&format!("{failure}; Avahi said {log:?}")))?;
@@ -108,11 +109,11 @@ fn python_zeroconf_sees_us_and_we_see_it() -> Outcome {
     let Some(python) = zeroconf_python() else {
         return skip::skip("python3-zeroconf is missing (make test-tools)");
     };
-    on_lan("python", 2, Family::V4, |lan| {
-        let node = plan(lan, 0).start()?;
+    in_house("python", 2, Family::V4, |house| {
+        let node = plan(house, 0).start()?;
         let key = node.peer_id()?;
         let output = std::thread::scope(|scope| {
-            let run = scope.spawn(|| lan.command(1, python).args(["-c", ZEROCONF, &Lan::address(1)]).output());
+            let run = scope.spawn(|| house.command(1, python).args(["-c", ZEROCONF, &House::address(1)]).output());
             let stranger = wait_stranger(&node, "10.88.0.2:7002");
             let output = run.join();
             stranger.map_err(|failure| node.failure(&format!("{failure}; Python said {output:?}")))?;
@@ -122,7 +123,7 @@ fn python_zeroconf_sees_us_and_we_see_it() -> Outcome {
             }
         })?;
         let seen = String::from_utf8_lossy(&output.stdout).into_owned();
-        for wanted in ["ver=1".to_owned(), format!("server={}:7000", Lan::address(0)), format!("peer={key}")] {
+        for wanted in ["ver=1".to_owned(), format!("server={}:7000", House::address(0)), format!("peer={key}")] {
             ensure!(
                 seen.contains(&wanted),
                 "zeroconf has no {wanted}:\n{seen}{}",

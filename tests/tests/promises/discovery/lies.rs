@@ -3,9 +3,10 @@
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use qpq_tests::{Family, Lan, Outcome, ensure, procfs, skip};
+use qpq_tests::lab::{Family, House};
+use qpq_tests::{Outcome, ensure, procfs, skip};
 
-use super::{found_count, on_lan, peers, plan, wait_found};
+use super::{found_count, on_house, peers, phouse, wait_found};
 
 /// Announces what it is told, over and over: PTR, SRV, TXT and A records by raw UDP. Arguments: address, key to claim, count.
 const LIAR: &str = r#"
@@ -56,9 +57,9 @@ impl Drop for Liar {
     }
 }
 
-fn liar(lan: &Lan, place: usize, key: &str, count: usize) -> Outcome<Liar> {
-    let mut command = lan.command(place, "python3");
-    command.args(["-c", LIAR, &Lan::address(place), key, &count.to_string()]).stdin(Stdio::null());
+fn liar(house: &House, place: usize, key: &str, count: usize) -> Outcome<Liar> {
+    let mut command = house.command(place, "python3");
+    command.args(["-c", LIAR, &House::address(place), key, &count.to_string()]).stdin(Stdio::null());
     Ok(Liar(command.spawn()?))
 }
 
@@ -67,13 +68,13 @@ fn a_spoofed_answer_costs_at_most_a_failed_handshake() -> Outcome {
     if !skip::has_program("python3", "-V") {
         return skip::skip("the liar is a Python program, and python3 is missing");
     }
-    on_lan("liar", 3, Family::V4, |lan| {
-        let a = plan(lan, 0).start()?;
-        let mut b = plan(lan, 1).prepare()?;
+    in_house("liar", 3, Family::V4, |house| {
+        let a = plan(house, 0).start()?;
+        let mut b = plan(house, 1).prepare()?;
         let key = super::keys(std::slice::from_mut(&mut b))?.remove(0);
         wait_found(&a, 0)?;
         // The liar claims the key of b at its own address before b is there.
-        let _liar = liar(lan, 2, &key, 0)?;
+        let _liar = liar(house, 2, &key, 0)?;
         wait_found(&a, 1)?;
         b.start()?;
         let id = a.send(&key, "for b alone")?;
@@ -94,12 +95,12 @@ fn ten_thousand_invented_nodes_cost_bounded_memory_and_few_log_lines() -> Outcom
     if !skip::has_program("python3", "-V") {
         return skip::skip("the liar is a Python program, and python3 is missing");
     }
-    on_lan("flood", 3, Family::V4, |lan| {
-        let (a, b) = (plan(lan, 0).start()?, plan(lan, 1).start()?);
+    in_house("flood", 3, Family::V4, |house| {
+        let (a, b) = (plan(house, 0).start()?, plan(house, 1).start()?);
         wait_found(&a, 1)?;
         a.wait_links(1)?;
         let before = procfs::resident(a.pid()?).unwrap_or_default();
-        let flood = liar(lan, 2, &"ab".repeat(32), 10_000)?;
+        let flood = liar(house, 2, &"ab".repeat(32), 10_000)?;
         a.wait("the flood is noticed", || Ok(a.log().contains("floods the network").then_some(())))?;
         std::thread::sleep(Duration::from_secs(5));
         let id = b.send(&a.peer_id()?, "through the flood")?;
