@@ -6,6 +6,7 @@ mod bots;
 mod corruption;
 mod crash;
 mod delivery;
+mod discovery;
 mod disk;
 mod home;
 mod hostile;
