@@ -179,10 +179,13 @@ fn start_engine(
 }
 
 fn link_parts(config: &Config, shared: &Shared) -> LinkParts {
+    // The guard of each look lives to the end of its statement: two in one would wait for each other.
+    let blocked = shared.directory().blocked();
+    let trusted = shared.directory().trusted();
     LinkParts {
         identity: Arc::clone(&shared.identity),
-        blocked: shared.directory().blocked(),
-        trusted: shared.directory().trusted(),
+        blocked,
+        trusted,
         config: link_config(config),
         store: shared.store.clone(),
         engine: shared.engine.clone(),
