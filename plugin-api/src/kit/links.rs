@@ -100,10 +100,13 @@ pub(super) fn dial(dialler: &Actor, listener: &Actor, uri: &str) -> Result<(u64,
     listener.stage.wait("the first frame of a link", |state| {
         let note = state.links.get_mut(&inbound)?;
         let lossy = note.flags & link_flags::RELIABLE == 0;
-        let came = note.frames.iter().any(|frame| number(frame) == Ok(NUDGE));
-        note.frames.retain(|frame| number(frame) != Ok(NUDGE));
-        (lossy || came).then_some(())
-    })?;
+        if let Some(why) = note.frames.iter().find_map(|frame| number(frame).err()) {
+            return Some(Err(Stop::failed(why)));
+        }
+        let came = note.frames.iter().any(|frame| is_nudge(frame));
+        note.frames.retain(|frame| !is_nudge(frame));
+        (lossy || came).then_some(Ok(()))
+    })??;
     Ok((outbound, inbound))
 }
 
@@ -140,6 +143,19 @@ impl<'a> Sender<'a> {
         self.actor.stage.state().writable.get(&self.link).copied().unwrap_or(0)
     }
 
+    /// Offers frames of these lengths until one isn't taken, which shows that the queues are full.
+    pub(super) fn fill(&mut self, lengths: &[usize]) -> Result<(), Stop> {
+        let mut under_way = 0;
+        while under_way < MOST_BYTES {
+            let taken = self.offer(lengths, Offer::Rules);
+            under_way += lengths.iter().take(taken).sum::<usize>();
+            if taken < lengths.len() {
+                return Ok(());
+            }
+        }
+        Err(Stop::failed(format!("{} MiB were taken although the other host takes nothing", MOST_BYTES >> 20)))
+    }
+
     /// Sends all of these lengths, waiting for room where there is none.
     pub(super) fn send_all(&mut self, lengths: &[usize]) -> Result<(), Stop> {
         let mut rest = lengths;
@@ -155,7 +171,8 @@ impl<'a> Sender<'a> {
         Ok(())
     }
 
-    fn await_room(&self, seen: u64) -> Result<(), Stop> {
+    /// Waits for `on_writable`, of which `seen` came before.
+    pub(super) fn await_room(&self, seen: u64) -> Result<(), Stop> {
         let link = self.link;
         let wait = self.actor.stage.wait("on_writable, owed since send returned short,", |state| {
             let down = state.links.get(&link).is_none_or(|note| note.down.is_some());
@@ -170,6 +187,8 @@ impl<'a> Sender<'a> {
     }
 }
 
+/// What a stalled link may hold in all its queues together, with those of two sockets, in bytes: 48 MiB.
+pub(super) const MOST_BYTES: usize = 48 * 1024 * 1024;
 /// Frames offered in one call.
 const BATCH: usize = 32;
 
@@ -184,14 +203,18 @@ pub(super) fn check_arrivals(frames: &[Vec<u8>], sent: u64, reliable: bool) -> R
         }
         ensure(got < sent, || format!("frame {got} arrived, which was never taken"))?;
         if reliable {
-            ensure(got == next, || format!("frame {got} arrived where {next} was due, on a link that calls itself RELIABLE"))?;
+            ensure(got == next, || {
+                format!("frame {got} arrived where {next} was due, on a link that calls itself RELIABLE")
+            })?;
             next += 1;
         } else {
             seen.insert(got);
         }
     }
     if reliable {
-        return ensure(next == sent, || format!("{next} frames of {sent} arrived, on a link that calls itself RELIABLE"));
+        return ensure(next == sent, || {
+            format!("{next} frames of {sent} arrived, on a link that calls itself RELIABLE")
+        });
     }
     let arrived = seen.len() as u64;
     ensure(sent == 0 || arrived > 0, || format!("no frame of {sent} arrived"))

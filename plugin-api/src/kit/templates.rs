@@ -72,7 +72,7 @@ pub fn c_transport() -> Vec<File> {
         "README.md" from "README.md",
         ".gitignore" from "gitignore",
         "address.c" from "address.c",
-        "example.h" from "example.h",
+        "transport.h" from "transport.h",
         "plugin.c" from "plugin.c",
         "work.c" from "work.c",
     };
