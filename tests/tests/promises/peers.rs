@@ -46,7 +46,10 @@ fn when_a_link_dies_another_takes_over_and_nothing_is_lost_or_doubled() -> Outco
     b.subscribe("news")?;
     let used = a.wait("a link is preferred", || {
         let links = links(&peer(&a, &key)?);
-        Ok(links.iter().find(|link| link["preferred"] == true).and_then(|link| link["remote"].as_str().map(str::to_owned)))
+        Ok(links
+            .iter()
+            .find(|link| link["preferred"] == true)
+            .and_then(|link| link["remote"].as_str().map(str::to_owned)))
     })?;
     let (cut, other) = if used.ends_with(&first.address()) { (&first, &second) } else { (&second, &first) };
     let mut sent = Vec::new();
@@ -54,7 +57,11 @@ fn when_a_link_dies_another_takes_over_and_nothing_is_lost_or_doubled() -> Outco
         if number == 10 {
             cut.set_cut(true);
         }
-        sent.push(if number % 4 == 0 { a.broadcast("news", &number.to_string())? } else { a.send(&key, &number.to_string())? });
+        sent.push(if number % 4 == 0 {
+            a.broadcast("news", &number.to_string())?
+        } else {
+            a.send(&key, &number.to_string())?
+        });
     }
     for id in &sent {
         b.wait_id(id)?;
@@ -174,7 +181,10 @@ fn a_block_list_goes_from_node_to_node_whole_or_not_at_all() -> Outcome {
     let refused = b.run(&["mesh", "blocks", "import", &path])?;
     let line = list.trim_end().lines().count() + 1;
     ensure!(refused.code == Some(1) && refused.stderr.contains("line "), "{refused:?}");
-    ensure!(refused.stderr.contains(&format!("line {line}")) || refused.stderr.contains(&format!("line {}", line + 1)), "{refused:?}");
+    ensure!(
+        refused.stderr.contains(&format!("line {line}")) || refused.stderr.contains(&format!("line {}", line + 1)),
+        "{refused:?}"
+    );
     ensure!(peers(&b)?.is_empty(), "nothing may be blocked by a list with a wrong line");
     fs::write(&file, format!("{list}\n# a comment\n{}  # and one here\n", keys[0]))?;
     let imported = b.json(&["mesh", "blocks", "import", &path])?;
