@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing a table is what this program is for")]
 
 mod boundary;
+mod discovery;
 mod idle;
 mod machine;
 mod quic;
@@ -32,6 +33,7 @@ const SECTIONS: &[Section] = &[
     ("quic", quic::measure),
     ("transports", transports::measure),
     ("relay", relay::measure),
+    ("discovery", discovery::measure),
     ("idle", idle::measure),
 ];
 
