@@ -29,7 +29,7 @@ check: ## Formatting, lints and documentation
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 
 plugins-alone: ## Build each plugin by itself: feature unification in the workspace can hide a missing feature
-	for plugin in plugins/*/Cargo.toml; do $(CARGO) build --manifest-path $$plugin || exit 1; done
+	for plugin in plugins/*/Cargo.toml plugin-api/templates/rust-*/Cargo.toml; do $(CARGO) build --manifest-path $$plugin || exit 1; done
 
 miri: ## The unsafe code of the plugin SDK under Miri (needs nightly Rust with its miri component)
 	MIRIFLAGS="-Zmiri-ignore-leaks -Zmiri-disable-isolation" $(CARGO) +nightly miri test -p qpq-plugin-api --lib
