@@ -101,5 +101,7 @@ pub use port::MAX_LINKS;
 pub use registry::{Listeners, PluginEvent, PluginSpec, Registry, Running, Settings, find};
 pub use routing::{MAX_CONTROL, MAX_CONTROLS, RoutingHandle};
 pub use store::{MAX_FETCH, STORE_DEADLINE, StoreEvents, StoreHandle};
-pub use transport::{DIAL_DEADLINE, Frame, LISTEN_DEADLINE, LinkUp, MIN_MAX_FRAME, NewPath, TransportEvents, TransportHandle};
+pub use transport::{
+    DIAL_DEADLINE, Frame, LISTEN_DEADLINE, LinkUp, MIN_MAX_FRAME, NewPath, TransportEvents, TransportHandle,
+};
 pub use trial::{Order, TrialReport, trials, try_in_child};

@@ -49,6 +49,11 @@ pub use sdk::routing::{LinkState, RouteContext, RouteKind, RouteLink, RouteLinks
 pub use sdk::store::{Store, StoreHost, StoredItem};
 pub use sdk::transport::{LinkUp, Transport, TransportHost};
 
+/// Frames with their lengths on a byte stream.
+pub mod stream {
+    pub use crate::sdk::stream::{Decoder, HEADER_LEN, Oversize, encode};
+}
+
 /// What [`export_plugin!`] expands to; not for use by hand.
 #[doc(hidden)]
 pub mod export {

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use qpq_host::api::PluginStatus;
 use qpq_host::identity::Identity;
 use qpq_host::plugin::{
-    Frame, LinkUp, NewPath, Listeners, PluginEvent, PluginSpec, Registry, Running, Settings, TransportEvents, TransportHandle,
+    Frame, LinkUp, Listeners, NewPath, PluginEvent, PluginSpec, Registry, Running, Settings, TransportEvents,
+    TransportHandle,
 };
 use qpq_plugin_api::FrameBatch;
 use serde_json::Value;

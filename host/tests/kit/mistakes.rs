@@ -203,7 +203,8 @@ fn each_trial_for_routing_finds_its_mistake() {
         ("time", "not later", "BAD_TICK"),
         ("dump", "no JSON", "BAD_DUMP"),
     ];
-    let own = ["deterministic", "no-life-of-its-own", "hostile-control", "many-origins", "sound-answers", "time", "dump"];
+    let own =
+        ["deterministic", "no-life-of-its-own", "hostile-control", "many-origins", "sound-answers", "time", "dump"];
     small("routing", "routing.c", &mistakes, &own);
 }
 

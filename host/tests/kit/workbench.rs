@@ -79,7 +79,6 @@ pub(crate) fn attempt(kind: &str, trial: &str, file: &Path) -> TrialReport {
     let all = trials(kind);
     let wanted = all.iter().find(|candidate| candidate.name == trial).expect("a trial of that name");
     let seed = std::env::var("QPQ_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
-    let order =
-        Order { file: file.to_owned(), trial: trial.to_owned(), seed, config: json!({}), ..Order::default() };
+    let order = Order { file: file.to_owned(), trial: trial.to_owned(), seed, config: json!({}), ..Order::default() };
     try_in_child(Path::new(QPQ), wanted, &order)
 }

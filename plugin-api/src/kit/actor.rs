@@ -122,7 +122,11 @@ impl Actor {
             state.stopped = true;
             let open = state.ops.values().filter(|answers| answers.is_empty()).count();
             if begun.elapsed() > Duration::from_millis(STOP_MS.into()) + SLOW {
-                state.broken(format!("stop took {} s; its deadline was {} s", begun.elapsed().as_secs(), STOP_MS / 1000));
+                state.broken(format!(
+                    "stop took {} s; its deadline was {} s",
+                    begun.elapsed().as_secs(),
+                    STOP_MS / 1000
+                ));
             }
             if open > 0 {
                 state.broken(format!("{open} operations had no answer when stop returned, and now none can come"));

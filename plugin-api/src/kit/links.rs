@@ -210,14 +210,18 @@ pub(super) fn check_arrivals(frames: &[Vec<u8>], sent: u64, reliable: bool) -> R
         }
         ensure(got < sent, || format!("frame {got} arrived, which was never taken"))?;
         if reliable {
-            ensure(got == next, || format!("frame {got} arrived where {next} was due, on a link that calls itself RELIABLE"))?;
+            ensure(got == next, || {
+                format!("frame {got} arrived where {next} was due, on a link that calls itself RELIABLE")
+            })?;
             next += 1;
         } else {
             seen.insert(got);
         }
     }
     if reliable {
-        return ensure(next == sent, || format!("{next} frames of {sent} arrived, on a link that calls itself RELIABLE"));
+        return ensure(next == sent, || {
+            format!("{next} frames of {sent} arrived, on a link that calls itself RELIABLE")
+        });
     }
     let arrived = seen.len() as u64;
     ensure(sent == 0 || arrived > 0, || format!("no frame of {sent} arrived"))

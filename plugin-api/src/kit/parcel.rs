@@ -26,7 +26,8 @@ pub(super) fn parcel(number: u64, len: usize) -> Vec<u8> {
 
 /// The number of a parcel that arrived whole, or what is wrong with it.
 pub(super) fn number(bytes: &[u8]) -> Result<u64, String> {
-    let head = bytes.first_chunk::<HEAD>().ok_or_else(|| format!("a frame of {} bytes that nobody sent", bytes.len()))?;
+    let head =
+        bytes.first_chunk::<HEAD>().ok_or_else(|| format!("a frame of {} bytes that nobody sent", bytes.len()))?;
     let number = u64::from_le_bytes(*head);
     if parcel(number, bytes.len()) == bytes {
         return Ok(number);

@@ -6,8 +6,8 @@ use super::shape::Shape;
 use super::stage::{Stage, inside};
 use super::state::LinkNote;
 use crate::abi::{
-    self, ABI_MINOR, Frame, HostDiscovery, HostIdentity, HostRouting, HostStore, HostTransport, LinkEvent, Slice, Status,
-    Str, frame_flags, interface, link_event, link_flags,
+    self, ABI_MINOR, Frame, HostDiscovery, HostIdentity, HostRouting, HostStore, HostTransport, LinkEvent, Slice,
+    Status, Str, frame_flags, interface, link_event, link_flags,
 };
 
 /// Largest number of a link.
@@ -144,7 +144,9 @@ unsafe fn text(stage: &Stage, function: &str, what: &str, value: Str) -> String 
 unsafe extern "C" fn trap(ctx: *mut c_void) -> Status {
     // SAFETY: a plugin that gets here passes its ctx first, as everywhere.
     if let Some(stage) = unsafe { stage(ctx) } {
-        stage.change(|state| state.broken("it called a function that lies behind the end of the host's struct".to_owned()));
+        stage.change(|state| {
+            state.broken("it called a function that lies behind the end of the host's struct".to_owned())
+        });
     }
     Status::UNSUPPORTED
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use qpq_host::identity::Identity;
 use qpq_host::plugin::{
-    Frame, LinkUp, NewPath, Listeners, PluginEvent, PluginSpec, Registry, Running, Settings, TransportEvents, TransportHandle,
+    Frame, LinkUp, Listeners, NewPath, PluginEvent, PluginSpec, Registry, Running, Settings, TransportEvents,
+    TransportHandle,
 };
 use qpq_plugin_api::FrameBatch;
 use qpq_tests::{Failure, Outcome, binaries};

@@ -138,7 +138,8 @@ pub(in crate::kit) fn lost_wakeup(case: &Case) -> Result<(), Stop> {
     }
     let mut random = case.random(3);
     let most = pair.max_frame().min(20_000);
-    let lengths: Vec<usize> = (0..6_000).map(|_| if random.below(8) == 0 { 8 + random.below(most) } else { 40 }).collect();
+    let lengths: Vec<usize> =
+        (0..6_000).map(|_| if random.below(8) == 0 { 8 + random.below(most) } else { 40 }).collect();
     pair.listener.stage.change(|state| state.appetite = Appetite::None);
     let mut sender = Sender::new(&pair.dialler, pair.outbound);
     let seen = sender.wakeups();
@@ -261,4 +262,3 @@ fn send_some(actor: &Actor, link: u64, thread: u64) -> u64 {
     }
     next - (thread << THREAD_SHIFT)
 }
-

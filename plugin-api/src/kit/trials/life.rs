@@ -75,8 +75,9 @@ pub(in crate::kit) fn bad_configuration(case: &Case) -> Result<(), Stop> {
         refused(case, text, "text that is no UTF-8")?;
     }
     let schema = Library::text(case.library.plugin.config_schema);
-    (case.setting.fits)(schema, &case.setting.config)
-        .map_err(|why| Stop::skipped(format!("the configuration given with --config does not fit the schema: {why}")))?;
+    (case.setting.fits)(schema, &case.setting.config).map_err(|why| {
+        Stop::skipped(format!("the configuration given with --config does not fit the schema: {why}"))
+    })?;
     let mut config = case.setting.config.clone();
     if let Some(keys) = config.as_object_mut() {
         keys.insert("a_key_that_nobody_has".to_owned(), json!(1));
@@ -123,7 +124,11 @@ pub(in crate::kit) fn restarts(case: &Case) -> Result<(), Stop> {
     if let Some(before) = case.threads {
         let now = process::settle(process::threads, before);
         ensure(now <= before, || {
-            format!("{} threads still run after every instance was stopped: {:?}", now - before, process::thread_names())
+            format!(
+                "{} threads still run after every instance was stopped: {:?}",
+                now - before,
+                process::thread_names()
+            )
         })?;
     }
     if let Some(before) = handles {

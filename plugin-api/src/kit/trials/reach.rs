@@ -84,7 +84,9 @@ pub(in crate::kit) fn hostile_arguments(case: &Case) -> Result<(), Stop> {
         actor.resume(link);
         actor.close(link, Str::new("nobody"));
         let taken = actor.send(&mut Loan::new(link, vec![parcel(1, 100), parcel(2, 5000)], Offer::Rules));
-        ensure(taken == 2, || format!("{taken} of 2 frames for link {link}, which doesn't exist, were taken; all must be"))?;
+        ensure(taken == 2, || {
+            format!("{taken} of 2 frames for link {link}, which doesn't exist, were taken; all must be")
+        })?;
     }
     let scheme = case.scheme();
     let uris: Vec<String> = vec![

@@ -73,7 +73,9 @@ impl Router {
             call(self.actor.instance(), now, &query, links.as_mut_ptr(), cap, &mut flags)
         });
         if links.iter().skip(cap).any(|link| *link != GUARD) {
-            self.actor.stage.change(|state| state.broken(format!("route wrote more than the {cap} links it had room for")));
+            self.actor
+                .stage
+                .change(|state| state.broken(format!("route wrote more than the {cap} links it had room for")));
         }
         links.truncate(count.min(cap));
         (links, count, flags)
@@ -155,7 +157,9 @@ pub(in crate::kit) fn deterministic(case: &Case) -> Result<(), Stop> {
     let differ = one.iter().zip(&two).find(|(one, two)| one != two);
     match differ {
         None => Ok(()),
-        Some((one, two)) => Err(Stop::failed(format!("the same calls were answered with `{}` and `{}`", cut(one), cut(two)))),
+        Some((one, two)) => {
+            Err(Stop::failed(format!("the same calls were answered with `{}` and `{}`", cut(one), cut(two))))
+        }
     }
 }
 
@@ -254,7 +258,8 @@ pub(in crate::kit) fn dump(case: &Case) -> Result<(), Stop> {
     let Some((status, text)) = router.dump(10_000_000) else { return Err(Stop::skipped("the plugin has no dump")) };
     ensure(status.is_ok(), || format!("dump answered {status}"))?;
     ensure(text.len() <= MAX_DUMP, || format!("dump wrote {} bytes", text.len()))?;
-    let parsed: Value = serde_json::from_str(&text).map_err(|why| Stop::failed(format!("dump wrote no JSON: {why}")))?;
+    let parsed: Value =
+        serde_json::from_str(&text).map_err(|why| Stop::failed(format!("dump wrote no JSON: {why}")))?;
     let routes = parsed.get("routes").and_then(Value::as_array);
     let routes = routes.ok_or_else(|| Stop::failed("dump wrote no list named `routes`"))?;
     let hex = |row: &Value, field: &str| {

@@ -128,12 +128,7 @@ async fn read_frames(shared: &Shared, link: &Link, mut stream: OwnedReadHalf) ->
     }
 }
 
-async fn write_frames(
-    shared: &Shared,
-    link: &Link,
-    stream: &mut OwnedWriteHalf,
-    batch: &mut Batch,
-) -> io::Result<()> {
+async fn write_frames(shared: &Shared, link: &Link, stream: &mut OwnedWriteHalf, batch: &mut Batch) -> io::Result<()> {
     loop {
         // Asked before the queue is looked at, so that what was queued before the end is found.
         let ending = link.ending().is_some();

@@ -115,7 +115,8 @@ mod tests {
         assert_eq!(short_name("radio", "transport").unwrap(), "radio");
         assert_eq!(short_name("transport-radio", "transport").unwrap(), "radio");
         assert_eq!(short_name("serial-2", "routing").unwrap(), "serial-2");
-        for bad in ["", "-", "Radio", "2fast", "a--b", "a-", "../up", "a/b", "ü", "a b", "transport-", &"x".repeat(41)] {
+        for bad in ["", "-", "Radio", "2fast", "a--b", "a-", "../up", "a/b", "ü", "a b", "transport-", &"x".repeat(41)]
+        {
             assert!(short_name(bad, "transport").is_err(), "{bad}");
         }
     }

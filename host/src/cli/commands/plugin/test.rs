@@ -69,7 +69,9 @@ fn chosen(args: &TestPluginArgs, memory: &Failed) -> Result<(Vec<String>, u64), 
         return Ok((args.only.clone(), args.seed.unwrap_or_else(fresh)));
     }
     let (failed, seed) = memory.read().ok_or_else(|| {
-        Failure::Usage("No test of this file failed the last time, or none was run. Leave --only-failed out.".to_owned())
+        Failure::Usage(
+            "No test of this file failed the last time, or none was run. Leave --only-failed out.".to_owned(),
+        )
     })?;
     Ok((failed, args.seed.unwrap_or(seed)))
 }
