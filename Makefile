@@ -23,7 +23,7 @@ demo: release ## Three nodes in a line A-B-C: a board post travels, and what tra
 
 test: ## All tests. Those that need root, `ip` or python3 say so and are skipped by name where these are missing
 	$(CARGO) build --workspace --all-targets
-	$(MAKE) -s -C plugins/transport-udp-c OUT="$(TARGET)/debug"
+	$(MAKE) -s -C plugins/transport-udp-c all check OUT="$(TARGET)/debug"
 	$(CARGO) test --workspace
 
 test-tools: ## Install what some tests need beside root, `ip` and python3 (Debian and its kin, as root)
