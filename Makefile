@@ -23,7 +23,7 @@ demo: release ## Three nodes in a line A-B-C: a board post travels, and what tra
 
 test: ## All tests. Those that need root, `ip` or python3 say so and are skipped by name where these are missing
 	$(CARGO) build --workspace --all-targets
-	$(MAKE) -s -C plugins/transport-udp-c OUT="$(TARGET)/debug"
+	$(MAKE) -s -C plugins/transport-udp-c all check OUT="$(TARGET)/debug"
 	$(CARGO) test --workspace
 
 test-tools: ## Install what some tests need beside root, `ip` and python3 (Debian and its kin, as root)
@@ -35,7 +35,7 @@ check: ## Formatting, lints and documentation
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 
 plugins-alone: ## Build each plugin by itself: feature unification in the workspace can hide a missing feature
-	for plugin in plugins/*/Cargo.toml; do $(CARGO) build --manifest-path $$plugin || exit 1; done
+	for plugin in plugins/*/Cargo.toml plugin-api/templates/rust-*/Cargo.toml; do $(CARGO) build --manifest-path $$plugin || exit 1; done
 	for plugin in plugins/*/Makefile; do $(MAKE) -s -B -C $$(dirname $$plugin) OUT="$(TARGET)/debug" || exit 1; done
 
 miri: ## The unsafe code of the plugin SDK under Miri (needs nightly Rust with its miri component)
