@@ -179,10 +179,11 @@ fn start_engine(
 }
 
 fn link_parts(config: &Config, shared: &Shared) -> LinkParts {
+    let (blocked, trusted) = shared.directory().judged();
     LinkParts {
         identity: Arc::clone(&shared.identity),
-        blocked: shared.directory().blocked(),
-        trusted: shared.directory().trusted(),
+        blocked,
+        trusted,
         config: link_config(config),
         store: shared.store.clone(),
         engine: shared.engine.clone(),
