@@ -1,4 +1,4 @@
-/* qpq_plugin.h: the C ABI of quicproquo mesh plugins, version 1.0.
+/* qpq_plugin.h: the C ABI of quicproquo mesh plugins, version 1.1.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
@@ -25,7 +25,7 @@ extern "C" {
 
 #define QPQ_MAGIC UINT64_C(0x3147554c50515051) /* the bytes "QPQPLUG1", read as a little-endian number */
 #define QPQ_ABI_MAJOR 1u                       /* a plugin of another major version is refused */
-#define QPQ_ABI_MINOR 0u                       /* grows when fields are appended; any minor version loads */
+#define QPQ_ABI_MINOR 1u                       /* grows when fields are appended; any minor version loads */
 
 /* ---- Status: 0 is success, every failure is negative; unknown ones count as QPQ_FAILED ---- */
 
@@ -150,6 +150,9 @@ typedef struct qpq_plugin {
   /* The static vtable of an offered interface ("qpq.transport/1" is a qpq_transport), or NULL. Any thread, also before
    * create; must not block and must start nothing. */
   const void *(*get_interface)(qpq_str id);
+
+  qpq_str schemes; /* since 1.1, transports: the URI schemes that it serves, separated by spaces, such as "udp"; absent or
+                    * empty: its id without "transport-" */
 } qpq_plugin;
 
 /* The one exported symbol. Pure: starts no thread, does no I/O, returns the same static descriptor each time. */

@@ -20,6 +20,7 @@ export_plugin! {
     routing: Nowhere,
     id: "routing-nowhere",
     config_schema: r#"{"type": "object", "additionalProperties": false}"#,
+    schemes: "nowhere no+where",
 }
 
 #[test]
@@ -29,4 +30,5 @@ fn the_descriptor_says_what_the_macro_was_told() {
     assert_eq!(QPQ_PLUGIN.abi_major, ABI_MAJOR);
     assert_eq!(QPQ_PLUGIN.flags, plugin_flags::PANIC_UNWIND);
     assert_eq!(QPQ_PLUGIN.id.len, "routing-nowhere".len());
+    assert_eq!(QPQ_PLUGIN.schemes.len, "nowhere no+where".len());
 }

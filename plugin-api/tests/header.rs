@@ -67,6 +67,7 @@ fn asserts() -> String {
             stop,
             destroy,
             get_interface,
+            schemes,
         }
     );
     layout!(out, "qpq_transport", Transport { size, rsvd, listen, dial, close, send, resume, stats });

@@ -109,10 +109,9 @@ async fn route_by(shared: &Shared, router: Box<dyn Router>) {
     _ = shared.engine.send(Message::Change(change)).await; // fails only while the node stops
 }
 
-/// Listens at the configured addresses of this transport's scheme.
+/// Listens at the configured addresses whose scheme the running library serves.
 async fn listen_all(name: &str, handle: TransportHandle, listen: Vec<String>, shared: Arc<Shared>) {
-    let scheme = name.strip_prefix("transport-").unwrap_or(name).to_owned();
-    let ours = |uri: &&String| uri.split_once("://").is_some_and(|(of, _)| of == scheme);
+    let ours = |uri: &&String| uri.split_once("://").is_some_and(|(scheme, _)| handle.serves(scheme));
     shared.listening().retain(|uri| !ours(&uri));
     for uri in listen.iter().filter(ours) {
         match handle.listen(uri).await {

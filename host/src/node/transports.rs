@@ -1,6 +1,6 @@
 //! What the transport plugins report, on their own threads: links that come and go, frames that arrive.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use qpq_plugin_api::FrameBatch;
@@ -68,7 +68,7 @@ impl Places {
 /// Makes a listener for each instance of a transport, and keeps the newest of each name.
 pub(super) struct Transports {
     parts: Arc<LinkParts>,
-    newest: Mutex<HashMap<String, Arc<Links>>>,
+    newest: Mutex<BTreeMap<String, Arc<Links>>>,
 }
 
 impl Transports {
@@ -76,7 +76,7 @@ impl Transports {
         Self { parts: Arc::new(parts), newest: Mutex::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Links>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Links>>> {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -87,10 +87,10 @@ impl Transports {
         }
     }
 
-    /// The running transport that serves addresses of that scheme: `quic://…` is for `transport-quic`.
+    /// The running transport that serves addresses of that scheme; of several, the first by name.
     pub(super) fn for_uri(&self, uri: &str) -> Option<TransportHandle> {
         let scheme = uri.split_once("://").map_or(uri, |(scheme, _)| scheme);
-        self.lock().get(&format!("transport-{scheme}")).and_then(|links| links.handle.get().cloned())
+        self.lock().values().filter_map(|links| links.handle.get()).find(|handle| handle.serves(scheme)).cloned()
     }
 }
 

@@ -48,12 +48,15 @@ pub struct CheckedPlugin {
     pub licence: String,
     /// What built it.
     pub build: String,
-    /// Version of the ABI, such as `1.0`.
+    /// Version of the ABI, such as `1.1`.
     pub abi: String,
     /// Interfaces that it offers.
     pub interfaces: Vec<String>,
     /// Host interfaces that it needs.
     pub needs: Vec<String>,
+    /// URI schemes that a transport serves.
+    #[serde(default)]
+    pub schemes: Vec<String>,
     /// JSON Schema of its configuration; `null` when it has none.
     pub config_schema: Value,
 }
@@ -103,6 +106,7 @@ fn describe(info: &PluginInfo) -> CheckedPlugin {
         abi: format!("{}.{}", info.abi.0, info.abi.1),
         interfaces: info.interfaces.clone(),
         needs: info.needs.clone(),
+        schemes: info.schemes.clone(),
         config_schema: serde_json::from_str(&info.config_schema).unwrap_or(Value::Null),
     }
 }

@@ -15,7 +15,11 @@ const MAX_SCHEMA: usize = 64 * 1024;
 /// The largest size that a descriptor of any version may state.
 const MAX_SIZE: u32 = 64 * 1024;
 /// Size of the descriptor of version 1.0: the least that a plugin must have.
-const LEAST_SIZE: usize = size_of::<abi::Plugin>();
+const LEAST_SIZE: usize = abi::Plugin::SIZE_1_0;
+/// The longest URI scheme, in bytes.
+const MAX_SCHEME: usize = 32;
+/// The most URI schemes of one transport.
+const MAX_SCHEMES: usize = 16;
 
 /// What a descriptor says.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -42,6 +46,8 @@ pub struct PluginInfo {
     pub needs: Vec<String>,
     /// JSON Schema of its configuration; empty when it has none.
     pub config_schema: String,
+    /// URI schemes that a transport serves; none for other kinds.
+    pub schemes: Vec<String>,
 }
 
 /// A descriptor that passed every check.
@@ -116,7 +122,31 @@ fn read_texts(memory: &Memory, raw: &abi::Plugin, info: &mut PluginInfo) -> Resu
     info.interfaces = list(printable("interfaces", text("interfaces", raw.interfaces, MAX_TEXT)?)?);
     info.needs = list(printable("needs", text("needs", raw.needs, MAX_TEXT)?)?);
     info.config_schema = text("config_schema", raw.config_schema, MAX_SCHEMA)?;
+    info.schemes = schemes(info, &text("schemes", raw.schemes, MAX_TEXT)?)?;
     Ok(())
+}
+
+/// The schemes that a transport states, or else its id without the kind: plugins of ABI 1.0 state none.
+fn schemes(info: &PluginInfo, stated: &str) -> Result<Vec<String>, Problem> {
+    let mut schemes: Vec<String> = stated.split_ascii_whitespace().map(str::to_owned).collect();
+    if let Some(bad) = schemes.iter().find(|scheme| !is_scheme(scheme)) {
+        return Err(Problem::Text("schemes", format!("{bad:?} is no URI scheme of at most {MAX_SCHEME} characters")));
+    }
+    if schemes.len() > MAX_SCHEMES {
+        return Err(Problem::Text("schemes", format!("there are more than {MAX_SCHEMES}")));
+    }
+    if schemes.is_empty() && info.kind == "transport" {
+        schemes.push(info.id.strip_prefix("transport-").unwrap_or(&info.id).to_owned());
+    }
+    Ok(schemes)
+}
+
+/// The form of a URI scheme (RFC 3986, section 3.1), in lower case.
+fn is_scheme(text: &str) -> bool {
+    let other = |b: u8| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.');
+    text.len() <= MAX_SCHEME
+        && text.as_bytes().first().is_some_and(u8::is_ascii_lowercase)
+        && text.bytes().all(|b| b.is_ascii_lowercase() || other(b))
 }
 
 /// Whether a text is a plugin's name: 1 to 64 lower-case letters, digits and '-'. It becomes part of a path.

@@ -97,6 +97,11 @@ impl TransportHandle {
         self.0.name()
     }
 
+    /// Whether the running library serves addresses of that scheme (what stands before `://`).
+    pub fn serves(&self, scheme: &str) -> bool {
+        self.0.image.descriptor.info.schemes.iter().any(|served| served == scheme)
+    }
+
     /// Listens at `uri`; returns the URI that it bound.
     ///
     /// # Errors

@@ -34,7 +34,7 @@ fn accepted_with(macros: &[&str]) -> CheckReport {
 fn a_good_plugin_passes_and_is_described() {
     let report = accepted_with(&[]);
     let plugin = report.plugin.expect("described");
-    assert_eq!((plugin.id.as_str(), plugin.kind.as_str(), plugin.abi.as_str()), ("transport-c", "transport", "1.0"));
+    assert_eq!((plugin.id.as_str(), plugin.kind.as_str(), plugin.abi.as_str()), ("transport-c", "transport", "1.1"));
     assert_eq!(plugin.config_schema, serde_json::json!({"type": "object"}));
     assert_eq!(report.sha256.len(), 64);
 }
@@ -99,13 +99,24 @@ fn wrong_magic() {
 fn a_descriptor_too_small_or_too_large() {
     refused_with(&["P_SIZE=0"], "size");
     refused_with(&["P_SIZE=100"], "size");
-    refused_with(&["P_SIZE=(sizeof(qpq_plugin)-1)"], "size");
+    refused_with(&["P_SIZE=(offsetof(qpq_plugin, schemes)-1)"], "size");
     refused_with(&["P_SIZE=0x7fffffff"], "size");
 }
 
 #[test]
+fn a_transport_says_which_addresses_are_for_it() {
+    let schemes = |macros: &[&str]| accepted_with(macros).plugin.expect("described").schemes;
+    assert_eq!(schemes(&[r#"P_SCHEMES=S("udp udp+c")"#]), ["udp", "udp+c"]);
+    let old = "P_SIZE=offsetof(qpq_plugin, schemes)";
+    assert_eq!(schemes(&[old, "P_MINOR=0", r#"P_ID=S("transport-radio")"#, r#"P_SCHEMES=S("udp")"#]), ["radio"]);
+    assert_eq!(schemes(&[r#"P_SCHEMES=S("")"#]), ["c"]);
+    refused_with(&[r#"P_SCHEMES=S("udp://")"#], "descriptor-text");
+    refused_with(&[r#"P_SCHEMES=S("9p")"#], "descriptor-text");
+}
+
+#[test]
 fn a_larger_descriptor_of_a_later_minor_version_loads() {
-    accepted_with(&["P_MINOR=1", "P_SIZE=(sizeof(qpq_plugin)+64)"]);
+    accepted_with(&["P_MINOR=2", "P_SIZE=(sizeof(qpq_plugin)+64)"]);
 }
 
 #[test]

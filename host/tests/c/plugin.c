@@ -43,6 +43,9 @@
 #ifndef P_SCHEMA
 #define P_SCHEMA S("{\"type\":\"object\"}")
 #endif
+#ifndef P_SCHEMES
+#define P_SCHEMES S("c")
+#endif
 #ifndef P_CREATE
 #define P_CREATE create
 #endif
@@ -259,6 +262,7 @@ static const struct { qpq_plugin plugin; uint8_t more[256]; } PLUGIN = { .plugin
   .magic = P_MAGIC, .size = P_SIZE, .abi_major = P_MAJOR, .abi_minor = P_MINOR, .flags = P_FLAGS,
   .id = P_ID, .kind = P_KIND, .version = P_VERSION, .build = S("cc"), .licence = S("MIT OR Apache-2.0"),
   .interfaces = P_INTERFACES, .needs = P_NEEDS, .config_schema = P_SCHEMA,
-  .create = P_CREATE, .start = start, .stop = stop, .destroy = destroy, .get_interface = get_interface } };
+  .create = P_CREATE, .start = start, .stop = stop, .destroy = destroy, .get_interface = get_interface,
+  .schemes = P_SCHEMES } };
 
 const qpq_plugin *P_ENTRY(void) { return P_DESCRIPTOR; }

@@ -9,7 +9,7 @@ pub const MAGIC: u64 = u64::from_le_bytes(*b"QPQPLUG1");
 /// Major version of this ABI. A plugin of another major version is refused.
 pub const ABI_MAJOR: u32 = 1;
 /// Minor version of this ABI. It grows when fields are appended; any minor version loads.
-pub const ABI_MINOR: u32 = 0;
+pub const ABI_MINOR: u32 = 1;
 /// The one symbol that a plugin exports, of type [`EntryFn`].
 pub const ENTRY_SYMBOL: &str = "qpq_plugin_entry_v1";
 
@@ -73,6 +73,14 @@ pub struct Plugin {
     pub destroy: Option<unsafe extern "C" fn(plugin: *mut c_void)>,
     /// The static vtable of an offered interface, or NULL. Called on any thread; must not block.
     pub get_interface: Option<unsafe extern "C" fn(id: Str) -> *const c_void>,
+    /// Since 1.1, for transports: the URI schemes that it serves, separated by spaces. Absent or empty: its id without
+    /// `transport-`.
+    pub schemes: Str,
+}
+
+impl Plugin {
+    /// Size in bytes of the descriptor of version 1.0: the least that any plugin has.
+    pub const SIZE_1_0: usize = std::mem::offset_of!(Self, schemes);
 }
 
 // SAFETY: a descriptor is immutable, and all that it points to is static and immutable too.

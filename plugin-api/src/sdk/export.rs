@@ -7,6 +7,7 @@
 ///     config_schema: include_str!("../config.schema.json"),
 ///     needs: "qpq.host.identity/1",              // optional: host interfaces that it can't work without
 ///     exclusive: true,                           // optional: two instances can't work side by side
+///     schemes: "mine mine+tls",                  // optional, for transports: URI schemes; else the id without "transport-"
 /// }
 /// ```
 ///
@@ -39,6 +40,7 @@ macro_rules! export_plugin {
         config_schema: $schema:expr
         $(, needs: $needs:expr)?
         $(, exclusive: $exclusive:expr)?
+        $(, schemes: $schemes:expr)?
         $(,)?
     ) => {
         /// The plugin's descriptor, as the host reads it.
@@ -58,6 +60,7 @@ macro_rules! export_plugin {
                     needs: $crate::export_plugin!(@or "", $($needs)?),
                     config_schema: $schema,
                     exclusive: $crate::export_plugin!(@or false, $($exclusive)?),
+                    schemes: $crate::export_plugin!(@or "", $($schemes)?),
                     unwinds: cfg!(panic = "unwind"),
                 },
                 get_interface,

@@ -83,6 +83,8 @@ pub struct Parts {
     pub needs: &'static str,
     /// See [`abi::Plugin::config_schema`].
     pub config_schema: &'static str,
+    /// See [`abi::Plugin::schemes`].
+    pub schemes: &'static str,
     /// Whether two instances can't work side by side.
     pub exclusive: bool,
     /// Whether the plugin's crate was built with unwinding panics.
@@ -118,6 +120,7 @@ impl<P: Plugin> Exported<P> {
             stop: Some(Self::stop),
             destroy: Some(Self::destroy),
             get_interface: Some(get_interface),
+            schemes: Str::new(parts.schemes),
         }
     }
 

@@ -34,6 +34,9 @@ fn describe(report: &CheckReport) -> String {
             plugin.licence,
         ));
     }
+    if let Some(plugin) = report.plugin.as_ref().filter(|plugin| !plugin.schemes.is_empty()) {
+        text += &clean_lines(&format!("addresses   {}://…\n", plugin.schemes.join("://…, ")));
+    }
     if !report.sha256.is_empty() {
         text += &format!("sha256      {}\n", report.sha256);
     }

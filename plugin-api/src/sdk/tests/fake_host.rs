@@ -209,6 +209,7 @@ impl Driven {
             needs: "",
             config_schema: "",
             exclusive: false,
+            schemes: "",
             unwinds: true,
         };
         unsafe extern "C" fn none(_: Str) -> *const c_void {
