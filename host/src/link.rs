@@ -38,6 +38,8 @@ pub struct Link {
     liveness: Liveness,
     stats: LinkStats,
     peer: Option<PeerId>,
+    /// The last word is said: nothing more is sent.
+    leaving: bool,
 }
 
 enum State {
@@ -60,6 +62,7 @@ impl Link {
             liveness: Liveness::new(first_ping, clock.now()),
             stats: LinkStats::default(),
             peer: None,
+            leaving: false,
             state: State::Handshake {
                 handshake: Box::new(Handshake::new(setup, config.features, rng)),
                 since: clock.now(),
@@ -82,6 +85,7 @@ impl Link {
             }
             LinkInput::Tick => self.check_times(),
             LinkInput::Close(reason) => Err(reason),
+            LinkInput::Leave(reason) => self.leave(reason, out),
         };
         match result {
             Ok(()) => self.say_hello(out), // also on a link that is too busy to be ticked
@@ -216,6 +220,9 @@ impl Link {
     }
 
     fn send(&mut self, frames: Vec<Frame>, out: &mut Vec<LinkOutput>) {
+        if self.leaving {
+            return; // custody offers them again over the next link
+        }
         for frame in frames {
             let ready = matches!(self.state, State::Ready);
             let result = match frame {
@@ -258,6 +265,9 @@ impl Link {
 
     /// Sends one of the link's own frames, which always fit.
     fn transmit_one(&mut self, frame: &Frame, out: &mut Vec<LinkOutput>) {
+        if self.leaving {
+            return;
+        }
         if self.pack(frame).is_err() {
             self.stats.errors += 1;
         }
@@ -295,6 +305,17 @@ impl Link {
     fn ping(&mut self, out: &mut Vec<LinkOutput>) {
         let number = self.liveness.ping(self.clock.now());
         self.transmit_one(&Frame::Ping(number), out);
+    }
+
+    fn leave(&mut self, reason: CloseReason, out: &mut Vec<LinkOutput>) -> Result<(), CloseReason> {
+        match (&self.state, reason.to_neighbour()) {
+            (State::Ready, Some(close)) => {
+                self.transmit_one(&Frame::Close(close), out);
+                self.leaving = true;
+                Ok(())
+            }
+            _ => Err(reason), // a link that isn't up has nothing to finish
+        }
     }
 
     fn close(&mut self, reason: CloseReason, out: &mut Vec<LinkOutput>) {

@@ -52,7 +52,7 @@ use door::Door;
 use engine::{Engine, MAX_MESSAGES, Message, Parts};
 use listener::News;
 use open::Opened;
-use plugins::Follower;
+use plugins::{Follower, Stage};
 use shared::{Basics, Shared};
 use switchboard::Switchboard;
 use transports::{LinkParts, Places, Transports};
@@ -195,7 +195,12 @@ fn start_plugins(
         folder: config.home.join("state").join("plugins"),
         pinned: config.plugins.pinned.clone(),
         identity: shared.identity.clone(),
-        listeners: transports.clone(),
+        listeners: Arc::new(Stage {
+            shared: Arc::clone(shared),
+            transports: Arc::clone(transports),
+            listen: config.node.listen.clone(),
+        }),
+        watch: config.plugins.watch,
     };
     let specs = plugins::specs(config, shared);
     let wanted = specs.len();

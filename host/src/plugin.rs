@@ -41,6 +41,7 @@
 //!     pinned: Vec::new(),
 //!     identity,
 //!     listeners: Arc::new(MyListeners(links)),
+//!     watch: true,
 //! };
 //! let file = find("transport-quic", &[PathBuf::from("/usr/lib/qpq")]).expect("installed");
 //! let spec = PluginSpec { name: "transport-quic".into(), file, config: serde_json::json!({}) };
@@ -81,14 +82,16 @@ mod registry;
 mod routing;
 mod store;
 mod supervisor;
+mod swap;
 mod token;
 mod transport;
 mod vtables;
+mod watch;
 
 pub use check::{CHILD_ARGUMENT, CheckProblem, CheckReport, CheckedPlugin, check_file, check_in_child, child_main};
 pub use descriptor::PluginInfo;
 pub use discovery::{DISCOVERY_DEADLINE, DiscoveryEvents, DiscoveryHandle, MAX_RECORD, Ongoing};
-pub use error::{Explained, LoadError, PluginError, Problem};
+pub use error::{Explained, LoadError, PluginError, Problem, SwapProblem};
 pub use file::MAX_FILE;
 pub use identity::PluginIdentity;
 pub use instance::{CREATE_DEADLINE, START_DEADLINE, STOP_DEADLINE};
@@ -97,5 +100,6 @@ pub use policy::{FAILURE_WINDOW, FIRST_BACKOFF, MAX_BACKOFF, MAX_FAILURES, Resta
 pub use port::MAX_LINKS;
 pub use registry::{Listeners, PluginEvent, PluginSpec, Registry, Running, Settings, find};
 pub use routing::{MAX_CONTROL, MAX_CONTROLS, RoutingHandle};
+pub use swap::{DRAIN, MAX_QUARANTINED, MAX_REPORTS, PROBATION};
 pub use store::{MAX_FETCH, STORE_DEADLINE, StoreEvents, StoreHandle};
 pub use transport::{DIAL_DEADLINE, Frame, LISTEN_DEADLINE, LinkUp, MIN_MAX_FRAME, TransportEvents, TransportHandle};

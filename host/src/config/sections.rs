@@ -58,6 +58,8 @@ section! {
         load: Vec<String> = vec!["transport-quic".to_owned(), "routing-flood".to_owned()], "", with names;
         /// SHA-256 digests, as 64 hexadecimal digits. When there are any, only a plugin file with one of them is loaded.
         pinned: Vec<String> = vec![], "", with digests;
+        /// Whether a running plugin is swapped when its file is replaced. A file that is refused leaves the old one running.
+        watch: bool = true, "", any;
     }
 }
 

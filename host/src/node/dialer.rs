@@ -17,6 +17,8 @@ use crate::api::ApiError;
 const GOOD_AFTER: Duration = Duration::from_secs(10);
 /// How often a target without a running transport is looked at.
 const LOOK: Duration = Duration::from_millis(250);
+/// Pause before a neighbour is dialled that replaces its transport: the port changes hands within that time.
+const HANDOVER: Duration = Duration::from_millis(2);
 /// Servers kept at most.
 const MAX_TARGETS: usize = 1_024;
 /// Links have so long to prove their peer after the dial succeeded.
@@ -114,6 +116,10 @@ impl Dialer {
             if began.elapsed() > GOOD_AFTER {
                 pause = self.pauses.min;
             }
+            if self.target(uri).and_then(|target| target.peer).is_some_and(|peer| self.board.expects(&peer)) {
+                tokio::time::sleep(HANDOVER).await;
+                continue;
+            }
             self.note(uri, |target| target.state = "waiting");
             let jittered = pause.mul_f64(rand::rng().random_range(0.5..1.0));
             tokio::time::sleep(jittered).await;
@@ -143,7 +149,7 @@ impl Dialer {
                 None => {
                     let why = "no transport plugin for such addresses is running";
                     self.note(uri, |target| target.last_error = Some(why.to_owned()));
-                    tokio::time::sleep(LOOK).await;
+                    _ = tokio::time::timeout(LOOK, self.transports.changed()).await;
                 }
             }
         };

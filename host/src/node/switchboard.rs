@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use qpq_schemas::PeerId;
 use tokio::sync::watch;
@@ -14,6 +15,8 @@ use tracing::{debug, info};
 use crate::api::LinkInfo;
 use crate::core::LinkId;
 
+/// How long a peer that replaces a transport is dialled without pauses.
+const EXPECTED_FOR: Duration = Duration::from_secs(2);
 /// Links given up for another one, remembered at most.
 const MAX_DUPLICATES: usize = 64;
 
@@ -53,6 +56,8 @@ pub(super) struct Switchboard {
     links: Mutex<BTreeMap<LinkId, Entry>>,
     /// Links that were given up for another one to the same peer: so a dialer learns whom it reached.
     duplicates: Mutex<VecDeque<(LinkId, PeerId)>>,
+    /// Peers that replace a transport (or for which this node does), and since when.
+    expected: Mutex<BTreeMap<PeerId, Instant>>,
     /// Grows with each link that comes or goes, for those who wait for that.
     changes: watch::Sender<u64>,
 }
@@ -138,6 +143,19 @@ impl Switchboard {
             duplicates.pop_front();
         }
         duplicates.push_back((id, peer));
+    }
+
+    /// A link to that peer ends only because a transport is replaced: it is back at once.
+    pub(super) fn expect_back(&self, peer: PeerId) {
+        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        expected.retain(|_, since| since.elapsed() < EXPECTED_FOR);
+        expected.insert(peer, Instant::now());
+    }
+
+    /// Whether that peer should be dialled without a pause, since it replaces a transport.
+    pub(super) fn expects(&self, peer: &PeerId) -> bool {
+        let expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        expected.get(peer).is_some_and(|since| since.elapsed() < EXPECTED_FOR)
     }
 
     /// Whether any link to that peer is up.

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
@@ -17,8 +19,9 @@ use super::loader::{Image, Loader};
 use super::port::{Port, Role};
 use super::routing::{RoutingHandle, Scratch};
 use super::store::{StoreEvents, StoreHandle};
-use super::supervisor::{Command, Live, LiveState, Supervisor};
+use super::supervisor::{Command, Live, LiveState, Order, Supervisor};
 use super::transport::{TransportEvents, TransportHandle};
+use super::watch::{self, Watch};
 use crate::api::PluginStatus;
 
 /// How long a library may take to load and be checked.
@@ -49,6 +52,8 @@ pub struct Settings {
     pub identity: Arc<dyn PluginIdentity>,
     /// Makes the listeners.
     pub listeners: Arc<dyn Listeners>,
+    /// Whether a plugin is swapped when its file is replaced.
+    pub watch: bool,
 }
 
 /// Makes the listener for each instance of a plugin, by the plugin's name.
@@ -64,6 +69,13 @@ pub trait Listeners: Send + Sync {
     fn store(&self, name: &str) -> Arc<dyn StoreEvents> {
         let _ = name;
         Arc::new(Deaf)
+    }
+    /// In a swap, lets `running` take the place of the instance before it, which may still run or be drained: a transport
+    /// listens, a routing protocol gets the links. An error, in words for the admin, means that it did not; then the
+    /// instance before it counts as before, as long as it runs.
+    fn adopt(&self, name: &str, running: Running) -> BoxFuture<'static, Result<(), String>> {
+        let _ = (name, running);
+        ready(Ok(())).boxed()
     }
 }
 
@@ -135,10 +147,10 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) async fn load(&self, spec: &PluginSpec) -> Result<Arc<Image>, PluginError> {
-        let (loader, spec) = (Arc::clone(&self.loader), spec.clone());
+    pub(super) async fn load(&self, spec: &PluginSpec, file: &Path) -> Result<Arc<Image>, PluginError> {
+        let (loader, spec, file) = (Arc::clone(&self.loader), spec.clone(), file.to_owned());
         let name = spec.name.clone();
-        let work = move || loader.load(&spec.name, &spec.file, &spec.config);
+        let work = move || loader.load(&spec.name, &file, &spec.config);
         Ok(run(&name, "load", LOAD_DEADLINE, work).await??)
     }
 
@@ -152,6 +164,14 @@ impl Shared {
         Port::new(name, &image.descriptor.info.id, role, Arc::clone(&self.identity))
     }
 
+    /// See [`Listeners::adopt`].
+    pub(super) async fn adopt(&self, instance: &Arc<Instance>) -> Result<(), String> {
+        match Running::of(instance) {
+            Some(running) => self.listeners.adopt(instance.name(), running).await,
+            None => Err("it is of a kind that nothing uses".to_owned()),
+        }
+    }
+
     pub(super) async fn tell(&self, event: PluginEvent) {
         // The shell may be gone already when the node ends.
         let _ = self.events.send(event).await;
@@ -161,6 +181,8 @@ impl Shared {
 /// All configured plugins, each with its supervisor.
 pub struct Registry {
     plugins: BTreeMap<String, Entry>,
+    loader: Arc<Loader>,
+    _watch: Option<Watch>,
 }
 
 struct Entry {
@@ -179,11 +201,15 @@ impl Registry {
     ) -> Result<(Self, mpsc::Receiver<PluginEvent>), PluginError> {
         check_names(&specs)?;
         let (events, receiver) = mpsc::channel(MAX_EVENTS);
-        let Settings { folder, pinned, identity, listeners } = settings;
+        let Settings { folder, pinned, identity, listeners, watch } = settings;
         let loader = Arc::new(Loader::new(&folder, pinned));
-        let shared = Arc::new(Shared { loader, identity, listeners, events });
-        let plugins = specs.into_iter().map(|spec| (spec.name.clone(), supervise(spec, &shared))).collect();
-        Ok((Self { plugins }, receiver))
+        let shared = Arc::new(Shared { loader: Arc::clone(&loader), identity, listeners, events });
+        let files: Vec<PathBuf> = specs.iter().map(|spec| spec.file.clone()).collect();
+        let started = specs.into_iter().map(|spec| (spec.name.clone(), supervise(spec, &shared)));
+        let started: Vec<(String, Entry)> = started.collect();
+        let watched = files.into_iter().zip(started.iter().map(|(_, entry)| entry.commands.clone())).collect();
+        let watch = if watch { watch::start(watched) } else { None };
+        Ok((Self { plugins: started.into_iter().collect(), loader, _watch: watch }, receiver))
     }
 
     fn entry(&self, name: &str) -> Result<&Entry, PluginError> {
@@ -207,6 +233,28 @@ impl Registry {
         entry.commands.send(Command::Enable(done)).await.map_err(|_| closed())?;
         heard.await.map_err(|_| closed())?;
         Ok(entry.status().await)
+    }
+
+    /// Replaces a running plugin's library by the one in `file`, or in its configured file: a new instance beside the
+    /// running one first, then the change-over. Returns when that is done; the reports stand in the status.
+    ///
+    /// # Errors
+    /// When no plugin has that name or it isn't running, when the library is refused or fails before or in the
+    /// change-over. Then the instance before goes on, or another one of its library was started
+    /// (but for [`super::SwapProblem::BothFailed`]).
+    pub async fn swap(&self, name: &str, file: Option<PathBuf>) -> Result<PluginStatus, PluginError> {
+        let entry = self.entry(name)?;
+        let (reply, heard) = oneshot::channel();
+        let closed = || PluginError::Closed { plugin: name.to_owned() };
+        entry.commands.send(Command::Swap(Order { file, reply })).await.map_err(|_| closed())?;
+        heard.await.map_err(|_| closed())??;
+        Ok(entry.status().await)
+    }
+
+    /// How many libraries this process has mapped since its start; none is ever given back, and
+    /// [`super::MAX_GENERATIONS`] is the most.
+    pub fn mapped_libraries(&self) -> u32 {
+        self.loader.mapped()
     }
 
     /// Drains and stops all plugins at once, within about `deadline`.
@@ -240,7 +288,7 @@ fn supervise(spec: PluginSpec, shared: &Arc<Shared>) -> Entry {
         swaps: Vec::new(),
         stats: Value::Object(serde_json::Map::new()),
     };
-    let live = Arc::new(Mutex::new(Live { status, restart_at: None, instance: None }));
+    let live = Arc::new(Mutex::new(Live { status, restart_at: None, instance: None, pause: None }));
     tokio::spawn(Supervisor::new(spec, Arc::clone(shared), Arc::clone(&live), receiver).run());
     Entry { live, commands }
 }
@@ -248,7 +296,8 @@ fn supervise(spec: PluginSpec, shared: &Arc<Shared>) -> Entry {
 impl Entry {
     async fn status(&self) -> PluginStatus {
         let (mut status, restart_at, instance) = {
-            let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+            live.measure_pause();
             (live.status.clone(), live.restart_at, live.instance.clone())
         };
         let left = restart_at.map(|at| at.saturating_duration_since(Instant::now()).as_millis());

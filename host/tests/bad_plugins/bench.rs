@@ -131,6 +131,7 @@ pub(crate) fn settings(shop: &Workshop, notes: &Arc<Notes>, pinned: Vec<String>)
         pinned,
         identity: Arc::new(Identity::from_seed(&[1; 32])),
         listeners: Arc::new(Same(Arc::clone(notes))),
+        watch: false,
     }
 }
 

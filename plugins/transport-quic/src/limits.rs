@@ -35,6 +35,9 @@ pub(crate) const ADDRESS_STAGGER: Duration = Duration::from_millis(250);
 /// How long binding waits for a port that is just being given up, as in a live swap.
 pub(crate) const BIND_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long the packets that tell the peers of the end may take to leave this machine.
+pub(crate) const GOODBYE: Duration = Duration::from_millis(50);
+
 /// How often links are looked at for a changed remote address.
 pub(crate) const SWEEP: Duration = Duration::from_secs(2);
 

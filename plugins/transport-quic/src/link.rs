@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -48,6 +49,8 @@ pub(crate) struct Link {
     asked: Mutex<Option<(End, Duration)>>,
     /// `asked` was set.
     leave: Notify,
+    /// The time for flushing ran out.
+    cut_off: AtomicBool,
 }
 
 /// The two directions of a link's stream.
@@ -73,6 +76,7 @@ impl Link {
             told,
             asked: Mutex::default(),
             leave: Notify::new(),
+            cut_off: AtomicBool::new(false),
         }
     }
 
@@ -120,9 +124,13 @@ pub(crate) async fn run(engine: Arc<Engine>, link: Arc<Link>, streams: Streams) 
         let writer = pin!(write(&engine, &link, streams.send, &mut unsent));
         let reader = pin!(read(&engine, &link, streams.recv));
         let end = carry(&link, writer, reader).await;
-        // Before the streams are dropped, which would finish them in the middle of a frame.
-        let (code, text) = end.to_close();
-        link.connection.close(code, text.as_bytes());
+        if end == End::Quiesced && !link.cut_off.load(Ordering::Acquire) {
+            engine.endpoints.park(link.connection.clone());
+        } else {
+            // Before the streams are dropped, which would finish them in the middle of a frame.
+            let (code, text) = end.to_close();
+            link.connection.close(code, text.as_bytes());
+        }
         end
     };
     unsent.extend(link.outbox.close());
@@ -154,7 +162,10 @@ async fn carry(
             (end, patience) = link.asked() => return match timeout(patience, leave(&end, writer, writing, reader)).await {
                 Ok(None) => end,
                 Ok(Some(worse)) => worse,
-                Err(_late) => end,
+                Err(_late) => {
+                    link.cut_off.store(true, Ordering::Release);
+                    end
+                }
             },
         }
     }
@@ -194,7 +205,10 @@ async fn answer_leave(link: &Link, writer: Pin<&mut impl Future<Output = Result<
         }
         if began_here { End::PeerDone } else { End::of(&link.connection.closed().await) }
     };
-    let end = timeout(LINGER, flush).await.unwrap_or(End::PeerDone);
+    let end = timeout(LINGER, flush).await.unwrap_or_else(|_late| {
+        link.cut_off.store(true, Ordering::Release);
+        End::PeerDone
+    });
     lock(&link.asked).clone().map_or(end, |(why, _)| why)
 }
 
