@@ -4,6 +4,7 @@
 
 pub mod binaries;
 pub mod failure;
+pub mod flow;
 pub mod fuzz;
 pub mod lab;
 pub mod line;
@@ -15,6 +16,7 @@ pub mod random;
 pub mod skip;
 
 pub use failure::{Failure, Outcome};
+pub use flow::{Flow, Tally};
 pub use lab::Lab;
 pub use line::Line;
 pub use message::Message;

@@ -181,24 +181,29 @@ impl LinkTask {
     async fn finish(mut self, reason: &str) {
         self.transmit(); // the last word, as far as the transport takes it
         self.inbox.frames.close();
-        if self.restart.known {
-            self.let_go(reason).await;
-        }
+        let back = match self.board.peer_of(self.up.link).filter(|_| self.restart.known) {
+            Some(peer) => {
+                self.let_go(reason).await;
+                Some(self.board.expect_back(self.up.link, peer))
+            }
+            None => None,
+        };
         self.transport.close(self.up.link, reason);
         if self.board.leave(self.up.link, reason) {
+            if let Some(back) = back
+                && back.await
+            {
+                return; // the link that took over has told
+            }
             _ = self.engine.send(Message::Event(Event::LinkDown { link: self.up.link })).await; // fails only at the end
         }
     }
 
-    /// A transport is replaced, here or there. Whoever dials must not come before the port is free, which the end of the
-    /// link tells; meanwhile what waited for it goes other ways.
+    /// A transport is replaced, here or there. Whoever dials must not come before the new one listens, which the end of the
+    /// link tells.
     async fn let_go(&mut self, reason: &str) {
         debug!(link = self.up.link, reason, "a transport is replaced");
         self.restart.said = None;
-        if let Some(peer) = self.board.peer_of(self.up.link) {
-            self.board.expect_back(peer);
-            _ = self.engine.send(Message::Event(Event::LinkDown { link: self.up.link })).await; // fails only at the end
-        }
         self.transport.resume(self.up.link); // frames that it holds back would keep it from ending
         let down = async {
             while self.inbox.down().is_none() {
@@ -253,6 +258,10 @@ impl LinkTask {
         };
         self.board.enter(self.up.link, entry)?;
         _ = self.engine.send(Message::LinkUp(self.up.link, peer, sender)).await; // fails only while the node stops
+        // After this one is up, so that what was learned of ways over them goes over to it.
+        for link in self.board.back(peer) {
+            self.tell(Event::LinkDown { link }).await;
+        }
         Ok(())
     }
 

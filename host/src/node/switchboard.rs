@@ -5,18 +5,18 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use qpq_schemas::PeerId;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tracing::{debug, info};
 
 use crate::api::LinkInfo;
 use crate::core::LinkId;
 
 /// How long a peer that replaces a transport is dialled without pauses.
-const EXPECTED_FOR: Duration = Duration::from_secs(2);
+const EXPECTED_FOR: Duration = Duration::from_secs(5);
 /// Links given up for another one, remembered at most.
 const MAX_DUPLICATES: usize = 64;
 
@@ -49,6 +49,15 @@ pub(super) struct Figures {
     pub(super) received: AtomicU64,
 }
 
+/// A link that ended because a transport, here or there, is being replaced.
+struct Expected {
+    link: LinkId,
+    peer: PeerId,
+    since: Instant,
+    /// Hears that another link took over, unless there was one already.
+    back: Option<oneshot::Sender<()>>,
+}
+
 /// The table of links.
 #[derive(Default)]
 pub(super) struct Switchboard {
@@ -56,8 +65,8 @@ pub(super) struct Switchboard {
     links: Mutex<BTreeMap<LinkId, Entry>>,
     /// Links that were given up for another one to the same peer: so a dialer learns whom it reached.
     duplicates: Mutex<VecDeque<(LinkId, PeerId)>>,
-    /// Peers that replace a transport (or for which this node does), and since when.
-    expected: Mutex<BTreeMap<PeerId, Instant>>,
+    /// Links that are back in a moment.
+    expected: Mutex<Vec<Expected>>,
     /// Grows with each link that comes or goes, for those who wait for that.
     changes: watch::Sender<u64>,
 }
@@ -67,7 +76,7 @@ impl Switchboard {
         Self { me, ..Self::default() }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<LinkId, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<LinkId, Entry>> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -145,17 +154,32 @@ impl Switchboard {
         duplicates.push_back((id, peer));
     }
 
-    /// A link to that peer ends only because a transport is replaced: it is back at once.
-    pub(super) fn expect_back(&self, peer: PeerId) {
-        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
-        expected.retain(|_, since| since.elapsed() < EXPECTED_FOR);
-        expected.insert(peer, Instant::now());
+    /// That link to the peer ends only because a transport is replaced, so another is up in a moment. The future says whether
+    /// it is, and has told the core of the end of this one; it gives up after [`EXPECTED_FOR`].
+    pub(super) fn expect_back(&self, link: LinkId, peer: PeerId) -> impl Future<Output = bool> + use<> {
+        let (back, heard) = oneshot::channel();
+        let elsewhere = self.lock().iter().any(|(other, entry)| *other != link && entry.peer == peer);
+        let mut expected = self.expected();
+        expected.retain(|other| other.since.elapsed() < EXPECTED_FOR);
+        let back = (!elsewhere).then_some(back);
+        expected.push(Expected { link, peer, since: Instant::now(), back });
+        async move { matches!(tokio::time::timeout(EXPECTED_FOR, heard).await, Ok(Ok(()))) }
+    }
+
+    /// A link to that peer is up: those that it takes over for, whose end the core must hear of.
+    pub(super) fn back(&self, peer: PeerId) -> Vec<LinkId> {
+        let mut expected = self.expected();
+        let here = expected.extract_if(.., |other| other.peer == peer);
+        here.filter_map(|mut other| other.back.take()?.send(()).ok().map(|()| other.link)).collect()
     }
 
     /// Whether that peer should be dialled without a pause, since it replaces a transport.
     pub(super) fn expects(&self, peer: &PeerId) -> bool {
-        let expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
-        expected.get(peer).is_some_and(|since| since.elapsed() < EXPECTED_FOR)
+        self.expected().iter().any(|other| other.peer == *peer && other.since.elapsed() < EXPECTED_FOR)
+    }
+
+    fn expected(&self) -> MutexGuard<'_, Vec<Expected>> {
+        self.expected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether any link to that peer is up.

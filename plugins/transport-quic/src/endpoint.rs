@@ -1,17 +1,20 @@
 //! QUIC endpoints: their settings and sockets.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ClientConfig, Connection, Endpoint, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn::{
+    ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TokioRuntime, TransportConfig, VarInt,
+};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::config::Config;
 use crate::error::{Error, code};
 use crate::limits::{BIND_PATIENCE, GOODBYE, INCOMING_BUFFER, INITIAL_RTT};
+use crate::socket;
 use crate::tls::{Key, PeerVerifier, Tls};
 
 /// How long one attempt to bind is apart from the next.
@@ -33,6 +36,8 @@ pub(crate) struct Endpoints {
 #[derive(Debug, Default)]
 struct Open {
     listening: Vec<Endpoint>,
+    /// Second handles of their sockets.
+    sockets: Vec<UdpSocket>,
     /// For dialling, by address family: made when first needed.
     v4: Option<Endpoint>,
     v6: Option<Endpoint>,
@@ -50,17 +55,29 @@ impl Endpoints {
         let config = self.server_config()?;
         let deadline = Instant::now() + BIND_PATIENCE;
         loop {
-            match Endpoint::server(config.clone(), addr) {
-                Ok(endpoint) => {
-                    self.lock().listening.push(endpoint.clone());
-                    return Ok(endpoint);
-                }
+            match self.bind(config.clone(), addr) {
+                Ok(endpoint) => return Ok(endpoint),
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
                     sleep(BIND_RETRY).await;
                 }
                 Err(source) => return Err(Error::Bind { addr, source }),
             }
         }
+    }
+
+    fn bind(&self, config: ServerConfig, addr: SocketAddr) -> io::Result<Endpoint> {
+        let socket = socket::bind(addr)?;
+        let second = socket.try_clone()?;
+        let endpoint = Endpoint::new(EndpointConfig::default(), Some(config), socket, Arc::new(TokioRuntime))?;
+        let mut open = self.lock();
+        open.sockets.push(second);
+        open.listening.push(endpoint.clone());
+        Ok(endpoint)
+    }
+
+    /// Lets another instance bind the ports, and receives nothing more at them. What is still to be said can be sent.
+    pub(crate) fn make_way(&self) -> io::Result<()> {
+        self.lock().sockets.iter().try_for_each(socket::make_way)
     }
 
     /// The endpoint for dialling addresses of that family.

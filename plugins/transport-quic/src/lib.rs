@@ -25,6 +25,7 @@ mod link;
 mod links;
 mod plugin;
 mod queue;
+mod socket;
 mod tasks;
 mod tls;
 

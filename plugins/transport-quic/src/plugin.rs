@@ -1,7 +1,6 @@
 //! The plugin as the host sees it.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use qpq_plugin_api::{Error, FrameBatch, Host, Op, Plugin, Status, Transport};
@@ -26,10 +25,8 @@ pub struct QuicTransport {
     engine: Arc<Engine>,
     /// Where tasks run, from `start` on.
     handle: OnceLock<Handle>,
-    /// Until `quiesce` or `stop`.
+    /// Until `stop`.
     runtime: Mutex<Option<Runtime>>,
-    /// The thread that drains and then ends the runtime, from `quiesce` to `stop`.
-    drain: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl QuicTransport {
@@ -39,7 +36,7 @@ impl QuicTransport {
         W: Future<Output = Result<String, error::Error>> + Send + 'static,
     {
         if let Err(stopping) = self.engine.check_running() {
-            return op.fail(&stopping.into()); // the tasks of an ended runtime would answer nothing
+            return op.fail(&stopping.into());
         }
         let Some(handle) = self.handle.get() else {
             return op.fail(&Error::new(Status::CLOSED, "the transport was not started"));
@@ -49,24 +46,11 @@ impl QuicTransport {
     }
 }
 
-impl QuicTransport {
-    fn lookups_done(&self) -> Result<(), Error> {
-        match self.engine.lookups() {
-            0 => Ok(()),
-            n => Err(Error::new(Status::TIMEOUT, format!("{n} name look-ups still hold their threads"))),
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Plugin for QuicTransport {
     fn create(host: Host, _instance: &str, config: Value) -> Result<Self, Error> {
         let config = Config::from_json(config).map_err(Error::invalid)?;
         let engine = Arc::new(Engine::new(host, config)?);
-        Ok(Self { engine, handle: OnceLock::new(), runtime: Mutex::new(None), drain: Mutex::new(None) })
+        Ok(Self { engine, handle: OnceLock::new(), runtime: Mutex::new(None) })
     }
 
     fn start(&self, op: Op) {
@@ -83,43 +67,41 @@ impl Plugin for QuicTransport {
         };
         tasks::spawn(runtime.handle(), self.engine.host, self.engine.clone().sweep());
         let _ = self.handle.set(runtime.handle().clone());
-        *lock(&self.runtime) = Some(runtime);
+        *self.runtime.lock().unwrap_or_else(PoisonError::into_inner) = Some(runtime);
         op.ok();
     }
 
     fn quiesce(&self, op: Op, deadline: Duration) {
-        let Some(runtime) = lock(&self.runtime).take() else { return op.ok() };
-        // The rest of the time is for closing the sockets.
+        // A link that is late ends by its own patience, a little later.
         let patience = deadline * 3 / 4;
-        let engine = self.engine.clone();
-        // Not a task: the sockets are closed for certain, and the port is free, once the runtime has ended.
-        let drain = thread::Builder::new().name("qpq-quic-drain".to_owned()).spawn(move || {
-            let late = runtime.block_on(engine.quiesce(patience));
+        self.answer(op, |engine, _| async move {
+            let late = engine.drain(patience).await;
             if late > 0 {
                 engine.host.warn(format!("{late} links were cut off, because their peers took too long"));
             }
-            runtime.shutdown_timeout(deadline / 8);
-            op.ok();
+            if let Err(error) = engine.endpoints.make_way() {
+                engine.host.debug(format!("the ports are free only after the stop: {error}"));
+            }
+            Ok(String::new())
         });
-        // Without a thread, the operation has answered itself as failed, and the runtime has ended.
-        *lock(&self.drain) = drain.ok();
     }
 
     fn stop(&self, deadline: Duration) -> Result<(), Error> {
-        if let Some(drain) = lock(&self.drain).take() {
-            let _ = drain.join(); // has a deadline of its own; a panic in it is reported by its operation
-        }
-        let Some(runtime) = lock(&self.runtime).take() else { return self.lookups_done() };
+        let Some(runtime) = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(()) };
         let begun = Instant::now();
         let (told, all_told) = mpsc::channel();
         let engine = self.engine.clone();
         tasks::spawn(runtime.handle(), self.engine.host, async move {
-            engine.quiesce(FAREWELL / 2).await;
+            engine.drain(FAREWELL / 2).await;
+            engine.endpoints.close().await;
             let _ = told.send(());
         });
         let _ = all_told.recv_timeout(FAREWELL.min(deadline / 4));
         runtime.shutdown_timeout(deadline.saturating_sub(begun.elapsed()));
-        self.lookups_done()
+        match self.engine.lookups() {
+            0 => Ok(()),
+            n => Err(Error::new(Status::TIMEOUT, format!("{n} name look-ups still hold their threads"))),
+        }
     }
 }
 

@@ -12,3 +12,4 @@ mod hostile;
 mod hostile_peer;
 mod parsers;
 mod plugins;
+mod swap;

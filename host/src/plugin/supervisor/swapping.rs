@@ -160,13 +160,14 @@ impl Supervisor {
         self.part(&old).await;
         self.phase("taking over", "drained");
         let before = Arc::clone(&old.image);
-        // A plugin that lets go only in `stop` is stopped before the second try.
-        let (adopted, end) = tokio::join!(self.shared.adopt(&new), self.shut(&old, None, STOP_DEADLINE));
+        let adopted = self.shared.adopt(&new).await;
+        // Only now do neighbours hear of the end: they must find the new one when they come back.
+        let end = self.shut(&old, None, STOP_DEADLINE).await;
+        self.note_end(end);
         let adopted = match adopted {
-            Err(_) => self.shared.adopt(&new).await,
+            Err(_) => self.shared.adopt(&new).await, // a plugin that lets go only in `stop`
             adopted => adopted,
         };
-        self.note_end(end);
         match adopted {
             Ok(()) => {
                 self.seat(&new);
