@@ -100,6 +100,6 @@ pub use policy::{FAILURE_WINDOW, FIRST_BACKOFF, MAX_BACKOFF, MAX_FAILURES, Resta
 pub use port::MAX_LINKS;
 pub use registry::{Listeners, PluginEvent, PluginSpec, Registry, Running, Settings, find};
 pub use routing::{MAX_CONTROL, MAX_CONTROLS, RoutingHandle};
-pub use swap::{DRAIN, MAX_QUARANTINED, MAX_REPORTS, PROBATION};
 pub use store::{MAX_FETCH, STORE_DEADLINE, StoreEvents, StoreHandle};
+pub use swap::{DRAIN, MAX_QUARANTINED, MAX_REPORTS, PROBATION};
 pub use transport::{DIAL_DEADLINE, Frame, LISTEN_DEADLINE, LinkUp, MIN_MAX_FRAME, TransportEvents, TransportHandle};

@@ -353,7 +353,10 @@ impl fmt::Display for SwapProblem {
                  command with the file: qpq plugin swap NAME FILE"
             ),
             Self::Unsupported(kind) => {
-                write!(f, "a {kind} plugin can't be replaced while the node runs. Put the file in place and restart the node.")
+                write!(
+                    f,
+                    "a {kind} plugin can't be replaced while the node runs. Put the file in place and restart the node."
+                )
             }
             Self::NotRunning(state) => {
                 write!(f, "it is {state}, so there is nothing to replace. Start it first: qpq plugin enable NAME")

@@ -28,6 +28,10 @@ use crate::api::PluginStatus;
 const LOAD_DEADLINE: Duration = Duration::from_secs(20);
 /// How long a plugin may take for its figures.
 const STATS_DEADLINE: Duration = Duration::from_secs(1);
+/// How long the answer to a swap waits for the first frame that the new instance takes in, which ends the pause.
+const PAUSE_WAIT: Duration = Duration::from_secs(1);
+/// How often it looks.
+const PAUSE_LOOK: Duration = Duration::from_millis(2);
 /// Events that wait for the shell; supervisors wait when it is full.
 const MAX_EVENTS: usize = 64;
 
@@ -236,7 +240,8 @@ impl Registry {
     }
 
     /// Replaces a running plugin's library by the one in `file`, or in its configured file: a new instance beside the
-    /// running one first, then the change-over. Returns when that is done; the reports stand in the status.
+    /// running one first, then the change-over. Returns when that is done and frames come in again (or a second after); the
+    /// reports stand in the status.
     ///
     /// # Errors
     /// When no plugin has that name or it isn't running, when the library is refused or fails before or in the
@@ -248,6 +253,10 @@ impl Registry {
         let closed = || PluginError::Closed { plugin: name.to_owned() };
         entry.commands.send(Command::Swap(Order { file, reply })).await.map_err(|_| closed())?;
         heard.await.map_err(|_| closed())??;
+        let end = Instant::now() + PAUSE_WAIT;
+        while entry.is_pausing() && Instant::now() < end {
+            tokio::time::sleep(PAUSE_LOOK).await;
+        }
         Ok(entry.status().await)
     }
 
@@ -294,6 +303,13 @@ fn supervise(spec: PluginSpec, shared: &Arc<Shared>) -> Entry {
 }
 
 impl Entry {
+    /// Whether the pause of the last swap isn't over yet.
+    fn is_pausing(&self) -> bool {
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        live.measure_pause();
+        live.pause.is_some()
+    }
+
     async fn status(&self) -> PluginStatus {
         let (mut status, restart_at, instance) = {
             let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);

@@ -55,7 +55,8 @@ pub(super) struct Pause {
 impl Live {
     /// Puts the pause into the report of the last swap, once it is over.
     pub(super) fn measure_pause(&mut self) {
-        let over = self.pause.as_ref().and_then(|pause| Some(pause.next.taken()?.0.saturating_duration_since(pause.since)));
+        let over =
+            self.pause.as_ref().and_then(|pause| Some(pause.next.taken()?.0.saturating_duration_since(pause.since)));
         if let (Some(pause), Some(report)) = (over, self.status.swaps.last_mut()) {
             report.pause_us = Some(u64::try_from(pause.as_micros()).unwrap_or(u64::MAX));
             self.pause = None;

@@ -70,8 +70,11 @@ async fn tell(files: Vec<(PathBuf, mpsc::Sender<Command>)>, mut changes: mpsc::R
             }
             None => {
                 let now = Instant::now();
-                let due: Vec<usize> =
-                    busy.iter().filter(|(_, (quiet, latest))| now >= *quiet.min(latest)).map(|(place, _)| *place).collect();
+                let due: Vec<usize> = busy
+                    .iter()
+                    .filter(|(_, (quiet, latest))| now >= *quiet.min(latest))
+                    .map(|(place, _)| *place)
+                    .collect();
                 for place in due {
                     busy.remove(&place);
                     if let Some((_, supervisor)) = files.get(place) {

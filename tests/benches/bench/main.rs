@@ -14,6 +14,7 @@ mod report;
 mod scripts;
 mod signatures;
 mod store;
+mod swap;
 
 use std::process::ExitCode;
 
@@ -30,6 +31,7 @@ const SECTIONS: &[Section] = &[
     ("store", store::measure),
     ("quic", quic::measure),
     ("relay", relay::measure),
+    ("swap", swap::measure),
     ("idle", idle::measure),
 ];
 

@@ -29,7 +29,9 @@ fn with_tail(folder: &Path, name: &str) -> Outcome<PathBuf> {
 /// The builds to swap between: this one, one with another digest, and those of other compilers where they are.
 fn builds(folder: &Path) -> Outcome<Vec<PathBuf>> {
     let mut builds = vec![with_tail(folder, "another")?, binaries::plugin("transport-quic")?];
-    for (variable, what) in [("QPQ_TEST_NIGHTLY_QUIC", "a build by nightly"), ("QPQ_TEST_RELEASE_QUIC", "a release build")] {
+    for (variable, what) in
+        [("QPQ_TEST_NIGHTLY_QUIC", "a build by nightly"), ("QPQ_TEST_RELEASE_QUIC", "a release build")]
+    {
         match std::env::var_os(variable) {
             Some(path) => builds.push(path.into()),
             None => drop(skip::skip::<()>(&format!("{what} ({variable} names none)"))),
@@ -93,7 +95,8 @@ async fn more_arrive(flows: [&Flow; 2]) -> Outcome {
 fn told(swaps: &mut Swaps, tallies: &[Tally; 2]) -> String {
     swaps.pauses.sort_unstable();
     swaps.took.sort_unstable();
-    let at = |times: &[Duration], share: f64| times.get((times.len() as f64 * share) as usize).copied().unwrap_or_default();
+    let at =
+        |times: &[Duration], share: f64| times.get((times.len() as f64 * share) as usize).copied().unwrap_or_default();
     format!(
         "{} swaps; pause p50 {:?} p90 {:?} max {:?} (of {}); a swap took p50 {:?} max {:?}; sent {} and {}, longest gaps {:?} {:?}\n",
         swaps.took.len(),
