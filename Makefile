@@ -3,7 +3,8 @@
 CARGO ?= cargo
 # Not below target/: `make clean` must not take a node's key with it.
 QPQ_HOME ?= $(CURDIR)/.qpq
-PLUGINS = -p qpq-transport-quic -p qpq-routing-flood
+TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target))
+PLUGINS = -p qpq-transport-quic -p qpq-transport-iroh -p qpq-routing-flood
 
 .PHONY: run demo test check miri bench soak release plugins-alone clean help
 
@@ -12,6 +13,7 @@ help: ## Show this list
 
 release: ## Build the host and its plugins, optimised
 	$(CARGO) build --release -p qpq-host $(PLUGINS)
+	$(MAKE) -s -C plugins/transport-udp-c OUT="$(TARGET)/release"
 
 run: release ## Start a node with the default plugins and the bundled bots, and open the REPL
 	./target/release/qpq --home "$(QPQ_HOME)" repl --scripts "$(CURDIR)/scripts"
@@ -21,6 +23,7 @@ demo: release ## Three nodes in a line A-B-C: a board post travels, and what tra
 
 test: ## All tests. Those that need root, `ip` or python3 say so and are skipped by name where these are missing
 	$(CARGO) build --workspace --all-targets
+	$(MAKE) -s -C plugins/transport-udp-c OUT="$(TARGET)/debug"
 	$(CARGO) test --workspace
 
 check: ## Formatting, lints and documentation
@@ -30,6 +33,7 @@ check: ## Formatting, lints and documentation
 
 plugins-alone: ## Build each plugin by itself: feature unification in the workspace can hide a missing feature
 	for plugin in plugins/*/Cargo.toml; do $(CARGO) build --manifest-path $$plugin || exit 1; done
+	for plugin in plugins/*/Makefile; do $(MAKE) -s -B -C $$(dirname $$plugin) OUT="$(TARGET)/debug" || exit 1; done
 
 miri: ## The unsafe code of the plugin SDK under Miri (needs nightly Rust with its miri component)
 	MIRIFLAGS="-Zmiri-ignore-leaks -Zmiri-disable-isolation" $(CARGO) +nightly miri test -p qpq-plugin-api --lib

@@ -1,6 +1,6 @@
 //! One link to a neighbour: a state machine without sockets, clock or tasks.
 //!
-//! A transport brings blocks of bytes in order; [`Link::handle`] takes one [`LinkInput`] and the time, and appends
+//! A transport brings blocks of bytes in order, or packets that may be lost; [`Link::handle`] takes one [`LinkInput`] and the time, and appends
 //! [`LinkOutput`]s. It proves who is on the other side before anything else is taken from it, packs frames into blocks and
 //! cuts those that are too large, watches that the neighbour is alive, and closes with a typed [`CloseReason`] at the
 //! first thing that breaks the protocol. The states and the reasons for the handshake's shape stand in
@@ -11,6 +11,7 @@ mod framing;
 mod handshake;
 mod liveness;
 mod ports;
+mod reliable;
 mod settings;
 mod steady;
 
@@ -22,6 +23,7 @@ use rand::CryptoRng;
 use framing::{Packer, Reassembly};
 use handshake::Handshake;
 use liveness::Liveness;
+use reliable::Reliable;
 use steady::Steady;
 
 pub use close::{CloseReason, Fault, Stage, Violation};
@@ -34,6 +36,8 @@ pub struct Link {
     state: State,
     clock: Steady,
     packer: Packer,
+    /// Between the blocks and a transport that isn't reliable.
+    reliable: Option<Box<Reliable>>,
     reassembly: Reassembly,
     liveness: Liveness,
     stats: LinkStats,
@@ -56,8 +60,11 @@ impl Link {
     pub fn new(setup: LinkSetup, config: LinkConfig, now_ms: u64, rng: &mut impl CryptoRng) -> Self {
         let clock = Steady::new(now_ms);
         let first_ping = rng.next_u64();
+        let reliable = (!setup.reliable).then(|| Box::new(Reliable::new(setup.max_frame, rng)));
+        let block = if setup.reliable { setup.max_frame } else { Reliable::largest_block(setup.max_frame) };
         Self {
-            packer: Packer::new(setup.max_frame),
+            packer: Packer::new(block),
+            reliable,
             reassembly: Reassembly::default(),
             liveness: Liveness::new(first_ping, clock.now()),
             stats: LinkStats::default(),
@@ -78,9 +85,13 @@ impl Link {
         let result = match input {
             _ if matches!(self.state, State::Closed) => return,
             LinkInput::Start => self.start(out),
-            LinkInput::Received(block) => self.received(block, out),
+            LinkInput::Received(frame) => self.received(frame, out),
             LinkInput::Send(frames) => {
                 self.send(frames, out);
+                Ok(())
+            }
+            LinkInput::Ping => {
+                self.ping_for(out);
                 Ok(())
             }
             LinkInput::Tick => self.check_times(),
@@ -88,7 +99,10 @@ impl Link {
             LinkInput::Leave(reason) => self.leave(reason, out),
         };
         match result {
-            Ok(()) => self.say_hello(out), // also on a link that is too busy to be ticked
+            Ok(()) => {
+                self.say_hello(out); // also on a link that is too busy to be ticked
+                self.transmit_due(out);
+            }
             Err(reason) => self.close(reason, out),
         }
     }
@@ -103,7 +117,13 @@ impl Link {
                 self.reassembly.since().map_or(alive, |since| alive.min(since + self.config.reassembly_ms))
             }
         };
-        Some(self.clock.outside(at))
+        let packets = self.reliable.as_ref().and_then(|reliable| reliable.deadline());
+        Some(self.clock.outside(packets.map_or(at, |packets| at.min(packets))))
+    }
+
+    /// Whether [`LinkInput::Send`] is welcome. What is given all the same is kept, and waits.
+    pub fn has_room(&self) -> bool {
+        self.reliable.as_ref().is_none_or(|reliable| reliable.has_room())
     }
 
     /// The neighbour's proven key, once it is.
@@ -113,7 +133,10 @@ impl Link {
 
     /// The smoothed round-trip time in microseconds, once it was measured.
     pub fn rtt_us(&self) -> Option<u64> {
-        self.liveness.rtt_us()
+        match &self.reliable {
+            Some(reliable) => reliable.measured().map(|(rtt_us, _)| rtt_us),
+            None => self.liveness.rtt_us(),
+        }
     }
 
     /// What went over the link so far.
@@ -123,16 +146,34 @@ impl Link {
 
     fn start(&mut self, out: &mut Vec<LinkOutput>) -> Result<(), CloseReason> {
         let State::Handshake { handshake, .. } = &mut self.state else { return Ok(()) };
-        if let Some(hello) = handshake.start()? {
-            self.transmit_one(&hello, out);
+        let Some(hello) = handshake.start()? else { return Ok(()) };
+        match &mut self.reliable {
+            Some(reliable) => {
+                self.packer.push(&hello)?;
+                self.packer.take().into_iter().for_each(|block| reliable.begin(block, self.clock.now()));
+            }
+            None => self.transmit_one(&hello, out),
         }
         Ok(())
     }
 
-    fn received(&mut self, block: Bytes, out: &mut Vec<LinkOutput>) -> Result<(), CloseReason> {
+    fn received(&mut self, frame: Bytes, out: &mut Vec<LinkOutput>) -> Result<(), CloseReason> {
         self.start(out)?; // where the transport's first bytes overtook its own announcement
-        self.stats.bytes_in += block.len() as u64;
-        self.liveness.heard(self.clock.now());
+        self.stats.bytes_in += frame.len() as u64;
+        let now = self.clock.now();
+        let Some(reliable) = &mut self.reliable else {
+            self.liveness.heard(now);
+            return self.block(frame, out);
+        };
+        let mut blocks = Vec::new();
+        let authentic = reliable.receive(&frame, now, &mut blocks)?;
+        if authentic {
+            self.liveness.heard(now);
+        }
+        blocks.into_iter().try_for_each(|block| self.block(block, out))
+    }
+
+    fn block(&mut self, block: Bytes, out: &mut Vec<LinkOutput>) -> Result<(), CloseReason> {
         if block.is_empty() {
             return Err(Violation::EmptyBlock.into());
         }
@@ -180,6 +221,9 @@ impl Link {
         match frame {
             Frame::Hello(hello) => {
                 let auth = handshake.take_hello(hello)?;
+                if let Some(reliable) = &mut self.reliable {
+                    reliable.secure(handshake.packet_keys()?);
+                }
                 self.transmit_one(&auth, out);
             }
             Frame::Auth(signature) => {
@@ -202,7 +246,10 @@ impl Link {
                 self.transmit_one(&Frame::Pong(number), out);
             }
             Frame::Pong(number) => match self.liveness.pong(number, self.clock.now()) {
-                Some(rtt_us) => out.push(LinkOutput::Measured { rtt_us }),
+                Some(rtt_us) => {
+                    let measured = self.measured(rtt_us);
+                    out.extend([LinkOutput::Ponged { number }, measured]);
+                }
                 None => self.stats.errors += 1,
             },
             Frame::Hello(_) | Frame::Auth(_) | Frame::Fragment(_) | Frame::Close(_) => {
@@ -217,6 +264,13 @@ impl Link {
             }
         }
         Ok(())
+    }
+
+    /// On a transport that loses frames a PONG may have been sent again, so its packets tell the time.
+    fn measured(&self, by_pong_us: u64) -> LinkOutput {
+        let by_packets = self.reliable.as_ref().and_then(|reliable| reliable.measured());
+        let (rtt_us, loss_ppm) = by_packets.unwrap_or((by_pong_us, 0));
+        LinkOutput::Measured { rtt_us, loss_ppm }
     }
 
     fn send(&mut self, frames: Vec<Frame>, out: &mut Vec<LinkOutput>) {
@@ -276,10 +330,25 @@ impl Link {
 
     fn flush(&mut self, out: &mut Vec<LinkOutput>) {
         for block in self.packer.take() {
-            self.stats.bytes_out += block.len() as u64;
             self.liveness.spoke(self.clock.now());
-            out.push(LinkOutput::Transmit(block));
+            match &mut self.reliable {
+                Some(reliable) => reliable.push(block),
+                None => self.transmit(block, out),
+            }
         }
+    }
+
+    /// Hands over the packets that are due, where the transport isn't reliable.
+    fn transmit_due(&mut self, out: &mut Vec<LinkOutput>) {
+        let Some(reliable) = &mut self.reliable else { return };
+        let mut packets = Vec::new();
+        reliable.poll(self.clock.now(), &mut packets);
+        packets.into_iter().for_each(|packet| self.transmit(packet, out));
+    }
+
+    fn transmit(&mut self, frame: Bytes, out: &mut Vec<LinkOutput>) {
+        self.stats.bytes_out += frame.len() as u64;
+        out.push(LinkOutput::Transmit(frame));
     }
 
     fn check_times(&self) -> Result<(), CloseReason> {
@@ -302,19 +371,28 @@ impl Link {
         }
     }
 
-    fn ping(&mut self, out: &mut Vec<LinkOutput>) {
+    fn ping_for(&mut self, out: &mut Vec<LinkOutput>) {
+        if matches!(self.state, State::Ready) {
+            let number = self.ping(out);
+            out.push(LinkOutput::Pinged { number });
+        }
+    }
+
+    fn ping(&mut self, out: &mut Vec<LinkOutput>) -> u64 {
         let number = self.liveness.ping(self.clock.now());
         self.transmit_one(&Frame::Ping(number), out);
+        number
     }
 
     fn leave(&mut self, reason: CloseReason, out: &mut Vec<LinkOutput>) -> Result<(), CloseReason> {
         match (&self.state, reason.to_neighbour()) {
-            (State::Ready, Some(close)) => {
+            (State::Ready, Some(close)) if self.reliable.is_none() => {
                 self.transmit_one(&Frame::Close(close), out);
                 self.leaving = true;
                 Ok(())
             }
-            _ => Err(reason), // a link that isn't up has nothing to finish
+            // One that isn't up has nothing to finish, and over a transport that loses frames nothing comes after the last word.
+            _ => Err(reason),
         }
     }
 
@@ -323,11 +401,21 @@ impl Link {
             self.stats.errors += 1;
         }
         if let Some(close) = reason.to_neighbour() {
-            self.transmit_one(&Frame::Close(close), out);
+            self.say_close(&Frame::Close(close), out);
         }
         self.state = State::Closed;
         self.reassembly = Reassembly::default();
         out.push(LinkOutput::Closed(reason));
+    }
+
+    fn say_close(&mut self, close: &Frame, out: &mut Vec<LinkOutput>) {
+        let Some(mut reliable) = self.reliable.take() else { return self.transmit_one(close, out) };
+        let mut packets = Vec::new();
+        let mut word = Vec::new();
+        if close.encode(&mut word).is_ok() {
+            reliable.last_word(&word.into(), self.clock.now(), &mut packets);
+        }
+        packets.into_iter().for_each(|packet| self.transmit(packet, out));
     }
 }
 

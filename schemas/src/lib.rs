@@ -9,6 +9,7 @@ pub mod content;
 pub mod envelope;
 mod ids;
 pub mod link;
+pub mod packet;
 pub mod receipt;
 pub mod record;
 pub mod sealing;

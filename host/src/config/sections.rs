@@ -10,6 +10,7 @@ use super::Config;
 use super::key::{Key, Section, section};
 use super::setting::{Fault, Setting, between};
 use crate::core::shelf::StoreLimits;
+use crate::link::HELLO_MS;
 use crate::script::ScriptLimits;
 use crate::store::StoreConfig as Engine;
 
@@ -58,6 +59,9 @@ section! {
         load: Vec<String> = vec!["transport-quic".to_owned(), "routing-flood".to_owned()], "", with names;
         /// SHA-256 digests, as 64 hexadecimal digits. When there are any, only a plugin file with one of them is loaded.
         pinned: Vec<String> = vec![], "", with digests;
+        /// The plugins that get the node's secret key when they ask for it, by name. Whoever holds it is this node: list only
+        /// plugins that you trust as much as qpq itself. transport-iroh needs it.
+        trusted_with_key: Vec<String> = vec![], "", with names;
         /// Whether a running plugin is swapped when its file is replaced. A file that is refused leaves the old one running.
         watch: bool = true, "", any;
     }
@@ -122,14 +126,14 @@ section! {
         max_half_open: usize = 64, "links", between 1, 100_000;
         /// How long a new link may take to prove who it is.
         handshake_timeout_ms: u64 = 5_000, "milliseconds", between 100, 60_000;
-        /// How often a quiet link is tried.
-        ping_interval_ms: u64 = 10_000, "milliseconds", between 100, 600_000;
-        /// A link from which nothing came for so long is closed.
-        idle_timeout_ms: u64 = 30_000, "milliseconds", between 1_000, 3_600_000;
+        /// How often a quiet link is tried. A link from which nothing came for two and a half times as long is dead.
+        ping_interval_ms: u64 = HELLO_MS, "milliseconds", between 100, 600_000;
+        /// Dials under way at a time.
+        max_dials: usize = 16, "dials", between 1, 1_000;
         /// Shortest pause before a server is dialled again.
         redial_min_ms: u64 = 500, "milliseconds", between 10, 3_600_000;
         /// Longest pause before a server is dialled again.
-        redial_max_ms: u64 = 60_000, "milliseconds", between 10, 86_400_000;
+        redial_max_ms: u64 = 15_000, "milliseconds", between 10, 86_400_000;
     }
 }
 

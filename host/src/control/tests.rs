@@ -65,6 +65,12 @@ async fn every_answer_comes_over_the_socket_unchanged() {
     same(node.store_stats(), remote.store_stats()).await;
     same(node.plugins(), remote.plugins()).await;
     same(node.plugin_enable("x".into()), remote.plugin_enable("x".into())).await;
+    same(node.forget_server("x".into()), remote.forget_server("x".into())).await;
+    same(node.ping("anna".into(), 3), remote.ping("anna".into(), 3)).await;
+    same(node.set_trust("anna".into(), Trust::Blocked), remote.set_trust("anna".into(), Trust::Blocked)).await;
+    same(node.export_blocks(), remote.export_blocks()).await;
+    same(node.import_blocks("x".into()), remote.import_blocks("x".into())).await;
+    same(node.plugin_swap("x".into(), None), remote.plugin_swap("x".into(), None)).await;
     same(node.scripts(), remote.scripts()).await;
     same(node.script_reload(None), remote.script_reload(None)).await;
     same(node.shutdown(), remote.shutdown()).await;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use qpq_schemas::PeerId;
 use qpq_schemas::link::{Close, CloseCode, Frame, FrameError, MAX_BLOCK, MAX_REASON_LEN, MIN_TRANSPORT_FRAME};
+use qpq_schemas::packet::PacketError;
 use qpq_schemas::signature::SignatureError;
 
 /// Why a link ended.
@@ -61,8 +62,6 @@ pub enum CloseReason {
         /// For people.
         reason: String,
     },
-    /// The transport loses frames.
-    Unreliable,
     /// The transport's frames are too small to shake hands in.
     FrameTooSmall {
         /// What it takes, in bytes.
@@ -108,6 +107,12 @@ pub enum Violation {
     TooManyPieces,
     /// Far more PINGs than anybody needs.
     PingFlood,
+    /// A sealed packet whose body is none, or a HELLO that makes no key.
+    Packet(PacketError),
+    /// An ACK of packets that were never sent.
+    AckOfNothing,
+    /// A block beyond what this node said it takes.
+    BeyondWindow,
 }
 
 /// How far a link had come.
@@ -167,8 +172,16 @@ impl CloseReason {
             | Self::Blocked(_)
             | Self::Stalled => Fault::Peer,
             Self::HandshakeTimeout { .. } | Self::Silent => Fault::Network,
-            Self::Unreliable | Self::FrameTooSmall { .. } => Fault::Transport,
+            Self::FrameTooSmall { .. } => Fault::Transport,
             Self::Ourselves | Self::ByPeer(_) | Self::Local { .. } => Fault::Nobody,
+        }
+    }
+
+    /// The code in the CLOSE frame that ended the link, the neighbour's or ours.
+    pub fn wire_code(&self) -> Option<CloseCode> {
+        match self {
+            Self::ByPeer(close) => Some(close.code),
+            other => other.to_neighbour().map(|close| close.code),
         }
     }
 
@@ -182,6 +195,9 @@ impl CloseReason {
             Self::Violation(Violation::Fragments(_)) => "link-bad-fragments",
             Self::Violation(Violation::TooManyPieces) => "link-too-many-pieces",
             Self::Violation(Violation::PingFlood) => "link-ping-flood",
+            Self::Violation(Violation::Packet(error)) => error.code(),
+            Self::Violation(Violation::AckOfNothing) => "packet-ack-of-nothing",
+            Self::Violation(Violation::BeyondWindow) => "packet-beyond-window",
             Self::Version { .. } => "link-version",
             Self::Ourselves => "link-to-ourselves",
             Self::WrongPeer { .. } => "link-wrong-peer",
@@ -193,7 +209,6 @@ impl CloseReason {
             Self::Stalled => "link-stalled",
             Self::ByPeer(_) => "link-closed-by-peer",
             Self::Local { .. } => "link-closed",
-            Self::Unreliable => "link-unreliable-transport",
             Self::FrameTooSmall { .. } => "link-small-transport-frame",
         }
     }
@@ -201,7 +216,7 @@ impl CloseReason {
     /// What the neighbour is told; nothing where it closed the link itself, or can't be told.
     pub(super) fn to_neighbour(&self) -> Option<Close> {
         let code = match self {
-            Self::ByPeer(_) | Self::Unreliable | Self::FrameTooSmall { .. } => return None,
+            Self::ByPeer(_) | Self::FrameTooSmall { .. } => return None,
             Self::Violation(Violation::PingFlood | Violation::TooManyPieces) => CloseCode::LIMIT,
             // A HELLO of version 0 isn't even read as one.
             Self::Violation(Violation::Frame(FrameError::Malformed { what: "version", .. })) | Self::Version { .. } => {
@@ -255,9 +270,6 @@ impl fmt::Display for CloseReason {
             Self::Stalled => f.write_str("the neighbour began a large message and did not finish it"),
             Self::ByPeer(close) => write!(f, "closed by the neighbour: {} (code {})", close.reason, close.code.0),
             Self::Local { reason, .. } => f.write_str(reason),
-            Self::Unreliable => f.write_str(
-                "the transport may lose frames; that needs retransmission, which this version does not have",
-            ),
             Self::FrameTooSmall { max_frame } => {
                 write!(f, "the transport takes frames of {max_frame} bytes, but a link needs {MIN_TRANSPORT_FRAME}")
             }
@@ -282,6 +294,9 @@ impl fmt::Display for Violation {
             Self::Fragments(what) => write!(f, "the neighbour sent {what}"),
             Self::TooManyPieces => write!(f, "the neighbour sent pieces of more than {MAX_BLOCK} bytes"),
             Self::PingFlood => f.write_str("the neighbour sent too many PINGs"),
+            Self::Packet(error) => write!(f, "the neighbour broke the packet protocol: {error}"),
+            Self::AckOfNothing => f.write_str("the neighbour acknowledged packets that were never sent"),
+            Self::BeyondWindow => f.write_str("the neighbour sent more than this node has room for"),
         }
     }
 }

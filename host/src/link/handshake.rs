@@ -2,6 +2,7 @@
 
 use qpq_schemas::PeerId;
 use qpq_schemas::link::{Frame, Hello, LINK_VERSION, MIN_TRANSPORT_FRAME, Role, sign_auth, verify_auth};
+use qpq_schemas::packet::{Ephemeral, PacketError, PacketKeys};
 use rand::CryptoRng;
 
 use super::LinkSetup;
@@ -13,6 +14,8 @@ const OLDEST_VERSION: u8 = 1;
 /// A handshake under way.
 pub(super) struct Handshake {
     setup: LinkSetup,
+    /// Where packets are sealed: the pair whose public half is our HELLO's random bytes.
+    ephemeral: Option<Ephemeral>,
     ours: Hello,
     theirs: Option<Hello>,
     started: bool,
@@ -20,10 +23,14 @@ pub(super) struct Handshake {
 
 impl Handshake {
     pub(super) fn new(setup: LinkSetup, features: u32, rng: &mut impl CryptoRng) -> Self {
+        let ephemeral = (!setup.reliable).then(|| Ephemeral::generate(rng));
         let mut random = [0; 32];
-        rng.fill_bytes(&mut random);
+        match &ephemeral {
+            Some(ephemeral) => random = ephemeral.public(), // as random as any
+            None => rng.fill_bytes(&mut random),
+        }
         let ours = Hello { features, ..Hello::new(setup.identity.peer_id(), random) };
-        Self { setup, ours, theirs: None, started: false }
+        Self { setup, ephemeral, ours, theirs: None, started: false }
     }
 
     /// Our HELLO, the first time; an error where no link can run over that transport.
@@ -34,9 +41,6 @@ impl Handshake {
     }
 
     fn check_transport(&self) -> Result<(), CloseReason> {
-        if !self.setup.reliable {
-            return Err(CloseReason::Unreliable);
-        }
         if self.setup.max_frame < MIN_TRANSPORT_FRAME {
             return Err(CloseReason::FrameTooSmall { max_frame: self.setup.max_frame });
         }
@@ -77,6 +81,14 @@ impl Handshake {
             return Err(CloseReason::WrongPeer { expected, found });
         }
         Ok(())
+    }
+
+    /// The keys that follow from both HELLOs, on a transport that isn't reliable.
+    pub(super) fn packet_keys(&self) -> Result<PacketKeys, CloseReason> {
+        let bad = || CloseReason::from(Violation::Packet(PacketError::BadKey));
+        let (ephemeral, theirs) = (self.ephemeral.as_ref().ok_or_else(bad)?, self.theirs.as_ref().ok_or_else(bad)?);
+        let (initiator, responder) = self.in_order(theirs);
+        ephemeral.keys(self.setup.role, initiator, responder).map_err(|error| Violation::Packet(error).into())
     }
 
     /// Takes the neighbour's AUTH and returns its key, now proven, and the features of both.

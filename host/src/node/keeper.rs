@@ -22,6 +22,9 @@ pub(super) async fn run(shared: Arc<Shared>) {
     loop {
         let rotated = rotate(&shared).await;
         let addresses = shared.listening().clone();
+        if addresses != listening {
+            shared.dialer.get().into_iter().for_each(|dialer| dialer.network_changed());
+        }
         if rotated || addresses != listening || now_ms().saturating_sub(spread_ms) > RECORD_MS {
             spread_record(&shared).await;
             spread_ms = now_ms();
@@ -71,16 +74,21 @@ fn is_reachable(uri: &str) -> bool {
     !(host.starts_with("0.0.0.0") || host.starts_with("[::]") || host.starts_with("127.") || host.starts_with("[::1]"))
 }
 
-/// Saves the directory, if anything in it changed.
-pub(super) async fn save_directory(shared: &Arc<Shared>) {
-    let Some(save) = shared.directory().take_save() else { return };
+/// Saves the directory, if anything in it changed; whether all of it is on the disk now.
+pub(super) async fn save_directory(shared: &Arc<Shared>) -> bool {
+    let _turn = shared.saving.lock().await;
+    let Some(save) = shared.directory().take_save() else { return true };
     let written = tokio::task::spawn_blocking(move || save.write()).await;
     let why = match written {
-        Ok(Ok(())) => return shared.warn("directory", None),
+        Ok(Ok(())) => {
+            shared.warn("directory", None);
+            return true;
+        }
         Ok(Err(error)) => error.to_string(),
         Err(error) => error.to_string(),
     };
     warn!(why, "the directory could not be saved");
     shared.warn("directory", Some(why));
     shared.directory().mark_dirty();
+    false
 }

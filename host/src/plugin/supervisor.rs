@@ -46,17 +46,27 @@ pub(super) struct Live {
     pub(super) pause: Option<Pause>,
 }
 
-/// A pause that is measured: since when nothing was taken in, and who takes the next frame.
+/// A pause that is measured, from the last frame that the old instance took in to the first of the new.
 pub(super) struct Pause {
-    since: Instant,
-    next: Arc<Port>,
+    /// When the old one was told to part: where nothing flowed, the pause began then.
+    parted: Instant,
+    old: Arc<Port>,
+    new: Arc<Port>,
+}
+
+impl Pause {
+    /// How long it was; `None` while it goes on.
+    fn length(&self) -> Option<Duration> {
+        let (first, _) = self.new.taken()?;
+        let last = self.old.taken().map_or(self.parted, |(_, last)| last.max(self.parted));
+        Some(first.saturating_duration_since(last))
+    }
 }
 
 impl Live {
     /// Puts the pause into the report of the last swap, once it is over.
     pub(super) fn measure_pause(&mut self) {
-        let over =
-            self.pause.as_ref().and_then(|pause| Some(pause.next.taken()?.0.saturating_duration_since(pause.since)));
+        let over = self.pause.as_ref().and_then(Pause::length);
         if let (Some(pause), Some(report)) = (over, self.status.swaps.last_mut()) {
             report.pause_us = Some(u64::try_from(pause.as_micros()).unwrap_or(u64::MAX));
             self.pause = None;

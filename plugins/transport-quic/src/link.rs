@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use qpq_plugin_api::stream::{Decoder, Oversize, encode};
 use quinn::{Connection, ReadError, RecvStream, SendStream, WriteError};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::codec::{Decoder, OPENING, Oversize, encode};
 use crate::engine::Engine;
 use crate::error::End;
-use crate::limits::{BATCH_BYTES, LINGER, MAX_FRAME, READ_CHUNKS};
+use crate::limits::{BATCH_BYTES, LAST_READ, LINGER, MAX_FRAME, OPENING, READ_CHUNKS};
 use crate::queue::{Next, Outbox};
 use crate::tls::Key;
 
@@ -171,8 +171,9 @@ async fn carry(
     }
 }
 
-/// This side ends the link: flushes, and when another instance takes over ([`End::Quiesced`]) lets the peer finish too.
-/// What comes in meanwhile is still handed over. Returns the end if the connection broke.
+/// This side ends the link: flushes, and when another instance takes over ([`End::Quiesced`]) hands over what has come in.
+/// What the peer has still queued is not waited for: under load that takes long, and the peer keeps it until it is
+/// acknowledged. Returns the end if the connection broke.
 async fn leave(
     why: &End,
     mut writer: Pin<&mut impl Future<Output = Result<(), End>>>,
@@ -180,7 +181,7 @@ async fn leave(
     mut reader: Pin<&mut impl Future<Output = End>>,
 ) -> Option<End> {
     let mut reading = true;
-    while writing || (reading && *why == End::Quiesced) {
+    while writing {
         tokio::select! {
             flushed = &mut writer, if writing => match flushed {
                 Ok(()) => writing = false,
@@ -192,7 +193,13 @@ async fn leave(
             },
         }
     }
-    None
+    if !reading || *why != End::Quiesced {
+        return None;
+    }
+    match timeout(LAST_READ, reader).await {
+        Ok(End::PeerDone) | Err(_) => None,
+        Ok(end) => Some(end),
+    }
 }
 
 /// The peer has said all: flushes this side too. Who began to leave closes the connection, once it has read everything.
@@ -241,7 +248,7 @@ async fn write(engine: &Engine, link: &Link, mut send: SendStream, batch: &mut V
 
 /// Reads frames and hands them to the host, until the peer finishes ([`End::PeerDone`]) or the connection breaks.
 async fn read(engine: &Engine, link: &Link, mut recv: RecvStream) -> End {
-    let mut decoder = Decoder::default();
+    let mut decoder = Decoder::new(MAX_FRAME);
     let mut frames = VecDeque::new();
     let mut chunks: [Bytes; READ_CHUNKS] = std::array::from_fn(|_| Bytes::new());
     loop {

@@ -15,6 +15,7 @@ mod scripts;
 mod signatures;
 mod store;
 mod swap;
+mod transports;
 
 use std::process::ExitCode;
 
@@ -30,6 +31,7 @@ const SECTIONS: &[Section] = &[
     ("scripts", scripts::measure),
     ("store", store::measure),
     ("quic", quic::measure),
+    ("transports", transports::measure),
     ("relay", relay::measure),
     ("swap", swap::measure),
     ("idle", idle::measure),

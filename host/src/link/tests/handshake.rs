@@ -217,14 +217,6 @@ fn a_later_version_with_more_fields_is_spoken_to_in_ours() {
 }
 
 #[test]
-fn a_transport_that_loses_frames_is_refused_with_the_reason() {
-    let (ours, _) = outcome(LinkSetup { reliable: false, ..a() }, LinkSetup { reliable: false, ..b() });
-    assert_eq!(ours, Some(CloseReason::Unreliable));
-    assert!(CloseReason::Unreliable.to_string().contains("needs retransmission"));
-    assert_eq!(CloseReason::Unreliable.fault(), Fault::Transport);
-}
-
-#[test]
 fn a_transport_with_tiny_frames_is_refused() {
     let tiny = LinkSetup { max_frame: 511, ..a() };
     let mut side = Side::new(tiny);

@@ -227,9 +227,10 @@ impl Supervisor {
     }
 
     fn measure(&self, old: &Arc<Instance>, new: &Arc<Instance>, parted: Instant) {
-        let last = old.port.taken().map(|(_, last)| last);
         // A transport that carried nothing has no pause.
-        self.live().pause = last.map(|last| Pause { since: last.max(parted), next: Arc::clone(&new.port) });
+        let carried = old.port.taken().is_some();
+        let pause = || Pause { parted, old: Arc::clone(&old.port), new: Arc::clone(&new.port) };
+        self.live().pause = carried.then(pause);
     }
 
     /// After a failure of the running instance: goes back to the library before the last swap, if that was just now.
