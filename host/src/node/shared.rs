@@ -114,6 +114,11 @@ impl Shared {
         }
     }
 
+    /// Whether a warning about it is up.
+    pub(super) fn warns(&self, about: &str) -> bool {
+        lock(&self.warnings).contains_key(about)
+    }
+
     pub(super) fn warnings(&self) -> Vec<String> {
         lock(&self.warnings).iter().map(|(about, text)| format!("{about}: {text}")).collect()
     }

@@ -15,6 +15,7 @@ mod report;
 mod scripts;
 mod signatures;
 mod store;
+mod swap;
 mod transports;
 
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ const SECTIONS: &[Section] = &[
     ("transports", transports::measure),
     ("relay", relay::measure),
     ("discovery", discovery::measure),
+    ("swap", swap::measure),
     ("idle", idle::measure),
 ];
 
