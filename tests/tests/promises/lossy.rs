@@ -23,11 +23,14 @@ const MOST_BYTES: u64 = 3;
 /// Messages that are handed to the node at the same time.
 const SENDERS: usize = 8;
 
+/// The transport in C and no other, and room for all messages of one sender.
+const CONFIG: &str = "[plugins]\nload = [\"transport-udp-c\", \"routing-flood\"]\n[store]\nsender_share_percent = 100\nsender_messages = 100000\nrecipient_messages = 100000\nsender_bytes = 1073741824\nrecipient_bytes = 1073741824\n";
+
 /// Two nodes that have no other transport than the one in C.
 fn plan(name: &str, port: u16) -> Plan {
     TestNode::plan(name)
         .listen(format!("udp://127.0.0.1:{port}"))
-        .config("[plugins]\nload = [\"transport-udp-c\", \"routing-flood\"]\n")
+        .config(CONFIG)
 }
 
 /// Has a node send all messages, so many at a time.
