@@ -101,9 +101,8 @@ fn bodies() -> Vec<Value> {
         Block { number: 9, bytes: Bytes::from_static(b"nine") },
     ];
     let whole = Body { ack: Some(ack), last_word: Some(Bytes::from_static(b"bye")), blocks }.encode();
-    let ack_of = |largest, seen| {
-        Body { ack: Some(Ack { largest, delay_ms: 0, limit: 1, seen }), ..Body::default() }.encode()
-    };
+    let ack_of =
+        |largest, seen| Body { ack: Some(Ack { largest, delay_ms: 0, limit: 1, seen }), ..Body::default() }.encode();
     vec![
         body("everything", &whole),
         body("nothing but flags", &[0]),

@@ -28,7 +28,15 @@ pub(super) struct Backlog {
 
 impl Backlog {
     pub(super) fn new() -> Self {
-        Self { first: 0, blocks: VecDeque::new(), next: 0, again: BTreeSet::new(), bytes: 0, waiting: 0, limit: FIRST_LIMIT }
+        Self {
+            first: 0,
+            blocks: VecDeque::new(),
+            next: 0,
+            again: BTreeSet::new(),
+            bytes: 0,
+            waiting: 0,
+            limit: FIRST_LIMIT,
+        }
     }
 
     pub(super) fn push(&mut self, block: Bytes) {

@@ -179,7 +179,8 @@ impl Control {
         let rate = self.pace(rtt);
         let earned = rate.saturating_mul(now.saturating_sub(self.budget_at)) / 1_000;
         if earned > 0 {
-            self.budget = self.budget.saturating_add(usize::try_from(earned).unwrap_or(usize::MAX)).min(self.burst(rate));
+            self.budget =
+                self.budget.saturating_add(usize::try_from(earned).unwrap_or(usize::MAX)).min(self.burst(rate));
             self.budget_at = now;
         }
     }

@@ -101,7 +101,8 @@ impl Receiver {
         if blocks.iter().any(|block| block.number >= self.limit()) {
             return Err(Violation::BeyondWindow);
         }
-        let early: usize = blocks.iter().filter(|block| block.number > self.expected).map(|block| block.bytes.len()).sum();
+        let early: usize =
+            blocks.iter().filter(|block| block.number > self.expected).map(|block| block.bytes.len()).sum();
         if early > 0 && self.waiting_bytes + early > RECEIVE_BUFFER {
             return Ok(Fate::NoRoom);
         }
