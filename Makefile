@@ -4,9 +4,9 @@ CARGO ?= cargo
 # Not below target/: `make clean` must not take a node's key with it.
 QPQ_HOME ?= $(CURDIR)/.qpq
 TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target))
-PLUGINS = -p qpq-transport-quic -p qpq-routing-flood
+PLUGINS = -p qpq-transport-quic -p qpq-transport-iroh -p qpq-discovery-mdns -p qpq-routing-flood
 
-.PHONY: run demo test check miri bench soak release plugins-alone clean help
+.PHONY: run demo test test-tools check miri bench soak release plugins-alone clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -25,6 +25,9 @@ test: ## All tests. Those that need root, `ip` or python3 say so and are skipped
 	$(CARGO) build --workspace --all-targets
 	$(MAKE) -s -C plugins/transport-udp-c all check OUT="$(TARGET)/debug"
 	$(CARGO) test --workspace
+
+test-tools: ## Install what some tests need beside root, `ip` and python3 (Debian and its kin, as root)
+	apt-get install -y avahi-daemon avahi-utils python3-zeroconf dbus
 
 check: ## Formatting, lints and documentation
 	$(CARGO) fmt --all --check

@@ -21,6 +21,7 @@ mod accept;
 mod custody;
 mod intake;
 mod links;
+mod neighbours;
 mod records;
 mod router;
 pub mod shelf;
@@ -36,6 +37,7 @@ use qpq_schemas::link::Frame;
 use qpq_schemas::record::NodeRecord;
 use qpq_schemas::{MessageId, PeerId, TopicId};
 
+pub use neighbours::LinkUse;
 pub use records::RecordBook;
 pub use router::{RouteKind, RouteQuery, Router, RouterOutput};
 
@@ -44,6 +46,7 @@ use crate::store::Batch;
 use custody::{Recent, Reroute};
 use intake::{Candidate, Pending, REACCEPT_AFTER_MS};
 use links::LinkState;
+use neighbours::{Neighbour, Quality};
 use shelf::{Shelf, StoreLimits};
 
 /// The host's number for a link, unique for the life of the process.
@@ -103,7 +106,7 @@ pub enum Event {
         link: LinkId,
         /// Smoothed round-trip time in microseconds.
         rtt_us: u64,
-        /// Packets lost of a million.
+        /// Lost frames in a million.
         loss_ppm: u32,
     },
     /// A frame arrived over an authenticated link.
@@ -151,6 +154,13 @@ pub enum Event {
     Block(PeerId),
     /// They no longer are.
     Unblock(PeerId),
+    /// The admin vouches for this key, or no longer does.
+    Trust {
+        /// The key.
+        peer: PeerId,
+        /// Whether it is trusted.
+        trusted: bool,
+    },
     /// The store found this record damaged and has set it aside.
     Damaged {
         /// The message that it held.
@@ -239,6 +249,8 @@ pub enum Notice {
     PeerUp(PeerId),
     /// The last link to this peer is gone.
     PeerDown(PeerId),
+    /// Mail waits for this peer, and no way to it is known. Comes again every few seconds while that is so.
+    NoWay(PeerId),
     /// A newer signed record of a node came in.
     Record {
         /// What it says; its signature was checked.
@@ -263,6 +275,7 @@ pub enum Notice {
 pub struct Core {
     config: CoreConfig,
     links: BTreeMap<LinkId, LinkState>,
+    neighbours: BTreeMap<PeerId, Neighbour>,
     shelf: Shelf,
     router: Box<dyn Router>,
     records: RecordBook,
@@ -296,6 +309,7 @@ impl Core {
         Self {
             config,
             links: BTreeMap::new(),
+            neighbours: BTreeMap::new(),
             shelf,
             router,
             records: RecordBook::default(),
@@ -326,7 +340,7 @@ impl Core {
             Event::LinkUp { link, peer } => self.link_up(link, peer, now_ms),
             Event::LinkDown { link } => self.link_down(link, now_ms),
             Event::LinkMeasured { link, rtt_us, loss_ppm } => {
-                self.with_router(|router, out| router.link_measured(now_ms, link, rtt_us, loss_ppm, out));
+                self.measured(link, Quality { rtt_us, loss_ppm }, now_ms);
             }
             Event::Frame { link, frame } => self.frame(link, frame, now_ms),
             Event::Verified { ticket, verdicts } => self.verified(ticket, verdicts, now_ms),
@@ -338,6 +352,7 @@ impl Core {
             Event::OwnRecord(wire) => self.own_record(&wire, now_ms),
             Event::Block(peer) => self.block(peer),
             Event::Unblock(peer) => _ = self.blocked.remove(&peer),
+            Event::Trust { peer, trusted } => self.trust(peer, trusted),
             Event::Damaged { id } => self.damaged(&id),
             Event::Tick => self.tick(now_ms),
         }
@@ -428,11 +443,12 @@ impl Core {
         match frame {
             Frame::Envelopes(wires) => self.envelopes(link, wires, now_ms),
             Frame::Custody(answers) => self.answers(link, answers, now_ms),
-            Frame::Subscriptions(change, topics) => self.peer_subscriptions(link, change, topics),
             Frame::Route(bytes) => self.with_router(|router, out| router.control(now_ms, link, &bytes, out)),
             Frame::Sync(sync) => self.sync(link, sync),
             Frame::Records(records) => self.peer_records(link, records, now_ms),
-            _ => {} // the link layer keeps its own frames to itself
+            // Broadcasts go to everybody, so what a neighbour wants makes no difference yet. The link layer keeps its own
+            // frames to itself.
+            _ => {}
         }
     }
 

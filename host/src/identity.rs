@@ -26,8 +26,8 @@ use rand::CryptoRng;
 use zeroize::Zeroizing;
 
 pub use directory::{
-    BlockList, Directory, DirectoryError, MAX_ADDRESS, MAX_ADDRESSES, MAX_DOMAIN, MAX_PEERS, Peer, PendingSave,
-    ResolveError, Sighting,
+    BlocksError, Directory, DirectoryError, Imported, MAX_ADDRESS, MAX_ADDRESSES, MAX_DOMAIN, MAX_PEERS, Peer, PeerSet,
+    PendingSave, ResolveError, Sighting,
 };
 pub use error::IdentityError;
 pub use fingerprint::fingerprint;

@@ -87,6 +87,10 @@ impl Link {
                 self.send(frames, out);
                 Ok(())
             }
+            LinkInput::Ping => {
+                self.ping_for(out);
+                Ok(())
+            }
             LinkInput::Tick => self.check_times(),
             LinkInput::Close(reason) => Err(reason),
         };
@@ -238,7 +242,10 @@ impl Link {
                 self.transmit_one(&Frame::Pong(number), out);
             }
             Frame::Pong(number) => match self.liveness.pong(number, self.clock.now()) {
-                Some(rtt_us) => out.push(self.measured(rtt_us)),
+                Some(rtt_us) => {
+                    let measured = self.measured(rtt_us);
+                    out.extend([LinkOutput::Ponged { number }, measured]);
+                }
                 None => self.stats.errors += 1,
             },
             Frame::Hello(_) | Frame::Auth(_) | Frame::Fragment(_) | Frame::Close(_) => {
@@ -354,9 +361,17 @@ impl Link {
         }
     }
 
-    fn ping(&mut self, out: &mut Vec<LinkOutput>) {
+    fn ping_for(&mut self, out: &mut Vec<LinkOutput>) {
+        if matches!(self.state, State::Ready) {
+            let number = self.ping(out);
+            out.push(LinkOutput::Pinged { number });
+        }
+    }
+
+    fn ping(&mut self, out: &mut Vec<LinkOutput>) -> u64 {
         let number = self.liveness.ping(self.clock.now());
         self.transmit_one(&Frame::Ping(number), out);
+        number
     }
 
     fn close(&mut self, reason: CloseReason, out: &mut Vec<LinkOutput>) {

@@ -9,11 +9,13 @@
 //!
 //! Nothing here waits for a peer, a plugin or a script inside a shared loop, and every queue has a bound.
 
+mod addresses;
 mod bot_store;
 mod channels;
 mod clock;
 mod commands;
 mod dialer;
+mod discovery;
 mod door;
 mod engine;
 mod keeper;
@@ -21,6 +23,7 @@ mod link_task;
 mod listener;
 mod mail;
 mod open;
+mod pings;
 mod plugins;
 mod shared;
 mod switchboard;
@@ -47,7 +50,8 @@ use crate::script::ScriptHost;
 use crate::store::{MAX_SCAN, StoreError};
 use bot_store::KvBotStore;
 use channels::USER;
-use dialer::{Dialer, Pauses};
+use dialer::{Dialer, Limits, Pauses};
+use discovery::{Discovery, NodeListeners};
 use door::Door;
 use engine::{Engine, MAX_MESSAGES, Message, Parts};
 use listener::News;
@@ -151,6 +155,7 @@ fn start_engine(
         home: config.home.clone(),
         nickname: config.node.nickname.clone(),
         domain: config.node.domain.clone(),
+        configured: config.node.peers.clone(),
         defaults: mail::Defaults {
             ttl_secs: config.messages.ttl_secs,
             max_hops: config.messages.max_hops,
@@ -161,6 +166,7 @@ fn start_engine(
         board: Arc::clone(&board),
         engine: messages,
         inbox: inbox_watch,
+        discovery: Arc::new(Discovery::new(config.discovery.clone())),
     };
     let shared = Arc::new(Shared::new(basics, guarded));
     let listener = Box::new(News { shared: Arc::clone(&shared), scripts: Arc::clone(scripts) });
@@ -176,6 +182,7 @@ fn link_parts(config: &Config, shared: &Shared) -> LinkParts {
     LinkParts {
         identity: Arc::clone(&shared.identity),
         blocked: shared.directory().blocked(),
+        trusted: shared.directory().trusted(),
         config: link_config(config),
         store: shared.store.clone(),
         engine: shared.engine.clone(),
@@ -191,11 +198,13 @@ fn start_plugins(
     shared: &Arc<Shared>,
     transports: &Arc<Transports>,
 ) -> Result<(Registry, usize, mpsc::Receiver<String>), StartError> {
+    let listeners = NodeListeners { transports: Arc::clone(transports), discovery: Arc::clone(&shared.discovery) };
     let settings = Settings {
         folder: config.home.join("state").join("plugins"),
         pinned: config.plugins.pinned.clone(),
+        trusted_with_key: config.plugins.trusted_with_key.clone(),
         identity: shared.identity.clone(),
-        listeners: transports.clone(),
+        listeners: Arc::new(listeners),
     };
     let specs = plugins::specs(config, shared);
     let wanted = specs.len();
@@ -219,13 +228,15 @@ fn link_config(config: &Config) -> LinkConfig {
     }
 }
 
-/// Keeps links to the configured servers and to those that the user noted before.
+/// Keeps links to the configured servers and to those that the user noted before, and makes others where they are wanted.
 fn start_dialing(config: &Config, shared: &Arc<Shared>, transports: Arc<Transports>) {
-    let pauses = Pauses {
-        min: Duration::from_millis(config.links.redial_min_ms),
-        max: Duration::from_millis(config.links.redial_max_ms),
+    let links = &config.links;
+    let limits = Limits {
+        pauses: Pauses { min_ms: links.redial_min_ms, max_ms: links.redial_max_ms },
+        max_dials: links.max_dials,
+        max_links: links.max / 2,
     };
-    let dialer = Dialer::new(transports, Arc::clone(&shared.board), pauses, Handle::current());
+    let dialer = Dialer::new(shared.identity.peer_id(), transports, Arc::clone(&shared.board), limits);
     let noted = shared.store.kv_scan(door::SERVER_PREFIX, None, MAX_SCAN).unwrap_or_default();
     let noted =
         noted.into_iter().filter_map(|(key, _)| String::from_utf8(key.get(door::SERVER_PREFIX.len()..)?.to_vec()).ok());
@@ -234,6 +245,8 @@ fn start_dialing(config: &Config, shared: &Arc<Shared>, transports: Arc<Transpor
             warn!(uri, %error, "not dialled");
         }
     }
+    tokio::spawn(Arc::clone(&dialer).run(Arc::clone(shared)));
+    shared.discovery.connect(Arc::clone(&dialer));
     _ = shared.dialer.set(dialer);
 }
 

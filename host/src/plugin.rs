@@ -21,7 +21,7 @@
 //! impl TransportEvents for MyLinks {
 //!     fn link_up(&self, up: LinkUp) { /* make the link's task; do the handshake */ }
 //!     fn link_down(&self, link: u64, reason: &str) { /* end the task; also comes when the plugin fails */ }
-//!     fn path_changed(&self, link: u64, remote: &str) {}
+//!     fn path_changed(&self, link: u64, path: NewPath<'_>) {}
 //!     fn frames(&self, link: u64, batch: &mut FrameBatch<'_>) {
 //!         self.0.accept(batch); // what doesn't fit is offered again after `resume`
 //!         // … and wake the link's task; it takes frames with `FrameQueue::take`, which says when to call `resume`
@@ -39,6 +39,7 @@
 //! let settings = Settings {
 //!     folder: PathBuf::from("state/plugins"),
 //!     pinned: Vec::new(),
+//!     trusted_with_key: Vec::new(),
 //!     identity,
 //!     listeners: Arc::new(MyListeners(links)),
 //! };
@@ -62,6 +63,7 @@
 //! A plugin runs inside the process and is trusted code: the checks here catch mistakes, not attacks.
 
 mod check;
+mod child;
 mod config;
 mod descriptor;
 mod discovery;
@@ -83,6 +85,7 @@ mod store;
 mod supervisor;
 mod token;
 mod transport;
+mod trial;
 mod vtables;
 
 pub use check::{CHILD_ARGUMENT, CheckProblem, CheckReport, CheckedPlugin, check_file, check_in_child, child_main};
@@ -98,4 +101,7 @@ pub use port::MAX_LINKS;
 pub use registry::{Listeners, PluginEvent, PluginSpec, Registry, Running, Settings, find};
 pub use routing::{MAX_CONTROL, MAX_CONTROLS, RoutingHandle};
 pub use store::{MAX_FETCH, STORE_DEADLINE, StoreEvents, StoreHandle};
-pub use transport::{DIAL_DEADLINE, Frame, LISTEN_DEADLINE, LinkUp, MIN_MAX_FRAME, TransportEvents, TransportHandle};
+pub use transport::{
+    DIAL_DEADLINE, Frame, LISTEN_DEADLINE, LinkUp, MIN_MAX_FRAME, NewPath, TransportEvents, TransportHandle,
+};
+pub use trial::{Order, TrialReport, trials, try_in_child};

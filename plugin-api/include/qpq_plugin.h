@@ -190,11 +190,12 @@ typedef struct qpq_transport {
 
 #define QPQ_LINK_UP 1u   /* the link can carry frames; comes before its first frame */
 #define QPQ_LINK_DOWN 2u /* the link is gone; comes after its last frame, once */
-#define QPQ_LINK_PATH 3u /* it goes on over another path: remote, max_frame and rtt_us are new */
+#define QPQ_LINK_PATH 3u /* it goes on over another path: remote, max_frame, rtt_us and QPQ_LINK_RELAYED are new */
 
 #define QPQ_LINK_OUTBOUND 1u    /* this node dialled */
 #define QPQ_LINK_RELIABLE 2u    /* frames arrive all, once and in order while the link is up */
 #define QPQ_LINK_PEER_PROVEN 4u /* peer holds the key that the transport has proven the remote to have */
+#define QPQ_LINK_RELAYED 8u     /* since 1.1, with UP and PATH: a third party forwards the frames (encrypted) */
 
 typedef struct qpq_link_event {
   uint32_t size;
@@ -384,8 +385,7 @@ typedef struct qpq_host_store {
 #define QPQ_SIGN_PLUGIN 1u /* signs "qpq-plugin-sign-v1\0", u8 length of the plugin's id, id, message (up to 64 KiB) */
 #define QPQ_SIGN_TLS13 2u  /* signs a TLS 1.3 CertificateVerify content (RFC 8446, 4.4.3) as it is; anything else is refused */
 
-/* The node's identity, as far as a plugin may use it: it never sees the secret. Any thread; none blocks for longer than a
- * signature takes. */
+/* The node's identity, as far as a plugin may use it. Any thread; none blocks for longer than a signature takes. */
 typedef struct qpq_host_identity {
   uint32_t size, rsvd;
 
@@ -397,6 +397,10 @@ typedef struct qpq_host_identity {
 
   /* Writes a secret seed (32 bytes) to out that only this plugin gets from this identity, the same at each start. */
   qpq_status (*transport_subkey)(void *ctx, uint8_t *out);
+
+  /* Since 1.1: writes the secret of the node's Ed25519 key (32 bytes, the seed of RFC 8032) to out. Who holds it is the node,
+   * so QPQ_REFUSED unless the admin lists the plugin in plugins.trusted_with_key. Wipe every copy. */
+  qpq_status (*secret)(void *ctx, uint8_t *out);
 } qpq_host_identity;
 
 #ifdef __cplusplus

@@ -30,6 +30,8 @@
 //! A plugin brings its own runtime (tokio or none); nothing that belongs to a runtime crosses the boundary.
 
 pub mod abi;
+#[cfg(feature = "kit")]
+pub mod kit;
 mod sdk;
 
 pub use abi::Status;
@@ -46,6 +48,11 @@ pub use sdk::queue::{FrameQueue, MAX_QUEUED_BYTES, MAX_QUEUED_FRAMES, QueueLimit
 pub use sdk::routing::{LinkState, RouteContext, RouteKind, RouteLink, RouteLinks, RouteQuery, Routing};
 pub use sdk::store::{Store, StoreHost, StoredItem};
 pub use sdk::transport::{LinkUp, Transport, TransportHost};
+
+/// Frames with their lengths on a byte stream.
+pub mod stream {
+    pub use crate::sdk::stream::{Decoder, HEADER_LEN, Oversize, encode};
+}
 
 /// What [`export_plugin!`] expands to; not for use by hand.
 #[doc(hidden)]

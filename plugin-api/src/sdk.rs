@@ -13,6 +13,7 @@ pub(crate) mod plugin;
 pub(crate) mod queue;
 pub(crate) mod routing;
 pub(crate) mod store;
+pub(crate) mod stream;
 #[cfg(feature = "tracing")]
 mod tracing;
 pub(crate) mod transport;

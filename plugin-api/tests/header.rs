@@ -87,7 +87,7 @@ fn asserts() -> String {
     layout!(out, "qpq_host_store", HostStore { size, rsvd, on_read_only });
     layout!(out, "qpq_store_item", StoreItem { id, recipient, expires_ms, cursor, priority, rsvd, envelope });
     layout!(out, "qpq_store_sink", StoreSink { ctx, item });
-    layout!(out, "qpq_host_identity", HostIdentity { size, rsvd, public_key, sign, transport_subkey });
+    layout!(out, "qpq_host_identity", HostIdentity { size, rsvd, public_key, sign, transport_subkey, secret });
     add_constants(&mut out);
     out
 }
@@ -126,6 +126,7 @@ fn add_constants(out: &mut String) {
         "QPQ_LINK_OUTBOUND" = link_flags::OUTBOUND,
         "QPQ_LINK_RELIABLE" = link_flags::RELIABLE,
         "QPQ_LINK_PEER_PROVEN" = link_flags::PEER_PROVEN,
+        "QPQ_LINK_RELAYED" = link_flags::RELAYED,
         "QPQ_PEER_FOUND" = peer_event::FOUND,
         "QPQ_PEER_CHANGED" = peer_event::CHANGED,
         "QPQ_PEER_LOST" = peer_event::LOST,

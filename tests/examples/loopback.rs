@@ -83,6 +83,7 @@ impl Transport for Loopback {
                 link: LINK,
                 op: op.id(),
                 outbound: true,
+                relayed: false,
                 reliable: true,
                 peer: None,
                 remote: &remote,

@@ -1,39 +1,36 @@
-//! A line of network namespaces in which only neighbours can reach each other.
+//! Networks made of namespaces: a line, a LAN that can be torn apart, and hosts behind routers that translate addresses.
 
-use std::process::Command;
+mod house;
+mod lan;
+mod nat;
+#[cfg(test)]
+mod reach;
+mod spaces;
 
-use crate::{Failure, Outcome, skip};
+pub use house::{Family, House};
+pub use lan::Lan;
+pub use nat::{Nat, NatLab};
+use spaces::Spaces;
 
-/// Namespaces of this harness begin so; the number after it is the process that made them.
-const PREFIX: &str = "qpqlab-";
+use crate::Outcome;
 
 /// Several namespaces in a line, each joined to the next by a veth pair. Removed when dropped.
 #[derive(Debug)]
 pub struct Lab {
-    names: Vec<String>,
+    spaces: Spaces,
 }
 
 impl Lab {
     /// Why this machine can't have a lab, if so.
     pub fn missing() -> Option<&'static str> {
-        if !cfg!(target_os = "linux") {
-            return Some("network namespaces need Linux");
-        }
-        if !skip::is_root() {
-            return Some("network namespaces need root");
-        }
-        if !skip::has_program("ip", "-V") {
-            return Some("network namespaces need the `ip` program (package iproute2)");
-        }
-        None
+        Spaces::missing()
     }
 
     /// Makes `count` namespaces in a line. `label` keeps labs of one test program apart.
     pub fn line(label: &str, count: usize) -> Outcome<Self> {
-        sweep();
-        let mut lab = Self { names: Vec::new() };
-        for place in 0..count {
-            lab.add(&format!("{PREFIX}{}-{label}{place}", std::process::id()))?;
+        let mut lab = Self { spaces: Spaces::new(label) };
+        for _ in 0..count {
+            lab.spaces.add()?;
         }
         for left in 0..count.saturating_sub(1) {
             lab.join(left)?;
@@ -43,7 +40,7 @@ impl Lab {
 
     /// The namespace at a place in the line.
     pub fn namespace(&self, place: usize) -> &str {
-        self.names.get(place).map_or("", String::as_str)
+        self.spaces.name(place)
     }
 
     /// The address of the node at `place` on its link to the left neighbour, or to the right one when `right`.
@@ -53,66 +50,25 @@ impl Lab {
 
     /// Whether the namespace at `from` has any way to `address`.
     pub fn has_route(&self, from: usize, address: &str) -> bool {
-        ip(&["-n", self.namespace(from), "route", "get", address]).is_ok()
+        self.spaces.ip(from, &format!("route get {address}")).is_ok()
     }
 
     /// Cuts or mends the link between `left` and its right neighbour.
     pub fn set_link(&self, left: usize, up: bool) -> Outcome {
-        ip(&["-n", self.namespace(left), "link", "set", "right", if up { "up" } else { "down" }])
-    }
-
-    fn add(&mut self, name: &str) -> Outcome {
-        ip(&["netns", "add", name])?;
-        self.names.push(name.to_owned());
-        ip(&["-n", name, "link", "set", "lo", "up"])
+        self.spaces.ip(left, if up { "link set right up" } else { "link set right down" })
     }
 
     fn join(&self, left: usize) -> Outcome {
-        let (here, there) = (self.namespace(left), self.namespace(left + 1));
-        ip(&["link", "add", "right", "netns", here, "type", "veth", "peer", "name", "left", "netns", there])?;
-        for (namespace, device, address) in
-            [(here, "right", Self::address(left, true)), (there, "left", Self::address(left + 1, false))]
-        {
-            ip(&["-n", namespace, "addr", "add", &format!("{address}/24"), "dev", device])?;
-            ip(&["-n", namespace, "link", "set", device, "up"])?;
-        }
-        Ok(())
+        self.spaces.cable((left, "right"), (left + 1, "left"))?;
+        self.spaces.address(left, "right", &format!("{}/24", Self::address(left, true)))?;
+        self.spaces.address(left + 1, "left", &format!("{}/24", Self::address(left + 1, false)))
     }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        for name in &self.names {
-            // Nothing more can be done here; the next lab sweeps up what is left.
-            let _ = ip(&["netns", "del", name]);
-        }
-    }
-}
-
-/// Removes the namespaces of test programs that died before they could.
-fn sweep() {
-    let Ok(entries) = std::fs::read_dir("/run/netns") else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let owner =
-            name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()).and_then(|pid| pid.parse::<u32>().ok());
-        if owner.is_some_and(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists()) {
-            let _ = ip(&["netns", "del", &name]);
-        }
-    }
-}
-
-fn ip(arguments: &[&str]) -> Outcome {
-    let output = Command::new("ip").args(arguments).output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(Failure::new(format!("ip {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim())))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::skip;
 
     #[test]
     fn in_a_line_only_neighbours_reach_each_other() -> Outcome {

@@ -13,7 +13,9 @@ pub mod node;
 pub mod poll;
 pub mod procfs;
 pub mod random;
+pub mod relay;
 pub mod skip;
+pub mod wire;
 
 pub use failure::{Failure, Outcome};
 pub use impaired::{ImpairedPath, Impairment};
@@ -22,3 +24,5 @@ pub use line::Line;
 pub use message::Message;
 pub use node::{Plan, TestNode};
 pub use random::Random;
+pub use relay::Relay;
+pub use wire::Wire;

@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod plugin;
+
+pub use plugin::{NewPluginArgs, NewPluginKind, PluginLanguage, TestPluginArgs};
+
 /// A mesh node for community networks: messages, boards and bots with no server and no internet.
 ///
 /// Without a command, it starts a node if none runs in the data directory, and opens the prompt.
@@ -319,11 +323,15 @@ pub struct InboxArgs {
 pub enum PluginCommand {
     /// Show the loaded plugins and their states
     List,
+    /// Write a new plugin that builds, works and passes the tests, to change it into your own
+    New(NewPluginArgs),
     /// Say whether a plugin file fits this host, and how to mend it if not
     Check {
         /// The shared library
         file: PathBuf,
     },
+    /// Try whether a plugin keeps its promises to a host, each test in a process of its own
+    Test(TestPluginArgs),
     /// Replace a running plugin's library, without losing a message
     Swap {
         /// The plugin's name

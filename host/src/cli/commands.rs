@@ -46,7 +46,7 @@ pub(super) async fn run(setting: &Setting, command: Command, connect: Connect<'_
         Command::Mesh { command: MeshCommand::Inbox(args) } => inbox::show(&*connect()?, &args, style).await?.into(),
         Command::Mesh { command } => mesh::run(&*connect()?, command, style).await?.into(),
         Command::Status => status::show(&*connect()?, style).await?.into(),
-        Command::Plugin { command } => plugin::run(connect, command, style).await?.into(),
+        Command::Plugin { command } => plugin::run(connect, command, style, setting.json).await?.into(),
         Command::Script { command } => script::run(setting, connect, command).await?.into(),
         Command::Config { command } => config(setting, &command)?.into(),
         Command::Stop => status::stop(&*connect()?, setting.home.as_deref()).await?.into(),

@@ -267,7 +267,6 @@ impl Loading {
         let links = &self.loaded.config.links;
         let pairs = [
             ("links.redial_min_ms", links.redial_min_ms, "links.redial_max_ms", links.redial_max_ms),
-            ("links.ping_interval_ms", links.ping_interval_ms, "links.idle_timeout_ms", links.idle_timeout_ms),
             ("links.max_half_open", links.max_half_open as u64, "links.max", links.max as u64),
         ];
         for (low, low_value, high, high_value) in pairs {

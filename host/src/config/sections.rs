@@ -10,13 +10,14 @@ use super::Config;
 use super::key::{Key, Section, section};
 use super::setting::{Fault, Setting, between};
 use crate::core::shelf::StoreLimits;
+use crate::link::HELLO_MS;
 use crate::script::ScriptLimits;
 use crate::store::StoreConfig as Engine;
 
 mod checks;
 
 pub use checks::LogFormat;
-use checks::{digests, domain, filter, names, nickname, socket_address, uris};
+use checks::{digests, domain, domains, filter, names, nickname, socket_address, uris};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -55,9 +56,12 @@ section! {
         /// data directory. `QPQ_PLUGIN_DIR` is another variable for it.
         dirs: Vec<PathBuf> = vec![], "", any;
         /// The plugins to load, by name. A table [plugins.NAME] is given to the plugin of that name.
-        load: Vec<String> = vec!["transport-quic".to_owned(), "routing-flood".to_owned()], "", with names;
+        load: Vec<String> = default_plugins(), "", with names;
         /// SHA-256 digests, as 64 hexadecimal digits. When there are any, only a plugin file with one of them is loaded.
         pinned: Vec<String> = vec![], "", with digests;
+        /// The plugins that get the node's secret key when they ask for it, by name. Whoever holds it is this node: list only
+        /// plugins that you trust as much as qpq itself. transport-iroh needs it.
+        trusted_with_key: Vec<String> = vec![], "", with names;
     }
 }
 
@@ -120,14 +124,24 @@ section! {
         max_half_open: usize = 64, "links", between 1, 100_000;
         /// How long a new link may take to prove who it is.
         handshake_timeout_ms: u64 = 5_000, "milliseconds", between 100, 60_000;
-        /// How often a quiet link is tried.
-        ping_interval_ms: u64 = 10_000, "milliseconds", between 100, 600_000;
-        /// A link from which nothing came for so long is closed.
-        idle_timeout_ms: u64 = 30_000, "milliseconds", between 1_000, 3_600_000;
+        /// How often a quiet link is tried. A link from which nothing came for two and a half times as long is dead.
+        ping_interval_ms: u64 = HELLO_MS, "milliseconds", between 100, 600_000;
+        /// Dials under way at a time.
+        max_dials: usize = 16, "dials", between 1, 1_000;
         /// Shortest pause before a server is dialled again.
         redial_min_ms: u64 = 500, "milliseconds", between 10, 3_600_000;
         /// Longest pause before a server is dialled again.
-        redial_max_ms: u64 = 60_000, "milliseconds", between 10, 86_400_000;
+        redial_max_ms: u64 = 15_000, "milliseconds", between 10, 86_400_000;
+    }
+}
+
+section! {
+    /// Nodes that discovery services find, such as mDNS.
+    DiscoveryConfig = "discovery" {
+        /// Whether to connect to found nodes that name their key. Otherwise they are only listed by `mesh peers`.
+        connect: bool = true, "", any;
+        /// Connect only to found nodes that name one of these domains, or one below it. When empty: to all.
+        connect_domains: Vec<String> = vec![], "", with domains;
     }
 }
 
@@ -204,13 +218,19 @@ section! {
     }
 }
 
+/// What a node loads when nothing else is said.
+fn default_plugins() -> Vec<String> {
+    ["transport-quic", "discovery-mdns", "routing-flood"].map(str::to_owned).to_vec()
+}
+
 /// The keys of all sections, in the order of the reference.
-const ALL: [&[Key]; 9] = [
+const ALL: [&[Key]; 10] = [
     NodeConfig::KEYS,
     PluginsConfig::KEYS,
     StorageConfig::KEYS,
     MessagesConfig::KEYS,
     LinksConfig::KEYS,
+    DiscoveryConfig::KEYS,
     ScriptsConfig::KEYS,
     ScriptLimitsConfig::KEYS,
     ControlConfig::KEYS,
@@ -230,6 +250,7 @@ pub(super) fn set(config: &mut Config, key: &Key, value: &Value) -> Result<(), F
         "store" => config.store.set(key.name, value),
         "messages" => config.messages.set(key.name, value),
         "links" => config.links.set(key.name, value),
+        "discovery" => config.discovery.set(key.name, value),
         "scripts" => config.scripts.set(key.name, value),
         "scripts.limits" => config.script_limits.set(key.name, value),
         "control" => config.control.set(key.name, value),
@@ -246,6 +267,7 @@ pub(super) fn value(config: &Config, key: &Key) -> Option<Value> {
         "store" => config.store.get(key.name),
         "messages" => config.messages.get(key.name),
         "links" => config.links.get(key.name),
+        "discovery" => config.discovery.get(key.name),
         "scripts" => config.scripts.get(key.name),
         "scripts.limits" => config.script_limits.get(key.name),
         "control" => config.control.get(key.name),

@@ -115,7 +115,7 @@ fn broken_syntax_is_refused_where_it_stands() {
 #[test]
 fn values_that_contradict_each_other_are_refused() {
     let text = "[links]\nredial_min_ms = 70000";
-    assert_eq!(errors(text), ["2:17: `links.redial_min_ms` is 70000, more than `links.redial_max_ms`, which is 60000"]);
+    assert_eq!(errors(text), ["2:17: `links.redial_min_ms` is 70000, more than `links.redial_max_ms`, which is 15000"]);
 }
 
 #[test]

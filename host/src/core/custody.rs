@@ -10,7 +10,7 @@ use qpq_schemas::{MessageId, PeerId};
 use super::intake::REACCEPT_AFTER_MS;
 use super::links::{Declined, InFlight};
 use super::shelf::Waiting;
-use super::{Core, Effect, LinkId, Offered, RouteKind, RouteQuery};
+use super::{Core, Effect, LinkId, Notice, Offered, RouteKind, RouteQuery};
 use crate::store::{Batch, Head, Places, SeenState};
 
 /// Envelopes on their way to one neighbour without its answer. At 50 ms a round trip this is 80,000 a second.
@@ -94,13 +94,13 @@ impl Core {
     pub(super) fn dispatch(&mut self, head: &Head, now_ms: u64) {
         let recipient = PeerId(head.destination);
         let (links, known) = self.ways(recipient, now_ms);
+        self.look_for(recipient, known);
         for link in links {
             let Some(state) = self.links.get(&link) else { continue };
             if state.draining.contains(&recipient) || self.room(link) == 0 {
                 self.drain(link, recipient);
             } else if self.may_offer(link, &head.id, head.source, known, now_ms) {
-                let flight = InFlight { since_ms: now_ms, recipient: Some(recipient), known, bytes: 0 };
-                self.take_off(link, flight, head.seq, head.id);
+                self.take_off(link, InFlight::new(now_ms, Some(recipient), known), head.seq, head.id);
             }
         }
     }
@@ -110,7 +110,15 @@ impl Core {
         let mut links = Vec::new();
         let query = RouteQuery { destination: recipient.0, kind: Kind::Direct, from: None };
         let known = self.router.route(now_ms, &query, &mut links) == RouteKind::Known;
+        self.use_preferred(&mut links);
         (links, known)
+    }
+
+    /// Says so where mail waits for somebody to whom no way is known: perhaps a link can be made.
+    fn look_for(&mut self, recipient: PeerId, known: bool) {
+        if !known && !self.linked(recipient) {
+            self.effects.push(Effect::Notice(Notice::NoWay(recipient)));
+        }
     }
 
     /// Lets a recipient's whole queue flow over a link.
@@ -170,7 +178,7 @@ impl Core {
                 return;
             };
             if self.is_history(&id) && !self.is_in_flight(link, &id) {
-                self.take_off(link, InFlight { since_ms: now_ms, recipient: None, known: false, bytes: 0 }, seq, id);
+                self.take_off(link, InFlight::new(now_ms, None, false), seq, id);
             }
         }
     }
@@ -192,7 +200,7 @@ impl Core {
             if self.room(link) == 0 {
                 break;
             }
-            self.take_off(link, InFlight { since_ms: now_ms, recipient: Some(recipient), known, bytes: 0 }, *seq, *id);
+            self.take_off(link, InFlight::new(now_ms, Some(recipient), known), *seq, *id);
             taken += 1;
         }
         next.len() > taken
@@ -201,10 +209,11 @@ impl Core {
     /// Whether to offer an envelope over a link now. `from` is the neighbour that brought it, as long as it must not go back.
     fn may_offer(&self, link: LinkId, id: &MessageId, from: Option<PeerId>, known: bool, now_ms: u64) -> bool {
         let Some(state) = self.links.get(&link) else { return false };
-        let declined = state.declined.get(id).is_some_and(|declined| declined.until_ms > now_ms);
+        let Some(neighbour) = self.neighbours.get(&state.peer) else { return false };
+        let declined = neighbour.declined.get(id).is_some_and(|declined| declined.until_ms > now_ms);
         let busy = match known {
             true => self.flying.contains_key(id),
-            false => state.in_flight.contains_key(id) || state.copied.get(id).is_some_and(|until| *until > now_ms),
+            false => state.in_flight.contains_key(id) || neighbour.copied.get(id).is_some_and(|until| *until > now_ms),
         };
         from != Some(state.peer) && !declined && !busy
     }
@@ -218,6 +227,16 @@ impl Core {
             Some(before) => state.in_flight_bytes -= before.bytes,
         }
         state.offers.push(Offered { seq, id, wire: self.recent.get(seq) });
+    }
+
+    /// A neighbour is told that this envelope is held here, and may drop its own copy for that. If it is on its way to
+    /// another neighbour already, that one's answer may rest on a copy that is dropped for our word: in a loop of routes
+    /// all of them would be. So only the answer to an offer that is made after this frees our copy.
+    pub(super) fn promised(&mut self, id: &MessageId) {
+        if self.flying.contains_key(id) {
+            let flights = self.links.values_mut().filter_map(|state| state.in_flight.get_mut(id));
+            flights.for_each(|flight| flight.stale = true);
+        }
     }
 
     /// An envelope is under way on one link less.
@@ -264,6 +283,10 @@ impl Core {
     ) {
         match answer.verdict {
             Verdict::Stored if recipient == peer => self.hand_over(&answer.id, SeenState::Delivered, batch),
+            Verdict::Stored if flight.known && flight.stale => {
+                self.count("kept-as-promised");
+                self.drain(self.preferred(&peer).unwrap_or(link), recipient);
+            }
             Verdict::Stored if flight.known => {
                 let state = self.shelf.get(&answer.id).map(|head| head.passed_on(now_ms));
                 self.hand_over(&answer.id, state.unwrap_or(SeenState::Delivered), batch);
@@ -287,19 +310,19 @@ impl Core {
     }
 
     fn announce_later(&mut self, link: LinkId, now_ms: u64) {
-        if let Some(state) = self.links.get_mut(&link) {
-            state.announce_at_ms.get_or_insert(now_ms + REACCEPT_AFTER_MS);
+        if let Some(neighbour) = self.behind(link) {
+            neighbour.announce_at_ms.get_or_insert(now_ms + REACCEPT_AFTER_MS);
         }
     }
 
     /// A neighbour took a copy of an envelope whose way nobody knows; ours stays.
     fn copied(&mut self, link: LinkId, id: MessageId, now_ms: u64) {
         self.count("copied");
-        if let Some(state) = self.links.get_mut(&link) {
-            if state.copied.len() >= MAX_COPIED {
-                state.copied.clear(); // the worst that follows is an offer made twice
+        if let Some(neighbour) = self.behind(link) {
+            if neighbour.copied.len() >= MAX_COPIED {
+                neighbour.copied.clear(); // the worst that follows is an offer made twice
             }
-            state.copied.insert(id, now_ms + COPY_AGAIN_MS);
+            neighbour.copied.insert(id, now_ms + COPY_AGAIN_MS);
         }
     }
 
@@ -312,22 +335,22 @@ impl Core {
 
     fn declined(&mut self, link: LinkId, recipient: PeerId, answer: &Answer, now_ms: u64) {
         self.count("declined");
-        let Some(state) = self.links.get_mut(&link) else { return };
+        let Some(neighbour) = self.behind(link) else { return };
         let secs = match answer.verdict {
             Verdict::TooOld | Verdict::TooLarge | Verdict::Hops | Verdict::Refused => RETRY_HOPELESS_SECS,
             _ if answer.retry_after_secs == 0 => RETRY_SECS,
             _ => u64::from(answer.retry_after_secs),
         };
-        if state.declined.len() >= MAX_DECLINED {
-            state.declined.retain(|_, declined| declined.until_ms > now_ms);
+        if neighbour.declined.len() >= MAX_DECLINED {
+            neighbour.declined.retain(|_, declined| declined.until_ms > now_ms);
         }
-        let before = state.declined.get(&answer.id).map_or(0, |declined| declined.pause_secs);
+        let before = neighbour.declined.get(&answer.id).map_or(0, |declined| declined.pause_secs);
         let pause_secs = secs.max((2 * before).min(RETRY_HOPELESS_SECS));
         let until_ms = now_ms + pause_secs * 1_000;
-        if state.declined.len() < MAX_DECLINED {
-            state.declined.insert(answer.id, Declined { until_ms, pause_secs });
+        if neighbour.declined.len() < MAX_DECLINED {
+            neighbour.declined.insert(answer.id, Declined { until_ms, pause_secs });
         }
-        let retry = state.retry.entry(recipient).or_insert(until_ms);
+        let retry = neighbour.retry.entry(recipient).or_insert(until_ms);
         *retry = until_ms.min(*retry);
     }
 
@@ -357,33 +380,23 @@ impl Core {
         }
         let from = self.reroute.rest.len().saturating_sub(REROUTE_STEP);
         for recipient in self.reroute.rest.split_off(from) {
-            for link in self.ways(recipient, now_ms).0 {
-                self.drain(link, recipient);
-            }
+            let (links, known) = self.ways(recipient, now_ms);
+            self.look_for(recipient, known);
+            links.into_iter().for_each(|link| self.drain(link, recipient));
         }
     }
 
     /// Offers again what was refused for a time, and what was never answered.
     pub(super) fn retry_offers(&mut self, now_ms: u64) {
         for link in self.links.keys().copied().collect::<Vec<_>>() {
-            let Some(state) = self.links.get_mut(&link) else { continue };
-            let quiet = state.casts.is_empty();
-            let announce = state.announce_at_ms.take_if(|at| quiet && *at <= now_ms).is_some();
-            let mut due: Vec<PeerId> = state.retry.extract_if(|_, at| *at <= now_ms).map(|(peer, _)| peer).collect();
-            let lost = |_: &MessageId, flight: &mut InFlight| flight.since_ms + ANSWER_TIMEOUT_MS <= now_ms;
-            let lost: Vec<_> = state.in_flight.extract_if(lost).collect();
-            state.in_flight_bytes -= lost.iter().map(|(_, flight)| flight.bytes).sum::<usize>();
-            for (id, flight) in lost {
-                match flight.recipient {
-                    Some(recipient) => due.push(recipient),
-                    None => self.announce_later(link, now_ms),
-                }
-                self.landed(&id);
-                self.count("unanswered");
-            }
-            for recipient in due {
-                self.drain(link, recipient);
-            }
+            self.look_for_unanswered(link, now_ms);
+        }
+        for (peer, link) in self.preferred_links().collect::<Vec<_>>() {
+            let quiet = self.links.get(&link).is_some_and(|state| state.casts.is_empty());
+            let Some(neighbour) = self.neighbours.get_mut(&peer) else { continue };
+            let announce = neighbour.announce_at_ms.take_if(|at| quiet && *at <= now_ms).is_some();
+            let due: Vec<PeerId> = neighbour.retry.extract_if(|_, at| *at <= now_ms).map(|(peer, _)| peer).collect();
+            due.into_iter().for_each(|recipient| self.drain(link, recipient));
             if announce {
                 self.announce_history(link, now_ms);
             }
@@ -392,6 +405,22 @@ impl Core {
         if self.next_sweep_ms <= now_ms {
             self.next_sweep_ms = now_ms + REACCEPT_AFTER_MS;
             self.reroute_all();
+        }
+    }
+
+    /// What was never answered counts as lost, and is offered again.
+    fn look_for_unanswered(&mut self, link: LinkId, now_ms: u64) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        let lost = |_: &MessageId, flight: &mut InFlight| flight.since_ms + ANSWER_TIMEOUT_MS <= now_ms;
+        let lost: Vec<_> = state.in_flight.extract_if(lost).collect();
+        state.in_flight_bytes -= lost.iter().map(|(_, flight)| flight.bytes).sum::<usize>();
+        for (id, flight) in lost {
+            match (flight.recipient, self.behind(link)) {
+                (Some(recipient), Some(neighbour)) => _ = neighbour.retry.insert(recipient, now_ms),
+                _ => self.announce_later(link, now_ms),
+            }
+            self.landed(&id);
+            self.count("unanswered");
         }
     }
 }

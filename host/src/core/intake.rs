@@ -109,7 +109,11 @@ impl Core {
         let view = envelope.view();
         match self.shelf.seen(&id)? {
             SeenState::Held if self.pending.contains_key(&id) => None, // not durable yet: its waiters hear of it
-            SeenState::Held | SeenState::Delivered => Some(stored),
+            SeenState::Held => {
+                self.promised(&id);
+                Some(stored)
+            }
+            SeenState::Delivered => Some(stored),
             SeenState::PassedOn { .. } if view.kind() == Kind::Broadcast => Some(stored),
             SeenState::PassedOn { at_ms, .. }
                 if now_ms > at_ms + REACCEPT_AFTER_MS && self.leads_elsewhere(link, envelope, now_ms) =>
@@ -145,7 +149,8 @@ impl Core {
         let view = envelope.view();
         let query = RouteQuery { destination: view.destination(), kind: view.kind(), from: Some(link) };
         let mut links = Vec::new();
-        self.router.route(now_ms, &query, &mut links) == RouteKind::Known && links.iter().any(|other| *other != link)
+        let known = self.router.route(now_ms, &query, &mut links) == RouteKind::Known;
+        known && links.iter().any(|other| self.peer_of(*other) != self.peer_of(link))
     }
 
     pub(super) fn submit(&mut self, token: u64, envelope: Envelope, trusted: bool, now_ms: u64) {

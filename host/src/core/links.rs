@@ -1,17 +1,15 @@
-//! What the core remembers of each neighbour.
+//! What the core remembers of each link.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use qpq_schemas::link::{Answer, Frame, MAX_ANSWERS, MAX_TOPICS, SubscriptionChange};
 use qpq_schemas::{MessageId, PeerId, TopicId};
 
+use super::neighbours::Quality;
 use super::{Core, Effect, LinkId, Notice, Offered};
 
 /// Bad signatures from one link before it is closed.
 const MAX_BAD: u32 = 32;
-
-/// Topics that one neighbour may ask for.
-const MAX_WANTED: usize = 4_096;
 
 /// One authenticated link.
 pub(super) struct LinkState {
@@ -33,16 +31,8 @@ pub(super) struct LinkState {
     pub(super) casts: VecDeque<(u64, MessageId)>,
     /// Broadcasts fell out of `casts`; tell the neighbour what we hold once it is empty.
     pub(super) casts_lost: bool,
-    /// When to tell the neighbour again what we hold, since it did not take all.
-    pub(super) announce_at_ms: Option<u64>,
-    /// When to offer a recipient's queue again.
-    pub(super) retry: HashMap<PeerId, u64>,
-    /// Envelopes that the neighbour did not take.
-    pub(super) declined: HashMap<MessageId, Declined>,
-    /// Envelopes of unknown way of which the neighbour took a copy, and when to offer it again.
-    pub(super) copied: HashMap<MessageId, u64>,
-    /// Topics that the neighbour asked for.
-    pub(super) wanted: BTreeSet<TopicId>,
+    /// How good it is, once that was measured.
+    pub(super) quality: Option<Quality>,
     /// Bad signatures so far.
     bad: u32,
 }
@@ -57,6 +47,14 @@ pub(super) struct InFlight {
     pub(super) known: bool,
     /// Its length on the wire.
     pub(super) bytes: usize,
+    /// Since it was sent, another neighbour was promised that it is held here. So the answer doesn't free the copy.
+    pub(super) stale: bool,
+}
+
+impl InFlight {
+    pub(super) fn new(since_ms: u64, recipient: Option<PeerId>, known: bool) -> Self {
+        Self { since_ms, recipient, known, bytes: 0, stale: false }
+    }
 }
 
 /// A refusal, and how long it holds.
@@ -80,11 +78,7 @@ impl LinkState {
             draining: HashSet::new(),
             casts: VecDeque::new(),
             casts_lost: false,
-            announce_at_ms: None,
-            retry: HashMap::new(),
-            declined: HashMap::new(),
-            copied: HashMap::new(),
-            wanted: BTreeSet::new(),
+            quality: None,
             bad: 0,
         }
     }
@@ -95,15 +89,22 @@ impl Core {
         if self.blocked.contains(&peer) {
             return self.close(link, "blocked by this node's admin");
         }
-        let first = !self.linked(peer);
         self.links.insert(link, LinkState::new(peer));
-        self.tell_subscriptions(link);
-        self.send_all_records(link);
-        self.announce_history(link, now_ms);
+        let first = self.join(link, peer);
+        if first {
+            self.greet(link, now_ms);
+        }
         self.with_router(|router, out| router.link_up(now_ms, link, peer, out));
         if first {
             self.effects.push(Effect::Notice(Notice::PeerUp(peer)));
         }
+    }
+
+    /// Tells a neighbour all that it may want to know.
+    pub(super) fn greet(&mut self, link: LinkId, now_ms: u64) {
+        self.tell_subscriptions(link);
+        self.send_all_records(link);
+        self.announce_history(link, now_ms);
     }
 
     pub(super) fn link_down(&mut self, link: LinkId, now_ms: u64) {
@@ -111,16 +112,19 @@ impl Core {
         for id in state.in_flight.keys() {
             self.landed(id);
         }
+        let peer = state.peer;
+        let heir = self.part(link, peer);
         self.with_router(|router, out| router.link_down(now_ms, link, out));
-        self.reroute_all();
-        if !self.linked(state.peer) {
-            self.effects.push(Effect::Notice(Notice::PeerDown(state.peer)));
+        match heir {
+            Some(heir) => self.take_over(state, heir, now_ms),
+            None => self.effects.push(Effect::Notice(Notice::PeerDown(peer))),
         }
+        self.reroute_all();
     }
 
     /// Whether any link leads to that peer directly.
     pub(super) fn linked(&self, peer: PeerId) -> bool {
-        self.links.values().any(|state| state.peer == peer)
+        self.neighbours.contains_key(&peer)
     }
 
     pub(super) fn close(&mut self, link: LinkId, reason: &str) {
@@ -136,24 +140,12 @@ impl Core {
         }
     }
 
-    pub(super) fn tell_subscriptions(&mut self, link: LinkId) {
+    fn tell_subscriptions(&mut self, link: LinkId) {
         let topics: Vec<TopicId> = self.subscribed.iter().copied().collect();
         let mut change = SubscriptionChange::Set;
         for chunk in topics.chunks(MAX_TOPICS) {
             self.effects.push(Effect::Send { link, frame: Frame::Subscriptions(change, chunk.to_vec()) });
             change = SubscriptionChange::Add;
-        }
-    }
-
-    pub(super) fn peer_subscriptions(&mut self, link: LinkId, change: SubscriptionChange, topics: Vec<TopicId>) {
-        let Some(state) = self.links.get_mut(&link) else { return };
-        match change {
-            SubscriptionChange::Set => state.wanted = topics.into_iter().collect(),
-            SubscriptionChange::Add => state.wanted.extend(topics),
-            SubscriptionChange::Remove => topics.iter().for_each(|topic| _ = state.wanted.remove(topic)),
-        }
-        while state.wanted.len() > MAX_WANTED {
-            state.wanted.pop_last();
         }
     }
 
@@ -163,6 +155,13 @@ impl Core {
         for link in links {
             self.close(link, "blocked by this node's admin");
         }
+    }
+
+    /// A trusted peer's messages are bounded by what there is room for, not by one sender's share, and its record makes
+    /// no room for others'.
+    pub(super) fn trust(&mut self, peer: PeerId, trusted: bool) {
+        self.shelf.favour(peer, trusted);
+        self.records.favour(peer, trusted);
     }
 
     /// Owes a neighbour the answer about one envelope; they leave together at the end of the step.

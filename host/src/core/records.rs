@@ -1,6 +1,6 @@
 //! Signed node records: sealing keys and addresses, spread to everyone, newest wins.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use qpq_schemas::PeerId;
@@ -28,6 +28,8 @@ const MAX_SENT: usize = 4_096;
 #[derive(Default)]
 pub struct RecordBook {
     known: HashMap<PeerId, Known>,
+    /// Peers whose records are not dropped for others'.
+    favoured: HashSet<PeerId>,
     next_expiry_ms: u64,
 }
 
@@ -65,11 +67,20 @@ impl RecordBook {
     }
 
     fn make_room(&mut self) -> Vec<PeerId> {
-        let mut oldest: Vec<_> = self.known.iter().map(|(peer, known)| (known.record.seq_ms, *peer)).collect();
+        let others = self.known.iter().filter(|(peer, _)| !self.favoured.contains(*peer));
+        let mut oldest: Vec<_> = others.map(|(peer, known)| (known.record.seq_ms, *peer)).collect();
         oldest.sort_unstable();
         oldest.truncate(EVICTED_AT_ONCE);
         oldest.iter().for_each(|(_, peer)| drop(self.known.remove(peer)));
         oldest.into_iter().map(|(_, peer)| peer).collect()
+    }
+
+    pub(super) fn favour(&mut self, peer: PeerId, favoured: bool) {
+        if favoured {
+            self.favoured.insert(peer)
+        } else {
+            self.favoured.remove(&peer)
+        };
     }
 
     /// Drops what no longer counts, and returns whose records that were.
@@ -165,8 +176,9 @@ impl Core {
     }
 
     fn pass_on(&mut self, from: Option<LinkId>, wire: &Bytes) {
-        for link in self.links.keys().filter(|link| Some(**link) != from) {
-            self.effects.push(Effect::Send { link: *link, frame: Frame::Records(vec![wire.clone()]) });
+        let from = from.and_then(|link| self.peer_of(link));
+        for (_, link) in self.preferred_links().filter(|(peer, _)| Some(*peer) != from).collect::<Vec<_>>() {
+            self.effects.push(Effect::Send { link, frame: Frame::Records(vec![wire.clone()]) });
         }
     }
 }

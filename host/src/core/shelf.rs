@@ -24,12 +24,12 @@ pub use limits::{SEEN_GRACE_MS, StoreLimits};
 pub use outcome::{Gone, Reject, RejectCode, Waiting, Why};
 pub use queues::Turn;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
 use qpq_schemas::envelope::Kind;
-use qpq_schemas::{MessageId, TopicId};
+use qpq_schemas::{MessageId, PeerId, TopicId};
 
 use entry::Entry;
 use history::History;
@@ -61,6 +61,8 @@ pub struct Shelf {
     expiry: BTreeSet<(u32, u32)>,
     used: Room,
     seen: Seen,
+    /// Senders to whom no share of one sender applies.
+    favoured: HashSet<PeerId>,
     counters: BTreeMap<&'static str, u64>,
 }
 
@@ -68,6 +70,15 @@ impl Shelf {
     /// An empty shelf.
     pub fn new(limits: StoreLimits) -> Self {
         Self { limits, ..Self::default() }
+    }
+
+    /// Bounds a sender's messages by what there is room for, and by no share of one sender; or by that again.
+    pub fn favour(&mut self, sender: PeerId, favoured: bool) {
+        if favoured {
+            self.favoured.insert(sender)
+        } else {
+            self.favoured.remove(&sender)
+        };
     }
 
     /// Puts back what stood in the store at open. No limit applies: it was acknowledged.

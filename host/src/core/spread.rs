@@ -16,21 +16,20 @@ const MAX_HISTORY: usize = 16_384;
 impl Core {
     /// Queues a broadcast for the neighbours who haven't had it.
     pub(super) fn spread(&mut self, head: &Head, now_ms: u64) {
-        let query =
-            RouteQuery { destination: head.destination, kind: Kind::Broadcast, from: self.link_of(head.source) };
+        let query = RouteQuery {
+            destination: head.destination,
+            kind: Kind::Broadcast,
+            from: head.source.and_then(|source| self.preferred(&source)),
+        };
         let mut links = Vec::new();
         self.router.route(now_ms, &query, &mut links);
+        self.use_preferred(&mut links);
         for link in links {
             self.queue_cast(link, head.seq, head.id, head.source);
         }
     }
 
-    fn link_of(&self, peer: Option<PeerId>) -> Option<LinkId> {
-        let peer = peer?;
-        self.links.iter().find(|(_, state)| state.peer == peer).map(|(link, _)| *link)
-    }
-
-    fn queue_cast(&mut self, link: LinkId, seq: u64, id: MessageId, source: Option<PeerId>) {
+    pub(super) fn queue_cast(&mut self, link: LinkId, seq: u64, id: MessageId, source: Option<PeerId>) {
         let Some(state) = self.links.get_mut(&link) else { return };
         if source == Some(state.peer) || state.in_flight.contains_key(&id) {
             return;
@@ -91,9 +90,9 @@ impl Core {
     }
 
     fn subscriptions_changed(&mut self, change: SubscriptionChange, topic: TopicId) {
-        for link in self.links.keys() {
+        for (_, link) in self.preferred_links().collect::<Vec<_>>() {
             let frame = Frame::Subscriptions(change, vec![topic]);
-            self.effects.push(Effect::Send { link: *link, frame });
+            self.effects.push(Effect::Send { link, frame });
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The peers that this node knows: names, addresses, trust.
 
+mod blocks;
 mod peer;
 mod resolve;
 
@@ -14,6 +15,7 @@ use super::private_json::Secret;
 use super::{Identity, IdentityError, file, nickname, private_file};
 use crate::api::Trust;
 
+pub use blocks::{BlocksError, Imported};
 pub use peer::{MAX_ADDRESS, MAX_ADDRESSES, MAX_DOMAIN, Peer, Sighting};
 pub(super) use peer::{is_address, is_domain};
 pub use resolve::ResolveError;
@@ -31,21 +33,19 @@ pub struct Directory {
     path: PathBuf,
     own: Arc<Identity>,
     peers: BTreeMap<PeerId, Peer>,
-    blocked: BlockList,
+    blocked: PeerSet,
+    trusted: PeerSet,
     dirty: bool,
 }
 
 impl Directory {
     /// The directory as it was read from that file.
     pub(super) fn new(path: PathBuf, own: Arc<Identity>, peers: BTreeMap<PeerId, Peer>) -> Self {
-        let mut directory = Self { path, own, peers, blocked: BlockList::default(), dirty: false };
+        let mut directory =
+            Self { path, own, peers, blocked: PeerSet::default(), trusted: PeerSet::default(), dirty: false };
         directory.peers.remove(&directory.own.peer_id());
         while directory.peers.len() > MAX_PEERS && directory.forget_the_oldest() > 0 {}
-        directory
-            .peers
-            .iter()
-            .filter(|(_, p)| p.trust == Trust::Blocked)
-            .for_each(|(id, _)| directory.blocked.add(*id));
+        directory.peers.iter().for_each(|(id, peer)| directory.enlist(*id, peer.trust));
         directory
     }
 
@@ -85,8 +85,13 @@ impl Directory {
     }
 
     /// The blocked peers, as a view that links and other threads may keep.
-    pub fn blocked(&self) -> BlockList {
+    pub fn blocked(&self) -> PeerSet {
         self.blocked.clone()
+    }
+
+    /// The trusted peers, as such a view.
+    pub fn trusted(&self) -> PeerSet {
+        self.trusted.clone()
     }
 
     /// Notes what was heard of a peer. A nickname that the admin gave stays; everything is cleaned and cut to its limits.
@@ -112,11 +117,13 @@ impl Directory {
     /// Sets how far a peer is trusted, adding it where it is new.
     pub fn set_trust(&mut self, peer: PeerId, trust: Trust) -> Result<(), DirectoryError> {
         self.edit(peer, |entry| std::mem::replace(&mut entry.trust, trust) != trust)?;
-        match trust {
-            Trust::Blocked => self.blocked.add(peer),
-            Trust::Known | Trust::Trusted => self.blocked.remove(&peer),
-        }
+        self.enlist(peer, trust);
         Ok(())
+    }
+
+    fn enlist(&self, peer: PeerId, trust: Trust) {
+        self.blocked.set(peer, trust == Trust::Blocked);
+        self.trusted.set(peer, trust == Trust::Trusted);
     }
 
     /// Gives a peer the admin's own nickname for it, which nothing that the peer says replaces; `None` takes it back.
@@ -134,7 +141,7 @@ impl Directory {
     /// Forgets a peer, its trust included.
     pub fn forget(&mut self, peer: &PeerId) -> bool {
         let known = self.peers.remove(peer).is_some();
-        self.blocked.remove(peer);
+        self.enlist(*peer, Trust::Known);
         self.dirty |= known;
         known
     }
@@ -216,22 +223,23 @@ impl fmt::Debug for PendingSave {
     }
 }
 
-/// The blocked peers. Clones share one list, which the directory keeps up to date.
+/// Peers that the directory counts among some kind. Clones share one set, which the directory keeps up to date.
 #[derive(Debug, Clone, Default)]
-pub struct BlockList(Arc<RwLock<HashSet<PeerId>>>);
+pub struct PeerSet(Arc<RwLock<HashSet<PeerId>>>);
 
-impl BlockList {
-    /// Whether links and envelopes of that peer are refused.
+impl PeerSet {
+    /// Whether that peer is among them.
     pub fn contains(&self, peer: &PeerId) -> bool {
         self.0.read().unwrap_or_else(PoisonError::into_inner).contains(peer)
     }
 
-    fn add(&self, peer: PeerId) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(peer);
-    }
-
-    fn remove(&self, peer: &PeerId) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(peer);
+    fn set(&self, peer: PeerId, member: bool) {
+        let mut peers = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if member {
+            peers.insert(peer)
+        } else {
+            peers.remove(&peer)
+        };
     }
 }
 

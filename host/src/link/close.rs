@@ -172,6 +172,14 @@ impl CloseReason {
         }
     }
 
+    /// The code in the CLOSE frame that ended the link, the neighbour's or ours.
+    pub fn wire_code(&self) -> Option<CloseCode> {
+        match self {
+            Self::ByPeer(close) => Some(close.code),
+            other => other.to_neighbour().map(|close| close.code),
+        }
+    }
+
     /// A stable word for counters and programs.
     pub fn code(&self) -> &'static str {
         match self {

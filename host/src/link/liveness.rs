@@ -1,7 +1,7 @@
 //! Is the neighbour alive, and how far away is it?
 //!
 //! Each side says something at least once in [`HELLO_MS`](super::HELLO_MS): a PING where it has nothing else to say. Whoever hears nothing for
-//! three such times and a half takes the link for dead. Anything that arrives is a sign of life, so a PONG that waits
+//! two such times and a half takes the link for dead. Anything that arrives is a sign of life, so a PONG that waits
 //! behind a large batch kills nobody.
 
 use std::collections::VecDeque;

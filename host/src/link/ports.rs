@@ -15,6 +15,8 @@ pub enum LinkInput {
     Received(Bytes),
     /// Send these frames, packed together where they fit. Only once [`LinkOutput::Ready`] was seen.
     Send(Vec<Frame>),
+    /// Send a PING now; [`LinkOutput::Pinged`] says its number.
+    Ping,
     /// [`Link::deadline`](super::Link::deadline) has come.
     Tick,
     /// Close the link, and tell the neighbour why.
@@ -36,6 +38,16 @@ pub enum LinkOutput {
     /// A frame for the node: ENVELOPES, CUSTODY, SUBSCRIPTIONS, ROUTE, SYNC or RECORDS, well-formed and within its limits.
     /// Its byte strings share the memory of what the transport brought; copy what shall be kept for long.
     Frame(Frame),
+    /// A PING that was asked for is on its way; nothing comes if the link isn't ready.
+    Pinged {
+        /// Its number.
+        number: u64,
+    },
+    /// A PING of ours was answered.
+    Ponged {
+        /// Its number.
+        number: u64,
+    },
     /// The round-trip time was measured anew.
     Measured {
         /// Smoothed, in microseconds.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use qpq_schemas::PeerId;
 use qpq_schemas::link::Role;
 
-use crate::identity::{BlockList, Identity};
+use crate::identity::{Identity, PeerSet};
 
 /// How long both HELLO and AUTH may take, in milliseconds.
 pub const HANDSHAKE_MS: u64 = 5_000;
@@ -14,7 +14,7 @@ pub const HANDSHAKE_MS: u64 = 5_000;
 pub const HELLO_MS: u64 = 1_000;
 
 /// How many of the neighbour's hellos may fail to come before the link counts as dead.
-pub const MISSED_HELLOS: u64 = 3;
+pub const MISSED_HELLOS: u64 = 2;
 
 /// How long the pieces of one block may take to arrive, in milliseconds.
 pub const REASSEMBLY_MS: u64 = 60_000;
@@ -53,7 +53,7 @@ pub struct LinkSetup {
     /// Who this node is.
     pub identity: Arc<Identity>,
     /// Whose links are refused.
-    pub blocked: BlockList,
+    pub blocked: PeerSet,
     /// Who was dialled, where that is known.
     pub expected: Option<PeerId>,
     /// Whom the transport found on the other side, where it can tell. It must agree with what the neighbour proves here.

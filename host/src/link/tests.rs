@@ -13,7 +13,7 @@ use qpq_schemas::link::{Close, CloseCode, Hello, Role, sign_auth, unpack};
 use qpq_schemas::signature::SigningKey;
 
 use super::*;
-use crate::identity::{BlockList, Directory, Identity};
+use crate::identity::{Directory, Identity, PeerSet};
 
 /// Far from zero, so that differences that go wrong are seen.
 const NOW: u64 = 1_800_000_000_000;
@@ -28,7 +28,7 @@ fn setup(n: u8, role: Role) -> LinkSetup {
     LinkSetup {
         role,
         identity: identity(n),
-        blocked: BlockList::default(),
+        blocked: PeerSet::default(),
         expected: None,
         proven_by_transport: None,
         binding: BINDING.to_vec(),
@@ -38,7 +38,7 @@ fn setup(n: u8, role: Role) -> LinkSetup {
 }
 
 /// The block list of a directory in which that key is blocked.
-fn blocking(peer: PeerId) -> BlockList {
+fn blocking(peer: PeerId) -> PeerSet {
     let mut directory = Directory::in_memory(identity(99));
     directory.set_trust(peer, crate::api::Trust::Blocked).unwrap();
     directory.blocked()
@@ -84,7 +84,7 @@ impl Side {
                     assert!(self.ready.is_some(), "a frame before the handshake was over: {frame:?}");
                     self.frames.push(frame);
                 }
-                LinkOutput::Measured { .. } => {}
+                LinkOutput::Pinged { .. } | LinkOutput::Ponged { .. } | LinkOutput::Measured { .. } => {}
                 LinkOutput::NotSent(error) => self.not_sent.push(error),
                 LinkOutput::Closed(reason) => self.closed = Some(reason),
             }

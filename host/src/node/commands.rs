@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use qpq_schemas::link::{Frame, Sync};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::core::Offered;
 
@@ -24,6 +25,8 @@ pub(super) enum LinkCommand {
     Send(Frame),
     /// Send envelopes. The core bounds the bytes of those under way.
     Offer(Vec<Offered>),
+    /// Send a PING, and say how long its answer took.
+    Ping(oneshot::Sender<Duration>),
 }
 
 impl LinkCommand {
@@ -36,7 +39,7 @@ impl LinkCommand {
                 Self::Send(Frame::Subscriptions(_, topics)) => topics.len() * ENTRY_BYTES,
                 Self::Send(Frame::Records(records)) => records.len() * ENTRY_BYTES,
                 Self::Send(Frame::Route(bytes)) => bytes.len(),
-                Self::Send(_) => 0,
+                Self::Send(_) | Self::Ping(_) => 0,
                 Self::Offer(items) => items.len() * size_of::<Offered>(),
             }
     }

@@ -1,172 +1,210 @@
-//! Keeps links to the servers that the configuration or the user named.
+//! Makes links: to the servers that the configuration or the user named, to nodes that were found, and to peers for
+//! whom mail waits.
+//!
+//! [`planner`] decides what to dial when; this is the shell around it, which dials and tells it what came of it.
+
+mod address;
+mod pause;
+mod planner;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use qpq_schemas::PeerId;
-use rand::RngExt;
-use tokio::runtime::Handle;
+use qpq_schemas::link::CloseCode;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::sync::Notify;
 use tracing::{debug, info};
 
-use super::switchboard::Switchboard;
+use super::shared::Shared;
+use super::switchboard::{Fate, Switchboard};
 use super::transports::Transports;
 use crate::api::ApiError;
+use crate::core::LinkId;
+use crate::link::CloseReason;
+pub(super) use address::{host, place, scheme};
+pub(super) use pause::Pauses;
+use planner::{Dial, Planner, View};
+pub(super) use planner::{End, Fact, Limits, Server, State};
 
-/// A link that lived at least so long was a good one: the pause before the next dial starts anew.
-const GOOD_AFTER: Duration = Duration::from_secs(10);
-/// How often a target without a running transport is looked at.
-const LOOK: Duration = Duration::from_millis(250);
-/// Servers kept at most.
-const MAX_TARGETS: usize = 1_024;
-/// Links have so long to prove their peer after the dial succeeded.
-const PROOF: Duration = Duration::from_secs(6);
+/// How long a transport may take to make a link.
+const REACH: Duration = Duration::from_secs(12);
+/// How long a link then may take to prove its peer: as long as the longest handshake that the configuration allows, as a
+/// link that fails it ends by itself.
+const PROOF: Duration = Duration::from_secs(61);
+/// The planner is asked at least so often.
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// How a server stands.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Target {
-    /// `up`, `connecting` or `waiting`.
-    pub(super) state: &'static str,
-    /// The key behind the address, once it was linked.
-    pub(super) peer: Option<PeerId>,
-    /// Why the last dial failed.
-    pub(super) last_error: Option<String>,
-}
-
-/// Shortest and longest pause before an address is dialled again.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Pauses {
-    pub(super) min: Duration,
-    pub(super) max: Duration,
-}
-
-/// The servers to keep links to, by address.
+/// The dialer of a node.
 pub(super) struct Dialer {
-    targets: Mutex<BTreeMap<String, Target>>,
+    planner: Mutex<Planner>,
     transports: Arc<Transports>,
     board: Arc<Switchboard>,
-    pauses: Pauses,
-    runtime: Handle,
+    wake: Notify,
+    began: Instant,
 }
 
 impl Dialer {
-    pub(super) fn new(
-        transports: Arc<Transports>,
-        board: Arc<Switchboard>,
-        pauses: Pauses,
-        runtime: Handle,
-    ) -> Arc<Self> {
-        Arc::new(Self { targets: Mutex::default(), transports, board, pauses, runtime })
+    pub(super) fn new(me: PeerId, transports: Arc<Transports>, board: Arc<Switchboard>, limits: Limits) -> Arc<Self> {
+        let planner = Planner::new(me, limits, StdRng::from_rng(&mut rand::rng()));
+        let (wake, began) = (Notify::new(), Instant::now());
+        Arc::new(Self { planner: Mutex::new(planner), transports, board, wake, began })
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Target>> {
-        self.targets.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Planner> {
+        self.planner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
     }
 
     /// All servers and how they stand.
-    pub(super) fn targets(&self) -> BTreeMap<String, Target> {
-        self.lock().clone()
+    pub(super) fn servers(&self) -> BTreeMap<String, Server> {
+        self.lock().servers().clone()
     }
 
     /// How one server stands.
-    pub(super) fn target(&self, uri: &str) -> Option<Target> {
-        self.lock().get(uri).cloned()
+    pub(super) fn server(&self, uri: &str) -> Option<Server> {
+        self.lock().servers().get(uri).cloned()
     }
 
     /// Keeps a link to that address from now on; whether it is new.
-    pub(super) fn keep(self: &Arc<Self>, uri: &str) -> Result<bool, ApiError> {
-        let mut targets = self.lock();
-        if targets.contains_key(uri) {
-            return Ok(false);
-        }
-        if targets.len() >= MAX_TARGETS {
-            return Err(ApiError::new("too-many-servers", format!("{MAX_TARGETS} servers are noted already")));
-        }
-        targets.insert(uri.to_owned(), Target { state: "connecting", ..Target::default() });
-        drop(targets);
-        let (dialer, uri) = (Arc::clone(self), uri.to_owned());
-        self.runtime.spawn(async move { dialer.serve(&uri).await });
-        Ok(true)
+    pub(super) fn keep(&self, uri: &str) -> Result<bool, ApiError> {
+        let kept = self.lock().keep(uri, self.now_ms());
+        self.wake.notify_one();
+        kept.ok_or_else(|| {
+            ApiError::new("too-many-servers", "as many servers are noted as can be; `mesh forget ADDRESS` makes room")
+        })
     }
 
-    fn note(&self, uri: &str, change: impl FnOnce(&mut Target)) {
-        if let Some(target) = self.lock().get_mut(uri) {
-            change(target);
+    /// Keeps a link to that address no more, and closes the one that was made for it; whether it was noted.
+    pub(super) fn forget(&self, uri: &str) -> bool {
+        let Some(server) = self.lock().forget(uri) else { return false };
+        if let Some(link) = server.link() {
+            self.board.close(link, CloseReason::going_away("its address was forgotten"));
+        }
+        true
+    }
+
+    /// Discovery found a peer at these addresses. Nothing but a link proves that it is there.
+    pub(super) fn suggest(&self, peer: PeerId, uris: &[String]) {
+        self.lock().suggest(peer, uris, self.now_ms());
+        self.wake.notify_one();
+    }
+
+    /// Discovery no longer sees a peer.
+    pub(super) fn withdraw(&self, peer: &PeerId) {
+        self.lock().withdraw(peer);
+    }
+
+    /// Mail waits for a peer to whom no way is known.
+    pub(super) fn want(&self, peer: PeerId) {
+        if self.lock().want(peer, self.now_ms()) {
+            self.wake.notify_one();
         }
     }
 
-    async fn serve(&self, uri: &str) {
-        let mut pause = self.pauses.min;
+    /// This node's addresses have changed, or a transport was started: look at everything again, now.
+    pub(super) fn network_changed(&self) {
+        self.lock().network_changed(self.now_ms());
+        self.wake.notify_one();
+    }
+
+    /// Something that the planner looks at is different now.
+    pub(super) fn look_again(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Dials for the life of the node.
+    pub(super) async fn run(self: Arc<Self>, shared: Arc<Shared>) {
+        let (mut changes, mut started) = (self.board.watch(), self.transports.watch());
+        let mut seen = 0;
         loop {
-            self.while_linked(uri).await;
-            self.note(uri, |target| target.state = "connecting");
-            let began = Instant::now();
-            match self.dial(uri).await {
-                Ok(()) => debug!(uri, "the link to this server ended"),
-                Err(why) => {
-                    let known = self.target(uri).and_then(|target| target.last_error).as_ref() == Some(&why);
-                    if !known {
-                        info!(uri, why, "this server can't be reached; trying on");
-                    }
-                    self.note(uri, |target| target.last_error = Some(why));
-                }
+            changes.mark_unchanged();
+            started.mark_unchanged();
+            for dial in self.step(&shared, &mut seen) {
+                tokio::spawn(Arc::clone(&self).attempt(dial, Arc::clone(&shared)));
             }
-            if began.elapsed() > GOOD_AFTER {
-                pause = self.pauses.min;
-            }
-            self.note(uri, |target| target.state = "waiting");
-            let jittered = pause.mul_f64(rand::rng().random_range(0.5..1.0));
-            tokio::time::sleep(jittered).await;
-            pause = (pause * 2).min(self.pauses.max);
-        }
-    }
-
-    /// Waits while the peer behind the address is linked, by whichever link.
-    async fn while_linked(&self, uri: &str) {
-        let mut changes = self.board.watch();
-        while let Some(peer) = self.target(uri).and_then(|target| target.peer) {
-            if !self.board.linked(&peer) {
-                return;
-            }
-            self.note(uri, |target| target.state = "up");
-            if changes.changed().await.is_err() {
-                return;
+            let deadline = self.lock().deadline_ms();
+            let wait = deadline.map_or(MAX_WAIT, |at| Duration::from_millis(at.saturating_sub(self.now_ms())));
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                () = self.wake.notified() => {}
+                changed = started.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(wait.clamp(Duration::from_millis(1), MAX_WAIT)) => {}
             }
         }
     }
 
-    /// Makes a link and stays until it ends.
-    async fn dial(&self, uri: &str) -> Result<(), String> {
-        let transport = loop {
-            match self.transports.for_uri(uri) {
-                Some(transport) => break transport,
-                None => {
-                    let why = "no transport plugin for such addresses is running";
-                    self.note(uri, |target| target.last_error = Some(why.to_owned()));
-                    tokio::time::sleep(LOOK).await;
-                }
-            }
+    fn step(&self, shared: &Shared, seen: &mut u64) -> Vec<Dial> {
+        let now_ms = self.now_ms();
+        let ends = self.board.ends_since(seen);
+        let links = self.board.facts();
+        let view = View {
+            links: &links,
+            serves: &|scheme| self.transports.serves(scheme),
+            addresses: &|peer| shared.directory().get(peer).map(|peer| peer.addresses.clone()).unwrap_or_default(),
+            blocked: &|peer| shared.directory().blocked().contains(peer),
         };
+        let mut planner = self.lock();
+        for (link, end) in ends {
+            planner.ended(link, &end, now_ms);
+        }
+        planner.step(now_ms, &view)
+    }
+
+    async fn attempt(self: Arc<Self>, dial: Dial, shared: Arc<Shared>) {
+        let outcome = self.dial(&dial).await;
+        match &outcome {
+            // Where it was reached once it may be reached again. A full directory refuses; the link works all the same.
+            Ok((_, peer)) => _ = shared.directory().note_address(*peer, &dial.uri),
+            Err(end) => self.say(&dial, end),
+        }
+        self.lock().done(dial.number, outcome, self.now_ms());
+        self.wake.notify_one();
+    }
+
+    /// Once for each reason: a server may be away for weeks.
+    fn say(&self, dial: &Dial, end: &End) {
+        let known = self.server(&dial.uri).is_none_or(|server| server.last_error.as_ref() == Some(&end.reason));
+        match known || end.code == Some(CloseCode::DUPLICATE) {
+            true => debug!(uri = dial.uri, why = end.reason, "not reached"),
+            false => info!(uri = dial.uri, why = end.reason, "this server can't be reached; trying on"),
+        }
+    }
+
+    /// Makes a link, and waits until its peer is proven.
+    async fn dial(&self, dial: &Dial) -> Result<(LinkId, PeerId), End> {
+        let failed = |reason: String| End { reason, ..End::default() };
+        let transport = self.transports.for_uri(&dial.uri);
+        let transport = transport.ok_or_else(|| failed("its transport has just stopped".to_owned()))?;
         let mut changes = self.board.watch();
-        let link = transport.dial(uri, None).await.map_err(|error| error.to_string())?;
-        let proven = async {
+        let link = tokio::time::timeout(REACH, transport.dial(&dial.uri, dial.peer)).await;
+        let link = link.map_err(|_| failed(format!("no answer within {} s", REACH.as_secs())))?;
+        let link = link.map_err(|error| failed(error.to_string()))?;
+        let fate = async {
             loop {
-                if let Some(peer) = self.board.peer_of(link).or_else(|| self.board.duplicate_of(link)) {
-                    return Some(peer);
+                if let Some(fate) = self.board.fate(link) {
+                    return Some(fate);
                 }
                 changes.changed().await.ok()?;
             }
         };
-        let peer = match tokio::time::timeout(PROOF, proven).await {
-            Ok(Some(peer)) => peer,
-            _ => return Err("the other side did not prove who it is, or has a link to this node already".to_owned()),
-        };
-        self.note(uri, |target| *target = Target { state: "up", peer: Some(peer), last_error: None });
-        while self.board.peer_of(link).is_some() {
-            if changes.changed().await.is_err() {
-                break;
-            }
+        match tokio::time::timeout(PROOF, fate).await {
+            Ok(Some(Fate::Up(peer))) => self.check(link, peer, dial.peer),
+            Ok(Some(Fate::Ended(end))) => Err(end),
+            _ => Err(failed("the other side did not prove who it is".to_owned())),
         }
-        Ok(())
+    }
+
+    fn check(&self, link: LinkId, peer: PeerId, expected: Option<PeerId>) -> Result<(LinkId, PeerId), End> {
+        let Some(expected) = expected.filter(|expected| *expected != peer) else { return Ok((link, peer)) };
+        let code = CloseCode::WRONG_PEER;
+        let reason = CloseReason::Local { code, reason: "another node was dialled".to_owned() };
+        self.board.close(link, reason);
+        Err(End { code: Some(code), reason: format!("{peer} is there, not {expected}"), ..End::default() })
     }
 }

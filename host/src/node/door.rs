@@ -2,7 +2,9 @@
 
 mod inbox;
 mod peers;
+mod ping;
 mod status;
+mod trust;
 
 pub(super) use inbox::READ_KEY;
 pub(super) use peers::SERVER_PREFIX;
@@ -51,9 +53,7 @@ impl Door {
     }
 
     async fn direct(self, request: SendRequest) -> Result<Receipt, ApiError> {
-        let to = self.shared.directory().resolve(&request.to).map_err(|error| {
-            ApiError::new("unknown-peer", format!("`{}`: {error}", request.to.chars().take(80).collect::<String>()))
-        })?;
+        let to = self.resolve(&request.to)?;
         let record = self.shared.record_of(to).await?;
         let key = self.shared.identity.signing_key();
         let envelope = self.shared.defaults.direct(request, to, record.as_ref(), key)?;
@@ -121,31 +121,31 @@ impl NodeApi for Door {
     }
 
     fn peers(&self) -> Reply<Vec<PeerInfo>> {
-        self.call(|door| async move { Ok(door.all_peers()) })
+        self.call(Self::all_peers)
     }
 
     fn note_server(&self, address: String) -> Reply<ServerNote> {
         self.call(|door| door.note(address))
     }
 
-    fn forget_server(&self, _address: String) -> Reply<()> {
-        self.call(|_door| async move { Err(ApiError::new("unsupported", "not here yet")) })
+    fn forget_server(&self, address: String) -> Reply<()> {
+        self.call(|door| door.forget(address))
     }
 
-    fn ping(&self, _peer: String, _count: u32) -> Reply<PingReport> {
-        self.call(|_door| async move { Err(ApiError::new("unsupported", "not here yet")) })
+    fn ping(&self, peer: String, count: u32) -> Reply<PingReport> {
+        self.call(|door| door.ping_links(peer, count))
     }
 
-    fn set_trust(&self, _peer: String, _trust: Trust) -> Reply<PeerInfo> {
-        self.call(|_door| async move { Err(ApiError::new("unsupported", "not here yet")) })
+    fn set_trust(&self, peer: String, trust: Trust) -> Reply<PeerInfo> {
+        self.call(|door| door.judge(peer, trust))
     }
 
     fn export_blocks(&self) -> Reply<String> {
-        self.call(|_door| async move { Err(ApiError::new("unsupported", "not here yet")) })
+        self.call(Self::blocks)
     }
 
-    fn import_blocks(&self, _list: String) -> Reply<BlocksImported> {
-        self.call(|_door| async move { Err(ApiError::new("unsupported", "not here yet")) })
+    fn import_blocks(&self, list: String) -> Reply<BlocksImported> {
+        self.call(|door| door.block_all(list))
     }
 
     fn send(&self, request: SendRequest) -> Reply<Receipt> {

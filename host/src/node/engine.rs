@@ -20,6 +20,7 @@ use super::verify::VerifyPool;
 use crate::api::{ApiError, Receipt};
 use crate::core::{Core, Effect, Event, LinkId, Notice};
 use crate::identity::Identity;
+use crate::link::CloseReason;
 use crate::store::{Batch, Store};
 
 /// Messages from links and clients that wait for the core.
@@ -48,6 +49,8 @@ pub(super) enum Message {
     Submit { envelope: Envelope, trusted: bool, reply: oneshot::Sender<Result<Receipt, ApiError>> },
     /// A look at the core.
     Ask(Box<dyn FnOnce(&Core) + Send>),
+    /// A PING over a link, and where to say how long its answer took.
+    Ping(LinkId, oneshot::Sender<std::time::Duration>),
     /// A change of the core, with effects.
     Change(Change),
     /// Finish what is written and end.
@@ -172,6 +175,7 @@ impl Engine {
                 self.replies.insert(self.next_token, reply);
                 self.handle(Event::Submit { token: self.next_token, envelope, trusted });
             }
+            Message::Ping(link, reply) => self.command(link, LinkCommand::Ping(reply)),
             Message::Ask(look) => look(&self.core),
             Message::Change(change) => {
                 let effects = change(&mut self.core, now_ms());
@@ -199,7 +203,7 @@ impl Engine {
             match effect {
                 Effect::Send { link, frame } => self.command(link, LinkCommand::Send(frame)),
                 Effect::Offer { link, items } => self.command(link, LinkCommand::Offer(items)),
-                Effect::Close { link, reason } => self.board.close(link, &reason),
+                Effect::Close { link, reason } => self.board.close(link, CloseReason::going_away(reason)),
                 Effect::Verify { ticket, envelopes } => self.verify.submit(ticket, envelopes),
                 Effect::Persist { ticket, batch } => self.write(ticket, batch),
                 Effect::Answer { token, result } => {
@@ -223,7 +227,7 @@ impl Engine {
         if !commands.send(command) {
             warn!(link, "the neighbour takes nothing; its link is closed");
             self.links.remove(&link);
-            self.board.close(link, "it takes nothing, and too much waits for it");
+            self.board.close(link, CloseReason::going_away("it takes nothing, and too much waits for it"));
         }
     }
 

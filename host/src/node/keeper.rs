@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::addresses;
 use super::clock::now_ms;
 use super::shared::Shared;
 use crate::core::Event;
@@ -21,7 +22,10 @@ pub(super) async fn run(shared: Arc<Shared>) {
     let mut listening = Vec::new();
     loop {
         let rotated = rotate(&shared).await;
-        let addresses = shared.listening().clone();
+        let addresses = own_addresses(&shared);
+        if addresses != listening {
+            shared.dialer.get().into_iter().for_each(|dialer| dialer.network_changed());
+        }
         if rotated || addresses != listening || now_ms().saturating_sub(spread_ms) > RECORD_MS {
             spread_record(&shared).await;
             spread_ms = now_ms();
@@ -53,11 +57,8 @@ async fn rotate(shared: &Arc<Shared>) -> bool {
 
 /// Makes the node's record and has it spread.
 pub(super) async fn spread_record(shared: &Shared) {
-    let about = About {
-        nickname: shared.nickname.clone(),
-        domain: shared.domain.clone(),
-        addresses: shared.listening().iter().filter(|uri| is_reachable(uri)).cloned().collect(),
-    };
+    let about =
+        About { nickname: shared.nickname.clone(), domain: shared.domain.clone(), addresses: own_addresses(shared) };
     let record = shared.sealing().own_record(&about, now_ms());
     match record {
         Ok(wire) => _ = shared.event(Event::OwnRecord(wire)).await, // fails only while the node stops
@@ -65,22 +66,27 @@ pub(super) async fn spread_record(shared: &Shared) {
     }
 }
 
-/// Whether others could have a use for the address.
-fn is_reachable(uri: &str) -> bool {
-    let host = uri.split_once("://").map_or(uri, |(_, rest)| rest);
-    !(host.starts_with("0.0.0.0") || host.starts_with("[::]") || host.starts_with("127.") || host.starts_with("[::1]"))
+/// Where others can reach this node.
+fn own_addresses(shared: &Shared) -> Vec<String> {
+    let listening = shared.listening().clone();
+    addresses::reachable(&listening, &addresses::local(), false)
 }
 
-/// Saves the directory, if anything in it changed.
-pub(super) async fn save_directory(shared: &Arc<Shared>) {
-    let Some(save) = shared.directory().take_save() else { return };
+/// Saves the directory, if anything in it changed; whether all of it is on the disk now.
+pub(super) async fn save_directory(shared: &Arc<Shared>) -> bool {
+    let _turn = shared.saving.lock().await;
+    let Some(save) = shared.directory().take_save() else { return true };
     let written = tokio::task::spawn_blocking(move || save.write()).await;
     let why = match written {
-        Ok(Ok(())) => return shared.warn("directory", None),
+        Ok(Ok(())) => {
+            shared.warn("directory", None);
+            return true;
+        }
         Ok(Err(error)) => error.to_string(),
         Err(error) => error.to_string(),
     };
     warn!(why, "the directory could not be saved");
     shared.warn("directory", Some(why));
     shared.directory().mark_dirty();
+    false
 }

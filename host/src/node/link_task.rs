@@ -17,6 +17,7 @@ use tracing::{debug, warn};
 use super::clock::now_ms;
 use super::commands::{CommandSender, LinkCommand, commands};
 use super::engine::Message;
+use super::pings::Pings;
 use super::switchboard::{Entry, Figures, Switchboard};
 use crate::core::{Event, Offered};
 use crate::link::{CloseReason, Fault, Link, LinkInput, LinkOutput};
@@ -80,6 +81,7 @@ pub(super) struct LinkTask {
     pub(super) unsent: VecDeque<Frame>,
     /// For the frames of this link that wait for the core: see [`room`].
     pub(super) room: Arc<Semaphore>,
+    pub(super) pings: Pings,
     /// Given back once the peer has proven its key.
     pub(super) half_open: Option<OwnedSemaphorePermit>,
 }
@@ -92,7 +94,7 @@ pub(super) fn room() -> Arc<Semaphore> {
 /// Where the engine's commands come from, once the link is authenticated.
 struct Desk {
     sender: Option<CommandSender>,
-    closer: watch::Sender<Option<String>>,
+    closer: watch::Sender<Option<CloseReason>>,
 }
 
 impl LinkTask {
@@ -108,8 +110,8 @@ impl LinkTask {
             reason = tokio::select! {
                 biased;
                 Ok(()) = close.changed() => {
-                    let text = close.borrow_and_update().clone().unwrap_or_default();
-                    self.step(LinkInput::Close(CloseReason::going_away(text)), &mut desk).await
+                    let reason = close.borrow_and_update().clone().unwrap_or_else(cut_off);
+                    self.step(LinkInput::Close(reason), &mut desk).await
                 }
                 () = self.inbox.arrived.notified() => self.receive(&mut desk).await,
                 () = self.inbox.writable.notified() => None,
@@ -149,13 +151,12 @@ impl LinkTask {
                     }
                     self.tell(Event::LinkMeasured { link: self.up.link, rtt_us, loss_ppm }).await;
                 }
-                LinkOutput::Ready { peer, .. } => {
-                    if let Err(refused) = self.enter(peer, desk).await {
-                        return Some(refused.to_owned());
-                    }
-                }
+                LinkOutput::Pinged { number } => self.pings.sent(number),
+                LinkOutput::Ponged { number } => self.pings.answered(number),
+                LinkOutput::Ready { peer, .. } => self.enter(peer, desk).await,
                 LinkOutput::NotSent(error) => warn!(link = self.up.link, %error, "a frame was not sent"),
                 LinkOutput::Closed(reason) => {
+                    self.board.closing(self.up.link, &reason);
                     if reason.fault() == Fault::Peer {
                         warn!(link = self.up.link, remote = %self.up.remote, code = reason.code(), %reason, "link closed");
                     }
@@ -167,21 +168,26 @@ impl LinkTask {
     }
 
     /// The peer has proven its key.
-    async fn enter(&mut self, peer: qpq_schemas::PeerId, desk: &mut Desk) -> Result<(), &'static str> {
-        let Some(sender) = desk.sender.take() else { return Ok(()) };
+    async fn enter(&mut self, peer: qpq_schemas::PeerId, desk: &mut Desk) {
+        let Some(sender) = desk.sender.take() else { return };
         self.half_open = None;
         let entry = Entry {
             peer,
             transport: self.transport.name().to_owned(),
             remote: self.up.remote.clone(),
             outbound: self.up.outbound,
+            relayed: self.up.relayed,
             since_ms: now_ms(),
             figures: Arc::clone(&self.figures),
             closer: desk.closer.clone(),
         };
-        self.board.enter(self.up.link, entry)?;
-        _ = self.engine.send(Message::LinkUp(self.up.link, peer, sender)).await; // fails only while the node stops
-        Ok(())
+        match self.board.enter(self.up.link, entry) {
+            Ok(()) => _ = self.engine.send(Message::LinkUp(self.up.link, peer, sender)).await, // fails only at the end
+            Err(refused) => {
+                desk.sender = Some(sender); // else the link would end before it has told the neighbour why
+                desk.closer.send_replace(Some(refused));
+            }
+        }
     }
 
     async fn bring_in(&mut self, frame: LinkFrame) {
@@ -221,9 +227,14 @@ impl LinkTask {
             match command {
                 LinkCommand::Send(frame) => frames.push(frame),
                 LinkCommand::Offer(items) => self.envelopes(items, &mut frames).await,
+                LinkCommand::Ping(reply) => self.pings.asked.push(reply),
             }
         }
-        self.step(LinkInput::Send(frames), desk).await
+        let over = self.step(LinkInput::Send(frames), desk).await;
+        match over.is_none() && !self.pings.asked.is_empty() {
+            true => self.step(LinkInput::Ping, desk).await,
+            false => over,
+        }
     }
 
     /// Puts envelopes into frames; those that are no longer in memory are read first.

@@ -82,6 +82,7 @@ impl Listener for News {
                 self.shared.directory().note_seen(&peer, now_ms());
                 self.tell(LiveKind::PeerDown, peer, None);
             }
+            Notice::NoWay(peer) => _ = self.shared.dialer.get().map(|dialer| dialer.want(peer)),
             Notice::Record { record, wire } => self.record(*record, &wire),
             Notice::Twin => {
                 let text = "another node uses this node's key, or the clock was set back. Messages for this node may end \

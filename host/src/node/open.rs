@@ -63,7 +63,7 @@ pub(super) fn open(config: &Config) -> Result<Opened, StartError> {
     for topic in topics {
         core.handle(Event::Subscribe(topic), now_ms);
     }
-    block(&mut core, &directory, now_ms);
+    tell_trust(&mut core, &directory, now_ms);
     if let Some(read) = store.kv_get(door::READ_KEY)?.and_then(|bytes| bytes.try_into().ok()) {
         core.handle(Event::InboxRead { seq: u64::from_be_bytes(read) }, now_ms);
     }
@@ -71,9 +71,13 @@ pub(super) fn open(config: &Config) -> Result<Opened, StartError> {
     Ok(Opened { store, core, identity, guarded: Guarded { directory, channels, sealing }, last_inbox })
 }
 
-fn block(core: &mut Core, directory: &Directory, now_ms: u64) {
-    for (peer, _) in directory.entries().filter(|(_, peer)| peer.trust == Trust::Blocked) {
-        core.handle(Event::Block(*peer), now_ms);
+fn tell_trust(core: &mut Core, directory: &Directory, now_ms: u64) {
+    for (peer, entry) in directory.entries() {
+        match entry.trust {
+            Trust::Blocked => _ = core.handle(Event::Block(*peer), now_ms),
+            Trust::Trusted => _ = core.handle(Event::Trust { peer: *peer, trusted: true }, now_ms),
+            Trust::Known => {}
+        }
     }
 }
 

@@ -14,10 +14,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::channels::Channels;
 use super::dialer::Dialer;
+use super::discovery::Discovery;
 use super::engine::Message;
 use super::mail::{Defaults, Opener};
 use super::switchboard::Switchboard;
-use crate::api::{ApiError, InboxItem, Receipt, Reply};
+use crate::api::{ApiError, InboxItem, LinkInfo, Receipt, Reply};
 use crate::core::{Core, Event};
 use crate::identity::{Directory, Identity, SealingKeys};
 use crate::store::{Batch, Store, StoreError, StoredRecord};
@@ -34,6 +35,8 @@ pub(super) struct Shared {
     directory: Mutex<Directory>,
     channels: Mutex<Channels>,
     sealing: Mutex<SealingKeys>,
+    /// Held while the directory is being written, so that one write follows the other.
+    pub(super) saving: tokio::sync::Mutex<()>,
 }
 
 /// What [`Shared`] guards by locks of its own.
@@ -52,12 +55,15 @@ pub(super) struct Basics {
     pub(super) home: PathBuf,
     pub(super) nickname: Option<String>,
     pub(super) domain: Option<String>,
+    /// The servers that the configuration names.
+    pub(super) configured: Vec<String>,
     pub(super) defaults: Defaults,
     pub(super) identity: Arc<Identity>,
     pub(super) store: Store,
     pub(super) board: Arc<Switchboard>,
     pub(super) engine: mpsc::Sender<Message>,
     pub(super) inbox: watch::Receiver<u64>,
+    pub(super) discovery: Arc<Discovery>,
 }
 
 impl Deref for Shared {
@@ -79,6 +85,7 @@ impl Shared {
             directory: Mutex::new(guarded.directory),
             channels: Mutex::new(guarded.channels),
             sealing: Mutex::new(guarded.sealing),
+            saving: tokio::sync::Mutex::default(),
         }
     }
 
@@ -131,6 +138,18 @@ impl Shared {
         let (reply, answer) = oneshot::channel();
         self.engine.send(Message::Submit { envelope, trusted, reply }).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
+    }
+
+    /// The links to each peer, and how the core uses them.
+    pub(super) async fn links_by_peer(&self) -> Result<BTreeMap<PeerId, Vec<LinkInfo>>, ApiError> {
+        let used = self.ask(|core| core.links_in_use()).await?;
+        let mut peers = self.board.by_peer();
+        for link in peers.values_mut().flatten() {
+            if let Some(used) = used.get(&link.link) {
+                (link.in_flight, link.preferred) = (used.in_flight, used.preferred);
+            }
+        }
+        Ok(peers)
     }
 
     pub(super) async fn record_of(&self, peer: PeerId) -> Result<Option<NodeRecord>, ApiError> {

@@ -3,19 +3,26 @@
 //! Transports report their links here from their own threads. Each new one gets a task ([`super::link_task`]);
 //! once its peer has proven its key the link appears in the table.
 
-use std::collections::{BTreeMap, VecDeque};
+mod ends;
+
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use qpq_schemas::PeerId;
+use qpq_schemas::link::CloseCode;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
+use super::dialer::{End, Fact, host, place, scheme};
 use crate::api::LinkInfo;
 use crate::core::LinkId;
+use crate::link::CloseReason;
+use crate::plugin::NewPath;
+use ends::Ends;
 
-/// Links given up for another one, remembered at most.
-const MAX_DUPLICATES: usize = 64;
+/// Links to one peer at a time, over all transports and networks. More would only cost.
+const MAX_LINKS_PER_PEER: usize = 4;
 
 /// One link in the table.
 pub(super) struct Entry {
@@ -27,12 +34,14 @@ pub(super) struct Entry {
     pub(super) remote: String,
     /// This node dialled.
     pub(super) outbound: bool,
+    /// It goes over a relay of the transport.
+    pub(super) relayed: bool,
     /// Up since, Unix time in milliseconds.
     pub(super) since_ms: u64,
     /// What its task measures.
     pub(super) figures: Arc<Figures>,
     /// Set to the reason when the task shall close the link.
-    pub(super) closer: watch::Sender<Option<String>>,
+    pub(super) closer: watch::Sender<Option<CloseReason>>,
 }
 
 /// What a link's task measures while it runs.
@@ -48,15 +57,33 @@ pub(super) struct Figures {
     pub(super) received: AtomicU64,
 }
 
+/// What became of a link.
+#[derive(Debug)]
+pub(super) enum Fate {
+    /// It is up, and this is its peer.
+    Up(PeerId),
+    /// It is gone.
+    Ended(End),
+}
+
 /// The table of links.
 #[derive(Default)]
 pub(super) struct Switchboard {
     me: PeerId,
     links: Mutex<BTreeMap<LinkId, Entry>>,
-    /// Links that were given up for another one to the same peer: so a dialer learns whom it reached.
-    duplicates: Mutex<VecDeque<(LinkId, PeerId)>>,
+    ends: Mutex<Ends>,
     /// Grows with each link that comes or goes, for those who wait for that.
     changes: watch::Sender<u64>,
+}
+
+/// Which of two links to one peer goes on.
+enum Rivalry {
+    /// Both: they run over different transports or networks.
+    Neither,
+    /// The one that was there gives way.
+    New,
+    /// The newcomer gives way.
+    Old,
 }
 
 impl Switchboard {
@@ -68,31 +95,56 @@ impl Switchboard {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn ends(&self) -> std::sync::MutexGuard<'_, Ends> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How many links are up.
     pub(super) fn len(&self) -> usize {
         self.lock().len()
     }
 
-    /// Enters an authenticated link, unless a better one to the same peer by the same transport is up.
+    /// Enters an authenticated link, unless a better one to the same peer over the same path is up.
     ///
-    /// Two nodes that dial each other at the same moment must keep the same link of the two: the one that the
-    /// smaller key dialled. Of two in the same direction the newer stays, since the older is probably dead.
-    pub(super) fn enter(&self, id: LinkId, entry: Entry) -> Result<(), &'static str> {
+    /// # Errors
+    /// The reason to close it with.
+    pub(super) fn enter(&self, id: LinkId, entry: Entry) -> Result<(), CloseReason> {
         let mut links = self.lock();
-        let preferred = self.me < entry.peer;
-        let rivals = links.values().filter(|other| other.peer == entry.peer && other.transport == entry.transport);
-        for rival in rivals {
-            if rival.outbound == preferred && entry.outbound != preferred {
-                self.note_duplicate(id, entry.peer);
-                return Err("another link to this peer is used instead");
-            }
-            rival.closer.send_replace(Some("another link to this peer is used instead".to_owned()));
+        let rivals: Vec<&Entry> = links.values().filter(|other| other.peer == entry.peer).collect();
+        let beaten = rivals.iter().any(|other| matches!(self.compare(other, &entry), Rivalry::Old));
+        let going = rivals.iter().filter(|other| matches!(self.compare(other, &entry), Rivalry::New)).count();
+        if beaten || rivals.len() - going >= MAX_LINKS_PER_PEER {
+            self.ends().note_refused(id, entry.peer);
+            return Err(duplicate());
+        }
+        for rival in rivals.iter().filter(|other| matches!(self.compare(other, &entry), Rivalry::New)) {
+            rival.closer.send_replace(Some(duplicate()));
         }
         info!(link = id, peer = %entry.peer.short(), remote = %entry.remote, "link up");
         links.insert(id, entry);
         drop(links);
         self.changed();
         Ok(())
+    }
+
+    /// Two nodes that dial each other at the same moment must keep the same link of the two: the one that the smaller
+    /// key dialled. Of two that one side dialled from the very same place the newer stays, since the older is probably
+    /// dead; the accepting side says so alone, as the two sides may see them come in different order.
+    fn compare(&self, old: &Entry, new: &Entry) -> Rivalry {
+        let ours = self.me < new.peer;
+        match (old.outbound, new.outbound) {
+            _ if scheme(&old.remote) != scheme(&new.remote) => Rivalry::Neither,
+            (false, false) if place(&old.remote) == place(&new.remote) => Rivalry::New,
+            (true, true) | (false, false) => Rivalry::Neither,
+            _ if host(&old.remote) != host(&new.remote) => Rivalry::Neither,
+            (old, _) if old == ours => Rivalry::Old,
+            _ => Rivalry::New,
+        }
+    }
+
+    /// A link's state machine has closed it: remembers the code for those who ask for its fate.
+    pub(super) fn closing(&self, id: LinkId, reason: &CloseReason) {
+        self.ends().note_code(id, reason);
     }
 
     /// Takes a link out of the table; whether it stood there.
@@ -102,15 +154,22 @@ impl Switchboard {
             Some(entry) => info!(link = id, peer = %entry.peer.short(), reason, "link down"),
             None => debug!(link = id, reason, "link closed before its peer was known"),
         }
+        self.ends().note_end(id, entry.as_ref(), reason);
         self.changed();
         entry.is_some()
     }
 
     /// A link goes on over another address.
-    pub(super) fn moved(&self, id: LinkId, remote: &str) {
+    pub(super) fn moved(&self, id: LinkId, path: NewPath<'_>) {
         if let Some(entry) = self.lock().get_mut(&id) {
-            info!(link = id, from = %entry.remote, to = remote, "link moved");
-            remote.clone_into(&mut entry.remote);
+            info!(link = id, from = %entry.remote, to = path.remote, "link moved");
+            path.remote.clone_into(&mut entry.remote);
+            entry.relayed = path.relayed;
+            if let Some(rtt) = path.rtt {
+                // Until the link's own probe says more: the figure of the path before means nothing here.
+                let rtt_us = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX);
+                entry.figures.rtt_us.store(rtt_us, Ordering::Relaxed);
+            }
         }
     }
 
@@ -123,41 +182,34 @@ impl Switchboard {
         self.changes.subscribe()
     }
 
-    /// The peer behind a link, once it is proven.
-    pub(super) fn peer_of(&self, id: LinkId) -> Option<PeerId> {
-        self.lock().get(&id).map(|entry| entry.peer)
+    /// What became of a link; nothing while its peer is being proven, or when it ended long ago.
+    pub(super) fn fate(&self, id: LinkId) -> Option<Fate> {
+        let up = self.lock().get(&id).map(|entry| entry.peer);
+        up.map(Fate::Up).or_else(|| self.ends().find(id).map(Fate::Ended))
     }
 
-    /// The peer behind a link that was given up at once for another one.
-    pub(super) fn duplicate_of(&self, id: LinkId) -> Option<PeerId> {
-        let duplicates = self.duplicates.lock().unwrap_or_else(PoisonError::into_inner);
-        duplicates.iter().find(|(link, _)| *link == id).map(|(_, peer)| *peer)
+    /// The links that ended since the last look.
+    pub(super) fn ends_since(&self, seen: &mut u64) -> Vec<(LinkId, End)> {
+        self.ends().since(seen)
     }
 
-    fn note_duplicate(&self, id: LinkId, peer: PeerId) {
-        let mut duplicates = self.duplicates.lock().unwrap_or_else(PoisonError::into_inner);
-        if duplicates.len() >= MAX_DUPLICATES {
-            duplicates.pop_front();
-        }
-        duplicates.push_back((id, peer));
-    }
-
-    /// Whether any link to that peer is up.
-    pub(super) fn linked(&self, peer: &PeerId) -> bool {
-        self.lock().values().any(|entry| entry.peer == *peer)
+    /// The links that are up.
+    pub(super) fn facts(&self) -> Vec<Fact> {
+        let fact = |(id, entry): (&LinkId, &Entry)| Fact { link: *id, peer: entry.peer, remote: entry.remote.clone() };
+        self.lock().iter().map(fact).collect()
     }
 
     /// Has a link closed. Its task hears of it even while its neighbour takes nothing.
-    pub(super) fn close(&self, id: LinkId, reason: &str) {
+    pub(super) fn close(&self, id: LinkId, reason: CloseReason) {
         if let Some(entry) = self.lock().get(&id) {
-            entry.closer.send_replace(Some(reason.to_owned()));
+            entry.closer.send_replace(Some(reason));
         }
     }
 
     /// Has all links closed.
     pub(super) fn close_all(&self, reason: &str) {
         for entry in self.lock().values() {
-            entry.closer.send_replace(Some(reason.to_owned()));
+            entry.closer.send_replace(Some(CloseReason::going_away(reason)));
         }
     }
 
@@ -169,6 +221,11 @@ impl Switchboard {
         }
         peers
     }
+}
+
+fn duplicate() -> CloseReason {
+    let reason = "another link to this peer is used instead".to_owned();
+    CloseReason::Local { code: CloseCode::DUPLICATE, reason }
 }
 
 impl Entry {
@@ -184,10 +241,13 @@ impl Entry {
             since_ms: self.since_ms,
             in_flight: 0,
             sent: self.figures.sent.load(Ordering::Relaxed),
-            relayed: false,
+            relayed: self.relayed,
             loss_ppm: loss.checked_sub(1).and_then(|loss| u32::try_from(loss).ok()),
-            preferred: true,
+            preferred: false,
             received: self.figures.received.load(Ordering::Relaxed),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,23 +6,26 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use qpq_plugin_api::FrameBatch;
 use qpq_schemas::link::Role;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tracing::warn;
 
 use super::clock::now_ms;
 use super::engine::Message;
 use super::link_task::{Inbox, LinkTask, room};
+use super::pings::Pings;
 use super::switchboard::{Figures, Switchboard};
 use crate::core::LinkId;
-use crate::identity::{BlockList, Identity};
+use crate::identity::{Identity, PeerSet};
 use crate::link::{Link, LinkConfig, LinkSetup};
-use crate::plugin::{Frame, LinkUp, Listeners, TransportEvents, TransportHandle};
+use crate::plugin::{Frame, LinkUp, Listeners, NewPath, TransportEvents, TransportHandle};
 use crate::store::Store;
 
 /// What all links of a node share.
 pub(super) struct LinkParts {
     pub(super) identity: Arc<Identity>,
-    pub(super) blocked: BlockList,
+    pub(super) blocked: PeerSet,
+    /// Their links may take the places that are kept for those that this node opens.
+    pub(super) trusted: PeerSet,
     pub(super) config: LinkConfig,
     pub(super) store: Store,
     pub(super) engine: mpsc::Sender<Message>,
@@ -53,10 +56,10 @@ impl Places {
         Self { all: places(max), inbound: places(max - max / 4), half_open: places(max_half_open) }
     }
 
-    /// A place for a new link, or the setting that leaves none.
-    fn take(&self, outbound: bool) -> Result<Place, &'static str> {
+    /// A place for a new link, or the setting that leaves none. A favoured one is opened by this node or a trusted peer.
+    fn take(&self, favoured: bool) -> Result<Place, &'static str> {
         let take = |places: &Arc<Semaphore>, setting| Arc::clone(places).try_acquire_owned().map_err(|_| setting);
-        let strangers = |places, setting| if outbound { Ok(None) } else { take(places, setting).map(Some) };
+        let strangers = |places, setting| if favoured { Ok(None) } else { take(places, setting).map(Some) };
         Ok(Place {
             half_open: strangers(&self.half_open, "links.max_half_open")?,
             _inbound: strangers(&self.inbound, "links.max")?,
@@ -69,11 +72,12 @@ impl Places {
 pub(super) struct Transports {
     parts: Arc<LinkParts>,
     newest: Mutex<BTreeMap<String, Arc<Links>>>,
+    changes: watch::Sender<u64>,
 }
 
 impl Transports {
     pub(super) fn new(parts: LinkParts) -> Self {
-        Self { parts: Arc::new(parts), newest: Mutex::default() }
+        Self { parts: Arc::new(parts), newest: Mutex::default(), changes: watch::Sender::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Links>>> {
@@ -85,6 +89,17 @@ impl Transports {
         if let Some(links) = self.lock().get(name) {
             _ = links.handle.set(handle); // a new instance has a new listener
         }
+        self.changes.send_modify(|number| *number += 1);
+    }
+
+    /// Changes with each transport that starts.
+    pub(super) fn watch(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Whether a transport for addresses of that scheme runs.
+    pub(super) fn serves(&self, scheme: &str) -> bool {
+        self.lock().values().filter_map(|links| links.handle.get()).any(|handle| handle.serves(scheme))
     }
 
     /// The running transport that serves addresses of that scheme; of several, the first by name.
@@ -148,6 +163,7 @@ impl Links {
             figures: Arc::new(Figures::default()),
             unsent: VecDeque::new(),
             room: room(),
+            pings: Pings::default(),
             half_open,
         }
     }
@@ -158,7 +174,8 @@ impl TransportEvents for Links {
         let Some(handle) = self.handle.get().cloned() else {
             return warn!(link = up.link, "a link came up before its transport had started");
         };
-        let mut place = match self.parts.places.take(up.outbound) {
+        let favoured = up.outbound || up.peer.is_some_and(|peer| self.parts.trusted.contains(&peer));
+        let mut place = match self.parts.places.take(favoured) {
             Ok(place) => place,
             Err(setting) => {
                 warn!(remote = %up.remote, setting, "refused: as many links are open as may be");
@@ -181,8 +198,8 @@ impl TransportEvents for Links {
         }
     }
 
-    fn path_changed(&self, link: LinkId, remote: &str) {
-        self.parts.board.moved(link, remote);
+    fn path_changed(&self, link: LinkId, path: NewPath<'_>) {
+        self.parts.board.moved(link, path);
     }
 
     fn frames(&self, link: LinkId, batch: &mut FrameBatch<'_>) {

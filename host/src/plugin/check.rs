@@ -1,17 +1,19 @@
 //! `qpq plugin check FILE`: all load checks, in a child process, so that a bad library can't take the caller down.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::child::run_within;
 use super::config;
 use super::descriptor::PluginInfo;
 use super::error::Problem;
 use super::file;
 use super::loader::Loader;
+use super::trial::{self, TRIAL_ARGUMENT};
 
 /// The hidden first argument with which the binary calls itself; the file's path follows. See [`child_main`].
 pub const CHILD_ARGUMENT: &str = "__plugin-check";
@@ -129,15 +131,16 @@ fn report(path: &Path, sha256: String, plugin: Option<CheckedPlugin>, problem: O
 /// Runs the checks in a child process: `exe` (this binary, from `std::env::current_exe`) with [`CHILD_ARGUMENT`].
 pub async fn check_in_child(exe: &Path, path: &Path) -> CheckReport {
     let mut command = Command::new(exe);
-    command.arg(CHILD_ARGUMENT).arg(path).stdin(Stdio::null()).stderr(Stdio::null());
-    let run = super::instance::run("check", "check", CHECK_DEADLINE, move || command.output());
+    command.arg(CHILD_ARGUMENT).arg(path);
+    let run = tokio::task::spawn_blocking(move || run_within(command, CHECK_DEADLINE));
     let why = match run.await {
-        Ok(Ok(output)) => match serde_json::from_slice(&output.stdout) {
-            Ok(report) => return report,
-            Err(_) => format!("a library that ends the process that loads it ({})", output.status),
+        Ok(Ok(ran)) => match (last_line(&ran.stdout), ran.status) {
+            (Some(report), Some(_)) => return report,
+            (_, Some(status)) => format!("a library that ends the process that loads it ({status})"),
+            (_, None) => format!("a library that takes over {} s to load", CHECK_DEADLINE.as_secs()),
         },
         Ok(Err(error)) => format!("no process to check it in: {error}"),
-        Err(_) => format!("a library that takes over {} s to load", CHECK_DEADLINE.as_secs()),
+        Err(error) => format!("no thread to wait for the check: {error}"),
     };
     let mut report = report(path, String::new(), None, None);
     report.ok = false;
@@ -150,14 +153,24 @@ pub async fn check_in_child(exe: &Path, path: &Path) -> CheckReport {
     report
 }
 
-/// The child's side: call it first in `main`, with the arguments after the program's name. When they ask for a check it
-/// prints the report as JSON and returns `true`; then `main` ends with success.
+/// The report in the last line of what the child printed; the library's constructors may have printed before.
+fn last_line(stdout: &[u8]) -> Option<CheckReport> {
+    serde_json::from_slice(stdout.rsplit(|byte| *byte == b'\n').next()?).ok()
+}
+
+/// The child's side: call it first in `main`, with the arguments after the program's name. When they ask for a check or a trial
+/// it prints the report as JSON and returns `true`; then `main` ends with success.
 pub fn child_main(mut arguments: impl Iterator<Item = std::ffi::OsString>) -> bool {
-    if arguments.next().is_none_or(|first| first != CHILD_ARGUMENT) {
+    let Some(first) = arguments.next() else { return false };
+    if first == TRIAL_ARGUMENT {
+        trial::main(arguments.next());
+        return true;
+    }
+    if first != CHILD_ARGUMENT {
         return false;
     }
     let report = check_file(Path::new(&arguments.next().unwrap_or_default()));
-    let text = serde_json::to_vec(&report).unwrap_or_default();
+    let text = [b"\n".to_vec(), serde_json::to_vec(&report).unwrap_or_default()].concat();
     let _ = std::io::Write::write_all(&mut std::io::stdout(), &text);
     true
 }

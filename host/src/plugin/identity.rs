@@ -1,4 +1,5 @@
-//! What plugins may do with the node's identity: know its public key, sign for limited purposes, get a key of their own.
+//! What plugins may do with the node's identity: know its public key, sign for limited purposes, get a key of their own. Those
+//! that the admin trusts with it get its secret.
 
 use hkdf::Hkdf;
 use qpq_plugin_api::abi::sign_purpose;
@@ -27,6 +28,8 @@ pub trait PluginIdentity: Send + Sync {
     fn sign(&self, domain: Domain, parts: &[&[u8]]) -> [u8; 64];
     /// A secret derived from the identity's secret, for the plugin of that id alone.
     fn subkey(&self, plugin_id: &str) -> Zeroizing<[u8; 32]>;
+    /// The secret itself. Whoever gets it is this node.
+    fn secret(&self) -> Zeroizing<[u8; 32]>;
 }
 
 impl PluginIdentity for Identity {
@@ -45,6 +48,10 @@ impl PluginIdentity for Identity {
         let _ =
             Hkdf::<Sha256>::new(Some(SUBKEY_SALT), seed.as_slice()).expand(plugin_id.as_bytes(), key.as_mut_slice());
         key
+    }
+
+    fn secret(&self) -> Zeroizing<[u8; 32]> {
+        self.seed()
     }
 }
 

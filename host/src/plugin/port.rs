@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use qpq_plugin_api::{Error, Status};
 use tokio::sync::Notify;
+use zeroize::Zeroizing;
 
 use super::discovery::DiscoveryEvents;
 use super::identity::PluginIdentity;
@@ -34,6 +35,7 @@ pub(super) struct Port {
     id: String,
     pub(super) role: Role,
     pub(super) identity: Arc<dyn PluginIdentity>,
+    trusted_with_key: bool,
     pub(super) ops: Arc<Ops>,
     failure: Mutex<Option<Error>>,
     failed: Notify,
@@ -52,12 +54,29 @@ impl Port {
             id: id.to_owned(),
             role,
             identity,
+            trusted_with_key: false,
             ops: Arc::default(),
             failure: Mutex::new(None),
             failed: Notify::new(),
             links: RwLock::default(),
             link_base: instance * LINKS_PER_INSTANCE,
         }
+    }
+
+    /// Whether the plugin may have the node's secret key.
+    pub(super) fn trusted_with_key(mut self, trusted: bool) -> Self {
+        self.trusted_with_key = trusted;
+        self
+    }
+
+    /// The node's secret key, if this plugin may have it.
+    pub(super) fn secret(&self) -> Option<Zeroizing<[u8; 32]>> {
+        if self.trusted_with_key {
+            tracing::info!(plugin = %self.name, "the plugin was given the node's key, as plugins.trusted_with_key allows");
+        } else {
+            tracing::warn!(plugin = %self.name, "the plugin asked for the node's key; plugins.trusted_with_key doesn't list it");
+        }
+        self.trusted_with_key.then(|| self.identity.secret())
     }
 
     /// The plugin's name in the configuration.
@@ -138,5 +157,21 @@ impl Port {
                 events.link_down(link, "the transport plugin stopped");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Identity;
+
+    #[test]
+    fn only_a_trusted_plugin_gets_the_nodes_key() {
+        let port = |trusted| {
+            let identity = Arc::new(Identity::from_seed(&[7; 32]));
+            Port::new("one", "one", Role::Routing(Arc::new(Scratch::new(None))), identity).trusted_with_key(trusted)
+        };
+        assert_eq!(port(false).secret(), None);
+        assert_eq!(port(true).secret().as_deref(), Some(&[7; 32]));
     }
 }

@@ -45,6 +45,8 @@ pub struct Settings {
     pub folder: PathBuf,
     /// SHA-256 digests (hex) of the libraries that may be loaded; empty allows all.
     pub pinned: Vec<String>,
+    /// Names of the plugins that get the node's secret key when they ask for it.
+    pub trusted_with_key: Vec<String>,
     /// The node's identity.
     pub identity: Arc<dyn PluginIdentity>,
     /// Makes the listeners.
@@ -129,6 +131,7 @@ pub enum PluginEvent {
 /// What supervisors share.
 pub(super) struct Shared {
     loader: Arc<Loader>,
+    trusted_with_key: Vec<String>,
     identity: Arc<dyn PluginIdentity>,
     listeners: Arc<dyn Listeners>,
     events: mpsc::Sender<PluginEvent>,
@@ -149,7 +152,8 @@ impl Shared {
             Vtable::Routing(_) => Role::Routing(Arc::new(Scratch::new(None))),
             Vtable::Store(_) => Role::Store(self.listeners.store(name)),
         };
-        Port::new(name, &image.descriptor.info.id, role, Arc::clone(&self.identity))
+        let trusted = self.trusted_with_key.iter().any(|trusted| trusted == name);
+        Port::new(name, &image.descriptor.info.id, role, Arc::clone(&self.identity)).trusted_with_key(trusted)
     }
 
     pub(super) async fn tell(&self, event: PluginEvent) {
@@ -179,9 +183,9 @@ impl Registry {
     ) -> Result<(Self, mpsc::Receiver<PluginEvent>), PluginError> {
         check_names(&specs)?;
         let (events, receiver) = mpsc::channel(MAX_EVENTS);
-        let Settings { folder, pinned, identity, listeners } = settings;
+        let Settings { folder, pinned, trusted_with_key, identity, listeners } = settings;
         let loader = Arc::new(Loader::new(&folder, pinned));
-        let shared = Arc::new(Shared { loader, identity, listeners, events });
+        let shared = Arc::new(Shared { loader, trusted_with_key, identity, listeners, events });
         let plugins = specs.into_iter().map(|spec| (spec.name.clone(), supervise(spec, &shared))).collect();
         Ok((Self { plugins }, receiver))
     }

@@ -47,6 +47,8 @@ pub struct LinkUp {
     pub peer: Option<PeerId>,
     /// The largest frame that it carries, in bytes: at least [`MIN_MAX_FRAME`].
     pub max_frame: usize,
+    /// Whether a third party forwards the frames, as the transport reports it.
+    pub relayed: bool,
     /// Whether frames arrive all, once and in order while the link is up.
     pub reliable: bool,
     /// Bytes that only the two ends share; empty where the transport has none. Up to 256.
@@ -57,6 +59,17 @@ pub struct LinkUp {
     pub dialled: bool,
 }
 
+/// How a link goes on after its path has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewPath<'a> {
+    /// The remote address as a URI, cleaned of control characters.
+    pub remote: &'a str,
+    /// Whether a third party forwards the frames now.
+    pub relayed: bool,
+    /// Round-trip time, where the transport knows it.
+    pub rtt: Option<Duration>,
+}
+
 /// Hears what a transport reports. Called on the plugin's threads: none of the functions may block, and each must stand
 /// being called at once with others (for one link, frames come one batch after the other).
 pub trait TransportEvents: Send + Sync {
@@ -65,7 +78,7 @@ pub trait TransportEvents: Send + Sync {
     /// A link is gone, after its last frame; once for each link, also when the plugin failed.
     fn link_down(&self, link: u64, reason: &str);
     /// A link goes on over another path.
-    fn path_changed(&self, link: u64, remote: &str);
+    fn path_changed(&self, link: u64, path: NewPath<'_>);
     /// Frames of one link. Pop what there is room for (best with `FrameQueue::accept`): what stays is offered again after
     /// [`TransportHandle::resume`]. To lose no wakeup, note that the link waits **and then look for room again**.
     fn frames(&self, link: u64, batch: &mut FrameBatch<'_>);
@@ -225,7 +238,10 @@ impl Port {
         match event.kind {
             link_event::UP => return self.link_up(events, link, event, remote, binding),
             link_event::DOWN if self.remove_link(link) => events.link_down(link, &clean(reason)),
-            link_event::PATH if self.has_link(link) => events.path_changed(link, &clean(remote)),
+            link_event::PATH if self.has_link(link) => {
+                let relayed = event.flags & link_flags::RELAYED != 0;
+                events.path_changed(link, NewPath { remote: &clean(remote), relayed, rtt: rtt(event) });
+            }
             link_event::DOWN | link_event::PATH => return Status::NOT_FOUND,
             _ => return Status::UNSUPPORTED,
         }
@@ -260,12 +276,17 @@ impl Port {
             remote: clean(remote),
             peer: has(link_flags::PEER_PROVEN).then_some(PeerId(event.peer)),
             max_frame: event.max_frame as usize,
+            relayed: has(link_flags::RELAYED),
             reliable: has(link_flags::RELIABLE),
             channel_binding: binding.to_vec(),
-            rtt: (event.rtt_us != 0).then(|| Duration::from_micros(event.rtt_us)),
+            rtt: rtt(event),
             dialled: event.op != 0,
         });
         self.ops.linked(event.op, link);
         Status::OK
     }
+}
+
+fn rtt(event: &LinkEvent) -> Option<Duration> {
+    (event.rtt_us != 0).then(|| Duration::from_micros(event.rtt_us))
 }

@@ -58,6 +58,7 @@ static IDENTITY: abi::HostIdentity = abi::HostIdentity {
     public_key: Some(public_key),
     sign: Some(sign),
     transport_subkey: Some(transport_subkey),
+    secret: Some(secret),
 };
 
 /// Runs `work` with the instance's port. A tombstone, or a panic of ours, gives `otherwise`.
@@ -257,4 +258,14 @@ unsafe extern "C" fn sign(ctx: *mut c_void, purpose: u32, message: Slice, out: *
 unsafe extern "C" fn transport_subkey(ctx: *mut c_void, out: *mut u8) -> Status {
     // SAFETY: the plugin passes its token and 32 writable bytes.
     unsafe { with(ctx, Status::CLOSED, |port| put(out, &port.identity.subkey(port.id()))) }
+}
+
+unsafe extern "C" fn secret(ctx: *mut c_void, out: *mut u8) -> Status {
+    // SAFETY: the plugin passes its token and 32 writable bytes.
+    unsafe {
+        with(ctx, Status::CLOSED, |port| match port.secret() {
+            Some(secret) => put(out, &secret),
+            None => Status::REFUSED,
+        })
+    }
 }

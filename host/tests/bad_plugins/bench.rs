@@ -10,7 +10,8 @@ use bytes::Bytes;
 use qpq_host::api::PluginStatus;
 use qpq_host::identity::Identity;
 use qpq_host::plugin::{
-    Frame, LinkUp, Listeners, PluginEvent, PluginSpec, Registry, Running, Settings, TransportEvents, TransportHandle,
+    Frame, LinkUp, Listeners, NewPath, PluginEvent, PluginSpec, Registry, Running, Settings, TransportEvents,
+    TransportHandle,
 };
 use qpq_plugin_api::FrameBatch;
 use serde_json::Value;
@@ -91,8 +92,8 @@ impl TransportEvents for Notes {
     fn link_down(&self, _link: u64, reason: &str) {
         self.note(format!("down {reason}"));
     }
-    fn path_changed(&self, _link: u64, remote: &str) {
-        self.note(format!("path {remote}"));
+    fn path_changed(&self, _link: u64, path: NewPath<'_>) {
+        self.note(format!("path {}", path.remote));
     }
     fn frames(&self, _link: u64, batch: &mut FrameBatch<'_>) {
         let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
@@ -129,6 +130,7 @@ pub(crate) fn settings(shop: &Workshop, notes: &Arc<Notes>, pinned: Vec<String>)
     Settings {
         folder: shop.path("state/plugins"),
         pinned,
+        trusted_with_key: Vec::new(),
         identity: Arc::new(Identity::from_seed(&[1; 32])),
         listeners: Arc::new(Same(Arc::clone(notes))),
     }

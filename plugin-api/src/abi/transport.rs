@@ -56,7 +56,7 @@ pub mod link_event {
     pub const UP: u32 = 1;
     /// The link is gone; `reason` says why.
     pub const DOWN: u32 = 2;
-    /// The link goes on over another path: `remote`, `max_frame` and `rtt_us` are new.
+    /// The link goes on over another path: `remote`, `max_frame`, `rtt_us` and the RELAYED flag are new.
     pub const PATH: u32 = 3;
 }
 
@@ -68,6 +68,8 @@ pub mod link_flags {
     pub const RELIABLE: u32 = 2;
     /// `peer` holds the key that the transport has proven the remote to have.
     pub const PEER_PROVEN: u32 = 4;
+    /// Since 1.1, with UP and PATH: a third party forwards the frames (encrypted), since the two ends don't reach each other.
+    pub const RELAYED: u32 = 8;
 }
 
 /// `qpq_link_event`: something happened to a link.

@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 
-use crate::abi::{self, Slice, Status, Str, interface, log_level};
+use crate::abi::{self, HostIdentity, Slice, Status, Str, interface, log_level};
 use crate::sdk::discovery::DiscoveryHost;
 use crate::sdk::error::Error;
 use crate::sdk::identity::Identity;
@@ -112,18 +112,38 @@ impl Host {
 
     /// Signing with the node's identity.
     pub fn identity(self) -> Result<Identity, Error> {
-        self.vtable(interface::HOST_IDENTITY).map(|vtable| Identity::new(self, vtable))
+        let found = self.find(interface::HOST_IDENTITY)?.cast::<HostIdentity>();
+        let missing = || missing(interface::HOST_IDENTITY);
+        // SAFETY: the interface's id says what stands there: static, and it begins with its size.
+        let size = unsafe { found.cast::<u32>().as_ref() }.map_or(0, |size| *size as usize);
+        if size < HostIdentity::SIZE_1_0 {
+            return Err(missing());
+        }
+        let mut vtable =
+            HostIdentity { size: 0, rsvd: 0, public_key: None, sign: None, transport_subkey: None, secret: None };
+        let known = size.min(size_of::<HostIdentity>());
+        // SAFETY: the host's struct has `size` bytes, this one at least `known`; both hold pointers that may be NULL.
+        unsafe { std::ptr::copy_nonoverlapping(found.cast::<u8>(), (&raw mut vtable).cast::<u8>(), known) };
+        Ok(Identity::new(self, vtable))
+    }
+
+    fn find(self, id: &'static str) -> Result<*const c_void, Error> {
+        let find = self.0.get_interface.ok_or_else(|| missing(id))?;
+        // SAFETY: `ctx` belongs to this struct; the text outlives the call.
+        Ok(unsafe { find(self.0.ctx, Str::new(id)) })
     }
 
     pub(crate) fn vtable<V: HostVtable>(self, id: &'static str) -> Result<&'static V, Error> {
-        let missing = || Error::unsupported(format!("the host does not offer {id}; a newer qpq does"));
-        let find = self.0.get_interface.ok_or_else(missing)?;
-        // SAFETY: `ctx` belongs to this struct; the text outlives the call.
-        let vtable = unsafe { find(self.0.ctx, Str::new(id)) }.cast::<V>();
+        let missing = || missing(id);
+        let vtable = self.find(id)?.cast::<V>();
         // SAFETY: the interface's id says what stands there: static, and as long as its size field says.
         let vtable = unsafe { vtable.as_ref() }.ok_or_else(missing)?;
         if (vtable.size() as usize) < size_of::<V>() { Err(missing()) } else { Ok(vtable) }
     }
+}
+
+fn missing(id: &str) -> Error {
+    Error::unsupported(format!("the host does not offer {id}; a newer qpq does"))
 }
 
 /// A vtable of the host that begins with its size.
@@ -140,7 +160,7 @@ macro_rules! host_vtables {
         }
     )*};
 }
-host_vtables!(HostTransport, HostDiscovery, HostRouting, HostStore, HostIdentity);
+host_vtables!(HostTransport, HostDiscovery, HostRouting, HostStore);
 
 /// The text of the other side, or why it is none.
 ///

@@ -1,14 +1,17 @@
 #![allow(unsafe_code, reason = "calls the function pointers that the host handed over")]
 
-use crate::abi::{HostIdentity, Slice, sign_purpose};
+use zeroize::Zeroizing;
+
+use crate::abi::{HostIdentity, Slice, Status, sign_purpose};
 use crate::sdk::error::Error;
 use crate::sdk::host::Host;
 
-/// The node's identity: its public key, signatures of limited purpose, and a key of the plugin's own. Never the secret.
+/// The node's identity: its public key, signatures of limited purpose, and a key of the plugin's own. The secret only where
+/// the admin trusts the plugin with it.
 #[derive(Clone, Copy)]
 pub struct Identity {
     host: Host,
-    vtable: &'static HostIdentity,
+    vtable: HostIdentity,
 }
 
 impl std::fmt::Debug for Identity {
@@ -18,7 +21,7 @@ impl std::fmt::Debug for Identity {
 }
 
 impl Identity {
-    pub(crate) fn new(host: Host, vtable: &'static HostIdentity) -> Self {
+    pub(crate) fn new(host: Host, vtable: HostIdentity) -> Self {
         Self { host, vtable }
     }
 
@@ -56,6 +59,25 @@ impl Identity {
         // SAFETY: `out` has the 32 bytes that the function writes.
         let status = unsafe { f(self.host.ctx(), out.as_mut_ptr()) };
         Error::check(status, "the host gave no sub-key").map(|()| out)
+    }
+
+    /// The secret of the node's key: the seed of Ed25519 (RFC 8032). It is wiped when dropped; wipe every copy of it too.
+    ///
+    /// Ask for it only when the library that you build on can't sign through [`Self::sign_tls13`]: who holds it is the node.
+    ///
+    /// # Errors
+    /// [`Status::REFUSED`] unless the admin lists the plugin in `plugins.trusted_with_key`; the text says so.
+    pub fn secret(&self) -> Result<Zeroizing<[u8; 32]>, Error> {
+        let mut out = Zeroizing::new([0; 32]);
+        let f = self.vtable.secret.ok_or_else(|| missing("secret"))?;
+        // SAFETY: `out` has the 32 bytes that the function writes.
+        match unsafe { f(self.host.ctx(), out.as_mut_ptr()) } {
+            Status::REFUSED => Err(Error::new(
+                Status::REFUSED,
+                "the node keeps its key from this plugin: if you trust it, add its name to `plugins.trusted_with_key`",
+            )),
+            status => Error::check(status, "the host gave no key").map(|()| out),
+        }
     }
 }
 

@@ -52,6 +52,8 @@ pub struct LinkUp<'a> {
     pub op: u64,
     /// Whether this node dialled.
     pub outbound: bool,
+    /// Whether a third party forwards the frames, since the two ends don't reach each other.
+    pub relayed: bool,
     /// Whether frames arrive all, once and in order while the link is up.
     pub reliable: bool,
     /// The remote's key, where the transport has proven it.
@@ -89,7 +91,8 @@ impl TransportHost {
         let flag = |on: bool, bit: u32| if on { bit } else { 0 };
         let flags = flag(up.outbound, link_flags::OUTBOUND)
             | flag(up.reliable, link_flags::RELIABLE)
-            | flag(up.peer.is_some(), link_flags::PEER_PROVEN);
+            | flag(up.peer.is_some(), link_flags::PEER_PROVEN)
+            | flag(up.relayed, link_flags::RELAYED);
         let status = self.event(&LinkEvent {
             op: up.op,
             flags,
@@ -108,10 +111,11 @@ impl TransportHost {
         self.event(&LinkEvent { reason: Str::new(reason), ..LinkEvent::new(link_event::DOWN, link) });
     }
 
-    /// Reports that a link goes on over another path.
-    pub fn path_changed(&self, link: u64, remote: &str, max_frame: u32, rtt: Option<Duration>) {
+    /// Reports that a link goes on over another path: `relayed` says whether a third party forwards its frames now.
+    pub fn path_changed(&self, link: u64, remote: &str, relayed: bool, max_frame: u32, rtt: Option<Duration>) {
         self.event(&LinkEvent {
             remote: Str::new(remote),
+            flags: if relayed { link_flags::RELAYED } else { 0 },
             max_frame,
             rtt_us: micros(rtt),
             ..LinkEvent::new(link_event::PATH, link)

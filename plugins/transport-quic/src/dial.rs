@@ -8,10 +8,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::address::Address;
-use crate::codec::OPENING;
 use crate::engine::{Engine, read_opening};
 use crate::error::{End, Error};
-use crate::limits::{ADDRESS_STAGGER, MAX_ADDRESSES};
+use crate::limits::{ADDRESS_STAGGER, MAX_ADDRESSES, OPENING};
 use crate::link::{Streams, Way, end_of_write};
 use crate::tls::Key;
 

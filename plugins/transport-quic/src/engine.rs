@@ -15,12 +15,11 @@ use tokio::task::spawn_blocking;
 use tokio::time::{interval, timeout};
 
 use crate::address::{Address, uri_of};
-use crate::codec::OPENING;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::endpoint::Endpoints;
 use crate::error::{End, Error, code};
-use crate::limits::{BINDING_LEN, EXPORTER_LABEL, HEADER_LEN, MAX_FRAME, STATS_LINKS, SWEEP};
+use crate::limits::{BINDING_LEN, EXPORTER_LABEL, MAX_FRAME, OPENING, STATS_LINKS, SWEEP};
 use crate::link::{Link, Streams, Way, canonical, run};
 use crate::links::Links;
 use crate::tasks;
@@ -110,6 +109,7 @@ impl Engine {
             link: link.id,
             op,
             outbound: link.way == Way::Out,
+            relayed: false,
             reliable: true,
             peer: Some(link.peer),
             remote: &uri_of(link.remote()),
@@ -153,7 +153,7 @@ impl Engine {
             for link in self.links.all() {
                 if let Some(remote) = link.moved() {
                     let rtt = Some(link.connection.rtt());
-                    self.events.path_changed(link.id, &uri_of(remote), MAX_FRAME as u32, rtt);
+                    self.events.path_changed(link.id, &uri_of(remote), false, MAX_FRAME as u32, rtt);
                 }
             }
         }
@@ -197,7 +197,7 @@ fn peer_key(connection: &Connection) -> Option<Key> {
 
 /// Waits for the opening of the other end.
 pub(crate) async fn read_opening(recv: &mut RecvStream) -> Result<(), Error> {
-    let mut opening = [0; HEADER_LEN];
+    let mut opening = OPENING;
     match recv.read_exact(&mut opening).await {
         Ok(()) if opening == OPENING => Ok(()),
         Ok(()) => Err(Error::Ended(End::Protocol("the peer did not open the stream as it should"))),

@@ -5,7 +5,7 @@
 //!    └─ engine ── what the tasks share
 //!         ├─ endpoint, tls ── sockets and handshake settings
 //!         ├─ accept, dial ── how a link comes up
-//!         └─ links ─ link ── one task for each link: queue → codec → stream, stream → codec → host
+//!         └─ links ─ link ── one task for each link: queue → stream → host
 //! ```
 //!
 //! TLS uses the node's identity key itself, as a raw public key (RFC 7250); the host signs, so the secret stays there.
@@ -13,7 +13,6 @@
 
 mod accept;
 mod address;
-mod codec;
 mod config;
 mod counters;
 mod dial;

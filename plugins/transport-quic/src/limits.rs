@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use qpq_plugin_api::stream::HEADER_LEN;
+
 /// Application protocol of TLS (ALPN, RFC 7301). A peer that speaks another one is refused in the handshake.
 pub const ALPN: &[u8] = b"quicproquo/link/1";
 
@@ -14,14 +16,11 @@ pub(crate) const BINDING_LEN: usize = 32;
 /// The largest frame in bytes: four envelopes of the largest size, well below the receive window.
 pub const MAX_FRAME: usize = 256 * 1024;
 
-/// Length of the number before each frame: its length in bytes, big-endian.
-pub(crate) const HEADER_LEN: usize = 4;
+/// The opening of a stream: each side sends it first. Nothing follows it, so it reads like a frame without content.
+pub(crate) const OPENING: [u8; HEADER_LEN] = [0; HEADER_LEN];
 
 /// Bytes taken from the queue for one write, at most (one frame more, if it is larger).
 pub(crate) const BATCH_BYTES: usize = 64 * 1024;
-
-/// Frames up to this length in bytes are gathered into one buffer before they are written.
-pub(crate) const COPY_LEN: usize = 1_024;
 
 /// How long `close`, and a peer that takes its leave, waits for the queue to be flushed.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);

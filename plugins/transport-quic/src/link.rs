@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use qpq_plugin_api::stream::{Decoder, Oversize, encode};
 use quinn::{Connection, ReadError, RecvStream, SendStream, WriteError};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::codec::{Decoder, OPENING, Oversize, encode};
 use crate::engine::Engine;
 use crate::error::End;
-use crate::limits::{BATCH_BYTES, LINGER, MAX_FRAME, READ_CHUNKS};
+use crate::limits::{BATCH_BYTES, LINGER, MAX_FRAME, OPENING, READ_CHUNKS};
 use crate::queue::{Next, Outbox};
 use crate::tls::Key;
 
@@ -227,7 +227,7 @@ async fn write(engine: &Engine, link: &Link, mut send: SendStream, batch: &mut V
 
 /// Reads frames and hands them to the host, until the peer finishes ([`End::PeerDone`]) or the connection breaks.
 async fn read(engine: &Engine, link: &Link, mut recv: RecvStream) -> End {
-    let mut decoder = Decoder::default();
+    let mut decoder = Decoder::new(MAX_FRAME);
     let mut frames = VecDeque::new();
     let mut chunks: [Bytes; READ_CHUNKS] = std::array::from_fn(|_| Bytes::new());
     loop {

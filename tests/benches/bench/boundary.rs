@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use qpq_host::identity::Identity;
 use qpq_host::plugin::{
-    Frame, LinkUp, Listeners, PluginEvent, PluginSpec, Registry, Running, Settings, TransportEvents, TransportHandle,
+    Frame, LinkUp, Listeners, NewPath, PluginEvent, PluginSpec, Registry, Running, Settings, TransportEvents,
+    TransportHandle,
 };
 use qpq_plugin_api::FrameBatch;
 use qpq_tests::{Failure, Outcome, binaries};
@@ -149,7 +150,7 @@ impl TransportEvents for Heard {
 
     fn link_down(&self, _link: u64, _reason: &str) {}
 
-    fn path_changed(&self, _link: u64, _remote: &str) {}
+    fn path_changed(&self, _link: u64, _path: NewPath<'_>) {}
 
     fn frames(&self, _link: u64, batch: &mut FrameBatch<'_>) {
         let mut count = 0;
@@ -191,6 +192,7 @@ impl Plugin {
         let settings = Settings {
             folder: folder.path().join("plugins"),
             pinned: Vec::new(),
+            trusted_with_key: Vec::new(),
             identity: Arc::new(Identity::from_seed(&[1; 32])),
             listeners: Arc::new(Ears(Arc::clone(&heard))),
         };

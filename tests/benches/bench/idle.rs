@@ -14,6 +14,16 @@ const STARTS: usize = 7;
 /// How long a node may settle before its memory is read.
 const SETTLE: Duration = Duration::from_secs(2);
 
+/// Over how long the CPU time of an idle node is measured; the system counts in steps of 10 ms.
+const WATCH: Duration = Duration::from_secs(10);
+
+/// A node that reaches peers in every way there is.
+const EVERY_WAY: &str = r#"
+[plugins]
+load = ["transport-quic", "transport-iroh", "discovery-mdns", "routing-flood"]
+trusted_with_key = ["transport-iroh"]
+"#;
+
 pub(crate) fn measure(report: &mut Report) -> Outcome {
     let scripts = binaries::bundled_scripts();
     let plan = TestNode::plan("idle").bot(scripts.join("announcements.lua")).bot(scripts.join("bulletin-board"));
@@ -37,13 +47,33 @@ pub(crate) fn measure(report: &mut Report) -> Outcome {
         // With pages that it has not touched; what is resident stands in the section on scripts.
         report.add(format!("machine of the bot {}, as Luau counts", bot["name"]), bytes / 1024.0, "KiB");
     }
+    drop(node);
+    every_way(report)?;
     sizes(report)
+}
+
+/// The same with iroh and mDNS loaded, and listening.
+fn every_way(report: &mut Report) -> Outcome {
+    let plan = TestNode::plan("every way").config(EVERY_WAY).argument("--listen").argument("iroh://127.0.0.1:0");
+    let node = plan.start()?;
+    std::thread::sleep(SETTLE);
+    let pid = node.pid()?;
+    let before = procfs::cpu_time(pid).unwrap_or_default();
+    std::thread::sleep(WATCH);
+    let used = procfs::cpu_time(pid).unwrap_or_default().saturating_sub(before);
+    let resident = mebibytes(procfs::resident(pid).unwrap_or_default());
+    let percent = 100.0 * used.as_secs_f64() / WATCH.as_secs_f64();
+    report.add("resident memory with iroh, QUIC and mDNS", resident, "MiB").goal(Goal::AtMost(40.0));
+    report.add("the same, share of a core", percent, "%").goal(Goal::AtMost(0.5));
+    Ok(())
 }
 
 fn sizes(report: &mut Report) -> Outcome {
     for (name, file) in [
         ("qpq", binaries::qpq()?),
         ("transport-quic", binaries::plugin("transport-quic")?),
+        ("transport-iroh", binaries::plugin("transport-iroh")?),
+        ("discovery-mdns", binaries::plugin("discovery-mdns")?),
         ("routing-flood", binaries::plugin("routing-flood")?),
     ] {
         let _ = report.add(format!("size of {name}"), mebibytes(fs::metadata(file)?.len()), "MiB");

@@ -14,6 +14,7 @@ mod report;
 mod scripts;
 mod signatures;
 mod store;
+mod transports;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,7 @@ const SECTIONS: &[Section] = &[
     ("scripts", scripts::measure),
     ("store", store::measure),
     ("quic", quic::measure),
+    ("transports", transports::measure),
     ("relay", relay::measure),
     ("idle", idle::measure),
 ];

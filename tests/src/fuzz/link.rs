@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use qpq_host::identity::{BlockList, Identity};
+use qpq_host::identity::{Identity, PeerSet};
 use qpq_host::link::{Link, LinkConfig, LinkInput, LinkOutput, LinkSetup};
 use qpq_schemas::link::{Frame, Role, SubscriptionChange};
 use qpq_schemas::{PeerId, TopicId};
@@ -28,7 +28,7 @@ fn side(role: Role) -> Link {
     let setup = LinkSetup {
         role,
         identity: Arc::new(identity(role)),
-        blocked: BlockList::default(),
+        blocked: PeerSet::default(),
         expected: None,
         proven_by_transport: None,
         binding: b"binding".to_vec(),

@@ -15,9 +15,13 @@ use crate::script::{self, Diagnostic, RunReport};
 /// Says what a plugin file is, and whether it fits. The library is loaded in a child process.
 pub(super) async fn plugin_check(file: &Path) -> Result<Answer, Failure> {
     let program = std::env::current_exe().map_err(Failure::io)?;
-    let report = check_in_child(&program, file).await;
-    let answer = Answer::new("qpq.plugin-check/1", &report, describe(&report));
-    Ok(if report.ok { answer } else { answer.failed() })
+    Ok(check_answer(&check_in_child(&program, file).await))
+}
+
+/// What a check found.
+pub(super) fn check_answer(report: &CheckReport) -> Answer {
+    let answer = Answer::new("qpq.plugin-check/1", report, describe(report));
+    if report.ok { answer } else { answer.failed() }
 }
 
 fn describe(report: &CheckReport) -> String {

@@ -1,5 +1,9 @@
 //! `plugin …`
 
+mod failed;
+mod new;
+mod test;
+
 use super::{Connect, offline};
 use crate::api::PluginStatus;
 use crate::cli::answer::Answer;
@@ -7,7 +11,12 @@ use crate::cli::args::PluginCommand;
 use crate::cli::failure::Failure;
 use crate::cli::term::{Style, Table, clean};
 
-pub(super) async fn run(connect: Connect<'_>, command: PluginCommand, style: Style) -> Result<Answer, Failure> {
+pub(super) async fn run(
+    connect: Connect<'_>,
+    command: PluginCommand,
+    style: Style,
+    json: bool,
+) -> Result<Answer, Failure> {
     Ok(match command {
         PluginCommand::List => {
             let plugins = connect()?.plugins().await?;
@@ -22,7 +31,9 @@ pub(super) async fn run(connect: Connect<'_>, command: PluginCommand, style: Sty
             let plugin = connect()?.plugin_swap(name, file.map(absolute).transpose()?).await?;
             Answer::new("qpq.plugin/1", &plugin, swap_text(&plugin))
         }
+        PluginCommand::New(args) => new::run(&args)?,
         PluginCommand::Check { file } => offline::plugin_check(&file).await?,
+        PluginCommand::Test(args) => test::run(args, json).await?,
     })
 }
 

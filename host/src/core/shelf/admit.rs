@@ -75,6 +75,9 @@ impl Shelf {
         if !queue.map_or_else(Room::default, RecipientQueue::used).fits(quota, head.wire_len) {
             return Err(RejectCode::RecipientFull);
         }
+        if self.favoured.contains(&head.sender) {
+            return Ok(());
+        }
         let Some(sender) = self.names.find(&head.sender.0) else { return Ok(()) };
         let here = queue.map_or_else(Room::default, |queue| queue.used_by(sender));
         let in_all = self.names.tally(sender, Tally::Waiting);
@@ -87,6 +90,7 @@ impl Shelf {
     fn inbox_victims(&self, head: &Head, victims: &mut Victims) -> Result<(), RejectCode> {
         let quota = self.limits.inbox();
         if head.kind != Kind::Broadcast
+            && !self.favoured.contains(&head.sender)
             && let Some(sender) = self.names.find(&head.sender.0)
         {
             let mut used = self.names.tally(sender, Tally::Inbox);

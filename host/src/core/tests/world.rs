@@ -17,6 +17,9 @@ use crate::store::{Head, NewRecord, SeenEntry};
 const TOPIC: TopicId = TopicId([9; 32]);
 const START_MS: u64 = 1_800_000_000_000;
 
+/// Links between two nodes at most.
+const LANES: u8 = 3;
+
 /// How long a way counts that was learned from what came in.
 const STALE_MS: u64 = 60_000;
 
@@ -84,8 +87,8 @@ struct Node {
     key: SigningKey,
     core: Core,
     disk: Disk,
-    /// Links by the neighbour's number.
-    links: BTreeMap<usize, LinkId>,
+    /// Links by the neighbour's number and the lane: two nodes may have several.
+    links: BTreeMap<(usize, u8), LinkId>,
     answers: HashMap<u64, Result<crate::api::Receipt, ApiError>>,
     delivered: Vec<MessageId>,
     subscribed: bool,
@@ -176,11 +179,12 @@ impl World {
     pub(super) fn traces(&self, id: &MessageId) -> String {
         let line = |(number, node): (usize, &Node)| {
             let on = |(link, state): (&LinkId, &LinkState)| {
+                let neighbour = &node.core.neighbours[&state.peer];
                 format!(
                     "{link}: {:?} in flight {} copied {}",
-                    state.declined.get(id),
+                    neighbour.declined.get(id),
                     state.in_flight.contains_key(id),
-                    state.copied.contains_key(id)
+                    neighbour.copied.contains_key(id)
                 )
             };
             let links: Vec<String> = node.core.links.iter().map(on).collect();
@@ -242,35 +246,71 @@ impl World {
     }
 
     pub(super) fn connect(&mut self, a: usize, b: usize) {
-        if a == b || self.nodes[a].links.contains_key(&b) {
+        self.connect_lane(a, b, 0);
+    }
+
+    /// One more link between two nodes.
+    pub(super) fn connect_lane(&mut self, a: usize, b: usize, lane: u8) {
+        if a == b || self.nodes[a].links.contains_key(&(b, lane)) {
             return;
         }
         self.next += 2;
         let (at_a, at_b) = (self.next, self.next + 1);
-        self.nodes[a].links.insert(b, at_a);
-        self.nodes[b].links.insert(a, at_b);
+        self.nodes[a].links.insert((b, lane), at_a);
+        self.nodes[b].links.insert((a, lane), at_b);
         let (peer_a, peer_b) = (self.peer(a), self.peer(b));
         self.event(a, Event::LinkUp { link: at_a, peer: peer_b });
         self.event(b, Event::LinkUp { link: at_b, peer: peer_a });
         self.next += 1;
     }
 
-    /// Cuts a link; what is under way over it is lost.
+    /// Cuts all links between two nodes; what is under way over them is lost.
     pub(super) fn disconnect(&mut self, a: usize, b: usize) {
+        (0..LANES).for_each(|lane| self.cut_lane(a, b, lane));
+    }
+
+    /// Cuts one link; what is under way over it is lost.
+    pub(super) fn cut_lane(&mut self, a: usize, b: usize, lane: u8) {
         for (near, far) in [(a, b), (b, a)] {
-            if let Some(link) = self.nodes[near].links.remove(&far) {
+            if let Some(link) = self.nodes[near].links.remove(&(far, lane)) {
                 self.wire.retain(|(_, to, on, _)| (*to, *on) != (near, link));
                 self.event(near, Event::LinkDown { link });
             }
         }
     }
 
+    /// A measurement of one lane, told to both ends.
+    pub(super) fn measure(&mut self, a: usize, b: usize, lane: u8, rtt_us: u64) {
+        for (near, far) in [(a, b), (b, a)] {
+            let link = self.nodes[near].links[&(far, lane)];
+            self.event(near, Event::LinkMeasured { link, rtt_us, loss_ppm: 0 });
+        }
+    }
+
+    /// A measurement of the last lane that there is, if any.
+    pub(super) fn measure_any(&mut self, a: usize, b: usize, rtt_us: u64) {
+        let lane = (0..LANES).rev().find(|lane| self.nodes[a].links.contains_key(&(b, *lane)));
+        lane.into_iter().for_each(|lane| self.measure(a, b, lane, rtt_us));
+    }
+
+    /// Delivers nothing, and says how many frames with envelopes are under way over each lane from one node to another.
+    pub(super) fn under_way(&self, from: usize, to: usize) -> Vec<usize> {
+        let count = |lane: u8| {
+            let Some(link) = self.nodes[to].links.get(&(from, lane)) else { return 0 };
+            let envelopes = |(_, at, on, frame): &&(usize, usize, LinkId, Frame)| {
+                (at, on) == (&to, link) && matches!(frame, Frame::Envelopes(_))
+            };
+            self.wire.iter().filter(envelopes).count()
+        };
+        (0..LANES).map(count).collect()
+    }
+
     /// kill -9 and a restart: memory and links are gone, the disk stays.
     pub(super) fn crash(&mut self, node: usize) {
-        let neighbours: Vec<usize> = self.nodes[node].links.keys().copied().collect();
+        let neighbours: Vec<(usize, u8)> = self.nodes[node].links.keys().copied().collect();
         self.wire.retain(|(from, to, ..)| *from != node && *to != node);
-        for other in neighbours {
-            let Some(link) = self.nodes[other].links.remove(&node) else { continue };
+        for (other, lane) in neighbours {
+            let Some(link) = self.nodes[other].links.remove(&(node, lane)) else { continue };
             self.event(other, Event::LinkDown { link });
         }
         let Node { key, core, disk, links, subscribed, .. } = &mut self.nodes[node];
@@ -284,7 +324,7 @@ impl World {
 
     /// Puts a frame of envelopes on the wire, as a hostile neighbour might.
     pub(super) fn inject(&mut self, from: usize, to: usize, wires: Vec<Bytes>) {
-        let link = self.nodes[to].links[&from];
+        let link = self.nodes[to].links[&(from, 0)];
         self.wire.push_back((from, to, link, Frame::Envelopes(wires)));
     }
 
@@ -359,7 +399,7 @@ impl World {
             }
             Effect::Close { link, .. } => {
                 let far = self.nodes[node].links.iter().find(|(_, on)| **on == link).map(|(far, _)| *far);
-                far.into_iter().for_each(|far| self.disconnect(node, far));
+                far.into_iter().for_each(|(far, lane)| self.cut_lane(node, far, lane));
             }
             Effect::Verify { ticket, envelopes } => {
                 let verdicts = envelopes.iter().map(|envelope| self.verifier.check(envelope.view())).collect();
@@ -400,8 +440,8 @@ impl World {
     }
 
     fn transmit(&mut self, node: usize, link: LinkId, frame: Frame) {
-        let Some((far, _)) = self.nodes[node].links.iter().find(|(_, on)| **on == link) else { return };
-        if let Some(there) = self.nodes[*far].links.get(&node) {
+        let Some(((far, lane), _)) = self.nodes[node].links.iter().find(|(_, on)| **on == link) else { return };
+        if let Some(there) = self.nodes[*far].links.get(&(node, *lane)) {
             self.wire.push_back((node, *far, *there, frame));
         }
     }

@@ -16,7 +16,7 @@ const FIXED: usize = PACKET_OVERHEAD - BLOCK_HEAD_LEN;
 
 /// The longest pause between two probes of a neighbour that says nothing, in milliseconds, where the round trip is no longer.
 /// So many fit into the time after which it counts as dead that a burst of losses doesn't end an idle link.
-const PROBE_EVERY_MS: u64 = 100;
+const PROBE_EVERY_MS: u64 = 50;
 
 /// Bytes that may wait without having been sent once. More would only delay what comes after them.
 const MAX_WAITING: usize = 64 << 10;

@@ -72,6 +72,7 @@ impl Transport for Loopback {
             link: 1,
             op: op.id(),
             outbound: true,
+            relayed: false,
             reliable: true,
             peer,
             remote: uri,

@@ -80,6 +80,7 @@ static HOST_IDENTITY: HostIdentity = HostIdentity {
     public_key: Some(public_key),
     sign: Some(sign),
     transport_subkey: None,
+    secret: None,
 };
 
 impl Node {

@@ -8,7 +8,7 @@ use crate::api::*;
 use crate::cli::answer::Answer;
 use crate::cli::args::{BlocksCommand, TrustLevel};
 use crate::cli::failure::Failure;
-use crate::cli::term::{Style, Table, ago, now_ms};
+use crate::cli::term::{Style, Table, ago, clean, now_ms};
 
 /// The largest block list that is read, in bytes: about 15,000 keys.
 const MAX_LIST: u64 = 1 << 20;
@@ -27,25 +27,62 @@ fn millis(us: u64) -> String {
     format!("{}.{} ms", us / 1_000, us % 1_000 / 100)
 }
 
-/// The known peers and the links to them.
+/// The known peers and the links to them. Why one can't be reached stands below the table, which stays narrow so.
 pub(super) fn table(peers: &[PeerInfo], style: Style) -> Answer {
     let now = now_ms();
-    let mut table = Table::new(&["PEER", "NAME", "TRUST", "STATE", "ROUND TRIP", "LAST SEEN", "ADDRESS"]);
+    let header = ["PEER", "NAME", "TRUST", "STATE", "LINKS", "ROUND TRIP", "LAST SEEN", "FOUND", "ADDRESS"];
+    let mut table = Table::new(&header);
+    let mut notes = String::new();
     for peer in peers {
-        let rtt = peer.links.iter().filter_map(|link| link.rtt_us).min();
-        let address = peer.links.first().map(|link| link.remote.clone()).or_else(|| peer.addresses.first().cloned());
+        let used = peer.links.iter().find(|link| link.preferred).or(peer.links.first());
+        let address = used.map(|link| way(peer, link)).or_else(|| peer.addresses.first().cloned()).unwrap_or_default();
+        if let Some(error) = &peer.last_error {
+            let who = peer.addresses.first().cloned().or_else(|| peer.peer_id.map(|id| id.short())).unwrap_or_default();
+            notes += &format!("\n{}: {}", clean(&who), clean(error));
+        }
         table.row([
             peer.peer_id.map(|id| id.short()).unwrap_or_default(),
             peer.nickname.clone().unwrap_or_default(),
             format!("{:?}", peer.trust).to_lowercase(),
-            peer.last_error.as_ref().map_or_else(|| peer.state.clone(), |error| format!("{}: {error}", peer.state)),
-            rtt.map(millis).unwrap_or_default(),
+            peer.state.clone(),
+            peer.links.len().to_string(),
+            used.and_then(|link| link.rtt_us).map(millis).unwrap_or_default(),
             peer.last_seen_ms.map(|then| ago(then, now)).unwrap_or_default(),
-            address.unwrap_or_default(),
+            peer.discovered.iter().max_by_key(|found| found.last_seen_ms).map(|f| found(f, now)).unwrap_or_default(),
+            address,
         ]);
     }
     let empty = "No peers yet. `mesh server HOST:PORT` adds one.";
-    Answer::list("qpq.peers/1", "peers", peers, table.show(style, empty))
+    notes += &stranger(peers).unwrap_or_default();
+    let gap = if notes.is_empty() { "" } else { "\n" };
+    Answer::list("qpq.peers/1", "peers", peers, format!("{}{gap}{notes}", table.show(style, empty)))
+}
+
+/// The address of the link that is used, and how it runs. A peer that dialled us comes from a port of the moment, where
+/// nobody can reach it, so the address that it listens at stands there if it is known.
+fn way(peer: &PeerInfo, link: &LinkInfo) -> String {
+    let place = |uri: &str| uri.rsplit_once(':').map_or_else(|| uri.to_owned(), |(place, _)| place.to_owned());
+    let listens = peer.addresses.iter().find(|address| !link.outbound && place(address) == place(&link.remote));
+    let remote = listens.unwrap_or(&link.remote);
+    match (link.relayed, link.outbound || listens.is_some()) {
+        (true, _) => format!("{remote} (relayed)"),
+        (false, true) => remote.clone(),
+        (false, false) => format!("{remote} (it dialled)"),
+    }
+}
+
+/// How to connect to a node that was found without a key.
+fn stranger(peers: &[PeerInfo]) -> Option<String> {
+    let found = peers.iter().filter(|peer| peer.peer_id.is_none()).find_map(|peer| peer.discovered.first())?;
+    let server = found.server.as_deref().or(found.addresses.first().map(String::as_str))?;
+    Some(format!("\nA found node without a key is not connected to by itself: mesh server {}", clean(server)))
+}
+
+/// By what a node was found, since when, and when it was last confirmed.
+fn found(found: &Discovered, now: u64) -> String {
+    let by = found.interface.as_ref().unwrap_or(&found.plugin);
+    let (first, last) = (ago(found.first_seen_ms, now), ago(found.last_seen_ms, now));
+    if first == last { format!("{by}, {last}") } else { format!("{by}, since {first}, confirmed {last}") }
 }
 
 /// What a ping measured.

@@ -2,6 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+const MAX_FRAME: usize = 256 * 1024;
+
 fn encoded(frames: &[Vec<u8>]) -> Vec<u8> {
     let mut chunks = Vec::new();
     encode(frames.iter().cloned().map(Bytes::from), &mut chunks);
@@ -10,7 +12,7 @@ fn encoded(frames: &[Vec<u8>]) -> Vec<u8> {
 
 #[test]
 fn a_length_above_the_limit_is_refused_before_anything_is_kept() {
-    let mut decoder = Decoder::default();
+    let mut decoder = Decoder::new(MAX_FRAME);
     let mut frames = VecDeque::new();
     let len = MAX_FRAME as u32 + 1;
     assert_eq!(decoder.feed(Bytes::copy_from_slice(&len.to_be_bytes()), &mut frames), Err(Oversize(len)));
@@ -21,13 +23,13 @@ fn a_length_above_the_limit_is_refused_before_anything_is_kept() {
 fn the_largest_frame_passes() {
     let mut frames = VecDeque::new();
     let wire = encoded(&[vec![1; MAX_FRAME]]);
-    Decoder::default().feed(wire.into(), &mut frames).unwrap();
+    Decoder::new(MAX_FRAME).feed(wire.into(), &mut frames).unwrap();
     assert_eq!(frames.pop_front().unwrap().len(), MAX_FRAME);
 }
 
 #[test]
 fn an_announced_frame_takes_no_memory_until_it_arrives() {
-    let mut decoder = Decoder::default();
+    let mut decoder = Decoder::new(MAX_FRAME);
     decoder.feed(Bytes::copy_from_slice(&(MAX_FRAME as u32).to_be_bytes()), &mut VecDeque::new()).unwrap();
     assert_eq!(decoder.body.unwrap().so_far.capacity(), 0);
 }
@@ -40,7 +42,7 @@ proptest! {
         cuts in prop::collection::vec(1usize..2_000, 1..40),
     ) {
         let mut wire = Bytes::from(encoded(&frames));
-        let (mut decoder, mut out) = (Decoder::default(), VecDeque::new());
+        let (mut decoder, mut out) = (Decoder::new(MAX_FRAME), VecDeque::new());
         for cut in cuts.iter().cycle() {
             if wire.is_empty() {
                 break;
@@ -54,7 +56,7 @@ proptest! {
     /// Whatever a peer sends: no panic, and no frame above the limit.
     #[test]
     fn rubbish_does_no_harm(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..600), 0..40)) {
-        let (mut decoder, mut out) = (Decoder::default(), VecDeque::new());
+        let (mut decoder, mut out) = (Decoder::new(MAX_FRAME), VecDeque::new());
         for chunk in chunks {
             if decoder.feed(chunk.into(), &mut out).is_err() {
                 break;

@@ -1,24 +1,26 @@
-//! Frames on a stream: a length of four bytes, big-endian, then the frame.
+//! Frames on a byte stream, for transports over reliable streams: a length of four bytes, big-endian, then the frame.
 
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::limits::{COPY_LEN, HEADER_LEN, MAX_FRAME};
+/// Length in bytes of the number before each frame.
+pub const HEADER_LEN: usize = 4;
 
-/// The opening of a stream: each side sends it first. Nothing follows it, so it reads like a frame without content.
-pub(crate) const OPENING: [u8; HEADER_LEN] = [0; HEADER_LEN];
+/// Frames up to this length in bytes are gathered into one buffer before they are written, and cut out of what was read.
+const COPY_LEN: usize = 1_024;
 
-/// A frame was announced that is above [`MAX_FRAME`]; this long.
+/// A frame was announced that is above the limit; this long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Oversize(pub(crate) u32);
+pub struct Oversize(pub u32);
 
 /// Cuts a stream of chunks into frames.
 ///
-/// Memory grows with what has arrived, never with what was announced. A frame larger than [`COPY_LEN`] gets memory of its
-/// own, so that a frame that is kept doesn't keep the chunks around it; a smaller one is a slice of its chunk.
-#[derive(Debug, Default)]
-pub(crate) struct Decoder {
+/// Memory grows with what has arrived, never with what was announced. A frame larger than 1 KiB gets memory of its own, so
+/// that a frame that is kept doesn't keep the chunks around it; a smaller one is a slice of its chunk.
+#[derive(Debug)]
+pub struct Decoder {
+    max_frame: usize,
     header: [u8; HEADER_LEN],
     header_len: usize,
     /// The frame under way, once its header is complete.
@@ -32,8 +34,13 @@ struct Body {
 }
 
 impl Decoder {
+    /// At the start of a stream whose frames have at most that many bytes.
+    pub fn new(max_frame: usize) -> Self {
+        Self { max_frame, header: [0; HEADER_LEN], header_len: 0, body: None }
+    }
+
     /// Takes a chunk in and appends the frames that it completes. After an error the stream is useless.
-    pub(crate) fn feed(&mut self, mut chunk: Bytes, frames: &mut VecDeque<Bytes>) -> Result<(), Oversize> {
+    pub fn feed(&mut self, mut chunk: Bytes, frames: &mut VecDeque<Bytes>) -> Result<(), Oversize> {
         loop {
             let body = match &mut self.body {
                 Some(body) => body,
@@ -49,7 +56,7 @@ impl Decoder {
     }
 
     /// Whether the stream may end here: no frame is under way.
-    pub(crate) fn is_between_frames(&self) -> bool {
+    pub fn is_between_frames(&self) -> bool {
         self.header_len == 0 && self.body.is_none()
     }
 
@@ -65,7 +72,7 @@ impl Decoder {
         }
         self.header_len = 0;
         let len = u32::from_be_bytes(self.header);
-        if len as usize > MAX_FRAME {
+        if len as usize > self.max_frame {
             return Err(Oversize(len));
         }
         Ok(Some(len as usize))
@@ -86,7 +93,7 @@ impl Body {
 }
 
 /// Puts frames in wire form, as chunks to write: small frames are gathered, large ones stay where they are.
-pub(crate) fn encode(frames: impl IntoIterator<Item = Bytes>, chunks: &mut Vec<Bytes>) {
+pub fn encode(frames: impl IntoIterator<Item = Bytes>, chunks: &mut Vec<Bytes>) {
     let mut gathered = BytesMut::new();
     for frame in frames {
         gathered.extend_from_slice(&(frame.len() as u32).to_be_bytes());

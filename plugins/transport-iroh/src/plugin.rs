@@ -1,0 +1,168 @@
+//! The plugin as the host sees it.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use qpq_plugin_api::{Error, FrameBatch, Host, Op, Plugin, Status, Transport};
+use serde_json::Value;
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use crate::accept::listen;
+use crate::config::Config;
+use crate::dial::dial;
+use crate::engine::Engine;
+use crate::error::{self, End};
+use crate::limits::{BLOCKING_THREADS, LINGER, STACK};
+use crate::tasks;
+use crate::watch::{go_online, sweep};
+
+/// How much of a `stop` may go into telling the peers.
+const FAREWELL: Duration = Duration::from_millis(200);
+
+/// The iroh transport.
+#[derive(Debug)]
+pub struct IrohTransport {
+    engine: Arc<Engine>,
+    /// Where tasks run, from `start` on.
+    handle: OnceLock<Handle>,
+    /// Until `stop`.
+    runtime: Mutex<Option<Runtime>>,
+}
+
+impl IrohTransport {
+    /// Runs `work` with the engine and answers `op` with what comes of it.
+    fn answer<W>(&self, op: Op, work: impl FnOnce(Arc<Engine>, u64) -> W)
+    where
+        W: Future<Output = Result<String, error::Error>> + Send + 'static,
+    {
+        let Some(handle) = self.handle.get() else {
+            return op.fail(&Error::new(Status::CLOSED, "the transport was not started"));
+        };
+        let work = work(self.engine.clone(), op.id());
+        tasks::spawn(handle, self.engine.host, async move { op.done(work.await.map_err(Error::from)) });
+    }
+}
+
+impl Plugin for IrohTransport {
+    fn create(host: Host, _instance: &str, config: Value) -> Result<Self, Error> {
+        let config = Config::from_json(config).map_err(Error::invalid)?;
+        let engine = Arc::new(Engine::new(host, config)?);
+        Ok(Self { engine, handle: OnceLock::new(), runtime: Mutex::new(None) })
+    }
+
+    fn start(&self, op: Op) {
+        match self.engine.identity.secret() {
+            Ok(secret) => self.engine.net.set_key(&secret),
+            Err(error) => return op.fail(&no_key(error)),
+        }
+        let built = Builder::new_multi_thread()
+            .worker_threads(self.engine.config.worker_threads)
+            .max_blocking_threads(BLOCKING_THREADS)
+            .thread_stack_size(STACK)
+            .thread_name("qpq-iroh")
+            .enable_all()
+            .build();
+        let runtime = match built {
+            Ok(runtime) => runtime,
+            Err(error) => return op.fail(&Error::failed(format!("no threads could be started: {error}"))),
+        };
+        tasks::spawn(runtime.handle(), self.engine.host, sweep(self.engine.clone()));
+        tasks::spawn(runtime.handle(), self.engine.host, go_online(self.engine.clone()));
+        let _ = self.handle.set(runtime.handle().clone());
+        *self.runtime.lock().unwrap_or_else(PoisonError::into_inner) = Some(runtime);
+        op.ok();
+    }
+
+    fn quiesce(&self, op: Op, deadline: Duration) {
+        // The rest of the time is for closing the sockets.
+        let patience = deadline * 3 / 4;
+        self.answer(op, |engine, _| async move {
+            let late = engine.quiesce(patience).await;
+            if late > 0 {
+                engine.host.warn(format!("{late} links were cut off, because their peers took too long"));
+            }
+            Ok(String::new())
+        });
+    }
+
+    fn stop(&self, deadline: Duration) -> Result<(), Error> {
+        let Some(runtime) = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(()) };
+        let begun = Instant::now();
+        let (told, all_told) = mpsc::channel();
+        let engine = self.engine.clone();
+        tasks::spawn(runtime.handle(), self.engine.host, async move {
+            engine.quiesce(FAREWELL / 2).await;
+            let _ = told.send(());
+        });
+        let _ = all_told.recv_timeout(FAREWELL.min(deadline / 4));
+        runtime.shutdown_timeout(deadline.saturating_sub(begun.elapsed()));
+        Ok(())
+    }
+}
+
+impl Transport for IrohTransport {
+    fn listen(&self, op: Op, uri: &str) {
+        let uri = uri.to_owned();
+        self.answer(op, |engine, _| async move { listen(engine, &uri).await });
+    }
+
+    fn dial(&self, op: Op, uri: &str, peer: Option<[u8; 32]>) {
+        let uri = uri.to_owned();
+        self.answer(op, |engine, op| async move {
+            let dialled = dial(engine.clone(), &uri, peer, op).await;
+            dialled.map(|()| String::new()).inspect_err(|_| engine.counters.dial_failed())
+        });
+    }
+
+    fn close(&self, link: u64, reason: &str) {
+        if let Some(link) = self.engine.links.get(link) {
+            link.ask_end(End::Closed(reason.to_owned()), LINGER);
+        }
+    }
+
+    fn send(&self, frames: &mut FrameBatch<'_>) {
+        match frames.link().and_then(|link| self.engine.links.get(link)) {
+            Some(link) => link.outbox.accept(frames),
+            None => while frames.pop().is_some() {},
+        }
+    }
+
+    fn resume(&self, link: u64) {
+        if let Some(link) = self.engine.links.get(link) {
+            link.resume();
+        }
+    }
+
+    fn stats(&self) -> Value {
+        self.engine.stats()
+    }
+}
+
+/// Why there is no key, with the remedy.
+fn no_key(error: Error) -> Error {
+    if error.status != Status::REFUSED {
+        return error;
+    }
+    let why = "iroh signs with the node's own key, and the node keeps it from this plugin: add transport-iroh to \
+               plugins.trusted_with_key in the configuration, if you trust the plugin as much as qpq itself";
+    Error::new(Status::REFUSED, why)
+}
+
+impl From<error::Error> for Error {
+    fn from(error: error::Error) -> Self {
+        use error::Error as Cause;
+        let status = match &error {
+            Cause::Uri { .. } | Cause::OtherPeer | Cause::Myself | Cause::RelayOnly => Status::INVALID,
+            Cause::NoAddress(_) => Status::NOT_FOUND,
+            Cause::WrongPeer(_) | Cause::ForeignRelay(_) | Cause::Ended(End::Closed(_) | End::PeerClosed(..)) => {
+                Status::REFUSED
+            }
+            Cause::Timeout => Status::TIMEOUT,
+            Cause::TooManyLinks(_) | Cause::TooManySockets | Cause::Ended(End::Busy) => Status::BUSY,
+            Cause::Ended(_) => Status::UNREACHABLE,
+            Cause::Stopping => Status::CLOSED,
+            Cause::Bind { .. } | Cause::Setup(_) => Status::FAILED,
+        };
+        Self::new(status, error.to_string())
+    }
+}
