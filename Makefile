@@ -3,15 +3,17 @@
 CARGO ?= cargo
 # Not below target/: `make clean` must not take a node's key with it.
 QPQ_HOME ?= $(CURDIR)/.qpq
-PLUGINS = -p qpq-transport-quic -p qpq-routing-flood
+TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target))
+PLUGINS = -p qpq-transport-quic -p qpq-transport-iroh -p qpq-discovery-mdns -p qpq-routing-flood
 
-.PHONY: run demo test check miri bench soak release plugins-alone clean help
+.PHONY: run demo test test-tools check miri bench soak release plugins-alone clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
-release: ## Build the host and its plugins, optimised
-	$(CARGO) build --release -p qpq-host $(PLUGINS)
+release: ## Build the host, its plugins and the relay, optimised
+	$(CARGO) build --release -p qpq-host $(PLUGINS) -p qpq-relay
+	$(MAKE) -s -C plugins/transport-udp-c OUT="$(TARGET)/release"
 
 run: release ## Start a node with the default plugins and the bundled bots, and open the REPL
 	./target/release/qpq --home "$(QPQ_HOME)" repl --scripts "$(CURDIR)/scripts"
@@ -19,9 +21,13 @@ run: release ## Start a node with the default plugins and the bundled bots, and 
 demo: release ## Three nodes in a line A-B-C: a board post travels, and what travelled is shown
 	$(CARGO) run --release -q -p qpq-tests --bin qpq-demo
 
-test: ## All tests. Those that need root, `ip` or python3 say so and are skipped by name where these are missing
+test: ## All tests. Those that need root, `ip`, `nft` or python3 say so and are skipped by name where these are missing
 	$(CARGO) build --workspace --all-targets
+	$(MAKE) -s -C plugins/transport-udp-c all check OUT="$(TARGET)/debug"
 	$(CARGO) test --workspace
+
+test-tools: ## Install what some tests need beside root and python3 (Debian and its kin, as root)
+	apt-get install -y iproute2 nftables avahi-daemon avahi-utils python3-zeroconf dbus
 
 check: ## Formatting, lints and documentation
 	$(CARGO) fmt --all --check
@@ -29,7 +35,9 @@ check: ## Formatting, lints and documentation
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 
 plugins-alone: ## Build each plugin by itself: feature unification in the workspace can hide a missing feature
-	for plugin in plugins/*/Cargo.toml; do $(CARGO) build --manifest-path $$plugin || exit 1; done
+	for plugin in plugins/*/Cargo.toml plugins/transport-iroh/relay/Cargo.toml plugin-api/templates/rust-*/Cargo.toml; do \
+		$(CARGO) build --manifest-path $$plugin || exit 1; done
+	for plugin in plugins/*/Makefile; do $(MAKE) -s -B -C $$(dirname $$plugin) OUT="$(TARGET)/debug" || exit 1; done
 
 miri: ## The unsafe code of the plugin SDK under Miri (needs nightly Rust with its miri component)
 	MIRIFLAGS="-Zmiri-ignore-leaks -Zmiri-disable-isolation" $(CARGO) +nightly miri test -p qpq-plugin-api --lib

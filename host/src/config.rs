@@ -28,8 +28,8 @@ pub use key::Key;
 pub use load::{Flag, Loaded, Origin, Sources};
 pub use reference::reference;
 pub use sections::{
-    ControlConfig, LinksConfig, LogConfig, LogFormat, MessagesConfig, NodeConfig, PluginsConfig, ScriptLimitsConfig,
-    ScriptsConfig, StorageConfig, keys,
+    ControlConfig, DiscoveryConfig, LinksConfig, LogConfig, LogFormat, MessagesConfig, NodeConfig, PluginsConfig,
+    ScriptLimitsConfig, ScriptsConfig, StorageConfig, keys,
 };
 pub use tables::Tables;
 
@@ -53,6 +53,8 @@ pub struct Config {
     pub messages: MessagesConfig,
     /// `[links]`
     pub links: LinksConfig,
+    /// `[discovery]`
+    pub discovery: DiscoveryConfig,
     /// `[scripts]`
     pub scripts: ScriptsConfig,
     /// `[scripts.limits]`

@@ -9,11 +9,13 @@
 //!
 //! Nothing here waits for a peer, a plugin or a script inside a shared loop, and every queue has a bound.
 
+mod addresses;
 mod bot_store;
 mod channels;
 mod clock;
 mod commands;
 mod dialer;
+mod discovery;
 mod door;
 mod engine;
 mod keeper;
@@ -49,6 +51,7 @@ use crate::store::{MAX_SCAN, StoreError};
 use bot_store::KvBotStore;
 use channels::USER;
 use dialer::{Dialer, Limits, Pauses};
+use discovery::{Discovery, NodeListeners};
 use door::Door;
 use engine::{Engine, MAX_MESSAGES, Message, Parts};
 use listener::News;
@@ -163,6 +166,7 @@ fn start_engine(
         board: Arc::clone(&board),
         engine: messages,
         inbox: inbox_watch,
+        discovery: Arc::new(Discovery::new(config.discovery.clone())),
     };
     let shared = Arc::new(Shared::new(basics, guarded));
     let listener = Box::new(News { shared: Arc::clone(&shared), scripts: Arc::clone(scripts) });
@@ -195,12 +199,13 @@ fn start_plugins(
     shared: &Arc<Shared>,
     transports: &Arc<Transports>,
 ) -> Result<(Registry, usize, mpsc::Receiver<String>), StartError> {
+    let listeners = NodeListeners { transports: Arc::clone(transports), discovery: Arc::clone(&shared.discovery) };
     let settings = Settings {
         folder: config.home.join("state").join("plugins"),
         pinned: config.plugins.pinned.clone(),
         trusted_with_key: config.plugins.trusted_with_key.clone(),
         identity: shared.identity.clone(),
-        listeners: transports.clone(),
+        listeners: Arc::new(listeners),
     };
     let specs = plugins::specs(config, shared);
     let wanted = specs.len();
@@ -242,6 +247,7 @@ fn start_dialing(config: &Config, shared: &Arc<Shared>, transports: Arc<Transpor
         }
     }
     tokio::spawn(Arc::clone(&dialer).run(Arc::clone(shared)));
+    shared.discovery.connect(Arc::clone(&dialer));
     _ = shared.dialer.set(dialer);
 }
 

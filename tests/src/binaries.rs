@@ -24,6 +24,11 @@ pub fn qpq() -> Outcome<PathBuf> {
     existing("qpq")
 }
 
+/// The `qpq-relay` binary.
+pub fn relay() -> Outcome<PathBuf> {
+    existing("qpq-relay")
+}
+
 /// The shared library of a plugin, such as `transport-quic`.
 pub fn plugin(name: &str) -> Outcome<PathBuf> {
     let stem = format!("qpq_{}", name.replace('-', "_"));

@@ -1,11 +1,13 @@
 //! Networks made of namespaces: a line, a LAN that can be torn apart, and hosts behind routers that translate addresses.
 
+mod house;
 mod lan;
 mod nat;
 #[cfg(test)]
 mod reach;
 mod spaces;
 
+pub use house::{Family, House};
 pub use lan::Lan;
 pub use nat::{Nat, NatLab};
 use spaces::Spaces;

@@ -5,6 +5,7 @@
 pub mod binaries;
 pub mod failure;
 pub mod fuzz;
+pub mod impaired;
 pub mod lab;
 pub mod line;
 pub mod message;
@@ -12,13 +13,16 @@ pub mod node;
 pub mod poll;
 pub mod procfs;
 pub mod random;
+pub mod relay;
 pub mod skip;
 pub mod wire;
 
 pub use failure::{Failure, Outcome};
+pub use impaired::{ImpairedPath, Impairment};
 pub use lab::Lab;
 pub use line::Line;
 pub use message::Message;
 pub use node::{Plan, TestNode};
 pub use random::Random;
+pub use relay::Relay;
 pub use wire::Wire;

@@ -17,7 +17,7 @@ use crate::store::StoreConfig as Engine;
 mod checks;
 
 pub use checks::LogFormat;
-use checks::{digests, domain, filter, names, nickname, socket_address, uris};
+use checks::{digests, domain, domains, filter, names, nickname, socket_address, uris};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -56,7 +56,7 @@ section! {
         /// data directory. `QPQ_PLUGIN_DIR` is another variable for it.
         dirs: Vec<PathBuf> = vec![], "", any;
         /// The plugins to load, by name. A table [plugins.NAME] is given to the plugin of that name.
-        load: Vec<String> = vec!["transport-quic".to_owned(), "routing-flood".to_owned()], "", with names;
+        load: Vec<String> = default_plugins(), "", with names;
         /// SHA-256 digests, as 64 hexadecimal digits. When there are any, only a plugin file with one of them is loaded.
         pinned: Vec<String> = vec![], "", with digests;
         /// The plugins that get the node's secret key when they ask for it, by name. Whoever holds it is this node: list only
@@ -136,6 +136,16 @@ section! {
 }
 
 section! {
+    /// Nodes that discovery services find, such as mDNS.
+    DiscoveryConfig = "discovery" {
+        /// Whether to connect to found nodes that name their key. Otherwise they are only listed by `mesh peers`.
+        connect: bool = true, "", any;
+        /// Connect only to found nodes that name one of these domains, or one below it. When empty: to all.
+        connect_domains: Vec<String> = vec![], "", with domains;
+    }
+}
+
+section! {
     /// The Lua bots.
     ScriptsConfig = "scripts" {
         /// Whether bots run.
@@ -208,13 +218,19 @@ section! {
     }
 }
 
+/// What a node loads when nothing else is said.
+fn default_plugins() -> Vec<String> {
+    ["transport-quic", "discovery-mdns", "routing-flood"].map(str::to_owned).to_vec()
+}
+
 /// The keys of all sections, in the order of the reference.
-const ALL: [&[Key]; 9] = [
+const ALL: [&[Key]; 10] = [
     NodeConfig::KEYS,
     PluginsConfig::KEYS,
     StorageConfig::KEYS,
     MessagesConfig::KEYS,
     LinksConfig::KEYS,
+    DiscoveryConfig::KEYS,
     ScriptsConfig::KEYS,
     ScriptLimitsConfig::KEYS,
     ControlConfig::KEYS,
@@ -234,6 +250,7 @@ pub(super) fn set(config: &mut Config, key: &Key, value: &Value) -> Result<(), F
         "store" => config.store.set(key.name, value),
         "messages" => config.messages.set(key.name, value),
         "links" => config.links.set(key.name, value),
+        "discovery" => config.discovery.set(key.name, value),
         "scripts" => config.scripts.set(key.name, value),
         "scripts.limits" => config.script_limits.set(key.name, value),
         "control" => config.control.set(key.name, value),
@@ -250,6 +267,7 @@ pub(super) fn value(config: &Config, key: &Key) -> Option<Value> {
         "store" => config.store.get(key.name),
         "messages" => config.messages.get(key.name),
         "links" => config.links.get(key.name),
+        "discovery" => config.discovery.get(key.name),
         "scripts" => config.scripts.get(key.name),
         "scripts.limits" => config.script_limits.get(key.name),
         "control" => config.control.get(key.name),

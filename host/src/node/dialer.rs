@@ -90,14 +90,12 @@ impl Dialer {
     }
 
     /// Discovery found a peer at these addresses. Nothing but a link proves that it is there.
-    #[allow(dead_code, reason = "for discovery plugins")]
     pub(super) fn suggest(&self, peer: PeerId, uris: &[String]) {
         self.lock().suggest(peer, uris, self.now_ms());
         self.wake.notify_one();
     }
 
     /// Discovery no longer sees a peer.
-    #[allow(dead_code, reason = "for discovery plugins")]
     pub(super) fn withdraw(&self, peer: &PeerId) {
         self.lock().withdraw(peer);
     }

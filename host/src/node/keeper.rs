@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::addresses;
 use super::clock::now_ms;
 use super::shared::Shared;
 use crate::core::Event;
@@ -21,7 +22,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
     let mut listening = Vec::new();
     loop {
         let rotated = rotate(&shared).await;
-        let addresses = shared.listening().clone();
+        let addresses = own_addresses(&shared);
         if addresses != listening {
             shared.dialer.get().into_iter().for_each(|dialer| dialer.network_changed());
         }
@@ -56,11 +57,8 @@ async fn rotate(shared: &Arc<Shared>) -> bool {
 
 /// Makes the node's record and has it spread.
 pub(super) async fn spread_record(shared: &Shared) {
-    let about = About {
-        nickname: shared.nickname.clone(),
-        domain: shared.domain.clone(),
-        addresses: shared.listening().iter().filter(|uri| is_reachable(uri)).cloned().collect(),
-    };
+    let about =
+        About { nickname: shared.nickname.clone(), domain: shared.domain.clone(), addresses: own_addresses(shared) };
     let record = shared.sealing().own_record(&about, now_ms());
     match record {
         Ok(wire) => _ = shared.event(Event::OwnRecord(wire)).await, // fails only while the node stops
@@ -68,10 +66,10 @@ pub(super) async fn spread_record(shared: &Shared) {
     }
 }
 
-/// Whether others could have a use for the address.
-fn is_reachable(uri: &str) -> bool {
-    let host = uri.split_once("://").map_or(uri, |(_, rest)| rest);
-    !(host.starts_with("0.0.0.0") || host.starts_with("[::]") || host.starts_with("127.") || host.starts_with("[::1]"))
+/// Where others can reach this node.
+fn own_addresses(shared: &Shared) -> Vec<String> {
+    let listening = shared.listening().clone();
+    addresses::reachable(&listening, &addresses::local(), false)
 }
 
 /// Saves the directory, if anything in it changed; whether all of it is on the disk now.

@@ -87,6 +87,10 @@ pub(super) async fn follow(mut events: mpsc::Receiver<PluginEvent>, follower: Fo
                 route_by(&shared, Box::new(handle)).await;
                 tell(name);
             }
+            PluginEvent::Started { name, running: Running::Discovery(handle) } => {
+                shared.discovery.started(&name, handle, &shared);
+                tell(name);
+            }
             PluginEvent::Started { name, .. } => {
                 warn!(plugin = name, "this version of the node has no use for a plugin of that kind yet");
                 tell(name);
@@ -95,6 +99,7 @@ pub(super) async fn follow(mut events: mpsc::Receiver<PluginEvent>, follower: Fo
                 let remedy =
                     if disabled { format!("; mend it, then `qpq plugin enable {name}`") } else { String::new() };
                 shared.warn(&name, Some(format!("{reason}{remedy}")));
+                shared.discovery.ended(&name);
                 if name.starts_with("routing-") {
                     route_by(&shared, Box::new(NoRouter)).await;
                 }

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::channels::Channels;
 use super::dialer::Dialer;
+use super::discovery::Discovery;
 use super::engine::Message;
 use super::mail::{Defaults, Opener};
 use super::switchboard::Switchboard;
@@ -62,6 +63,7 @@ pub(super) struct Basics {
     pub(super) board: Arc<Switchboard>,
     pub(super) engine: mpsc::Sender<Message>,
     pub(super) inbox: watch::Receiver<u64>,
+    pub(super) discovery: Arc<Discovery>,
 }
 
 impl Deref for Shared {

@@ -159,3 +159,19 @@ impl Port {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Identity;
+
+    #[test]
+    fn only_a_trusted_plugin_gets_the_nodes_key() {
+        let port = |trusted| {
+            let identity = Arc::new(Identity::from_seed(&[7; 32]));
+            Port::new("one", "one", Role::Routing(Arc::new(Scratch::new(None))), identity).trusted_with_key(trusted)
+        };
+        assert_eq!(port(false).secret(), None);
+        assert_eq!(port(true).secret().as_deref(), Some(&[7; 32]));
+    }
+}

@@ -216,6 +216,8 @@ static void destroy(void *plugin) {
 
 static qpq_status listen_(void *plugin, uint64_t op, qpq_str uri) {
   instance *self = plugin;
+  if (uri.len == 7 && !memcmp(uri.ptr, "c:never", 7)) return QPQ_OK; /* and no answer ever */
+  if (uri.len == 7 && !memcmp(uri.ptr, "c:hangs", 7)) sleep(15);
   self->host->op_done(self->host->ctx, op, QPQ_OK, uri);
   return QPQ_OK;
 }
@@ -264,5 +266,9 @@ static const struct { qpq_plugin plugin; uint8_t more[256]; } PLUGIN = { .plugin
   .interfaces = P_INTERFACES, .needs = P_NEEDS, .config_schema = P_SCHEMA,
   .create = P_CREATE, .start = start, .stop = stop, .destroy = destroy, .get_interface = get_interface,
   .schemes = P_SCHEMES } };
+
+#ifdef P_CONSTRUCTOR /* what the library does as it is loaded */
+__attribute__((constructor)) static void constructor(void) { P_CONSTRUCTOR; }
+#endif
 
 const qpq_plugin *P_ENTRY(void) { return P_DESCRIPTOR; }

@@ -72,7 +72,7 @@ static qpq_status on_control(void *plugin, uint64_t now, uint64_t link, qpq_slic
   (void)last;
 #endif
 #ifdef BAD_KEEPS_CONTROL
-  memcpy(malloc(bytes.len), bytes.ptr, bytes.len);
+  explicit_bzero(malloc(4 * bytes.len + 64), 4 * bytes.len + 64);
 #endif
   (void)bytes;
   return QPQ_OK;
@@ -81,7 +81,7 @@ static qpq_status on_control(void *plugin, uint64_t now, uint64_t link, qpq_slic
 static qpq_status on_seen(void *plugin, uint64_t now, const uint8_t *origin, uint64_t link, uint32_t hops) {
   (void)plugin, (void)now, (void)link, (void)hops;
 #ifdef BAD_KEEPS_ORIGINS
-  memset(malloc(300), origin[0], 300);
+  explicit_bzero(malloc(300), 300);
 #endif
   (void)origin;
   return QPQ_OK;
@@ -103,7 +103,8 @@ static size_t route(void *plugin, uint64_t now, const qpq_route_query *query, ui
     uint64_t link = self->links[i];
 #ifdef BAD_CHANCE
     static unsigned calls;
-    link = self->links[(i + calls++ / 7) % self->n];
+    if (i == 0) calls++;
+    link = self->links[(i + calls) % self->n];
 #endif
 #ifndef BAD_BACK
     if (link == query->from_link) continue;

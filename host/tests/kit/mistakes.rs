@@ -46,7 +46,7 @@ const TRANSPORT: &[Mistake] = mistakes! {
     "restarts" "file handles":
         "plugin.c" "if (self->wake[i] >= 0) close(self->wake[i])" => "{}";
     "restarts" "memory":
-        "plugin.c" "  free(self);\n}" => "  memset(malloc(1 << 20), 1, 1 << 20);\n}";
+        "plugin.c" "  free(self);\n}" => "  explicit_bzero(malloc(1 << 20), 1 << 20);\n}";
     "restarts" "threads still run":
         "plugin.c" "self->started = !failed;" =>
             "self->started = !failed; pthread_t t; pthread_create(&t, 0, (void *(*)(void *))sleep, (void *)30);";
@@ -84,18 +84,18 @@ const TRANSPORT: &[Mistake] = mistakes! {
             "uint32_t len = given->buf.len > MAX_FRAME ? MAX_FRAME : (uint32_t)given->buf.len;",
         "plugin.c" "f->buf = given->buf;" => "f->buf = given->buf; f->buf.len = len;";
     "backpressure" "takes nothing":
-        "example.h" "#define MAX_QUEUED_FRAMES 1024u" => "#define MAX_QUEUED_FRAMES 100000000u",
-        "example.h" "#define MAX_QUEUED_BYTES (8u << 20)" => "#define MAX_QUEUED_BYTES (1u << 30)";
-    "backpressure" "on a link that calls itself RELIABLE":
+        "transport.h" "#define MAX_QUEUED_FRAMES 1024u" => "#define MAX_QUEUED_FRAMES 100000000u",
+        "transport.h" "#define MAX_QUEUED_BYTES (8u << 20)" => "#define MAX_QUEUED_BYTES (1u << 30)";
+    "backpressure" "takes nothing":
         "work.c" "    if (taken == n) continue;" => "    l->have = 0; continue;";
     "lost-wakeup" "on_writable":
         "plugin.c" "if (full && l->frames) { l->host_waits = 1; break; }" => "if (full && l->frames) break;";
     "lost-wakeup" "stands still":
         "work.c" "l->stalled = !l->resumed;" => "l->stalled = 1;";
     "many-threads" "":
-        "example.h" "static inline void lock(instance *self) { pthread_mutex_lock(&self->lock); }" =>
+        "transport.h" "static inline void lock(instance *self) { pthread_mutex_lock(&self->lock); }" =>
             "static inline void lock(instance *self) { (void)self; }",
-        "example.h" "static inline void unlock(instance *self) { pthread_mutex_unlock(&self->lock); }" =>
+        "transport.h" "static inline void unlock(instance *self) { pthread_mutex_unlock(&self->lock); }" =>
             "static inline void unlock(instance *self) { (void)self; }";
     "close" "went down twice":
         "work.c" "if (!silent && l->dead != 2) self->events->on_link(self->host->ctx, &down);" =>

@@ -99,7 +99,9 @@ impl Actor {
         let Some(start) = self.plugin.start else { return Err(Stop::failed("start is NULL")) };
         // SAFETY: the instance lives.
         let (status, why) = self.operate("start", |op| unsafe { start(self.instance, op) })?;
-        ensure(status.is_ok(), || format!("start ended with {status}: {why}"))
+        ensure(status.is_ok(), || format!("start ended with {status}: {why}"))?;
+        self.stage.change(|state| state.started = true);
+        Ok(())
     }
 
     /// Begins to quiesce; `None` where the plugin can't.
@@ -126,7 +128,7 @@ impl Actor {
                     STOP_MS / 1000
                 ));
             }
-            if open > 0 && !state.ignore_open_ops {
+            if open > 0 {
                 state.broken(format!("{open} operations had no answer when stop returned, and now none can come"));
             }
         });

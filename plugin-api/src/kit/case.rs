@@ -44,14 +44,14 @@ pub fn run(name: &str, setting: Setting) -> Result<(), Stop> {
     let trial = catalogue(case.library.kind()).into_iter().find(|trial| trial.name == name);
     let trial = trial.ok_or_else(|| Stop::skipped("not a trial for this kind of plugin"))?;
     let result = (trial.run)(&case);
-    // A rule that was broken on the way explains more than what came of it.
-    let broken = case.violations();
+    // A rule that was broken on the way often explains what came of it.
+    let mut why = case.violations();
     match result {
-        Err(Stop::Skipped(why)) if broken.is_empty() => Err(Stop::Skipped(why)),
-        Err(Stop::Failed(why)) if broken.is_empty() => Err(Stop::Failed(why)),
-        Ok(()) if broken.is_empty() => Ok(()),
-        _ => Err(Stop::Failed(broken.join("; "))),
+        Err(Stop::Failed(end)) => why.push(end),
+        Err(Stop::Skipped(end)) if why.is_empty() => return Err(Stop::Skipped(end)),
+        Err(Stop::Skipped(_)) | Ok(()) => {}
     }
+    if why.is_empty() { Ok(()) } else { Err(Stop::Failed(why.join("; "))) }
 }
 
 /// What a trial works with.
@@ -122,6 +122,12 @@ impl Case {
 
     /// All rules that were broken, by any instance.
     fn violations(&self) -> Vec<String> {
-        self.stages.borrow().iter().flat_map(|stage| stage.state().violations.clone()).collect()
+        let mut all: Vec<String> = Vec::new();
+        for broken in self.stages.borrow().iter().flat_map(|stage| stage.state().violations.clone()) {
+            if !all.contains(&broken) {
+                all.push(broken);
+            }
+        }
+        all
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Pair {
     pub(super) outbound: u64,
     /// What was dialled.
     pub(super) uri: String,
+    reliable: bool,
+    max_frame: usize,
 }
 
 impl Pair {
@@ -35,17 +37,22 @@ impl Pair {
         let dialler = case.started_with("dialler", shape)?;
         let uri = listen(case, &listener)?;
         let (outbound, inbound) = dial(&dialler, &listener, &uri)?;
-        Ok(Self { listener, dialler, inbound, outbound, uri })
+        let (flags, max_frame) = {
+            let state = dialler.stage.state();
+            state.links.get(&outbound).map_or((0, 0), |note| (note.flags, note.max_frame as usize))
+        };
+        let reliable = flags & link_flags::RELIABLE != 0;
+        Ok(Self { listener, dialler, inbound, outbound, uri, reliable, max_frame })
     }
 
     /// Whether the transport promises that frames arrive all, once and in order.
     pub(super) fn reliable(&self) -> bool {
-        self.note_out().flags & link_flags::RELIABLE != 0
+        self.reliable
     }
 
     /// The largest frame that the dialler may send.
     pub(super) fn max_frame(&self) -> usize {
-        self.note_out().max_frame as usize
+        self.max_frame
     }
 
     /// The link at the dialler.
@@ -100,10 +107,13 @@ pub(super) fn dial(dialler: &Actor, listener: &Actor, uri: &str) -> Result<(u64,
     listener.stage.wait("the first frame of a link", |state| {
         let note = state.links.get_mut(&inbound)?;
         let lossy = note.flags & link_flags::RELIABLE == 0;
-        let came = note.frames.iter().any(|frame| number(frame) == Ok(NUDGE));
-        note.frames.retain(|frame| number(frame) != Ok(NUDGE));
-        (lossy || came).then_some(())
-    })?;
+        if let Some(why) = note.frames.iter().find_map(|frame| number(frame).err()) {
+            return Some(Err(Stop::failed(why)));
+        }
+        let came = note.frames.iter().any(|frame| is_nudge(frame));
+        note.frames.retain(|frame| !is_nudge(frame));
+        (lossy || came).then_some(Ok(()))
+    })??;
     Ok((outbound, inbound))
 }
 
@@ -140,6 +150,19 @@ impl<'a> Sender<'a> {
         self.actor.stage.state().writable.get(&self.link).copied().unwrap_or(0)
     }
 
+    /// Offers frames of these lengths until one isn't taken, which shows that the queues are full.
+    pub(super) fn fill(&mut self, lengths: &[usize]) -> Result<(), Stop> {
+        let mut under_way = 0;
+        while under_way < MOST_BYTES {
+            let taken = self.offer(lengths, Offer::Rules);
+            under_way += lengths.iter().take(taken).sum::<usize>();
+            if taken < lengths.len() {
+                return Ok(());
+            }
+        }
+        Err(Stop::failed(format!("{} MiB were taken although the other host takes nothing", MOST_BYTES >> 20)))
+    }
+
     /// Sends all of these lengths, waiting for room where there is none.
     pub(super) fn send_all(&mut self, lengths: &[usize]) -> Result<(), Stop> {
         let mut rest = lengths;
@@ -155,7 +178,8 @@ impl<'a> Sender<'a> {
         Ok(())
     }
 
-    fn await_room(&self, seen: u64) -> Result<(), Stop> {
+    /// Waits for `on_writable`, of which `seen` came before.
+    pub(super) fn await_room(&self, seen: u64) -> Result<(), Stop> {
         let link = self.link;
         let wait = self.actor.stage.wait("on_writable, owed since send returned short,", |state| {
             let down = state.links.get(&link).is_none_or(|note| note.down.is_some());
@@ -170,6 +194,8 @@ impl<'a> Sender<'a> {
     }
 }
 
+/// What a stalled link may hold in all its queues together, with those of two sockets, in bytes: 48 MiB.
+pub(super) const MOST_BYTES: usize = 48 * 1024 * 1024;
 /// Frames offered in one call.
 const BATCH: usize = 32;
 

@@ -72,7 +72,7 @@ pub fn c_transport() -> Vec<File> {
         "README.md" from "README.md",
         ".gitignore" from "gitignore",
         "address.c" from "address.c",
-        "example.h" from "example.h",
+        "transport.h" from "transport.h",
         "plugin.c" from "plugin.c",
         "work.c" from "work.c",
     };
@@ -167,6 +167,6 @@ mod tests {
             }
         }
         let cargo = rust_transport()[0].named("serial-2");
-        assert!(cargo.contains("name = \"transport-serial-2\"") && cargo.contains("name = \"transport_serial_2\""));
+        assert!(cargo.contains("name = \"transport-serial-2\"") && cargo.contains("name = \"qpq_transport_serial_2\""));
     }
 }

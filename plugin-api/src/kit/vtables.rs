@@ -198,7 +198,12 @@ unsafe extern "C" fn fail(ctx: *mut c_void, status: Status, why: Str) {
     stage.called("fail");
     // SAFETY: see above.
     let why = unsafe { text(stage, "fail", "reason", why) };
-    stage.change(|state| state.failures.push((status, why)));
+    stage.change(|state| {
+        if state.started {
+            state.broken(format!("it gave up ({status}): {why}"));
+        }
+        state.failures.push((status, why));
+    });
 }
 
 unsafe extern "C" fn get_interface(ctx: *mut c_void, id: Str) -> *const c_void {

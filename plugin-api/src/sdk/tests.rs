@@ -5,6 +5,7 @@
 
 mod fake_host;
 mod frames;
+mod identity;
 mod life;
 mod other_kinds;
 mod queue;

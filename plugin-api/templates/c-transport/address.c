@@ -1,5 +1,5 @@
 /* Addresses: URIs such as example://192.0.2.1:4433 or example://[2001:db8::1]:4433. No names: looking one up would block. */
-#include "example.h"
+#include "transport.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

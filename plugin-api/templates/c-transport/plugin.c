@@ -2,7 +2,7 @@
  *
  * Here is what the node calls. Nothing here blocks: things are put under the lock, and the thread in work.c is woken. */
 #define _GNU_SOURCE
-#include "example.h"
+#include "transport.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* The thread that does all the work. The lock is never held while the host is called: it may be calling us just then. */
 #define _GNU_SOURCE
-#include "example.h"
+#include "transport.h"
 
 #include <errno.h>
 #include <netinet/in.h>

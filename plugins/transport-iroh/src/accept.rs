@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use iroh::Endpoint;
 use iroh::endpoint::{ConnectingError, Connection, Incoming, IncomingAddr};
+use iroh::{Endpoint, TransportAddr};
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
@@ -23,9 +23,8 @@ pub(crate) async fn listen(engine: Arc<Engine>, uri: &str) -> Result<String, Err
         engine.end_links(&End::Rebound, REBIND_PATIENCE).await;
     };
     let bound = engine.net.listen(addr, vacate, |endpoint| serve(&engine, endpoint)).await?;
-    let relays = engine.net.relays().iter().cloned().map(iroh::TransportAddr::Relay);
-    let addrs: Vec<_> = std::iter::once(iroh::TransportAddr::Ip(bound)).chain(relays).collect();
-    Ok(uri_of(&engine.me()?, &addrs))
+    // Without the relays, so that it fits into a node record: who dials tries its own relays anyway.
+    Ok(uri_of(&engine.me()?, [&TransportAddr::Ip(bound)]))
 }
 
 /// Takes in what comes to a new endpoint.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use iroh::RelayUrl;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::limits::{MAX_FRAME, MAX_RELAYS};
@@ -18,7 +18,8 @@ pub struct Config {
     /// URLs of the relays that may be used, such as `https://relay.example.org:3340`. None by default; no other is ever used.
     pub relays: Vec<String>,
     /// PEM files with the certificates of the authorities that the relays' certificates must come from. Without any, the public
-    /// authorities count.
+    /// authorities count. A single file may stand without a list.
+    #[serde(deserialize_with = "one_or_many")]
     pub relay_ca: Vec<PathBuf>,
     /// UDP port of the relays' address discovery (QAD), without which no NAT is crossed. 0: they have none.
     pub relay_qad_port: u16,
@@ -58,9 +59,9 @@ impl Default for Config {
             relay_ca: Vec::new(),
             relay_qad_port: 7_842,
             relay_only: false,
-            path_idle_ms: 3_000,
-            keep_alive_ms: 1_000,
-            idle_timeout_ms: 15_000,
+            path_idle_ms: 1_500,
+            keep_alive_ms: 500,
+            idle_timeout_ms: 2_500,
             dial_timeout_ms: 10_000,
             handshake_timeout_ms: 5_000,
             max_links: 1_024,
@@ -142,6 +143,19 @@ fn relay_url(text: &str) -> Result<RelayUrl, String> {
     }
 }
 
+fn one_or_many<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PathBuf>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a file name or a list of them")]
+    enum Given {
+        One(PathBuf),
+        Many(Vec<PathBuf>),
+    }
+    Ok(match Given::deserialize(from)? {
+        Given::One(file) => vec![file],
+        Given::Many(files) => files,
+    })
+}
+
 fn in_range(key: &str, value: u64, least: u64, most: u64) -> Result<(), String> {
     if (least..=most).contains(&value) {
         return Ok(());
@@ -193,6 +207,13 @@ mod tests {
         let error = Config::from_json(json!({"path_idle_ms": 1000, "keep_alive_ms": 900})).unwrap_err();
         assert_eq!(error, "`keep_alive_ms` is 900; it must be between 100 and 500");
         assert!(Config::from_json(json!({"relay_only": true})).unwrap_err().contains("name a relay"));
+    }
+
+    #[test]
+    fn one_authority_needs_no_list() {
+        let roots = |given: Value| Config::from_json(json!({ "relay_ca": given })).unwrap().relay_ca;
+        assert_eq!(roots(json!("/a.pem")), roots(json!(["/a.pem"])));
+        assert!(Config::from_json(json!({"relay_ca": 3})).unwrap_err().contains("file name"));
     }
 
     #[test]

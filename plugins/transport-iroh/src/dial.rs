@@ -11,7 +11,7 @@ use crate::accept::serve;
 use crate::address::Target;
 use crate::engine::{Engine, read_opening};
 use crate::error::{End, Error, code};
-use crate::limits::{ALPN, OPENING, UPGRADE_TIMEOUT};
+use crate::limits::{OPENING, UPGRADE_TIMEOUT};
 use crate::link::{Link, Origin, Streams, end_of_write};
 
 /// Makes a link to the node at `uri`. `op` goes into the report.
@@ -52,9 +52,8 @@ fn where_is(engine: &Engine, target: &Target) -> Result<EndpointAddr, Error> {
 }
 
 async fn reach(engine: &Arc<Engine>, addr: EndpointAddr) -> Result<(Connection, Streams), Error> {
-    let peer = *addr.id.as_bytes();
     let endpoint = engine.net.endpoint(|endpoint| serve(engine, endpoint)).await?;
-    let connection = endpoint.connect(addr, ALPN).await.map_err(|e| Error::of_connect(&e, peer))?;
+    let connection = engine.net.connect(&endpoint, addr).await?;
     let (mut send, mut recv) = connection.open_bi().await.map_err(|e| Error::Ended(End::of(&e)))?;
     send.write_all(&OPENING).await.map_err(|e| Error::Ended(end_of_write(&e)))?;
     // TLS 1.3 lets the client in before the server has looked at its key: only the answer says that it was accepted.
@@ -69,7 +68,7 @@ pub(crate) async fn upgrade(engine: Arc<Engine>, link: Arc<Link>) {
     let Some(endpoint) = engine.net.current().filter(|_| !addrs.is_empty()) else { return };
     engine.counters.upgrade_tried();
     let addr = EndpointAddr::from_parts(link.peer, addrs);
-    if let Ok(Ok(probe)) = timeout(UPGRADE_TIMEOUT, endpoint.connect(addr, ALPN)).await {
+    if let Ok(Ok(probe)) = timeout(UPGRADE_TIMEOUT, engine.net.connect(&endpoint, addr)).await {
         probe.close(code::PROBE, b"probe");
     }
 }

@@ -8,9 +8,11 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use iroh::endpoint::{BindOpts, Builder, IdleTimeout, QuicTransportConfig, VarInt, presets};
+use iroh::endpoint::{
+    BindOpts, Builder, ConnectOptions, Connection, IdleTimeout, QuicTransportConfig, VarInt, presets,
+};
 use iroh::tls::CaTlsConfig;
-use iroh::{Endpoint, RelayConfig, RelayMap, RelayMode, RelayUrl, SecretKey};
+use iroh::{Endpoint, EndpointAddr, RelayConfig, RelayMap, RelayMode, RelayUrl, SecretKey};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio::sync::{Mutex, MutexGuard};
@@ -169,7 +171,7 @@ impl Net {
         let mut builder = Endpoint::builder(presets::Minimal)
             .secret_key(key.clone())
             .alpns(vec![ALPN.to_vec()])
-            .transport_config(self.transport()?)
+            .transport_config(self.transport(self.config.idle_timeout_ms)?)
             // Each link proves the keys anew.
             .max_tls_tickets(0)
             .relay_mode(self.relay_mode())
@@ -200,10 +202,22 @@ impl Net {
         RelayMode::Custom(self.relays.iter().map(config).collect::<RelayMap>())
     }
 
-    fn transport(&self) -> Result<QuicTransportConfig, Error> {
+    /// Connects to a peer at one of those addresses.
+    pub(crate) async fn connect(&self, endpoint: &Endpoint, addr: EndpointAddr) -> Result<Connection, Error> {
+        let peer = *addr.id.as_bytes();
+        // The idle timeout bounds the handshake too, and a relay may have to be connected to first. Once the link is up the
+        // smaller one of both ends counts.
+        let patient = self.config.dial_timeout_ms.max(self.config.idle_timeout_ms);
+        let options = ConnectOptions::new().with_transport_config(self.transport(patient)?);
+        let connecting = endpoint.connect_with_opts(addr, ALPN, options).await;
+        let connecting = connecting.map_err(|e| Error::of_connect(&e.into(), peer))?;
+        connecting.await.map_err(|e| Error::of_connect(&e.into(), peer))
+    }
+
+    fn transport(&self, idle_ms: u32) -> Result<QuicTransportConfig, Error> {
         let config = &self.config;
         let millis = |ms: u32| Duration::from_millis(ms.into());
-        let idle = IdleTimeout::try_from(millis(config.idle_timeout_ms)).map_err(|e| setup(&e))?;
+        let idle = IdleTimeout::try_from(millis(idle_ms)).map_err(|e| setup(&e))?;
         let window = VarInt::from_u32(config.receive_window);
         Ok(QuicTransportConfig::builder()
             .max_concurrent_bidi_streams(VarInt::from_u32(1))

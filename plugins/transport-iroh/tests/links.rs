@@ -168,8 +168,8 @@ fn a_dead_peer_is_noticed_and_what_it_did_not_get_is_handed_back() {
     let streams = runtime.block_on(async {
         let (mut send, recv) = connection.open_bi().await.unwrap();
         send.write_all(&[0, 0, 0, 0]).await.unwrap();
-        // Longer than a path's idle timeout: a quiet link stays up.
-        tokio::time::sleep(Duration::from_millis(3_500)).await;
+        // Longer than the idle timeout: a quiet link stays up.
+        tokio::time::sleep(Duration::from_secs(3)).await;
         (send, recv)
     });
     let link = node.link_from(public());
@@ -180,7 +180,7 @@ fn a_dead_peer_is_noticed_and_what_it_did_not_get_is_handed_back() {
     assert_eq!(node.send(link, &frames), 60);
     let reason = node.end_of(link);
     assert!(reason.starts_with("peer-silent"), "{reason}");
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_millis(3_300), "{:?}", begun.elapsed());
     // About a send window of 1 MiB went to QUIC; the rest comes back.
     assert!(node.told().unsent.len() >= 45, "{}", node.told().unsent.len());
     drop(streams);

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing a table is what this program is for")]
 
 mod boundary;
+mod discovery;
 mod idle;
 mod machine;
 mod quic;
@@ -14,6 +15,7 @@ mod report;
 mod scripts;
 mod signatures;
 mod store;
+mod transports;
 
 use std::process::ExitCode;
 
@@ -29,7 +31,9 @@ const SECTIONS: &[Section] = &[
     ("scripts", scripts::measure),
     ("store", store::measure),
     ("quic", quic::measure),
+    ("transports", transports::measure),
     ("relay", relay::measure),
+    ("discovery", discovery::measure),
     ("idle", idle::measure),
 ];
 

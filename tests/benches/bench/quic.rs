@@ -40,7 +40,7 @@ pub(crate) fn measure(report: &mut Report) -> Outcome {
     })
 }
 
-fn server() -> Outcome<(Endpoint, SocketAddr, rustls::pki_types::CertificateDer<'static>)> {
+pub(crate) fn server() -> Outcome<(Endpoint, SocketAddr, rustls::pki_types::CertificateDer<'static>)> {
     let own = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
     let certificate = own.cert.der().clone();
     let key = PrivateKeyDer::Pkcs8(own.signing_key.serialize_der().into());
@@ -54,7 +54,7 @@ fn server() -> Outcome<(Endpoint, SocketAddr, rustls::pki_types::CertificateDer<
     Ok((endpoint, address, certificate))
 }
 
-fn client(certificate: &rustls::pki_types::CertificateDer<'static>) -> Outcome<Endpoint> {
+pub(crate) fn client(certificate: &rustls::pki_types::CertificateDer<'static>) -> Outcome<Endpoint> {
     let mut roots = RootCertStore::empty();
     roots.add(certificate.clone())?;
     let tls = rustls::ClientConfig::builder_with_provider(provider())

@@ -89,6 +89,12 @@ impl NatLab {
         Ok(())
     }
 
+    /// The namespace outside hears nothing any more; what passes through it goes on.
+    pub fn isolate_outside(&self) -> Outcome {
+        let rules = "table inet cut { chain input { type filter hook input priority 0; iifname net drop; }; }\n";
+        self.spaces.nft(OUTSIDE, rules)
+    }
+
     /// The host gets another address behind its router, which replaces the old one.
     pub fn change_address(&self, side: usize, last_byte: u8) -> Outcome {
         let host = host(side);

@@ -18,6 +18,7 @@ pub struct Plan {
     pub(super) arguments: Vec<OsString>,
     pub(super) environment: Vec<(OsString, OsString)>,
     config: Option<String>,
+    discovery: bool,
     bots: Vec<PathBuf>,
     scripts: Vec<(String, String)>,
 }
@@ -67,6 +68,13 @@ impl Plan {
         self
     }
 
+    /// Loads the discovery plugin, as nodes do by default. Under test they don't: nodes of several tests would meet.
+    #[must_use]
+    pub fn discovery(mut self) -> Self {
+        self.discovery = true;
+        self
+    }
+
     /// Copies a bot, a file or a folder, into the scripts folder of the home.
     #[must_use]
     pub fn bot(mut self, path: impl Into<PathBuf>) -> Self {
@@ -99,6 +107,10 @@ impl Plan {
     pub fn prepare(mut self) -> Outcome<TestNode> {
         if self.listen.is_empty() {
             self.listen = format!("127.0.0.1:{}", free_port()?);
+        }
+        let names_plugins = self.config.as_ref().is_some_and(|text| text.contains("load ="));
+        if !self.discovery && !names_plugins {
+            self = self.environment("QPQ_PLUGINS_LOAD", "transport-quic,routing-flood");
         }
         let root = tempfile::Builder::new().prefix("qpq-").tempdir()?;
         let node = TestNode { plan: self, root, process: None };

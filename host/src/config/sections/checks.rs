@@ -66,6 +66,11 @@ pub(super) fn domain(value: Option<String>) -> Result<Option<String>, Fault> {
     }
 }
 
+pub(super) fn domains(values: Vec<String>) -> Result<Vec<String>, Fault> {
+    let one = |(place, value)| domain(Some(value)).map_err(|fault| fault.at(place)).map(Option::unwrap_or_default);
+    values.into_iter().enumerate().map(one).collect()
+}
+
 /// `HOST:PORT`, with an address of IPv6 in brackets.
 fn is_host_and_port(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else { return false };

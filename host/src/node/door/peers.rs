@@ -9,7 +9,7 @@ use super::super::channels::USER;
 use super::super::dialer::{Server, State};
 use super::super::shared::stopping;
 use super::Door;
-use crate::api::{ApiError, LinkInfo, PeerInfo, RouteInfo, RouteTable, ServerNote, Trust};
+use crate::api::{ApiError, Discovered, LinkInfo, PeerInfo, RouteInfo, RouteTable, ServerNote, Trust};
 use crate::node::clock::now_ms;
 
 /// How long `note_server` waits for the server's answer.
@@ -55,6 +55,7 @@ impl Door {
             addresses: vec![uri.clone()],
             ..info(None, Vec::new(), &[(uri, server)])
         }));
+        add_discovered(&mut peers, self.shared.discovery.list());
         peers.sort_by_key(|peer| (peer.links.is_empty(), peer.peer_id.is_none(), std::cmp::Reverse(peer.last_seen_ms)));
         Ok(peers)
     }
@@ -110,6 +111,25 @@ impl Door {
             route.nickname = directory.name_of(&route.destination).map(str::to_owned);
         }
         Ok(RouteTable { plugin, routes })
+    }
+}
+
+/// Puts what discovery services found beside the peers that are known, and behind them those that are not.
+fn add_discovered(peers: &mut Vec<PeerInfo>, found: Vec<(Option<PeerId>, Discovered)>) {
+    let mut places: BTreeMap<PeerId, usize> =
+        peers.iter().enumerate().filter_map(|(place, peer)| Some((peer.peer_id?, place))).collect();
+    for (peer, discovered) in found {
+        let known = peer.and_then(|peer| places.get(&peer)).and_then(|place| peers.get_mut(*place));
+        if let Some(known) = known {
+            known.discovered.push(discovered);
+            continue;
+        }
+        _ = peer.map(|peer| places.insert(peer, peers.len()));
+        let addresses = discovered.addresses.clone();
+        let last_seen_ms = Some(discovered.last_seen_ms);
+        let state = "found".to_owned();
+        let info = info(peer, Vec::new(), &[]);
+        peers.push(PeerInfo { addresses, last_seen_ms, state, discovered: vec![discovered], ..info });
     }
 }
 

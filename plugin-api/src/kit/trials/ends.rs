@@ -9,9 +9,13 @@ use crate::kit::links::{Pair, Sender, check_arrivals, dial, feeder, listen};
 use crate::kit::parcel::{Offer, number};
 use crate::kit::process;
 use crate::kit::stage::Stage;
+use crate::kit::state::Appetite;
 
 /// How long nothing more may come after `stop`.
 const SILENCE: Duration = Duration::from_millis(300);
+
+/// How long the other host takes nothing while a plugin begins to quiesce.
+const HUNGER: Duration = Duration::from_millis(50);
 
 /// Waits until a link is down.
 fn down(stage: &Stage, link: u64) -> Result<String, Stop> {
@@ -81,12 +85,16 @@ fn quiesce_once(case: &Case, round: u64) -> Result<(), Stop> {
     let lengths: Vec<usize> = (0..32).map(|_| 8 + random.below(pair.max_frame().min(8_000) - 7)).collect();
     let done = AtomicBool::new(false);
     let mut sender = Sender::new(&pair.dialler, pair.outbound);
+    // All queues are full when the gate closes, and the other host takes again a moment later.
+    pair.listener.stage.change(|state| state.appetite = Appetite::None);
+    let filled = sender.fill(&lengths);
+    ensure(filled.is_ok() || !pair.reliable(), || "the queues have no bound".to_owned())?;
     std::thread::scope(|scope| {
         feeder(scope, &pair.listener, &done);
-        // Full speed until the queues are full, then the gate closes, as the host's does.
-        for _ in 0..400 {
-            sender.offer(&lengths, Offer::Rules);
-        }
+        scope.spawn(|| {
+            std::thread::sleep(HUNGER);
+            pair.listener.stage.change(|state| state.appetite = Appetite::All);
+        });
         let status = pair.dialler.quiesce(STOP_MS);
         let result = status.and_then(|status| match status {
             None => Err(Stop::skipped("the plugin has no quiesce: a swap may lose what was under way")),

@@ -4,13 +4,11 @@ use std::time::{Duration, Instant};
 use crate::abi::Str;
 use crate::kit::actor::Actor;
 use crate::kit::case::{Case, Stop, ensure};
-use crate::kit::links::{Pair, Sender, await_frames, check_arrivals, feeder};
-use crate::kit::parcel::{Loan, Offer, parcel};
+use crate::kit::links::{MOST_BYTES, Pair, Sender, await_frames, check_arrivals, feeder};
+use crate::kit::parcel::{Loan, Offer, number, parcel};
 use crate::kit::stage::{PATIENCE, Stage};
 use crate::kit::state::{Appetite, State};
 
-/// What a stalled link may hold in all its queues together, with those of two sockets, in bytes: 48 MiB.
-const MOST_BYTES: u64 = 48 * 1024 * 1024;
 /// For so long a full link is offered more before it counts as full.
 const FULL: Duration = Duration::from_millis(600);
 
@@ -110,7 +108,7 @@ pub(in crate::kit) fn backpressure(case: &Case) -> Result<(), Stop> {
         } else {
             full_since = None;
         }
-        let under_way = sender.next * len as u64;
+        let under_way = sender.next as usize * len;
         if under_way > MOST_BYTES {
             ensure(!pair.reliable(), || {
                 format!("{} MiB were taken although the other host takes nothing", under_way >> 20)
@@ -139,28 +137,28 @@ pub(in crate::kit) fn lost_wakeup(case: &Case) -> Result<(), Stop> {
         return short_takes(case, &pair);
     }
     let mut random = case.random(3);
-    pair.listener.stage.change(|state| state.appetite = Appetite::Short(random.clone()));
     let most = pair.max_frame().min(20_000);
     let lengths: Vec<usize> =
-        (0..12_000).map(|_| if random.below(8) == 0 { 8 + random.below(most) } else { 40 }).collect();
+        (0..6_000).map(|_| if random.below(8) == 0 { 8 + random.below(most) } else { 40 }).collect();
+    pair.listener.stage.change(|state| state.appetite = Appetite::None);
+    let mut sender = Sender::new(&pair.dialler, pair.outbound);
+    let seen = sender.wakeups();
+    sender.fill(&[most; 32])?;
+    pair.listener.stage.change(|state| state.appetite = Appetite::Short(random));
     let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
+    let result = std::thread::scope(|scope| {
         feeder(scope, &pair.listener, &done);
-        let mut sender = Sender::new(&pair.dialler, pair.outbound);
-        let result = sender.send_all(&lengths).and_then(|()| {
+        let result = sender.await_room(seen).and_then(|()| sender.send_all(&lengths)).and_then(|()| {
             let frames = await_frames(pair.listener.stage, pair.inbound, sender.next, true)?;
-            ensure(frames.len() as u64 >= sender.next, || {
-                let (came, sent) = (frames.len(), sender.next);
-                format!(
-                    "the link stands still: {came} of {sent} frames came in {} s, and resume was called",
-                    PATIENCE.as_secs()
-                )
-            })?;
             check_arrivals(&frames, sender.next, true)
         });
         done.store(true, Ordering::Release);
         result
-    })?;
+    });
+    if let Err(Stop::Failed(why)) = result {
+        let (came, sent, time) = (pair.note_in().frames.len(), sender.next, PATIENCE.as_secs());
+        return Err(Stop::failed(format!("after {came} of {sent} frames the link stands still for {time} s: {why}")));
+    }
     pair.end();
     Ok(())
 }
@@ -196,13 +194,9 @@ fn short_takes(case: &Case, pair: &Pair) -> Result<(), Stop> {
 pub(in crate::kit) fn many_threads(case: &Case) -> Result<(), Stop> {
     let pair = Pair::connect(case)?;
     let (a, b, uri) = (&pair.dialler, &pair.listener, pair.uri.as_str());
-    let key = b.stage.identity.public_key();
-    std::thread::scope(|scope| {
-        scope.spawn(move || {
-            for number in 0..400 {
-                a.send(&mut Loan::new(pair.outbound, vec![parcel(number, 300); 4], Offer::Rules));
-            }
-        });
+    let (key, link) = (b.stage.identity.public_key(), pair.outbound);
+    let taken = std::thread::scope(|scope| {
+        let senders = [0, 1, 2].map(|thread| scope.spawn(move || send_some(a, link, thread)));
         scope.spawn(move || {
             for number in 0..400 {
                 b.send(&mut Loan::new(pair.inbound, vec![parcel(number, 3000); 4], Offer::Rules));
@@ -210,7 +204,7 @@ pub(in crate::kit) fn many_threads(case: &Case) -> Result<(), Stop> {
             }
         });
         scope.spawn(move || {
-            for link in 0..200 {
+            for link in 0..500 {
                 a.stats();
                 a.resume(link);
                 b.stats();
@@ -228,8 +222,43 @@ pub(in crate::kit) fn many_threads(case: &Case) -> Result<(), Stop> {
             }
             Ok(())
         });
-        dials.join().unwrap_or_else(|_| Err(Stop::failed("the kit itself panicked")))
+        dials.join().unwrap_or_else(|_| Err(Stop::failed("the kit itself panicked")))?;
+        Ok(senders.map(|sender| sender.join().unwrap_or(0)))
     })?;
+    let frames = await_frames(b.stage, pair.inbound, taken.iter().sum(), pair.reliable())?;
+    if pair.reliable() {
+        (0..).zip(taken).try_for_each(|(thread, taken)| check_thread(&frames, thread, taken))?;
+    }
     pair.end();
     Ok(())
+}
+
+/// Checks that all frames that were taken from a thread arrived, in their order.
+fn check_thread(frames: &[Vec<u8>], thread: u64, taken: u64) -> Result<(), Stop> {
+    let base = thread << THREAD_SHIFT;
+    let mut next = base;
+    for frame in frames {
+        let got = number(frame).map_err(Stop::failed)?;
+        if got >> THREAD_SHIFT == thread {
+            let (got, due) = (got - base, next - base);
+            ensure(got == due, || format!("frame {got} of thread {thread} arrived where {due} was due"))?;
+            next += 1;
+        }
+    }
+    ensure(next - base == taken, || {
+        format!("of {taken} frames that were taken from thread {thread} only {} arrived", next - base)
+    })
+}
+
+/// Where the number of a thread stands in the number of a parcel.
+const THREAD_SHIFT: u32 = 32;
+
+/// Sends as one of several threads; returns how many frames were taken.
+fn send_some(actor: &Actor, link: u64, thread: u64) -> u64 {
+    let mut next = thread << THREAD_SHIFT;
+    for _ in 0..1_500 {
+        let parcels = (next..next + 8).map(|number| parcel(number, 100)).collect();
+        next += actor.send(&mut Loan::new(link, parcels, Offer::Rules)) as u64;
+    }
+    next - (thread << THREAD_SHIFT)
 }

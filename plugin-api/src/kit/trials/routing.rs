@@ -65,14 +65,14 @@ impl Router {
     /// The links that were written, how many there are, and the flags.
     fn route(&self, now: u64, kind: u32, destination: [u8; 32], from_link: u64, cap: usize) -> (Vec<u64>, usize, u32) {
         let query = RouteQuery { size: size_of::<RouteQuery>() as u32, kind, destination, from_link };
-        // One place more than is offered, to see whether it is written.
-        let (mut links, mut flags) = (vec![GUARD; cap + 1], 0);
+        // More places than are offered, to see whether they are written.
+        let (mut links, mut flags) = (vec![GUARD; cap + GUARDS], 0);
         let Some(call) = self.vtable.route else { return (Vec::new(), 0, 0) };
         // SAFETY: as above; `links` has room for `cap` numbers.
         let count = self.actor.quick("route", || unsafe {
             call(self.actor.instance(), now, &query, links.as_mut_ptr(), cap, &mut flags)
         });
-        if links.last() != Some(&GUARD) {
+        if links.iter().skip(cap).any(|link| *link != GUARD) {
             self.actor
                 .stage
                 .change(|state| state.broken(format!("route wrote more than the {cap} links it had room for")));
@@ -94,6 +94,8 @@ impl Router {
 
 /// What stands where nothing may be written.
 const GUARD: u64 = 0x5afe_5afe_5afe_5afe;
+/// How many of them.
+const GUARDS: usize = 256;
 
 fn key(random: &mut Random, of: usize) -> [u8; 32] {
     [random.below(of) as u8; 32]
@@ -169,9 +171,8 @@ pub(in crate::kit) fn no_life_of_its_own(case: &Case) -> Result<(), Stop> {
     let threads = process::threads();
     let router = Router::new(case)?;
     story(&router, &mut case.random(2), 300)?;
-    ensure(process::threads() <= threads, || format!("it started threads: {:?}", process::thread_names()))?;
     std::thread::sleep(std::time::Duration::from_millis(200));
-    Ok(())
+    ensure(process::threads() <= threads, || format!("it started threads: {:?}", process::thread_names()))
 }
 
 /// Runs `work`, which may cost bounded memory only.

@@ -16,7 +16,7 @@ use qpq_plugin_api::abi::{self, HostIdentity, HostTransport, LinkEvent, Status, 
 use qpq_plugin_api::{Bytes, FrameBatch, offer};
 
 /// How long anything may take that should happen at once.
-pub const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(30);
 
 /// What the host was told of a link.
 #[derive(Debug, Clone)]

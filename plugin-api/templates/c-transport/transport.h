@@ -1,6 +1,6 @@
 /* What the parts of transport-example share. */
-#ifndef EXAMPLE_H
-#define EXAMPLE_H
+#ifndef TRANSPORT_H
+#define TRANSPORT_H
 
 #include "qpq_plugin.h"
 

@@ -1,0 +1,37 @@
+use serde_json::json;
+
+use super::*;
+
+fn record(n: usize) -> Value {
+    json!({ "id": n.to_string(), "peer": format!("{n:064x}"), "addresses": ["quic://192.0.2.1:7"] })
+}
+
+#[test]
+fn what_is_reported_is_listed_until_it_is_lost() {
+    let discovery = Discovery::new(DiscoveryConfig::default());
+    (1..=1_000).for_each(|n| discovery.reported("m", PeerEvent::Found, &record(n)));
+    assert_eq!(discovery.list().len(), 1_000);
+    discovery.reported("m", PeerEvent::Changed, &record(1));
+    discovery.reported("other", PeerEvent::Lost, &record(1));
+    assert_eq!(discovery.list().len(), 1_000);
+    discovery.reported("m", PeerEvent::Lost, &record(1));
+    discovery.reported("m", PeerEvent::Found, &json!({"id": "useless"}));
+    assert_eq!(discovery.list().len(), 999);
+}
+
+#[test]
+fn only_wanted_domains_are_connected_to() {
+    let connect_domains = vec!["mesh.local".to_owned()];
+    let discovery = Discovery::new(DiscoveryConfig { connect_domains, ..DiscoveryConfig::default() });
+    for (domain, wanted) in [("mesh.local", true), ("a.mesh.local", true), ("notmesh.local", false), ("local", false)] {
+        assert_eq!(discovery.wants(&[domain.to_owned()]), wanted, "{domain}");
+    }
+    assert!(!discovery.wants(&[]));
+}
+
+#[test]
+fn the_log_is_bounded() {
+    let discovery = Discovery::new(DiscoveryConfig::default());
+    let lines = (0..10_000).filter(|_| discovery.may_log()).count();
+    assert!(lines <= 2 * MAX_LOGGED as usize, "{lines} lines");
+}
