@@ -25,6 +25,7 @@ use crate::api::{
     Trust,
 };
 use crate::core::Event;
+use crate::identity::Sighting;
 use crate::plugin::Registry;
 use crate::script::ScriptHost;
 
@@ -58,6 +59,8 @@ impl Door {
         let record = self.shared.record_of(to).await?;
         let key = self.shared.identity.signing_key();
         let envelope = self.shared.defaults.direct(request, to, record.as_ref(), key)?;
+        // Whom this node writes to is known from now on, so that it is dialled by its key alone. A full directory refuses.
+        _ = self.shared.directory().upsert(to, &Sighting::default());
         self.shared.submit(envelope, true).await
     }
 
