@@ -6,7 +6,7 @@ QPQ_HOME ?= $(CURDIR)/.qpq
 TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target))
 PLUGINS = -p qpq-transport-quic -p qpq-transport-iroh -p qpq-discovery-mdns -p qpq-routing-flood
 
-.PHONY: run demo test test-tools check miri bench soak release plugins-alone clean help
+.PHONY: run demo test test-tools check miri bench soak nightly-quic release plugins-alone clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -46,7 +46,12 @@ bench: release ## Measure, as ratios to limits measured in the same run
 	$(CARGO) build --release -p qpq-tests --examples
 	$(CARGO) bench -p qpq-tests
 
-soak: release ## The long programmes: thousands of crash cycles, long fuzzing
+nightly-quic: ## Build transport-quic with nightly Rust, to be swapped against this one; without nightly it is left out by name
+	@if $(CARGO) +nightly --version >/dev/null 2>&1; then \
+		CARGO_TARGET_DIR="$(TARGET)/nightly" $(CARGO) +nightly build --release -p qpq-transport-quic; \
+	else echo "SKIPPED nightly-quic: no nightly Rust is installed"; fi
+
+soak: release nightly-quic ## The long programmes: thousands of crash cycles, long fuzzing, swaps between builds of several compilers
 	QPQ_SOAK=1 $(CARGO) test --release -p qpq-tests -- --nocapture
 
 clean: ## Remove what was built

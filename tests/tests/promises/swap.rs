@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use qpq_host::api::{NodeApi, PluginStatus};
 use qpq_host::control::RemoteNode;
-use qpq_tests::{Flow, Line, Outcome, Tally, binaries, ensure, flow, skip};
+use qpq_tests::{Flow, Line, Outcome, Tally, TestNode, binaries, ensure, flow, skip};
 
 /// Swaps of the relay's transport in one run.
 const SWAPS: usize = 50;
@@ -26,15 +26,23 @@ fn with_tail(folder: &Path, name: &str) -> Outcome<PathBuf> {
     Ok(path)
 }
 
-/// The builds to swap between: this one, one with another digest, and those of other compilers where they are.
+/// The builds to swap between: this one, one with another digest, one of the other profile and one by nightly where they
+/// are (`make release`, `make nightly-quic`).
 fn builds(folder: &Path) -> Outcome<Vec<PathBuf>> {
-    let mut builds = vec![with_tail(folder, "another")?, binaries::plugin("transport-quic")?];
-    for (variable, what) in
-        [("QPQ_TEST_NIGHTLY_QUIC", "a build by nightly"), ("QPQ_TEST_RELEASE_QUIC", "a release build")]
-    {
-        match std::env::var_os(variable) {
-            Some(path) => builds.push(path.into()),
-            None => drop(skip::skip::<()>(&format!("{what} ({variable} names none)"))),
+    let own = binaries::plugin("transport-quic")?;
+    let mut builds = vec![with_tail(folder, "another")?, own.clone()];
+    let name = own.file_name().unwrap_or_default();
+    let target = binaries::dir()?.parent().map(Path::to_owned).unwrap_or_default();
+    for (what, variable, places) in [
+        ("a release build", "QPQ_TEST_RELEASE_QUIC", ["release", "release"]),
+        ("a build by nightly", "QPQ_TEST_NIGHTLY_QUIC", ["nightly/release", "nightly/debug"]),
+    ] {
+        let named = std::env::var_os(variable).map(PathBuf::from);
+        let built = places.iter().map(|place| target.join(place).join(name)).find(|path| path.exists());
+        match named.or(built) {
+            Some(path) if path == own => {}
+            Some(path) => builds.push(path),
+            None => skip::skip::<()>(&format!("{what} of the transport is missing")).unwrap_or_default(),
         }
     }
     Ok(builds)
@@ -125,18 +133,42 @@ fn figures(line: &Line) -> String {
     told.collect()
 }
 
-#[test]
-fn a_relays_transport_is_swapped_under_full_load_and_no_message_is_lost_or_doubled() -> Outcome {
-    let line = Line::shaped(|plan| plan.config(flow::ROOM))?;
-    let folder = tempfile::tempdir()?;
-    let builds = builds(folder.path())?;
+/// Swaps, counts, and says what it found.
+fn check(line: &Line, builds: &[PathBuf], swaps: usize) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let run = runtime.block_on(swap_under_load(&line, &builds, SWAPS));
-    let (mut swaps, tallies) = run.map_err(|failure| line.b.failure(&format!("{failure}\n{}", figures(&line))))?;
+    let run = runtime.block_on(swap_under_load(line, builds, swaps));
+    let (mut swaps, tallies) = run.map_err(|failure| line.b.failure(&format!("{failure}\n{}", figures(line))))?;
     let _ = std::io::stderr().write_all(told(&mut swaps, &tallies).as_bytes());
     for tally in &tallies {
         ensure!(tally.lost == 0, "{} of {} messages were lost", tally.lost, tally.sent);
         ensure!(tally.doubled == 0, "{} of {} messages came twice", tally.doubled, tally.sent);
     }
     Ok(())
+}
+
+/// Swaps between the transport in Rust and the one in C.
+const ACROSS: usize = 4;
+
+#[test]
+fn a_relays_transport_is_swapped_for_the_one_in_c_and_back_and_no_message_is_lost_or_doubled() -> Outcome {
+    let in_c = binaries::dir()?.join("transport-udp-c.so");
+    if !in_c.exists() {
+        return skip::skip("transport-udp-c.so is missing (make -C plugins/transport-udp-c)");
+    }
+    let udp = std::net::UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
+    let room = format!("{}[links]\nredial_max_ms = 1000\n", flow::ROOM);
+    let both = format!("{room}[plugins]\nload = [\"transport-quic\", \"transport-udp-c\", \"routing-flood\"]\n");
+    let b = TestNode::plan("b").config(room).argument("--listen").argument(format!("udp://{udp}")).start()?;
+    let end = |name| TestNode::plan(name).config(both.clone()).peer(b.address()).peer(format!("udp://{udp}")).start();
+    let line = Line { a: end("a")?, c: end("c")?, b };
+    line.b.wait_links(2)?;
+    check(&line, &[in_c, binaries::plugin("transport-quic")?], ACROSS)
+}
+
+#[test]
+fn a_relays_transport_is_swapped_under_full_load_and_no_message_is_lost_or_doubled() -> Outcome {
+    let line = Line::shaped(|plan| plan.config(flow::ROOM))?;
+    let folder = tempfile::tempdir()?;
+    let builds = builds(folder.path())?;
+    check(&line, &builds, skip::rounds(SWAPS, 4 * SWAPS))
 }

@@ -145,9 +145,9 @@ impl Supervisor {
             self.shut(&new, None, STOP_DEADLINE).await;
             return Outcome::Refused(old, self.problem(SwapProblem::TakeOver(why)));
         }
-        self.seat(&new);
         let parted = Instant::now();
         self.part(&old).await;
+        self.seat(&new);
         self.measure(&old, &new, parted);
         let end = self.shut(&old, None, STOP_DEADLINE).await;
         self.note_end(end);
