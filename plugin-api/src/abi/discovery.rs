@@ -11,8 +11,8 @@ pub struct Discovery {
     /// 0.
     pub rsvd: u32,
     /// Makes this node known until the `op` is cancelled. `record_json` has `peer` (64 hex digits) and `addresses` (transport
-    /// URIs), and where there are any `server` (HOST:PORT of the first) and `domain`; null or other keys are left out. `op_done`
-    /// when it is announced, or can't be. When the record changes, the host advertises the new one, then cancels the old.
+    /// URIs), `server` (HOST:PORT of the first) and `domain`, these two null where there is none. `op_done` when it is
+    /// announced, or can't be. When the record changes, the host advertises the new one, then cancels the old.
     pub advertise: Option<unsafe extern "C" fn(plugin: *mut c_void, op: u64, record_json: Str) -> Status>,
     /// Reports the nodes of `service` through `on_peer` until the `op` is cancelled. `op_done` once it watches.
     pub browse: Option<unsafe extern "C" fn(plugin: *mut c_void, op: u64, service: Str) -> Status>,
