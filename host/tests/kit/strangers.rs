@@ -88,7 +88,9 @@ fn a_panic_is_told_and_not_a_crash() {
     std::fs::write(&source, spoiled).unwrap();
     let library = match cargo_build(&dir) {
         Ok(built) => built.join("libqpq_routing_panics.so"),
-        Err(why) => return println!("SKIPPED a_panic_is_told_and_not_a_crash: its crates are not in cargo's cache: {why}"),
+        Err(why) => {
+            return println!("SKIPPED a_panic_is_told_and_not_a_crash: its crates are not in cargo's cache: {why}");
+        }
     };
     let library = library.to_str().unwrap();
     for (arguments, says) in [(&[][..], "in a callback"), (&["--config", "{\"now\": 1}"], "in create")] {

@@ -220,7 +220,10 @@ impl Actor {
     pub(super) fn stats(&self) -> Option<(Status, String)> {
         let stats = self.transport.and_then(|vtable| vtable.stats)?;
         let mut text = String::new();
-        let status = self.quick("stats", || with_out(&mut text, |out| unsafe { stats(self.instance, out) }));
+        let status = self.quick("stats", || {
+            // SAFETY: the instance lives, and `out` is valid during the call.
+            with_out(&mut text, |out| unsafe { stats(self.instance, out) })
+        });
         Some((status, text))
     }
 }
