@@ -6,7 +6,7 @@ import json
 import pathlib
 import sys
 
-from reader import curve, links, messages, sealed
+from reader import curve, links, messages, packets, sealed
 from reader.curve import Refused
 
 FOLDER = pathlib.Path(__file__).parent
@@ -102,8 +102,24 @@ def link_frames():
         expect(f"auth: {case['name']}", case["good"], made is None)
 
 
+def link_packets():
+    vectors = load("packet")
+    for case in vectors["openings"]:
+        (packet,) = raw(case, "packet")
+        expect(f"packet: {case['name']}", case["outcome"], outcome(packets.read_packet, packet))
+    for link in vectors["links"]:
+        secret, initiator, responder = raw(link, "secret", "initiator", "responder")
+        for case in link["packets"]:
+            key = packets.key_of(secret, initiator, responder, case["from"])
+            (packet,) = raw(case, "packet")
+            expect(f"sealed: {case['name']}", case["outcome"], outcome(packets.open_packet, key, packet))
+    for case in vectors["bodies"]:
+        (body,) = raw(case, "body")
+        expect(f"body: {case['name']}", case["outcome"], outcome(packets.read_body, body))
+
+
 def main():
-    for group in (envelopes, signatures, channels, sealings, records, link_frames):
+    for group in (envelopes, signatures, channels, sealings, records, link_frames, link_packets):
         group()
     for problem in problems:
         print(problem)

@@ -7,6 +7,7 @@
 mod files;
 mod link;
 mod mutate;
+mod packet;
 mod run;
 mod scripts;
 mod wire;
@@ -29,7 +30,7 @@ pub struct Target {
 
 /// All targets.
 pub fn targets() -> impl Iterator<Item = &'static Target> {
-    [wire::TARGETS, link::TARGETS, files::TARGETS, scripts::TARGETS].into_iter().flatten()
+    [wire::TARGETS, link::TARGETS, packet::TARGETS, files::TARGETS, scripts::TARGETS].into_iter().flatten()
 }
 
 /// Feeds the target of that name: the door for cargo-fuzz.

@@ -5,6 +5,7 @@
 mod channel;
 mod envelope;
 mod link;
+mod packet;
 mod record;
 mod sealing;
 mod signature;
@@ -63,6 +64,11 @@ fn record_vectors_are_fresh() {
 #[test]
 fn link_vectors_are_fresh() {
     assert_fresh("link.json", &link::vectors());
+}
+
+#[test]
+fn packet_vectors_are_fresh() {
+    assert_fresh("packet.json", &packet::vectors());
 }
 
 /// The reader in Python shares no code with this crate and no library either.

@@ -23,11 +23,12 @@ const MOST_BYTES: u64 = 3;
 /// Messages that are handed to the node at the same time.
 const SENDERS: usize = 8;
 
+/// The transport in C and no other, and room for all messages of one sender.
+const CONFIG: &str = "[plugins]\nload = [\"transport-udp-c\", \"routing-flood\"]\n[store]\nsender_share_percent = 100\nsender_messages = 100000\nrecipient_messages = 100000\nsender_bytes = 1073741824\nrecipient_bytes = 1073741824\n";
+
 /// Two nodes that have no other transport than the one in C.
 fn plan(name: &str, port: u16) -> Plan {
-    TestNode::plan(name)
-        .listen(format!("udp://127.0.0.1:{port}"))
-        .config("[plugins]\nload = [\"transport-udp-c\", \"routing-flood\"]\n")
+    TestNode::plan(name).listen(format!("udp://127.0.0.1:{port}")).config(CONFIG)
 }
 
 /// Has a node send all messages, so many at a time.
@@ -107,13 +108,13 @@ fn free_port() -> Outcome<u16> {
 fn a_thousand_messages_cross_a_bad_radio_link_over_the_transport_in_c() -> Outcome {
     let mut random = Random::announced("a_bad_radio_link");
     let rungs: &[usize] = if skip::soak() { &[1, 5, 12, 25, 30] } else { &[30] };
-    let mut table = vec!["| lost | arrived | doubled | bytes for a byte of text | took | datagrams lost |".to_owned()];
+    let say = |row: &str| _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{row}\n").as_bytes());
+    say("| lost | arrived | doubled | bytes for a byte of text | took | datagrams lost |");
     for _ in 0..skip::rounds(1, 10) {
         for loss_percent in rungs {
             let row = rung(*loss_percent, &mut random);
-            table.push(row.map_err(|failure| failure.during(&format!("{loss_percent} % lost")))?);
+            say(&row.map_err(|failure| failure.during(&format!("{loss_percent} % lost")))?);
         }
     }
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{}\n", table.join("\n")).as_bytes());
     Ok(())
 }

@@ -15,8 +15,8 @@ use super::rtt::Rtt;
 const FIXED: usize = PACKET_OVERHEAD - BLOCK_HEAD_LEN;
 
 /// The longest pause between two probes of a neighbour that says nothing, in milliseconds, where the round trip is no longer.
-/// Several must fit into the time after which it counts as dead.
-const PROBE_EVERY_MS: u64 = 300;
+/// So many fit into the time after which it counts as dead that a burst of losses doesn't end an idle link.
+const PROBE_EVERY_MS: u64 = 50;
 
 /// Bytes that may wait without having been sent once. More would only delay what comes after them.
 const MAX_WAITING: usize = 64 << 10;

@@ -35,20 +35,22 @@ impl Impairment {
 pub(super) struct Path {
     impairment: Impairment,
     rng: StdRng,
-    losing: bool,
+    pub(super) losing: bool,
     /// By the time of arrival, and a number that keeps the order.
     under_way: BTreeMap<(u64, u64), Bytes>,
     count: u64,
     /// When the bottleneck is free, in microseconds.
     free_us: u64,
     pub(super) dropped_by_queue: u64,
+    /// All that was sent, where somebody listens.
+    pub(super) record: Option<Vec<Bytes>>,
 }
 
 impl Path {
     pub(super) fn new(impairment: Impairment, seed: u64) -> Self {
         let rng = StdRng::seed_from_u64(seed);
         let under_way = BTreeMap::new();
-        Self { impairment, rng, losing: false, under_way, count: 0, free_us: 0, dropped_by_queue: 0 }
+        Self { impairment, rng, losing: false, under_way, count: 0, free_us: 0, dropped_by_queue: 0, record: None }
     }
 
     /// Two states: one in which everything is lost, and one in which nothing is (Gilbert's model).
@@ -65,6 +67,9 @@ impl Path {
     }
 
     pub(super) fn send(&mut self, packet: Bytes, now: u64) {
+        if let Some(record) = &mut self.record {
+            record.push(packet.clone());
+        }
         let Some(queued_ms) = self.queued(packet.len() as u64, now) else {
             self.dropped_by_queue += 1;
             return;
@@ -94,6 +99,11 @@ impl Path {
     /// When the next packet arrives.
     pub(super) fn next(&self) -> Option<u64> {
         self.under_way.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Takes all that is under way.
+    pub(super) fn everything(&mut self) -> impl Iterator<Item = Bytes> {
+        std::mem::take(&mut self.under_way).into_values()
     }
 
     pub(super) fn arrived(&mut self, now: u64) -> Vec<Bytes> {
