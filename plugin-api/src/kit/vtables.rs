@@ -145,7 +145,7 @@ unsafe extern "C" fn trap(ctx: *mut c_void) -> Status {
     // SAFETY: a plugin that gets here passes its ctx first, as everywhere.
     if let Some(stage) = unsafe { stage(ctx) } {
         stage.change(|state| {
-            state.broken("it called a function that lies behind the end of the host's struct".to_owned())
+            state.broken("it called a function that lies behind the end of the host's struct".to_owned());
         });
     }
     Status::UNSUPPORTED
@@ -359,7 +359,7 @@ unsafe extern "C" fn on_link(ctx: *mut c_void, event: *const LinkEvent) -> Statu
             Status::OK
         }
         link_event::PATH => {
-            if !state.links.get(&event.link).is_some_and(|note| note.down.is_none()) {
+            if state.links.get(&event.link).is_none_or(|note| note.down.is_some()) {
                 state.broken(format!("link {} changed its path and isn't up", event.link));
             }
             Status::OK

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { MAX_CONFIG = 4096 }; /* bytes of JSON */
+
 #define S(text) { (const uint8_t *)(text), sizeof(text) - 1 }
 
 static const char SCHEMA[] =
@@ -21,25 +23,67 @@ static const char SCHEMA[] =
   "\"idle_secs\":{\"type\":\"integer\",\"minimum\":5,\"maximum\":3600,\"default\":30,"
   "\"description\":\"Seconds without a datagram after which a link is given up. The node itself notices a dead link sooner.\"}}}";
 
-/* The whole number under a key of the configuration. The host has checked it against the schema: it is a flat object of
- * whole numbers. */
-static uint64_t setting(qpq_str json, const char *key, uint64_t otherwise) {
-  size_t len = strlen(key);
-  for (size_t at = 0; at + len + 2 < json.len; at++) {
-    if (json.ptr[at] != '"' || memcmp(json.ptr + at + 1, key, len) != 0 || json.ptr[at + 1 + len] != '"') continue;
-    for (at += len + 2; at < json.len && strchr(": \t\r\n", json.ptr[at]) != NULL; at++) {}
-    uint64_t value = 0;
-    for (; at < json.len && json.ptr[at] >= '0' && json.ptr[at] <= '9' && value < 1000000; at++)
-      value = value * 10 + (json.ptr[at] - '0');
-    return value == 0 ? otherwise : value;
-  }
-  return otherwise;
+/* Reads the configuration: a flat object of whole numbers, as the schema says. The host has checked it, but a library may
+ * meet a host that hasn't. */
+typedef struct reader {
+  const uint8_t *at, *end;
+} reader;
+
+static void skip_space(reader *r) {
+  while (r->at < r->end && (*r->at == ' ' || *r->at == '\t' || *r->at == '\r' || *r->at == '\n')) r->at++;
 }
 
-static qpq_status give_up(udp *u, const char *why) {
-  u->host->fail(u->host->ctx, QPQ_FAILED, str(why));
+static bool takes(reader *r, uint8_t wanted) {
+  skip_space(r);
+  if (r->at == r->end || *r->at != wanted) return false;
+  r->at++;
+  return true;
+}
+
+/* A member of the object: its value goes where its key says. */
+static bool read_member(reader *r, settings *into) {
+  if (!takes(r, '"')) return false;
+  const uint8_t *key = r->at;
+  while (r->at < r->end && *r->at != '"') r->at++;
+  size_t len = (size_t)(r->at - key);
+  if (!takes(r, '"') || !takes(r, ':')) return false;
+  skip_space(r);
+  uint64_t value = 0;
+  const uint8_t *digits = r->at;
+  for (; r->at < r->end && *r->at >= '0' && *r->at <= '9' && value <= 65535; r->at++) value = value * 10 + (*r->at - '0');
+  if (r->at == digits || value == 0 || value > 65535) return false;
+  struct { const char *name; uint64_t *at; uint64_t by; } keys[] = {
+    { "max_links", &into->max_links, 1 },
+    { "max_links_per_address", &into->max_links_per_address, 1 },
+    { "idle_secs", &into->idle_ms, 1000 },
+  };
+  for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+    if (strlen(keys[i].name) != len || memcmp(keys[i].name, key, len) != 0) continue;
+    *keys[i].at = value * keys[i].by;
+    return true;
+  }
+  return false;
+}
+
+static bool read_settings(qpq_str json, settings *into) {
+  if (json.len == 0) return true;
+  if (json.ptr == NULL || json.len > MAX_CONFIG) return false;
+  reader r = { json.ptr, json.ptr + json.len };
+  if (!takes(&r, '{')) return false;
+  if (!takes(&r, '}')) {
+    do
+      if (!read_member(&r, into)) return false;
+    while (takes(&r, ','));
+    if (!takes(&r, '}')) return false;
+  }
+  skip_space(&r);
+  return r.at == r.end;
+}
+
+static qpq_status give_up(udp *u, qpq_status status, const char *why) {
+  u->host->fail(u->host->ctx, status, str(why));
   free(u);
-  return QPQ_FAILED;
+  return status;
 }
 
 static qpq_status create(const qpq_host *host, qpq_str instance, qpq_str config, void **out) {
@@ -48,13 +92,11 @@ static qpq_status create(const qpq_host *host, qpq_str instance, qpq_str config,
   if (u == NULL) return QPQ_FAILED;
   u->host = host;
   u->transport = host->get_interface(host->ctx, str("qpq.host.transport/1"));
-  if (u->transport == NULL) return give_up(u, "the host offers no qpq.host.transport/1");
-  if (!random_bytes(u->secret, sizeof u->secret)) return give_up(u, "the system has no random numbers");
-  u->settings = (settings){
-    .max_links = setting(config, "max_links", 1024),
-    .max_links_per_address = setting(config, "max_links_per_address", 32),
-    .idle_ms = setting(config, "idle_secs", 30) * 1000,
-  };
+  if (u->transport == NULL) return give_up(u, QPQ_UNSUPPORTED, "the host offers no qpq.host.transport/1");
+  if (!random_bytes(u->secret, sizeof u->secret)) return give_up(u, QPQ_FAILED, "the system has no random numbers");
+  u->settings = (settings){ .max_links = 1024, .max_links_per_address = 32, .idle_ms = 30000 };
+  if (!read_settings(config, &u->settings))
+    return give_up(u, QPQ_INVALID, "the configuration is no object of max_links, max_links_per_address and idle_secs, whole numbers from 1 to 65535");
   u->wake[0] = u->wake[1] = -1;
   pthread_mutex_init(&u->lock, NULL);
   *out = u;
@@ -210,7 +252,7 @@ static qpq_status close_(void *plugin, uint64_t link, qpq_str reason) {
  * found it full, and the thread looks at the note each time after it made room: so no wakeup is lost. */
 static size_t send_(void *plugin, const qpq_frame *frames, size_t n) {
   udp *u = plugin;
-  if (n == 0) return 0;
+  if (n == 0 || frames == NULL) return n;
   size_t taken = 0;
   pthread_mutex_lock(&u->lock);
   link_ *l = link_by_number(u, frames[0].link);

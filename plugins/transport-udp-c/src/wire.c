@@ -104,7 +104,7 @@ socklen_t address_len(const address *a) { return a->any.sa_family == AF_INET ? s
 bool parse_uri(qpq_str uri, address *out) {
   char text[80];
   const size_t scheme = strlen("udp://");
-  if (uri.len <= scheme || uri.len - scheme >= sizeof text || memcmp(uri.ptr, "udp://", scheme) != 0) return false;
+  if (uri.ptr == NULL || uri.len <= scheme || uri.len - scheme >= sizeof text || memcmp(uri.ptr, "udp://", scheme) != 0) return false;
   memcpy(text, uri.ptr + scheme, uri.len - scheme);
   text[uri.len - scheme] = 0;
   if (strlen(text) != uri.len - scheme) return false;

@@ -8,6 +8,7 @@ use qpq_schemas::channel::{ChannelKey, normalise};
 use qpq_schemas::content::Content;
 use qpq_schemas::envelope::{Envelope, EnvelopeRef, LARGEST_PAYLOAD};
 use qpq_schemas::link::unpack;
+use qpq_schemas::packet::{Body, Packet};
 use qpq_schemas::receipt::Receipt;
 use qpq_schemas::record::NodeRecord;
 use qpq_schemas::sealing::{RecipientKey, Sealed, SealingKeyPair, open, seal};
@@ -57,6 +58,7 @@ fn read_as_everything(bytes: &[u8]) {
     }
     let _ = (EnvelopeRef::wire_len(bytes), Content::decode(bytes), Receipt::decode(bytes), NodeRecord::verify(bytes));
     let _ = unpack(Bytes::copy_from_slice(bytes)).count();
+    let _ = (Packet::parse(bytes).is_ok(), Body::decode(Bytes::copy_from_slice(bytes)).is_ok());
     let _ = ChannelKey::open("crew").unwrap().open_bytes(&AAD, bytes);
     let _ = open([&SealingKeyPair::from_secret(&[1; 32])], &AAD, bytes);
     let text = String::from_utf8_lossy(bytes);

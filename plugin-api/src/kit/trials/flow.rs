@@ -82,9 +82,8 @@ pub(in crate::kit) fn sizes(case: &Case) -> Result<(), Stop> {
         let came = stage.wait("an empty frame", |state| state.links.get(&pair.inbound)?.frames.get(before).cloned())?;
         ensure(came.is_empty(), || format!("an empty frame arrived with {} bytes", came.len()))?;
     }
-    // A host never sends these; a mistake of it must not take the plugin along.
     pair.dialler.send_raw(std::ptr::null(), 0);
-    pair.dialler.send_raw(std::ptr::null(), 7);
+    // A host never sends these; a mistake of it must not take the plugin along.
     let mut large = Loan::new(pair.outbound, vec![parcel(5, most + 1), parcel(6, most * 2 + 100_000)], Offer::Rules);
     pair.dialler.send(&mut large);
     std::thread::sleep(Duration::from_millis(100));
