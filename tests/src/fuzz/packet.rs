@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use qpq_host::identity::{PeerSet, Identity};
+use qpq_host::identity::{Identity, PeerSet};
 use qpq_host::link::{Link, LinkConfig, LinkInput, LinkOutput, LinkSetup};
 use qpq_schemas::link::{Frame, Hello, Role, sign_auth, unpack};
 use qpq_schemas::packet::{Ack, Block, Body, Ephemeral, Opening, Packet, PacketKeys};
