@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use qpq_host::identity::{BlockList, Identity};
+use qpq_host::identity::{Identity, PeerSet};
 use qpq_host::link::{Link, LinkConfig, LinkInput, LinkOutput, LinkSetup};
 use qpq_schemas::link::{Frame, Hello, Role, sign_auth, unpack};
 use qpq_schemas::packet::{Ack, Block, Body, Ephemeral, Opening, Packet, PacketKeys};
@@ -64,7 +64,7 @@ impl Neighbour {
         let setup = LinkSetup {
             role: Role::Responder,
             identity: Arc::new(Identity::from_seed(&[1; 32])),
-            blocked: BlockList::default(),
+            blocked: PeerSet::default(),
             expected: None,
             proven_by_transport: None,
             binding: Vec::new(),
