@@ -6,13 +6,13 @@ QPQ_HOME ?= $(CURDIR)/.qpq
 TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target))
 PLUGINS = -p qpq-transport-quic -p qpq-transport-iroh -p qpq-discovery-mdns -p qpq-routing-flood
 
-.PHONY: run demo test test-tools check miri bench soak release plugins-alone clean help
+.PHONY: run demo test test-tools check miri bench soak nightly-quic release plugins-alone clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
-release: ## Build the host and its plugins, optimised
-	$(CARGO) build --release -p qpq-host $(PLUGINS)
+release: ## Build the host, its plugins and the relay, optimised
+	$(CARGO) build --release -p qpq-host $(PLUGINS) -p qpq-relay
 	$(MAKE) -s -C plugins/transport-udp-c OUT="$(TARGET)/release"
 
 run: release ## Start a node with the default plugins and the bundled bots, and open the REPL
@@ -21,13 +21,13 @@ run: release ## Start a node with the default plugins and the bundled bots, and 
 demo: release ## Three nodes in a line A-B-C: a board post travels, and what travelled is shown
 	$(CARGO) run --release -q -p qpq-tests --bin qpq-demo
 
-test: ## All tests. Those that need root, `ip` or python3 say so and are skipped by name where these are missing
+test: ## All tests. Those that need root, `ip`, `nft` or python3 say so and are skipped by name where these are missing
 	$(CARGO) build --workspace --all-targets
 	$(MAKE) -s -C plugins/transport-udp-c all check OUT="$(TARGET)/debug"
 	$(CARGO) test --workspace
 
-test-tools: ## Install what some tests need beside root, `ip` and python3 (Debian and its kin, as root)
-	apt-get install -y avahi-daemon avahi-utils python3-zeroconf dbus
+test-tools: ## Install what some tests need beside root and python3 (Debian and its kin, as root)
+	apt-get install -y iproute2 nftables avahi-daemon avahi-utils python3-zeroconf dbus
 
 check: ## Formatting, lints and documentation
 	$(CARGO) fmt --all --check
@@ -35,7 +35,8 @@ check: ## Formatting, lints and documentation
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 
 plugins-alone: ## Build each plugin by itself: feature unification in the workspace can hide a missing feature
-	for plugin in plugins/*/Cargo.toml; do $(CARGO) build --manifest-path $$plugin || exit 1; done
+	for plugin in plugins/*/Cargo.toml plugins/transport-iroh/relay/Cargo.toml plugin-api/templates/rust-*/Cargo.toml; do \
+		$(CARGO) build --manifest-path $$plugin || exit 1; done
 	for plugin in plugins/*/Makefile; do $(MAKE) -s -B -C $$(dirname $$plugin) OUT="$(TARGET)/debug" || exit 1; done
 
 miri: ## The unsafe code of the plugin SDK under Miri (needs nightly Rust with its miri component)
@@ -45,7 +46,12 @@ bench: release ## Measure, as ratios to limits measured in the same run
 	$(CARGO) build --release -p qpq-tests --examples
 	$(CARGO) bench -p qpq-tests
 
-soak: release ## The long programmes: thousands of crash cycles, long fuzzing
+nightly-quic: ## Build transport-quic with nightly Rust, to be swapped against this one; without nightly it is left out by name
+	@if $(CARGO) +nightly --version >/dev/null 2>&1; then \
+		CARGO_TARGET_DIR="$(TARGET)/nightly" $(CARGO) +nightly build --release -p qpq-transport-quic; \
+	else echo "SKIPPED nightly-quic: no nightly Rust is installed"; fi
+
+soak: release nightly-quic ## The long programmes: thousands of crash cycles, long fuzzing, swaps between builds of several compilers
 	QPQ_SOAK=1 $(CARGO) test --release -p qpq-tests -- --nocapture
 
 clean: ## Remove what was built

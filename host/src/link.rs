@@ -42,6 +42,8 @@ pub struct Link {
     liveness: Liveness,
     stats: LinkStats,
     peer: Option<PeerId>,
+    /// The last word is said: nothing more is sent.
+    leaving: bool,
 }
 
 enum State {
@@ -67,6 +69,7 @@ impl Link {
             liveness: Liveness::new(first_ping, clock.now()),
             stats: LinkStats::default(),
             peer: None,
+            leaving: false,
             state: State::Handshake {
                 handshake: Box::new(Handshake::new(setup, config.features, rng)),
                 since: clock.now(),
@@ -93,6 +96,7 @@ impl Link {
             }
             LinkInput::Tick => self.check_times(),
             LinkInput::Close(reason) => Err(reason),
+            LinkInput::Leave(reason) => self.leave(reason, out),
         };
         match result {
             Ok(()) => {
@@ -270,6 +274,9 @@ impl Link {
     }
 
     fn send(&mut self, frames: Vec<Frame>, out: &mut Vec<LinkOutput>) {
+        if self.leaving {
+            return; // custody offers them again over the next link
+        }
         for frame in frames {
             let ready = matches!(self.state, State::Ready);
             let result = match frame {
@@ -312,6 +319,9 @@ impl Link {
 
     /// Sends one of the link's own frames, which always fit.
     fn transmit_one(&mut self, frame: &Frame, out: &mut Vec<LinkOutput>) {
+        if self.leaving {
+            return;
+        }
         if self.pack(frame).is_err() {
             self.stats.errors += 1;
         }
@@ -372,6 +382,18 @@ impl Link {
         let number = self.liveness.ping(self.clock.now());
         self.transmit_one(&Frame::Ping(number), out);
         number
+    }
+
+    fn leave(&mut self, reason: CloseReason, out: &mut Vec<LinkOutput>) -> Result<(), CloseReason> {
+        match (&self.state, reason.to_neighbour()) {
+            (State::Ready, Some(close)) if self.reliable.is_none() => {
+                self.transmit_one(&Frame::Close(close), out);
+                self.leaving = true;
+                Ok(())
+            }
+            // One that isn't up has nothing to finish, and over a transport that loses frames nothing comes after the last word.
+            _ => Err(reason),
+        }
     }
 
     fn close(&mut self, reason: CloseReason, out: &mut Vec<LinkOutput>) {

@@ -51,12 +51,12 @@ use crate::store::{MAX_SCAN, StoreError};
 use bot_store::KvBotStore;
 use channels::USER;
 use dialer::{Dialer, Limits, Pauses};
-use discovery::{Discovery, NodeListeners};
+use discovery::Discovery;
 use door::Door;
 use engine::{Engine, MAX_MESSAGES, Message, Parts};
 use listener::News;
 use open::Opened;
-use plugins::Follower;
+use plugins::{Follower, Stage};
 use shared::{Basics, Shared};
 use switchboard::Switchboard;
 use transports::{LinkParts, Places, Transports};
@@ -179,10 +179,11 @@ fn start_engine(
 }
 
 fn link_parts(config: &Config, shared: &Shared) -> LinkParts {
+    let (blocked, trusted) = shared.directory().judged();
     LinkParts {
         identity: Arc::clone(&shared.identity),
-        blocked: shared.directory().blocked(),
-        trusted: shared.directory().trusted(),
+        blocked,
+        trusted,
         config: link_config(config),
         store: shared.store.clone(),
         engine: shared.engine.clone(),
@@ -198,13 +199,17 @@ fn start_plugins(
     shared: &Arc<Shared>,
     transports: &Arc<Transports>,
 ) -> Result<(Registry, usize, mpsc::Receiver<String>), StartError> {
-    let listeners = NodeListeners { transports: Arc::clone(transports), discovery: Arc::clone(&shared.discovery) };
     let settings = Settings {
         folder: config.home.join("state").join("plugins"),
         pinned: config.plugins.pinned.clone(),
         trusted_with_key: config.plugins.trusted_with_key.clone(),
         identity: shared.identity.clone(),
-        listeners: Arc::new(listeners),
+        listeners: Arc::new(Stage {
+            shared: Arc::clone(shared),
+            transports: Arc::clone(transports),
+            listen: config.node.listen.clone(),
+        }),
+        watch: config.plugins.watch,
     };
     let specs = plugins::specs(config, shared);
     let wanted = specs.len();

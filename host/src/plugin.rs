@@ -42,6 +42,7 @@
 //!     trusted_with_key: Vec::new(),
 //!     identity,
 //!     listeners: Arc::new(MyListeners(links)),
+//!     watch: true,
 //! };
 //! let file = find("transport-quic", &[PathBuf::from("/usr/lib/qpq")]).expect("installed");
 //! let spec = PluginSpec { name: "transport-quic".into(), file, config: serde_json::json!({}) };
@@ -83,15 +84,17 @@ mod registry;
 mod routing;
 mod store;
 mod supervisor;
+mod swap;
 mod token;
 mod transport;
 mod trial;
 mod vtables;
+mod watch;
 
 pub use check::{CHILD_ARGUMENT, CheckProblem, CheckReport, CheckedPlugin, check_file, check_in_child, child_main};
 pub use descriptor::PluginInfo;
 pub use discovery::{DISCOVERY_DEADLINE, DiscoveryEvents, DiscoveryHandle, MAX_RECORD, Ongoing};
-pub use error::{Explained, LoadError, PluginError, Problem};
+pub use error::{Explained, LoadError, PluginError, Problem, SwapProblem};
 pub use file::MAX_FILE;
 pub use identity::PluginIdentity;
 pub use instance::{CREATE_DEADLINE, START_DEADLINE, STOP_DEADLINE};
@@ -101,6 +104,7 @@ pub use port::MAX_LINKS;
 pub use registry::{Listeners, PluginEvent, PluginSpec, Registry, Running, Settings, find};
 pub use routing::{MAX_CONTROL, MAX_CONTROLS, RoutingHandle};
 pub use store::{MAX_FETCH, STORE_DEADLINE, StoreEvents, StoreHandle};
+pub use swap::{DRAIN, MAX_QUARANTINED, MAX_REPORTS, PROBATION};
 pub use transport::{
     DIAL_DEADLINE, Frame, LISTEN_DEADLINE, LinkUp, MIN_MAX_FRAME, NewPath, TransportEvents, TransportHandle,
 };

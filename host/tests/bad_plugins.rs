@@ -8,3 +8,7 @@ mod refused;
 mod running;
 #[path = "bad_plugins/setup.rs"]
 mod setup;
+#[path = "bad_plugins/swapped.rs"]
+mod swapped;
+#[path = "bad_plugins/watched.rs"]
+mod watched;

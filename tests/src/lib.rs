@@ -4,6 +4,7 @@
 
 pub mod binaries;
 pub mod failure;
+pub mod flow;
 pub mod fuzz;
 pub mod impaired;
 pub mod lab;
@@ -18,6 +19,7 @@ pub mod skip;
 pub mod wire;
 
 pub use failure::{Failure, Outcome};
+pub use flow::{Flow, Tally};
 pub use impaired::{ImpairedPath, Impairment};
 pub use lab::Lab;
 pub use line::Line;

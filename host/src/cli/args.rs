@@ -333,10 +333,14 @@ pub enum PluginCommand {
     /// Try whether a plugin keeps its promises to a host, each test in a process of its own
     Test(TestPluginArgs),
     /// Replace a running plugin's library, without losing a message
+    ///
+    /// The new library is loaded and started beside the old one, which then drains and makes way. If the new one fails, the
+    /// old one goes on or comes back, and the reason is printed. Replacing the plugin's file does the same by itself
+    /// (`plugins.watch`). The swap holds until the node starts again. `qpq plugin list` shows how it goes.
     Swap {
-        /// The plugin's name
+        /// The plugin's name, as `qpq plugin list` shows it
         name: String,
-        /// The new library [default: the plugin's configured file, read again]
+        /// The new library, of the same kind [default: the plugin's configured file, read again]
         file: Option<PathBuf>,
     },
     /// Start a plugin again that was disabled after too many failures

@@ -62,6 +62,8 @@ section! {
         /// The plugins that get the node's secret key when they ask for it, by name. Whoever holds it is this node: list only
         /// plugins that you trust as much as qpq itself. transport-iroh needs it.
         trusted_with_key: Vec<String> = vec![], "", with names;
+        /// Whether a running plugin is swapped when its file is replaced. A file that is refused leaves the old one running.
+        watch: bool = true, "", any;
     }
 }
 

@@ -89,9 +89,9 @@ impl Directory {
         self.blocked.clone()
     }
 
-    /// The trusted peers, as such a view.
-    pub fn trusted(&self) -> PeerSet {
-        self.trusted.clone()
+    /// The blocked and the trusted peers, as such views.
+    pub fn judged(&self) -> (PeerSet, PeerSet) {
+        (self.blocked.clone(), self.trusted.clone())
     }
 
     /// Notes what was heard of a peer. A nickname that the admin gave stays; everything is cleaned and cut to its limits.

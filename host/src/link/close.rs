@@ -156,6 +156,11 @@ impl CloseReason {
         Self::Local { code: CloseCode::RESTARTING, reason: "this node replaces its transport".to_owned() }
     }
 
+    /// The neighbour replaces its transport, and can be dialled again at once.
+    pub fn is_restarting(&self) -> bool {
+        matches!(self, Self::ByPeer(close) if close.code == CloseCode::RESTARTING)
+    }
+
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {

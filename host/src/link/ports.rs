@@ -21,6 +21,9 @@ pub enum LinkInput {
     Tick,
     /// Close the link, and tell the neighbour why.
     Close(CloseReason),
+    /// Tell the neighbour why the link will end, as the last word; what it still sends is taken in until the transport
+    /// ends the link.
+    Leave(CloseReason),
 }
 
 /// Something to be done.

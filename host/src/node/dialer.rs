@@ -140,6 +140,7 @@ impl Dialer {
     }
 
     fn step(&self, shared: &Shared, seen: &mut u64) -> Vec<Dial> {
+        let mut planner = self.lock(); // first: a dial that is done in between must find its link among the facts
         let now_ms = self.now_ms();
         let ends = self.board.ends_since(seen);
         let links = self.board.facts();
@@ -149,7 +150,6 @@ impl Dialer {
             addresses: &|peer| shared.directory().get(peer).map(|peer| peer.addresses.clone()).unwrap_or_default(),
             blocked: &|peer| shared.directory().blocked().contains(peer),
         };
-        let mut planner = self.lock();
         for (link, end) in ends {
             planner.ended(link, &end, now_ms);
         }

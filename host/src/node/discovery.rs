@@ -19,10 +19,9 @@ use super::addresses::{self, Local};
 use super::clock::now_ms;
 use super::dialer::Dialer;
 use super::shared::Shared;
-use super::transports::Transports;
 use crate::api::Discovered;
 use crate::config::DiscoveryConfig;
-use crate::plugin::{DiscoveryEvents, DiscoveryHandle, Listeners, TransportEvents};
+use crate::plugin::{DiscoveryEvents, DiscoveryHandle};
 use found::{Found, Sighted};
 
 /// New nodes that are logged in a minute; more are only counted.
@@ -73,6 +72,11 @@ impl Discovery {
         if let Some(before) = lock(&self.tasks).insert(name.to_owned(), task.abort_handle()) {
             before.abort();
         }
+    }
+
+    /// Listens to an instance of a service.
+    pub(super) fn ear(self: &Arc<Self>, plugin: &str) -> Arc<dyn DiscoveryEvents> {
+        Arc::new(Ear { plugin: plugin.to_owned(), discovery: Arc::clone(self) })
     }
 
     /// A service has failed.
@@ -143,22 +147,6 @@ impl Discovery {
         };
         let wanted = &self.settings.connect_domains;
         wanted.is_empty() || domains.iter().any(|domain| wanted.iter().any(|wanted| inside(domain, wanted)))
-    }
-}
-
-/// Makes the listeners for a node's plugins.
-pub(super) struct NodeListeners {
-    pub(super) transports: Arc<Transports>,
-    pub(super) discovery: Arc<Discovery>,
-}
-
-impl Listeners for NodeListeners {
-    fn transport(&self, name: &str) -> Arc<dyn TransportEvents> {
-        self.transports.transport(name)
-    }
-
-    fn discovery(&self, name: &str) -> Arc<dyn DiscoveryEvents> {
-        Arc::new(Ear { plugin: name.to_owned(), discovery: Arc::clone(&self.discovery) })
     }
 }
 

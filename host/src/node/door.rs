@@ -9,6 +9,7 @@ mod trust;
 pub(super) use inbox::READ_KEY;
 pub(super) use peers::SERVER_PREFIX;
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -24,6 +25,7 @@ use crate::api::{
     Trust,
 };
 use crate::core::Event;
+use crate::identity::Sighting;
 use crate::plugin::Registry;
 use crate::script::ScriptHost;
 
@@ -57,6 +59,8 @@ impl Door {
         let record = self.shared.record_of(to).await?;
         let key = self.shared.identity.signing_key();
         let envelope = self.shared.defaults.direct(request, to, record.as_ref(), key)?;
+        // Whom this node writes to is known from now on, so that it is dialled by its key alone. A full directory refuses.
+        _ = self.shared.directory().upsert(to, &Sighting::default());
         self.shared.submit(envelope, true).await
     }
 
@@ -94,6 +98,11 @@ impl Door {
 
     async fn enable(self, name: String) -> Result<PluginStatus, ApiError> {
         self.registry()?.enable(&name).await.map_err(|error| ApiError::new("plugin", error.to_string()))
+    }
+
+    async fn swap(self, name: String, file: Option<String>) -> Result<PluginStatus, ApiError> {
+        let swapped = self.registry()?.swap(&name, file.map(PathBuf::from)).await;
+        swapped.map_err(|error| ApiError::new(error.code(), error.to_string()))
     }
 
     async fn reload(self, name: Option<String>) -> Result<Vec<BotStatus>, ApiError> {
@@ -200,8 +209,8 @@ impl NodeApi for Door {
         self.call(|door| door.enable(name))
     }
 
-    fn plugin_swap(&self, _name: String, _file: Option<String>) -> Reply<PluginStatus> {
-        self.call(|_door| async move { Err(ApiError::new("unsupported", "not here yet")) })
+    fn plugin_swap(&self, name: String, file: Option<String>) -> Reply<PluginStatus> {
+        self.call(|door| door.swap(name, file))
     }
 
     fn scripts(&self) -> Reply<Vec<BotStatus>> {

@@ -6,12 +6,12 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use qpq_plugin_api::FrameQueue;
 use qpq_schemas::link::{Frame as LinkFrame, MAX_ENVELOPES};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tracing::{debug, warn};
 
 use super::clock::now_ms;
@@ -21,7 +21,7 @@ use super::pings::Pings;
 use super::switchboard::{Entry, Figures, Switchboard};
 use crate::core::{Event, Offered};
 use crate::link::{CloseReason, Fault, Link, LinkInput, LinkOutput};
-use crate::plugin::{Frame, LinkUp, TransportHandle};
+use crate::plugin::{DRAIN, Frame, LinkUp, TransportHandle};
 use crate::store::{Store, StoreError};
 
 /// Commands handled before anything is transmitted.
@@ -35,6 +35,8 @@ const RECEIVE_BYTES: usize = 1 << 20;
 const FRAMES_AHEAD: usize = 16;
 /// Bytes of envelopes in one frame: large enough to share its cost, small enough not to delay what comes after it.
 const FRAME_BYTES: usize = 64 << 10;
+/// How long the end of a link may take whose transport is being replaced: as long as the one before may drain.
+const LETTING_GO: Duration = DRAIN;
 /// The link's deadline is looked at again at least this often, so that a leap of the clock delays nothing for long.
 const MAX_SLEEP_MS: u64 = 1_000;
 
@@ -48,6 +50,8 @@ pub(super) struct Inbox {
     pub(super) writable: Notify,
     down: Mutex<Option<String>>,
     is_down: AtomicBool,
+    /// The link shall say its last word; the sender is dropped when the transport has taken it.
+    leave: Mutex<Option<oneshot::Sender<()>>>,
 }
 
 impl Inbox {
@@ -57,6 +61,19 @@ impl Inbox {
         self.is_down.store(true, Ordering::Release);
         self.arrived.notify_one();
         self.writable.notify_one();
+    }
+
+    /// Has the link say its last word, since its transport is to be replaced. The answer (an error, too) comes when the
+    /// transport has taken that.
+    pub(super) fn ask_leave(&self) -> oneshot::Receiver<()> {
+        let (said, heard) = oneshot::channel();
+        *self.leave.lock().unwrap_or_else(PoisonError::into_inner) = Some(said);
+        self.arrived.notify_one();
+        heard
+    }
+
+    fn asked_to_leave(&self) -> Option<oneshot::Sender<()>> {
+        self.leave.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn down(&self) -> Option<String> {
@@ -84,6 +101,34 @@ pub(super) struct LinkTask {
     pub(super) pings: Pings,
     /// Given back once the peer has proven its key.
     pub(super) half_open: Option<OwnedSemaphorePermit>,
+    /// What all links of the instance took in.
+    pub(super) taken: Arc<Taken>,
+    /// One of the two sides replaces its transport: both come back at once.
+    pub(super) restart: Restart,
+}
+
+/// How far a link is that ends because a transport is replaced.
+#[derive(Default)]
+pub(super) struct Restart {
+    /// The neighbour said so, or was told.
+    known: bool,
+    /// Dropped when the transport has taken the last word.
+    said: Option<oneshot::Sender<()>>,
+}
+
+/// When the links of one instance took their first and last frames in, after the handshake.
+#[derive(Default)]
+pub(super) struct Taken(Mutex<Option<(Instant, Instant)>>);
+
+impl Taken {
+    fn note(&self) {
+        let now = Instant::now();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert((now, now)).1 = now;
+    }
+
+    pub(super) fn times(&self) -> Option<(Instant, Instant)> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Room for one link's frames in the core's queue.
@@ -105,7 +150,15 @@ impl LinkTask {
         let mut desk = Desk { sender: Some(sender), closer };
         let mut reason = self.step(LinkInput::Start, &mut desk).await;
         while reason.is_none() {
+            if let Some(said) = self.inbox.asked_to_leave() {
+                self.restart = Restart { known: true, said: Some(said) };
+                reason = self.step(LinkInput::Leave(CloseReason::restarting()), &mut desk).await;
+                continue;
+            }
             self.transmit();
+            if self.unsent.is_empty() {
+                self.restart.said = None;
+            }
             let deadline = self.link.deadline().map_or(MAX_SLEEP_MS, |at| at.saturating_sub(now_ms()));
             reason = tokio::select! {
                 biased;
@@ -129,11 +182,37 @@ impl LinkTask {
 
     async fn finish(mut self, reason: &str) {
         self.transmit(); // the last word, as far as the transport takes it
-        self.transport.close(self.up.link, reason);
         self.inbox.frames.close();
+        let back = match self.link.peer().filter(|_| self.restart.known) {
+            Some(peer) => {
+                self.let_go(reason).await;
+                Some(self.board.expect_back(self.up.link, peer))
+            }
+            None => None,
+        };
+        self.transport.close(self.up.link, reason);
         if self.board.leave(self.up.link, reason) {
+            if let Some(back) = back
+                && back.await
+            {
+                return; // the link that took over has told
+            }
             _ = self.engine.send(Message::Event(Event::LinkDown { link: self.up.link })).await; // fails only at the end
         }
+    }
+
+    /// A transport is replaced, here or there. Whoever dials must not come before the new one listens, which the end of the
+    /// link tells.
+    async fn let_go(&mut self, reason: &str) {
+        debug!(link = self.up.link, reason, "a transport is replaced");
+        self.restart.said = None;
+        self.transport.resume(self.up.link); // frames that it holds back would keep it from ending
+        let down = async {
+            while self.inbox.down().is_none() {
+                self.inbox.arrived.notified().await;
+            }
+        };
+        _ = tokio::time::timeout(LETTING_GO, down).await; // one that keeps no such order is closed from here
     }
 
     /// Gives the state machine one input and does what it wants; the reason, if the link is over.
@@ -156,6 +235,7 @@ impl LinkTask {
                 LinkOutput::Ready { peer, .. } => self.enter(peer, desk).await,
                 LinkOutput::NotSent(error) => warn!(link = self.up.link, %error, "a frame was not sent"),
                 LinkOutput::Closed(reason) => {
+                    self.restart.known |= reason.is_restarting();
                     self.board.closing(self.up.link, &reason);
                     if reason.fault() == Fault::Peer {
                         warn!(link = self.up.link, remote = %self.up.remote, code = reason.code(), %reason, "link closed");
@@ -182,7 +262,13 @@ impl LinkTask {
             closer: desk.closer.clone(),
         };
         match self.board.enter(self.up.link, entry) {
-            Ok(()) => _ = self.engine.send(Message::LinkUp(self.up.link, peer, sender)).await, // fails only at the end
+            Ok(()) => {
+                _ = self.engine.send(Message::LinkUp(self.up.link, peer, sender)).await; // fails only at the end
+                // After this one is up, so that what was learned of ways over them goes over to it.
+                for link in self.board.back(peer) {
+                    self.tell(Event::LinkDown { link }).await;
+                }
+            }
             Err(refused) => {
                 desk.sender = Some(sender); // else the link would end before it has told the neighbour why
                 desk.closer.send_replace(Some(refused));
@@ -191,6 +277,7 @@ impl LinkTask {
     }
 
     async fn bring_in(&mut self, frame: LinkFrame) {
+        self.taken.note();
         if let LinkFrame::Envelopes(wires) = &frame {
             self.figures.received.fetch_add(wires.len() as u64, Ordering::Relaxed);
         }

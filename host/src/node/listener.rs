@@ -49,6 +49,14 @@ impl News {
         self.keep(vec![(record_key(&peer), Some(wire.to_vec()))]);
     }
 
+    /// Has a link made to a known peer for whom mail waits. Strangers' mail must not have this node dial without end.
+    fn look_for(&self, peer: PeerId) {
+        let known = self.shared.directory().get(&peer).is_some();
+        if let Some(dialer) = self.shared.dialer.get().filter(|_| known) {
+            dialer.want(peer);
+        }
+    }
+
     fn records_gone(&self, peers: &[PeerId]) {
         self.keep(peers.iter().map(|peer| (record_key(peer), None)).collect());
     }
@@ -82,7 +90,7 @@ impl Listener for News {
                 self.shared.directory().note_seen(&peer, now_ms());
                 self.tell(LiveKind::PeerDown, peer, None);
             }
-            Notice::NoWay(peer) => _ = self.shared.dialer.get().map(|dialer| dialer.want(peer)),
+            Notice::NoWay(peer) => self.look_for(peer),
             Notice::Record { record, wire } => self.record(*record, &wire),
             Notice::Twin => {
                 let text = "another node uses this node's key, or the clock was set back. Messages for this node may end \

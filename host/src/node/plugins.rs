@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use super::engine::Message;
@@ -12,7 +14,9 @@ use super::shared::Shared;
 use super::transports::Transports;
 use crate::config::Config;
 use crate::core::{LinkId, RouteKind, RouteQuery, Router, RouterOutput};
-use crate::plugin::{PluginEvent, PluginSpec, Running, TransportHandle, find};
+use crate::plugin::{
+    DiscoveryEvents, Listeners, PluginEvent, PluginSpec, Running, TransportEvents, TransportHandle, find,
+};
 use qpq_schemas::PeerId;
 
 /// How long the start of a node waits for its plugins.
@@ -74,10 +78,10 @@ pub(super) async fn follow(mut events: mpsc::Receiver<PluginEvent>, follower: Fo
         match event {
             PluginEvent::Started { name, running: Running::Transport(handle) } => {
                 shared.warn(&name, None);
-                transports.started(&name, handle.clone());
+                _ = transports.started(&name, handle.clone());
                 let (listen, shared, settled) = (listen.clone(), Arc::clone(&shared), settled.clone());
                 tokio::spawn(async move {
-                    listen_all(&name, handle, listen, shared).await;
+                    _ = listen_all(&name, &handle, &listen, &shared).await; // each failure is a warning in the status
                     _ = settled.try_send(name);
                 });
             }
@@ -110,14 +114,23 @@ pub(super) async fn follow(mut events: mpsc::Receiver<PluginEvent>, follower: Fo
 }
 
 async fn route_by(shared: &Shared, router: Box<dyn Router>) {
-    let change = Box::new(move |core: &mut crate::core::Core, now_ms| core.replace_router(router, now_ms));
-    _ = shared.engine.send(Message::Change(change)).await; // fails only while the node stops
+    let (done, heard) = oneshot::channel();
+    let change = Box::new(move |core: &mut crate::core::Core, now_ms| {
+        let effects = core.replace_router(router, now_ms);
+        _ = done.send(()); // who waits may have gone
+        effects
+    });
+    // Both fail only while the node stops.
+    _ = shared.engine.send(Message::Change(change)).await;
+    _ = heard.await;
 }
 
-/// Listens at the configured addresses whose scheme the running library serves.
-async fn listen_all(name: &str, handle: TransportHandle, listen: Vec<String>, shared: Arc<Shared>) {
-    let ours = |uri: &&String| uri.split_once("://").is_some_and(|(scheme, _)| handle.serves(scheme));
+/// Listens at the configured addresses whose scheme the running library serves; the first failure that is new, if any.
+/// An address at which nothing could listen before either is only warned of again.
+async fn listen_all(name: &str, handle: &TransportHandle, listen: &[String], shared: &Shared) -> Result<(), String> {
+    let ours = |uri: &&String| handle.serves_uri(uri);
     shared.listening().retain(|uri| !ours(&uri));
+    let mut failed = Ok(());
     for uri in listen.iter().filter(ours) {
         match handle.listen(uri).await {
             Ok(bound) => {
@@ -127,9 +140,59 @@ async fn listen_all(name: &str, handle: TransportHandle, listen: Vec<String>, sh
             }
             Err(why) => {
                 error!(plugin = name, uri, %why, "can't listen");
+                let known = shared.warns(uri);
                 shared.warn(uri, Some(format!("can't listen there: {why}")));
+                if !known && failed.is_ok() {
+                    failed = Err(format!("it can't listen at {uri}: {why}"));
+                }
             }
         }
+    }
+    failed
+}
+
+/// The shell's side of the plugins: where their events go, and how a new instance takes over in a swap.
+pub(super) struct Stage {
+    pub(super) shared: Arc<Shared>,
+    pub(super) transports: Arc<Transports>,
+    /// The addresses to listen at.
+    pub(super) listen: Vec<String>,
+}
+
+impl Listeners for Stage {
+    fn transport(&self, name: &str) -> Arc<dyn TransportEvents> {
+        self.transports.transport(name)
+    }
+
+    fn discovery(&self, name: &str) -> Arc<dyn DiscoveryEvents> {
+        self.shared.discovery.ear(name)
+    }
+
+    fn adopt(&self, name: &str, running: Running) -> BoxFuture<'static, Result<(), String>> {
+        let (name, shared, transports) = (name.to_owned(), Arc::clone(&self.shared), Arc::clone(&self.transports));
+        let listen = self.listen.clone();
+        async move {
+            match running {
+                Running::Transport(handle) => {
+                    let listening = shared.listening().clone();
+                    let before = transports.started(&name, handle.clone());
+                    shared.listening().retain(|uri| !before.as_ref().is_some_and(|before| before.serves(uri)));
+                    if let Err(why) = listen_all(&name, &handle, &listen, &shared).await {
+                        transports.put_back(&name, before);
+                        *shared.listening() = listening;
+                        for uri in listen.iter().filter(|uri| handle.serves_uri(uri)) {
+                            shared.warn(uri, None); // what this one can't do does not count
+                        }
+                        return Err(why);
+                    }
+                }
+                Running::Routing(handle) => route_by(&shared, Box::new(handle)).await,
+                Running::Discovery(handle) => shared.discovery.started(&name, handle, &shared),
+                Running::Store(_) => {}
+            }
+            Ok(())
+        }
+        .boxed()
     }
 }
 

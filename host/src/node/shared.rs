@@ -114,6 +114,11 @@ impl Shared {
         }
     }
 
+    /// Whether a warning about it is up.
+    pub(super) fn warns(&self, about: &str) -> bool {
+        lock(&self.warnings).contains_key(about)
+    }
+
     pub(super) fn warnings(&self) -> Vec<String> {
         lock(&self.warnings).iter().map(|(about, text)| format!("{about}: {text}")).collect()
     }
@@ -142,7 +147,7 @@ impl Shared {
 
     /// The links to each peer, and how the core uses them.
     pub(super) async fn links_by_peer(&self) -> Result<BTreeMap<PeerId, Vec<LinkInfo>>, ApiError> {
-        let used = self.ask(|core| core.links_in_use()).await?;
+        let used = self.ask(Core::links_in_use).await?;
         let mut peers = self.board.by_peer();
         for link in peers.values_mut().flatten() {
             if let Some(used) = used.get(&link.link) {

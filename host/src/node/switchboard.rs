@@ -4,10 +4,11 @@
 //! once its peer has proven its key the link appears in the table.
 
 mod ends;
+mod expected;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use qpq_schemas::PeerId;
 use qpq_schemas::link::CloseCode;
@@ -20,6 +21,7 @@ use crate::core::LinkId;
 use crate::link::CloseReason;
 use crate::plugin::NewPath;
 use ends::Ends;
+use expected::Expected;
 
 /// Links to one peer at a time, over all transports and networks. More would only cost.
 const MAX_LINKS_PER_PEER: usize = 4;
@@ -72,6 +74,8 @@ pub(super) struct Switchboard {
     me: PeerId,
     links: Mutex<BTreeMap<LinkId, Entry>>,
     ends: Mutex<Ends>,
+    /// Links that are back in a moment.
+    expected: Mutex<Vec<Expected>>,
     /// Grows with each link that comes or goes, for those who wait for that.
     changes: watch::Sender<u64>,
 }
@@ -91,11 +95,11 @@ impl Switchboard {
         Self { me, ..Self::default() }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<LinkId, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<LinkId, Entry>> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ends(&self) -> std::sync::MutexGuard<'_, Ends> {
+    fn ends(&self) -> MutexGuard<'_, Ends> {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

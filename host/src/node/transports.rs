@@ -1,8 +1,12 @@
 //! What the transport plugins report, on their own threads: links that come and go, frames that arrive.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use qpq_plugin_api::FrameBatch;
 use qpq_schemas::link::Role;
 use tokio::runtime::Handle;
@@ -11,7 +15,7 @@ use tracing::warn;
 
 use super::clock::now_ms;
 use super::engine::Message;
-use super::link_task::{Inbox, LinkTask, room};
+use super::link_task::{Inbox, LinkTask, Restart, Taken, room};
 use super::pings::Pings;
 use super::switchboard::{Figures, Switchboard};
 use crate::core::LinkId;
@@ -68,26 +72,50 @@ impl Places {
     }
 }
 
-/// Makes a listener for each instance of a transport, and keeps the newest of each name.
+/// Makes a listener for each instance of a transport, and keeps those of each name that count.
 pub(super) struct Transports {
     parts: Arc<LinkParts>,
-    newest: Mutex<BTreeMap<String, Arc<Links>>>,
+    seats: Mutex<BTreeMap<String, Seat>>,
     changes: watch::Sender<u64>,
 }
 
+/// The instances of one transport.
+#[derive(Default)]
+struct Seat {
+    /// The newest, which may never run.
+    newest: Option<Arc<Links>>,
+    /// The one that new links are made with.
+    running: Option<Arc<Links>>,
+}
+
+/// How long the last words to all neighbours may take: as long as a full queue takes on a slow disk of work.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
 impl Transports {
     pub(super) fn new(parts: LinkParts) -> Self {
-        Self { parts: Arc::new(parts), newest: Mutex::default(), changes: watch::Sender::default() }
+        Self { parts: Arc::new(parts), seats: Mutex::default(), changes: watch::Sender::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Links>>> {
-        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Seat>> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An instance runs: its links can be served from now on.
-    pub(super) fn started(&self, name: &str, handle: TransportHandle) {
-        if let Some(links) = self.lock().get(name) {
-            _ = links.handle.set(handle); // a new instance has a new listener
+    /// The newest instance runs: its links can be served, and new ones are made with it. Returns the one before.
+    pub(super) fn started(&self, name: &str, handle: TransportHandle) -> Option<Arc<Links>> {
+        let mut seats = self.lock();
+        let seat = seats.get_mut(name)?;
+        let newest = seat.newest.clone()?;
+        _ = newest.handle.set(handle); // a new instance has a new listener
+        let before = seat.running.replace(newest);
+        drop(seats);
+        self.changes.send_modify(|number| *number += 1);
+        before
+    }
+
+    /// New links are made with the instance before again.
+    pub(super) fn put_back(&self, name: &str, before: Option<Arc<Links>>) {
+        if let Some(seat) = self.lock().get_mut(name) {
+            seat.running = before;
         }
         self.changes.send_modify(|number| *number += 1);
     }
@@ -99,33 +127,52 @@ impl Transports {
 
     /// Whether a transport for addresses of that scheme runs.
     pub(super) fn serves(&self, scheme: &str) -> bool {
-        self.lock().values().filter_map(|links| links.handle.get()).any(|handle| handle.serves(scheme))
+        self.for_uri(scheme).is_some()
     }
 
     /// The running transport that serves addresses of that scheme; of several, the first by name.
     pub(super) fn for_uri(&self, uri: &str) -> Option<TransportHandle> {
         let scheme = uri.split_once("://").map_or(uri, |(scheme, _)| scheme);
-        self.lock().values().filter_map(|links| links.handle.get()).find(|handle| handle.serves(scheme)).cloned()
+        let seats = self.lock();
+        let running = seats.values().filter_map(|seat| seat.running.as_ref()).filter(|links| !links.is_leaving());
+        running.filter_map(|links| links.handle.get()).find(|handle| handle.serves(scheme)).cloned()
     }
 }
 
 impl Listeners for Transports {
     fn transport(&self, name: &str) -> Arc<dyn TransportEvents> {
-        let links =
-            Arc::new(Links { parts: Arc::clone(&self.parts), handle: OnceLock::new(), inboxes: Mutex::default() });
-        self.lock().insert(name.to_owned(), Arc::clone(&links));
+        let links = Arc::new(Links {
+            parts: Arc::clone(&self.parts),
+            handle: OnceLock::new(),
+            inboxes: Mutex::default(),
+            leaving: AtomicBool::new(false),
+            taken: Arc::default(),
+        });
+        self.lock().entry(name.to_owned()).or_default().newest = Some(Arc::clone(&links));
         links
     }
 }
 
 /// The links of one instance.
-struct Links {
+pub(super) struct Links {
     parts: Arc<LinkParts>,
     handle: OnceLock<TransportHandle>,
     inboxes: Mutex<HashMap<LinkId, Arc<Inbox>>>,
+    /// Another instance takes over.
+    leaving: AtomicBool,
+    taken: Arc<Taken>,
 }
 
 impl Links {
+    /// Whether the instance serves addresses like that one.
+    pub(super) fn serves(&self, uri: &str) -> bool {
+        self.handle.get().is_some_and(|handle| handle.serves_uri(uri))
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
+    }
+
     fn inboxes(&self) -> MutexGuard<'_, HashMap<LinkId, Arc<Inbox>>> {
         self.inboxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -165,6 +212,8 @@ impl Links {
             room: room(),
             pings: Pings::default(),
             half_open,
+            taken: Arc::clone(&self.taken),
+            restart: Restart::default(),
         }
     }
 }
@@ -216,6 +265,19 @@ impl TransportEvents for Links {
         if let Some(inbox) = self.inbox(link) {
             inbox.writable.notify_one();
         }
+    }
+
+    fn part(&self) -> BoxFuture<'static, ()> {
+        self.leaving.store(true, Ordering::Release);
+        let said: Vec<_> = self.inboxes().values().map(|inbox| inbox.ask_leave()).collect();
+        async move {
+            _ = tokio::time::timeout(LAST_WORDS, futures::future::join_all(said)).await;
+        }
+        .boxed()
+    }
+
+    fn taken(&self) -> Option<(Instant, Instant)> {
+        self.taken.times()
     }
 
     /// What a link did not send is covered by custody: it is offered again over the next link.

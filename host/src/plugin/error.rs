@@ -313,6 +313,60 @@ pub enum PluginError {
         /// The name asked for.
         plugin: String,
     },
+    /// The library can't take the place of the running one.
+    Swap {
+        /// The plugin's name.
+        plugin: String,
+        /// Why.
+        problem: SwapProblem,
+    },
+}
+
+/// Why one library can't take the place of another. Whose fault it is stands with each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SwapProblem {
+    /// The admin's: a plugin of another kind, found and wanted.
+    OtherKind(String, String),
+    /// The admin's: the file that was replaced holds a plugin with another id, found and wanted.
+    OtherId(String, String),
+    /// Nobody's: plugins of this kind can't be swapped.
+    Unsupported(String),
+    /// The admin's: the plugin does not run, so there is nothing to replace. The state that it is in.
+    NotRunning(String),
+    /// The new library's, or the configuration's: it could not take over, and the old one goes on or runs again.
+    TakeOver(String),
+    /// It could not take over, and the old one could not be started again: why the one, why the other.
+    BothFailed(String, String),
+}
+
+impl fmt::Display for SwapProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherKind(found, wanted) => write!(
+                f,
+                "found a {found} plugin; wanted a {wanted} plugin. Name a file of the same kind, or load it as a plugin \
+                 of its own (plugins.load)."
+            ),
+            Self::OtherId(found, wanted) => write!(
+                f,
+                "the file that was replaced holds the plugin '{found}'; wanted '{wanted}'. If you mean it, give the \
+                 command with the file: qpq plugin swap NAME FILE"
+            ),
+            Self::Unsupported(kind) => {
+                write!(
+                    f,
+                    "a {kind} plugin can't be replaced while the node runs. Put the file in place and restart the node."
+                )
+            }
+            Self::NotRunning(state) => {
+                write!(f, "it is {state}, so there is nothing to replace. Start it first: qpq plugin enable NAME")
+            }
+            Self::TakeOver(why) => write!(f, "the new library could not take over: {why}"),
+            Self::BothFailed(new, old) => {
+                write!(f, "the new library could not take over: {new}; and the old one did not start again: {old}")
+            }
+        }
+    }
 }
 
 impl fmt::Display for PluginError {
@@ -332,6 +386,7 @@ impl fmt::Display for PluginError {
             Self::Unknown { plugin } => {
                 write!(f, "no plugin is named '{plugin}'; qpq plugin list shows those that are configured")
             }
+            Self::Swap { plugin, problem } => write!(f, "plugin {plugin}: {problem}"),
         }
     }
 }
@@ -353,6 +408,21 @@ impl PluginError {
             Self::Hung { .. } => "plugin-hung",
             Self::Closed { .. } => "plugin-stopped",
             Self::Unknown { .. } => "unknown-plugin",
+            Self::Swap { problem, .. } => problem.code(),
+        }
+    }
+}
+
+impl SwapProblem {
+    /// A stable word in kebab case.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::OtherKind(..) => "swap-other-kind",
+            Self::OtherId(..) => "swap-other-id",
+            Self::Unsupported(_) => "swap-unsupported",
+            Self::NotRunning(_) => "swap-not-running",
+            Self::TakeOver(_) => "swap-take-over",
+            Self::BothFailed(..) => "swap-both-failed",
         }
     }
 }

@@ -38,6 +38,13 @@ pub(super) fn check(path: &Path, pinned: &[String]) -> Result<Checked, Problem> 
     Ok(Checked { sha256, bytes })
 }
 
+/// The digest of a file as it is now; `None` when it can't be read or is too large for a library.
+pub(super) fn digest(path: &Path) -> Option<String> {
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(MAX_FILE + 1).read_to_end(&mut bytes).ok()?;
+    (bytes.len() as u64 <= MAX_FILE).then(|| hex(&Sha256::digest(&bytes)))
+}
+
 /// Refuses a file that anybody but its owner (this user or root) can change. A file that is writable by the group passes
 /// only for the group of this process, since many systems give each user a group of their own and umask 002.
 fn check_mode(path: &Path, meta: &fs::Metadata) -> Result<(), Problem> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use qpq_plugin_api::abi::{Host, Out, Str};
+use qpq_plugin_api::abi::{Host, Out, Str, plugin_flags};
 use qpq_plugin_api::{Error, Status};
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -181,13 +181,8 @@ impl Instance {
 
     /// Ends the instance: lets it drain for `quiesce` first, where that is given, then stops it within `deadline`.
     pub(super) async fn shut(self: &Arc<Self>, quiesce: Option<Duration>, deadline: Duration) -> End {
-        if let (Some(time), Some(f)) = (quiesce, self.image.descriptor.raw.quiesce) {
-            let ms = millis(time);
-            // SAFETY: `operate` is inside the gate.
-            let drained = self.operate("quiesce", time, move |plugin, op| unsafe { f(plugin, op, ms) }).await;
-            if let Err(error) = drained {
-                tracing::warn!(plugin = %self.name(), %error, "the plugin did not drain");
-            }
+        if let Some(time) = quiesce {
+            self.drain(time).await;
         }
         self.gate.close();
         if self.gate.emptied(deadline).await && self.stop_and_destroy(deadline).await.is_ok() {
@@ -197,6 +192,22 @@ impl Instance {
         self.token.bury();
         tracing::error!(plugin = %self.name(), "the plugin did not stop in time; its threads and memory are left to it");
         End::Zombie
+    }
+
+    /// Lets the instance flush and give up what only one instance can have, such as a port.
+    pub(super) async fn drain(self: &Arc<Self>, time: Duration) {
+        let Some(f) = self.image.descriptor.raw.quiesce else { return };
+        let ms = millis(time);
+        // SAFETY: `operate` is inside the gate.
+        let drained = self.operate("quiesce", time, move |plugin, op| unsafe { f(plugin, op, ms) }).await;
+        if let Err(error) = drained {
+            tracing::warn!(plugin = %self.name(), %error, "the plugin did not drain");
+        }
+    }
+
+    /// Whether no second instance can work beside it.
+    pub(super) fn needs_exclusive(&self) -> bool {
+        self.image.descriptor.info.flags & plugin_flags::NEEDS_EXCLUSIVE != 0
     }
 
     async fn stop_and_destroy(self: &Arc<Self>, deadline: Duration) -> Result<(), PluginError> {

@@ -49,6 +49,8 @@ struct Mapped {
 /// A library that passed all checks but that of the configuration.
 pub(super) struct Image {
     pub(super) descriptor: Descriptor,
+    /// The plugin that it was loaded for, by its name in the configuration.
+    slot: String,
     /// Where it came from.
     pub(super) file: PathBuf,
     pub(super) sha256: String,
@@ -59,6 +61,12 @@ impl Loader {
     /// that may be loaded, in hex; empty allows all.
     pub fn new(folder: &Path, pinned: Vec<String>) -> Self {
         Self { folder: folder.to_owned(), pinned, state: Mutex::default() }
+    }
+
+    /// How many libraries this process has mapped.
+    pub(super) fn mapped(&self) -> u32 {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        u32::try_from(state.mapped.len()).unwrap_or(u32::MAX)
     }
 
     /// Loads `path` for the plugin that the configuration calls `name`, and checks `config` against its schema.
@@ -90,8 +98,11 @@ impl Loader {
         let copy = checked.copy_to(&folder, generation)?;
         let library = open(&copy)?;
         let outcome = read(&library, info)
-            .and_then(|descriptor| unique(&state.mapped, &descriptor, path).map(|()| descriptor))
-            .map(|descriptor| Arc::new(Image { descriptor, file: path.to_owned(), sha256: checked.sha256.clone() }));
+            .and_then(|descriptor| unique(&state.mapped, &descriptor, name).map(|()| descriptor))
+            .map(|descriptor| {
+                let (slot, file, sha256) = (name.to_owned(), path.to_owned(), checked.sha256.clone());
+                Arc::new(Image { descriptor, slot, file, sha256 })
+            });
         // The handle is given up on purpose: nothing ever closes it.
         let _ = library.into_raw();
         state.mapped.insert(checked.sha256, Mapped { outcome: outcome.clone(), generation });
@@ -114,10 +125,10 @@ fn read(library: &Library, info: &mut PluginInfo) -> Result<Descriptor, Problem>
     Descriptor::read(unsafe { entry() }, info)
 }
 
-/// Two files that call themselves the same would share configuration, data and name in every output. A newer build that
-/// takes the place of an older one comes from the same file.
-fn unique(mapped: &HashMap<String, Mapped>, descriptor: &Descriptor, path: &Path) -> Result<(), Problem> {
-    let same = |image: &&Arc<Image>| image.descriptor.info.id == descriptor.info.id && image.file != path;
+/// Two plugins whose libraries call themselves the same would share data and name in every output. A newer build takes the
+/// place of an older one in the same plugin.
+fn unique(mapped: &HashMap<String, Mapped>, descriptor: &Descriptor, slot: &str) -> Result<(), Problem> {
+    let same = |image: &&Arc<Image>| image.descriptor.info.id == descriptor.info.id && image.slot != slot;
     match mapped.values().filter_map(|m| m.outcome.as_ref().ok()).find(same) {
         Some(other) => Err(Problem::DuplicateId(descriptor.info.id.clone(), other.file.clone())),
         None => Ok(()),

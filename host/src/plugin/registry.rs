@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
@@ -17,14 +19,19 @@ use super::loader::{Image, Loader};
 use super::port::{Port, Role};
 use super::routing::{RoutingHandle, Scratch};
 use super::store::{StoreEvents, StoreHandle};
-use super::supervisor::{Command, Live, LiveState, Supervisor};
+use super::supervisor::{Command, Live, LiveState, Order, Supervisor};
 use super::transport::{TransportEvents, TransportHandle};
+use super::watch::{self, Watch};
 use crate::api::PluginStatus;
 
 /// How long a library may take to load and be checked.
 const LOAD_DEADLINE: Duration = Duration::from_secs(20);
 /// How long a plugin may take for its figures.
 const STATS_DEADLINE: Duration = Duration::from_secs(1);
+/// How long the answer to a swap waits for the first frame that the new instance takes in, which ends the pause.
+const PAUSE_WAIT: Duration = Duration::from_secs(1);
+/// How often it looks.
+const PAUSE_LOOK: Duration = Duration::from_millis(2);
 /// Events that wait for the shell; supervisors wait when it is full.
 const MAX_EVENTS: usize = 64;
 
@@ -51,6 +58,8 @@ pub struct Settings {
     pub identity: Arc<dyn PluginIdentity>,
     /// Makes the listeners.
     pub listeners: Arc<dyn Listeners>,
+    /// Whether a plugin is swapped when its file is replaced.
+    pub watch: bool,
 }
 
 /// Makes the listener for each instance of a plugin, by the plugin's name.
@@ -66,6 +75,13 @@ pub trait Listeners: Send + Sync {
     fn store(&self, name: &str) -> Arc<dyn StoreEvents> {
         let _ = name;
         Arc::new(Deaf)
+    }
+    /// In a swap, lets `running` take the place of the instance before it, which may still run or be drained: a transport
+    /// listens, a routing protocol gets the links. An error, in words for the admin, means that it did not; then the
+    /// instance before it counts as before, as long as it runs.
+    fn adopt(&self, name: &str, running: Running) -> BoxFuture<'static, Result<(), String>> {
+        let _ = (name, running);
+        ready(Ok(())).boxed()
     }
 }
 
@@ -138,10 +154,10 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) async fn load(&self, spec: &PluginSpec) -> Result<Arc<Image>, PluginError> {
-        let (loader, spec) = (Arc::clone(&self.loader), spec.clone());
+    pub(super) async fn load(&self, spec: &PluginSpec, file: &Path) -> Result<Arc<Image>, PluginError> {
+        let (loader, spec, file) = (Arc::clone(&self.loader), spec.clone(), file.to_owned());
         let name = spec.name.clone();
-        let work = move || loader.load(&spec.name, &spec.file, &spec.config);
+        let work = move || loader.load(&spec.name, &file, &spec.config);
         Ok(run(&name, "load", LOAD_DEADLINE, work).await??)
     }
 
@@ -156,6 +172,14 @@ impl Shared {
         Port::new(name, &image.descriptor.info.id, role, Arc::clone(&self.identity)).trusted_with_key(trusted)
     }
 
+    /// See [`Listeners::adopt`].
+    pub(super) async fn adopt(&self, instance: &Arc<Instance>) -> Result<(), String> {
+        match Running::of(instance) {
+            Some(running) => self.listeners.adopt(instance.name(), running).await,
+            None => Err("it is of a kind that nothing uses".to_owned()),
+        }
+    }
+
     pub(super) async fn tell(&self, event: PluginEvent) {
         // The shell may be gone already when the node ends.
         let _ = self.events.send(event).await;
@@ -165,6 +189,8 @@ impl Shared {
 /// All configured plugins, each with its supervisor.
 pub struct Registry {
     plugins: BTreeMap<String, Entry>,
+    loader: Arc<Loader>,
+    _watch: Option<Watch>,
 }
 
 struct Entry {
@@ -183,11 +209,15 @@ impl Registry {
     ) -> Result<(Self, mpsc::Receiver<PluginEvent>), PluginError> {
         check_names(&specs)?;
         let (events, receiver) = mpsc::channel(MAX_EVENTS);
-        let Settings { folder, pinned, trusted_with_key, identity, listeners } = settings;
+        let Settings { folder, pinned, trusted_with_key, identity, listeners, watch } = settings;
         let loader = Arc::new(Loader::new(&folder, pinned));
-        let shared = Arc::new(Shared { loader, trusted_with_key, identity, listeners, events });
-        let plugins = specs.into_iter().map(|spec| (spec.name.clone(), supervise(spec, &shared))).collect();
-        Ok((Self { plugins }, receiver))
+        let shared = Arc::new(Shared { loader: Arc::clone(&loader), trusted_with_key, identity, listeners, events });
+        let files: Vec<PathBuf> = specs.iter().map(|spec| spec.file.clone()).collect();
+        let started = specs.into_iter().map(|spec| (spec.name.clone(), supervise(spec, &shared)));
+        let started: Vec<(String, Entry)> = started.collect();
+        let watched = files.into_iter().zip(started.iter().map(|(_, entry)| entry.commands.clone())).collect();
+        let watch = if watch { watch::start(watched) } else { None };
+        Ok((Self { plugins: started.into_iter().collect(), loader, _watch: watch }, receiver))
     }
 
     fn entry(&self, name: &str) -> Result<&Entry, PluginError> {
@@ -211,6 +241,33 @@ impl Registry {
         entry.commands.send(Command::Enable(done)).await.map_err(|_| closed())?;
         heard.await.map_err(|_| closed())?;
         Ok(entry.status().await)
+    }
+
+    /// Replaces a running plugin's library by the one in `file`, or in its configured file: a new instance beside the
+    /// running one first, then the change-over. Returns when that is done and frames come in again (or a second after); the
+    /// reports stand in the status.
+    ///
+    /// # Errors
+    /// When no plugin has that name or it isn't running, when the library is refused or fails before or in the
+    /// change-over. Then the instance before goes on, or another one of its library was started
+    /// (but for [`super::SwapProblem::BothFailed`]).
+    pub async fn swap(&self, name: &str, file: Option<PathBuf>) -> Result<PluginStatus, PluginError> {
+        let entry = self.entry(name)?;
+        let (reply, heard) = oneshot::channel();
+        let closed = || PluginError::Closed { plugin: name.to_owned() };
+        entry.commands.send(Command::Swap(Order { file, reply })).await.map_err(|_| closed())?;
+        heard.await.map_err(|_| closed())??;
+        let end = Instant::now() + PAUSE_WAIT;
+        while entry.is_pausing() && Instant::now() < end {
+            tokio::time::sleep(PAUSE_LOOK).await;
+        }
+        Ok(entry.status().await)
+    }
+
+    /// How many libraries this process has mapped since its start; none is ever given back, and
+    /// [`super::MAX_GENERATIONS`] is the most.
+    pub fn mapped_libraries(&self) -> u32 {
+        self.loader.mapped()
     }
 
     /// Drains and stops all plugins at once, within about `deadline`.
@@ -244,15 +301,23 @@ fn supervise(spec: PluginSpec, shared: &Arc<Shared>) -> Entry {
         swaps: Vec::new(),
         stats: Value::Object(serde_json::Map::new()),
     };
-    let live = Arc::new(Mutex::new(Live { status, restart_at: None, instance: None }));
+    let live = Arc::new(Mutex::new(Live { status, restart_at: None, instance: None, pause: None }));
     tokio::spawn(Supervisor::new(spec, Arc::clone(shared), Arc::clone(&live), receiver).run());
     Entry { live, commands }
 }
 
 impl Entry {
+    /// Whether the pause of the last swap isn't over yet.
+    fn is_pausing(&self) -> bool {
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        live.measure_pause();
+        live.pause.is_some()
+    }
+
     async fn status(&self) -> PluginStatus {
         let (mut status, restart_at, instance) = {
-            let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+            live.measure_pause();
             (live.status.clone(), live.restart_at, live.instance.clone())
         };
         let left = restart_at.map(|at| at.saturating_duration_since(Instant::now()).as_millis());

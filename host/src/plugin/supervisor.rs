@@ -1,5 +1,8 @@
 //! Keeps one plugin running: starts it, waits for its failure, starts it again or gives up.
 
+mod swapping;
+
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,15 +12,29 @@ use super::error::PluginError;
 use super::instance::{End, Instance, STOP_DEADLINE};
 use super::loader::Image;
 use super::policy::{RestartPolicy, Verdict};
+use super::port::Port;
 use super::registry::{PluginEvent, PluginSpec, Running, Shared};
+use super::swap::{Probation, Quarantine};
 use crate::api::PluginStatus;
 
 /// What the registry asks of a supervisor.
 pub(super) enum Command {
     /// The admin wants it on: forget the failures, and start it now if it isn't.
     Enable(oneshot::Sender<()>),
+    /// Replace its library.
+    Swap(Order),
+    /// Its file may have changed.
+    Changed,
     /// Drain and stop it for good, within that time.
     Stop(Duration, oneshot::Sender<()>),
+}
+
+/// The admin's order to replace a library.
+pub(super) struct Order {
+    /// The new one; `None` for the configured file.
+    pub(super) file: Option<PathBuf>,
+    /// Hears what came of it.
+    pub(super) reply: oneshot::Sender<Result<(), PluginError>>,
 }
 
 /// The state that others see.
@@ -25,6 +42,36 @@ pub(super) struct Live {
     pub(super) status: PluginStatus,
     pub(super) restart_at: Option<Instant>,
     pub(super) instance: Option<Arc<Instance>>,
+    /// The pause of the last swap, while it isn't over yet.
+    pub(super) pause: Option<Pause>,
+}
+
+/// A pause that is measured, from the last frame that the old instance took in to the first of the new.
+pub(super) struct Pause {
+    /// When the old one was told to part: where nothing flowed, the pause began then.
+    parted: Instant,
+    old: Arc<Port>,
+    new: Arc<Port>,
+}
+
+impl Pause {
+    /// How long it was; `None` while it goes on.
+    fn length(&self) -> Option<Duration> {
+        let (first, _) = self.new.taken()?;
+        let last = self.old.taken().map_or(self.parted, |(_, last)| last.max(self.parted));
+        Some(first.saturating_duration_since(last))
+    }
+}
+
+impl Live {
+    /// Puts the pause into the report of the last swap, once it is over.
+    pub(super) fn measure_pause(&mut self) {
+        let over = self.pause.as_ref().and_then(Pause::length);
+        if let (Some(pause), Some(report)) = (over, self.status.swaps.last_mut()) {
+            report.pause_us = Some(u64::try_from(pause.as_micros()).unwrap_or(u64::MAX));
+            self.pause = None;
+        }
+    }
 }
 
 /// A plugin's state, shared with the registry.
@@ -39,6 +86,21 @@ pub(super) struct Supervisor {
     begun: Instant,
     /// Digests of the libraries that ran, in order.
     images: Vec<String>,
+    /// The library to start, after a swap; before one, what the configured file holds.
+    chosen: Option<Arc<Image>>,
+    /// Since the last swap.
+    probation: Option<Probation>,
+    quarantine: Quarantine,
+    /// What the last swap left behind, for its report.
+    left_behind: Option<&'static str>,
+}
+
+/// What ends an instance, or may.
+enum Fate {
+    Failed(PluginError),
+    Stop(Duration, oneshot::Sender<()>),
+    Swap(Order),
+    Changed,
 }
 
 /// What to do next.
@@ -63,6 +125,10 @@ impl Supervisor {
             policy: RestartPolicy::default(),
             begun: Instant::now(),
             images: Vec::new(),
+            chosen: None,
+            probation: None,
+            quarantine: Quarantine::default(),
+            left_behind: None,
         }
     }
 
@@ -87,33 +153,48 @@ impl Supervisor {
     }
 
     async fn one_life(&mut self) -> Next {
-        match self.bring_up().await {
-            Ok(instance) => {
-                let failure = self.attend(&instance).await;
-                self.take_down(&instance, failure).await
-            }
+        let mut instance = match self.bring_up().await {
+            Ok(instance) => instance,
             // The same file and configuration would be refused again: wait for the admin.
             Err(error @ PluginError::Load(_)) => {
                 self.report("failed", &error, None).await;
-                Next::Wait(None)
+                return Next::Wait(None);
             }
-            Err(error) => self.failed(&error, "failed").await,
+            Err(error) => return self.failed(&error, "failed").await,
+        };
+        self.announce(&instance).await;
+        loop {
+            let swapped = match self.attend(&instance).await {
+                Fate::Failed(error) => return self.broken(&instance, &error).await,
+                Fate::Stop(time, done) => return self.end(&instance, time, done).await,
+                Fate::Swap(order) => self.ordered_swap(instance, order).await,
+                Fate::Changed => self.swap_if_changed(instance).await,
+            };
+            instance = match swapped {
+                Ok(instance) => instance,
+                Err(next) => return next,
+            };
         }
     }
 
     async fn bring_up(&mut self) -> Result<Arc<Instance>, PluginError> {
-        let shared = Arc::clone(&self.shared);
         self.set_state("starting");
-        let image = shared.load(&self.spec).await?;
+        let image = match &self.chosen {
+            Some(image) => Arc::clone(image),
+            None => Arc::clone(&self.shared).load(&self.spec, &self.spec.file).await?,
+        };
         self.describe(&image);
-        let port = shared.port(&self.spec.name, &image);
+        self.make(image).await
+    }
+
+    /// An instance of that library, started.
+    async fn make(&self, image: Arc<Image>) -> Result<Arc<Instance>, PluginError> {
+        let port = self.shared.port(&self.spec.name, &image);
         let instance = Instance::create(image, port, &self.spec.config).await?;
-        let started = instance.start().await;
-        if let Err(error) = started {
+        if let Err(error) = instance.start().await {
             self.shut(&instance, None, STOP_DEADLINE).await;
             return Err(error);
         }
-        self.announce(&instance).await;
         Ok(instance)
     }
 
@@ -145,39 +226,39 @@ impl Supervisor {
         }
     }
 
-    /// Waits until the instance fails (the error) or shall stop (the command).
-    async fn attend(&mut self, instance: &Arc<Instance>) -> Result<(Duration, oneshot::Sender<()>), PluginError> {
+    /// Waits for something that ends the instance.
+    async fn attend(&mut self, instance: &Arc<Instance>) -> Fate {
         loop {
             tokio::select! {
-                why = instance.port.failed() => return Err(instance.failed("work", why.status, &why.message)),
+                why = instance.port.failed() => return Fate::Failed(instance.failed("work", why.status, &why.message)),
                 command = self.commands.recv() => match command {
                     Some(Command::Enable(done)) => { let _ = done.send(()); }
-                    Some(Command::Stop(time, done)) => return Ok((time, done)),
-                    None => return Ok((STOP_DEADLINE, oneshot::channel().0)),
+                    Some(Command::Swap(order)) => return Fate::Swap(order),
+                    Some(Command::Changed) => return Fate::Changed,
+                    Some(Command::Stop(time, done)) => return Fate::Stop(time, done),
+                    None => return Fate::Stop(STOP_DEADLINE, oneshot::channel().0),
                 },
             }
         }
     }
 
-    async fn take_down(
-        &mut self,
-        instance: &Arc<Instance>,
-        why: Result<(Duration, oneshot::Sender<()>), PluginError>,
-    ) -> Next {
+    async fn end(&mut self, instance: &Arc<Instance>, time: Duration, done: oneshot::Sender<()>) -> Next {
         self.live().instance = None;
-        match why {
-            Ok((time, done)) => {
-                self.set_state("quiescing");
-                let end = self.shut(instance, Some(time / 2), time / 2).await;
-                self.set_state(if end == End::Stopped { "stopped" } else { "zombie" });
-                let _ = done.send(());
-                Next::End
-            }
-            Err(error) => {
-                let end = self.shut(instance, None, STOP_DEADLINE).await;
-                self.failed(&error, if end == End::Stopped { "failed" } else { "zombie" }).await
-            }
+        self.set_state("quiescing");
+        let end = self.shut(instance, Some(time / 2), time / 2).await;
+        self.set_state(if end == End::Stopped { "stopped" } else { "zombie" });
+        let _ = done.send(());
+        Next::End
+    }
+
+    /// A running instance failed.
+    async fn broken(&mut self, instance: &Arc<Instance>, error: &PluginError) -> Next {
+        self.live().instance = None;
+        let end = self.shut(instance, None, STOP_DEADLINE).await;
+        if self.go_back(instance, error) {
+            return Next::Start;
         }
+        self.failed(error, if end == End::Stopped { "failed" } else { "zombie" }).await
     }
 
     async fn shut(&self, instance: &Arc<Instance>, quiesce: Option<Duration>, deadline: Duration) -> End {
@@ -223,33 +304,48 @@ impl Supervisor {
         self.shared.tell(event).await;
     }
 
-    /// Waits for the time of the next start (`None`: only the admin starts it).
+    /// Waits for the time of the next start (`None`: only the admin, or another file, starts it).
     async fn wait(&mut self, time: Option<Duration>) -> Next {
-        let sleep = async {
-            match time {
-                Some(time) => tokio::time::sleep(time).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = sleep => Next::Start,
-            command = self.commands.recv() => match command {
-                Some(Command::Enable(done)) => {
-                    self.policy.clear();
-                    {
-                        let mut live = self.live();
-                        live.status.failures = 0;
-                        live.restart_at = None;
-                    }
-                    let _ = done.send(());
-                    Next::Start
+        let end = time.map(|time| tokio::time::Instant::now() + time);
+        loop {
+            let sleep = async {
+                match end {
+                    Some(end) => tokio::time::sleep_until(end).await,
+                    None => std::future::pending().await,
                 }
+            };
+            let command = tokio::select! {
+                () = sleep => return Next::Start,
+                command = self.commands.recv() => command,
+            };
+            match command {
+                Some(Command::Enable(done)) => {
+                    self.begin_afresh();
+                    let _ = done.send(());
+                    return Next::Start;
+                }
+                Some(Command::Changed) if time.is_none() && self.is_new().await => {
+                    self.begin_afresh();
+                    return Next::Start;
+                }
+                Some(Command::Changed) => {}
+                Some(Command::Swap(order)) => self.refuse_order(order),
                 Some(Command::Stop(_, done)) => {
                     let _ = done.send(());
-                    Next::End
+                    return Next::End;
                 }
-                None => Next::End,
-            },
+                None => return Next::End,
+            }
         }
+    }
+
+    /// The admin acted: no failure counts any more, and the configured file is loaded again.
+    fn begin_afresh(&mut self) {
+        self.policy.clear();
+        self.chosen = None;
+        self.probation = None;
+        let mut live = self.live();
+        live.status.failures = 0;
+        live.restart_at = None;
     }
 }

@@ -2,9 +2,11 @@
 #![allow(unsafe_code, reason = "calls the plugin's functions")]
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
 use qpq_plugin_api::abi::{self, LinkEvent, Str, link_event, link_flags};
 use qpq_plugin_api::{FrameBatch, Status, offer};
 use qpq_schemas::PeerId;
@@ -86,6 +88,15 @@ pub trait TransportEvents: Send + Sync {
     fn writable(&self, link: u64);
     /// Frames that were taken and will not be sent by this link.
     fn unsent(&self, frames: Vec<Frame>);
+    /// In a swap, before the instance is drained: no new dials, and each neighbour is told to come back at once. Ready when
+    /// the plugin has taken these last words, or soon after.
+    fn part(&self) -> BoxFuture<'static, ()> {
+        ready(()).boxed()
+    }
+    /// When the first and the last frame of a neighbour that had proven its key were taken in.
+    fn taken(&self) -> Option<(Instant, Instant)> {
+        None
+    }
 }
 
 /// A running transport plugin. Clones are the same instance; after it has stopped, its calls say so or do nothing.
@@ -113,6 +124,11 @@ impl TransportHandle {
     /// Whether the running library serves addresses of that scheme (what stands before `://`).
     pub fn serves(&self, scheme: &str) -> bool {
         self.0.image.descriptor.info.schemes.iter().any(|served| served == scheme)
+    }
+
+    /// Whether the running library serves addresses like that one.
+    pub fn serves_uri(&self, uri: &str) -> bool {
+        uri.split_once("://").is_some_and(|(scheme, _)| self.serves(scheme))
     }
 
     /// Listens at `uri`; returns the URI that it bound.
@@ -197,6 +213,18 @@ const NOTHING: abi::Transport =
     abi::Transport { size: 0, rsvd: 0, listen: None, dial: None, close: None, send: None, resume: None, stats: None };
 
 impl Port {
+    /// See [`TransportEvents::part`]; nothing for other kinds.
+    pub(super) async fn part(&self) {
+        if let Some(events) = self.transport() {
+            events.part().await;
+        }
+    }
+
+    /// See [`TransportEvents::taken`].
+    pub(super) fn taken(&self) -> Option<(Instant, Instant)> {
+        self.transport()?.taken()
+    }
+
     fn transport(&self) -> Option<&dyn TransportEvents> {
         match &self.role {
             Role::Transport(events) => Some(events.as_ref()),

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use qpq_host::api::PluginStatus;
 use qpq_host::identity::Identity;
 use qpq_host::plugin::{
@@ -113,6 +115,17 @@ impl Listeners for Same {
     fn transport(&self, _name: &str) -> Arc<dyn TransportEvents> {
         self.0.clone()
     }
+
+    fn adopt(&self, _name: &str, running: Running) -> BoxFuture<'static, Result<(), String>> {
+        let Running::Transport(handle) = running else { panic!("a transport was started as something else") };
+        let notes = Arc::clone(&self.0);
+        async move {
+            let bound = handle.listen("c:here").await.map_err(|error| error.to_string())?;
+            notes.note(format!("listens at {bound}"));
+            Ok(())
+        }
+        .boxed()
+    }
 }
 
 /// A running registry.
@@ -133,13 +146,24 @@ pub(crate) fn settings(shop: &Workshop, notes: &Arc<Notes>, pinned: Vec<String>)
         trusted_with_key: Vec::new(),
         identity: Arc::new(Identity::from_seed(&[1; 32])),
         listeners: Arc::new(Same(Arc::clone(notes))),
+        watch: false,
     }
 }
 
 impl Bench {
     pub(crate) fn start(shop: &Workshop, specs: Vec<PluginSpec>) -> Self {
+        Self::with(shop, specs, false)
+    }
+
+    /// The same, with a watch on the plugins' files.
+    pub(crate) fn watching(shop: &Workshop, specs: Vec<PluginSpec>) -> Self {
+        Self::with(shop, specs, true)
+    }
+
+    fn with(shop: &Workshop, specs: Vec<PluginSpec>, watch: bool) -> Self {
         let notes = Arc::new(Notes::default());
-        let (registry, events) = Registry::start(settings(shop, &notes, Vec::new()), specs).expect("good names");
+        let settings = Settings { watch, ..settings(shop, &notes, Vec::new()) };
+        let (registry, events) = Registry::start(settings, specs).expect("good names");
         Self { registry, notes, events }
     }
 

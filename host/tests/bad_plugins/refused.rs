@@ -202,3 +202,24 @@ async fn a_check_whose_process_dies_is_a_report_too() {
         assert_eq!(report.problem.expect("one").code, "crashed");
     }
 }
+
+/// The library's own code runs as soon as it is loaded; so it is, in a child process, with a deadline.
+#[tokio::test]
+async fn a_library_that_crashes_hangs_or_chats_as_it_is_loaded() {
+    let cases = [
+        ("abort()", "ends the process", false),
+        ("*(volatile int *)0 = 1", "ends the process", false),
+        ("_exit(0)", "ends the process", false),
+        ("sleep(600)", "takes over", false),
+        (r#"puts("{\"ok\": false}")"#, "", true),
+    ];
+    for (what, says, ok) in cases {
+        let shop = Workshop::new();
+        let file = shop.plugin("p.so", &[&format!("P_CONSTRUCTOR={what}")]);
+        let report = check_in_child(Path::new(env!("CARGO_BIN_EXE_qpq")), &file).await;
+        assert_eq!(report.ok, ok, "{what}: {report:?}");
+        if let Some(problem) = report.problem {
+            assert!(problem.code == "crashed" && problem.found.contains(says), "{what}: {problem:?}");
+        }
+    }
+}

@@ -159,3 +159,31 @@ async fn an_unknown_plugin_is_not_enabled() {
     let bench = Bench::of(&shop, "");
     assert!(matches!(bench.registry.enable("other").await, Err(PluginError::Unknown { .. })));
 }
+
+#[tokio::test]
+async fn a_call_that_hangs_or_is_never_answered_holds_up_nobody() {
+    for uri in ["c:never", "c:hangs"] {
+        let shop = Workshop::new();
+        let mut bench = Bench::of(&shop, "");
+        let handle = bench.started().await;
+        let (hung, link) = tokio::join!(handle.listen(uri), handle.dial("c:echo", None));
+        assert!(matches!(hung, Err(PluginError::Hung { .. })), "{uri}: {hung:?}");
+        let link = link.expect("a link meanwhile");
+        let frame = Frame { link, bytes: Bytes::from_static(b"through") };
+        assert_eq!(handle.send(&[frame]), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_instance_is_stopped_and_destroyed_once_however_often_the_registry_is_stopped() {
+    let shop = Workshop::new();
+    let mut bench = Bench::of(&shop, "");
+    let handle = bench.started().await;
+    bench.registry.stop(STOP).await;
+    bench.registry.stop(STOP).await;
+    assert_eq!(shop.report(), ["start", "stop", "destroy"]);
+    // A call after the end finds nobody, and harms nobody.
+    assert!(matches!(handle.listen("c:x").await, Err(PluginError::Closed { .. })));
+    handle.close(1, "late");
+    assert_eq!(shop.report(), ["start", "stop", "destroy"]);
+}

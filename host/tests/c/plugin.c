@@ -82,8 +82,19 @@ typedef struct instance {
   int threaded;
 } instance;
 
-/* Whether the configuration asks for a behaviour. */
-static int asked(const instance *self, const char *behaviour) { return strstr(self->config, behaviour) != NULL; }
+/* What a build does by itself, whatever the configuration says: -DP_DO='"fail-soon"' */
+#ifndef P_DO
+#define P_DO ""
+#endif
+/* What it calls itself in the report. */
+#ifndef P_NAME
+#define P_NAME ""
+#endif
+
+/* Whether the configuration, or the build, asks for a behaviour. */
+static int asked(const instance *self, const char *behaviour) {
+  return strstr(self->config, behaviour) != NULL || strstr(P_DO, behaviour) != NULL;
+}
 
 /* Writes a line to the file that the configuration names as {"report": "PATH"}. */
 static void report(const char *config, const char *line) {
@@ -97,7 +108,7 @@ static void report(const char *config, const char *line) {
   path[n] = 0;
   FILE *file = fopen(path, "a");
   if (!file) return;
-  fprintf(file, "%s\n", line);
+  fprintf(file, P_NAME "%s\n", line);
   fclose(file);
 }
 
@@ -199,6 +210,21 @@ static qpq_status start(void *plugin, uint64_t op) {
   return QPQ_OK;
 }
 
+static qpq_status quiesce(void *plugin, uint64_t op, uint32_t deadline_ms) {
+  (void)deadline_ms;
+  instance *self = plugin;
+  if (asked(self, "quiesce-hangs")) return QPQ_OK;
+  report(self->config, "quiesce");
+  self->host->op_done(self->host->ctx, op, QPQ_OK, str(""));
+  return QPQ_OK;
+}
+
+#ifdef P_QUIESCE
+#define P_QUIESCE_FN quiesce
+#else
+#define P_QUIESCE_FN NULL
+#endif
+
 static qpq_status stop(void *plugin, uint32_t deadline_ms) {
   (void)deadline_ms;
   instance *self = plugin;
@@ -216,6 +242,12 @@ static void destroy(void *plugin) {
 
 static qpq_status listen_(void *plugin, uint64_t op, qpq_str uri) {
   instance *self = plugin;
+  if (uri.len == 7 && !memcmp(uri.ptr, "c:never", 7)) return QPQ_OK; /* and no answer ever */
+  if (uri.len == 7 && !memcmp(uri.ptr, "c:hangs", 7)) sleep(15);
+  if (asked(self, "listen-fails")) {
+    self->host->op_done(self->host->ctx, op, QPQ_FAILED, str("the port is taken"));
+    return QPQ_OK;
+  }
   self->host->op_done(self->host->ctx, op, QPQ_OK, uri);
   return QPQ_OK;
 }
@@ -262,7 +294,11 @@ static const struct { qpq_plugin plugin; uint8_t more[256]; } PLUGIN = { .plugin
   .magic = P_MAGIC, .size = P_SIZE, .abi_major = P_MAJOR, .abi_minor = P_MINOR, .flags = P_FLAGS,
   .id = P_ID, .kind = P_KIND, .version = P_VERSION, .build = S("cc"), .licence = S("MIT OR Apache-2.0"),
   .interfaces = P_INTERFACES, .needs = P_NEEDS, .config_schema = P_SCHEMA,
-  .create = P_CREATE, .start = start, .stop = stop, .destroy = destroy, .get_interface = get_interface,
+  .create = P_CREATE, .start = start, .quiesce = P_QUIESCE_FN, .stop = stop, .destroy = destroy, .get_interface = get_interface,
   .schemes = P_SCHEMES } };
+
+#ifdef P_CONSTRUCTOR /* what the library does as it is loaded */
+__attribute__((constructor)) static void constructor(void) { P_CONSTRUCTOR; }
+#endif
 
 const qpq_plugin *P_ENTRY(void) { return P_DESCRIPTOR; }

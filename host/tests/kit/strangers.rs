@@ -56,7 +56,7 @@ fn rust(kind: &str) {
     let name = format!("stranger-{kind}");
     let dir = new(folder.path(), &[&name, "--lang", "rust", "--kind", kind]).join(format!("{kind}-{name}"));
     match cargo_build(&dir) {
-        Ok(built) => passes(folder.path(), &built.join(format!("lib{kind}_stranger_{kind}.so"))),
+        Ok(built) => passes(folder.path(), &built.join(format!("libqpq_{kind}_stranger_{kind}.so"))),
         Err(why) => println!("SKIPPED a_new_{kind}_in_rust: its crates are not in cargo's cache: {why}"),
     }
 }
@@ -69,6 +69,36 @@ fn a_new_transport_in_rust_builds_outside_this_repository() {
 #[test]
 fn a_new_routing_in_rust_builds_outside_this_repository() {
     rust("routing");
+}
+
+/// A panic in Rust is caught at the boundary: the test fails, its process goes on, and the panic is told.
+#[test]
+fn a_panic_is_told_and_not_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = new(folder.path(), &["panics", "--lang", "rust", "--kind", "routing"]).join("routing-panics");
+    let source = dir.join("src/lib.rs");
+    let text = std::fs::read_to_string(&source).unwrap();
+    let from = "Ok(Self { links: BTreeMap::new() })";
+    let in_create = "if _config.get(\"now\").is_some() { panic!(\"in create\") }";
+    let spoiled = text
+        .replace(from, &format!("{in_create}\n        {from}"))
+        .replace("            LinkState::Metrics => {}", "            LinkState::Metrics => panic!(\"in a callback\"),")
+        .replace(r#", "additionalProperties": false"#, "");
+    assert_ne!(spoiled, text);
+    std::fs::write(&source, spoiled).unwrap();
+    let library = match cargo_build(&dir) {
+        Ok(built) => built.join("libqpq_routing_panics.so"),
+        Err(why) => {
+            return println!("SKIPPED a_panic_is_told_and_not_a_crash: its crates are not in cargo's cache: {why}");
+        }
+    };
+    let library = library.to_str().unwrap();
+    for (arguments, says) in [(&[][..], "in a callback"), (&["--config", "{\"now\": 1}"], "in create")] {
+        let all = [&["plugin", "test", library, "--only", "deterministic", "--json"], arguments].concat();
+        let report: serde_json::Value = serde_json::from_slice(&qpq(folder.path(), &all).stdout).expect("JSON");
+        let why = report["tests"][0]["why"].as_str().unwrap_or_default();
+        assert!(why.contains("panicked") && why.contains(says), "{report}");
+    }
 }
 
 #[test]

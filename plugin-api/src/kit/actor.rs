@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::case::{Case, Stop, ensure};
 use super::catalogue::Kind;
 use super::parcel::Loan;
+use super::shape::Shape;
 use super::stage::{Stage, within};
 use crate::abi::{self, Out, Status, Str};
 
@@ -99,7 +100,12 @@ impl Actor {
         let Some(start) = self.plugin.start else { return Err(Stop::failed("start is NULL")) };
         // SAFETY: the instance lives.
         let (status, why) = self.operate("start", |op| unsafe { start(self.instance, op) })?;
-        ensure(status.is_ok(), || format!("start ended with {status}: {why}"))
+        if self.stage.shape == Shape::Oldest && status == Status::UNSUPPORTED && !why.is_empty() {
+            return Err(Stop::skipped(format!("the plugin says that it needs a newer host: {why}")));
+        }
+        ensure(status.is_ok(), || format!("start ended with {status}: {why}"))?;
+        self.stage.change(|state| state.started = true);
+        Ok(())
     }
 
     /// Begins to quiesce; `None` where the plugin can't.
@@ -126,7 +132,7 @@ impl Actor {
                     STOP_MS / 1000
                 ));
             }
-            if open > 0 && !state.ignore_open_ops {
+            if open > 0 {
                 state.broken(format!("{open} operations had no answer when stop returned, and now none can come"));
             }
         });
@@ -218,7 +224,10 @@ impl Actor {
     pub(super) fn stats(&self) -> Option<(Status, String)> {
         let stats = self.transport.and_then(|vtable| vtable.stats)?;
         let mut text = String::new();
-        let status = self.quick("stats", || with_out(&mut text, |out| unsafe { stats(self.instance, out) }));
+        let status = self.quick("stats", || {
+            // SAFETY: the instance lives, and `out` is valid during the call.
+            with_out(&mut text, |out| unsafe { stats(self.instance, out) })
+        });
         Some((status, text))
     }
 }

@@ -71,7 +71,7 @@ const LIFE: &[Trial] = trials! {
         "create starts no thread and opens nothing; destroy leaves nothing",
         "Open sockets and start threads in `start`. Free in `destroy` whatever `create` made.";
     "bad-configuration" life::bad_configuration,
-        "a configuration that makes no sense is refused, with the reason",
+        "a configuration that makes no sense is refused with the reason, or harmless; the schema refuses misspelt keys",
         "Report through `host->fail` and return QPQ_INVALID. In the schema, set \"additionalProperties\": false, so that misspelt keys are noticed.";
     "two-instances" life::two_instances,
         "two instances work side by side, and outlive each other",

@@ -22,6 +22,8 @@ pub(super) struct Pair {
     pub(super) outbound: u64,
     /// What was dialled.
     pub(super) uri: String,
+    reliable: bool,
+    max_frame: usize,
 }
 
 impl Pair {
@@ -35,17 +37,22 @@ impl Pair {
         let dialler = case.started_with("dialler", shape)?;
         let uri = listen(case, &listener)?;
         let (outbound, inbound) = dial(&dialler, &listener, &uri)?;
-        Ok(Self { listener, dialler, inbound, outbound, uri })
+        let (flags, max_frame) = {
+            let state = dialler.stage.state();
+            state.links.get(&outbound).map_or((0, 0), |note| (note.flags, note.max_frame as usize))
+        };
+        let reliable = flags & link_flags::RELIABLE != 0;
+        Ok(Self { listener, dialler, inbound, outbound, uri, reliable, max_frame })
     }
 
     /// Whether the transport promises that frames arrive all, once and in order.
     pub(super) fn reliable(&self) -> bool {
-        self.note_out().flags & link_flags::RELIABLE != 0
+        self.reliable
     }
 
     /// The largest frame that the dialler may send.
     pub(super) fn max_frame(&self) -> usize {
-        self.note_out().max_frame as usize
+        self.max_frame
     }
 
     /// The link at the dialler.

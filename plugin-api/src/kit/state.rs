@@ -25,10 +25,10 @@ pub(super) struct State {
     pub(super) writable: HashMap<u64, u64>,
     /// Refuse every link.
     pub(super) refuse: bool,
+    /// It was started: from now on `fail` means that a node would have to start another instance.
+    pub(super) started: bool,
     /// `stop` has returned.
     pub(super) stopped: bool,
-    /// The plugin gave no promise about operations that are open when it stops.
-    pub(super) ignore_open_ops: bool,
     /// Rules that were broken.
     pub(super) violations: Vec<String>,
     /// Control bytes of routing.

@@ -167,6 +167,6 @@ mod tests {
             }
         }
         let cargo = rust_transport()[0].named("serial-2");
-        assert!(cargo.contains("name = \"transport-serial-2\"") && cargo.contains("name = \"transport_serial_2\""));
+        assert!(cargo.contains("name = \"transport-serial-2\"") && cargo.contains("name = \"qpq_transport_serial_2\""));
     }
 }

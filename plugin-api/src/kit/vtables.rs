@@ -145,7 +145,7 @@ unsafe extern "C" fn trap(ctx: *mut c_void) -> Status {
     // SAFETY: a plugin that gets here passes its ctx first, as everywhere.
     if let Some(stage) = unsafe { stage(ctx) } {
         stage.change(|state| {
-            state.broken("it called a function that lies behind the end of the host's struct".to_owned())
+            state.broken("it called a function that lies behind the end of the host's struct".to_owned());
         });
     }
     Status::UNSUPPORTED
@@ -198,7 +198,12 @@ unsafe extern "C" fn fail(ctx: *mut c_void, status: Status, why: Str) {
     stage.called("fail");
     // SAFETY: see above.
     let why = unsafe { text(stage, "fail", "reason", why) };
-    stage.change(|state| state.failures.push((status, why)));
+    stage.change(|state| {
+        if state.started {
+            state.broken(format!("it gave up ({status}): {why}"));
+        }
+        state.failures.push((status, why));
+    });
 }
 
 unsafe extern "C" fn get_interface(ctx: *mut c_void, id: Str) -> *const c_void {
@@ -354,7 +359,7 @@ unsafe extern "C" fn on_link(ctx: *mut c_void, event: *const LinkEvent) -> Statu
             Status::OK
         }
         link_event::PATH => {
-            if !state.links.get(&event.link).is_some_and(|note| note.down.is_none()) {
+            if state.links.get(&event.link).is_none_or(|note| note.down.is_some()) {
                 state.broken(format!("link {} changed its path and isn't up", event.link));
             }
             Status::OK

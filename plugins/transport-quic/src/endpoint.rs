@@ -1,21 +1,27 @@
 //! QUIC endpoints: their settings and sockets.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ClientConfig, Endpoint, IdleTimeout, ServerConfig, TransportConfig, VarInt};
-use tokio::time::{Instant, sleep};
+use quinn::{
+    ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TokioRuntime, TransportConfig,
+    VarInt,
+};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::config::Config;
 use crate::error::{Error, code};
-use crate::limits::{BIND_PATIENCE, INCOMING_BUFFER, INITIAL_RTT};
+use crate::limits::{BIND_PATIENCE, GOODBYE, INCOMING_BUFFER, INITIAL_RTT};
+use crate::socket;
 use crate::tls::{Key, PeerVerifier, Tls};
 
 /// How long one attempt to bind is apart from the next.
-const BIND_RETRY: Duration = Duration::from_millis(50);
+const BIND_RETRY: Duration = Duration::from_millis(2);
+/// How often is looked whether the peers were told of the end.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Makes endpoints, and keeps them until the end.
 #[derive(Debug)]
@@ -23,11 +29,16 @@ pub(crate) struct Endpoints {
     tls: Tls,
     config: Config,
     open: Mutex<Open>,
+    /// Connections of links that have ended for a successor, kept so that all are closed at once: a peer that hears of
+    /// the end dials again, and must find the successor.
+    parting: Mutex<Vec<Connection>>,
 }
 
 #[derive(Debug, Default)]
 struct Open {
     listening: Vec<Endpoint>,
+    /// Second handles of their sockets.
+    sockets: Vec<UdpSocket>,
     /// For dialling, by address family: made when first needed.
     v4: Option<Endpoint>,
     v6: Option<Endpoint>,
@@ -36,7 +47,7 @@ struct Open {
 impl Endpoints {
     /// No sockets yet.
     pub(crate) fn new(tls: Tls, config: Config) -> Self {
-        Self { tls, config, open: Mutex::default() }
+        Self { tls, config, open: Mutex::default(), parting: Mutex::default() }
     }
 
     /// An endpoint that listens at `addr`. A port that is in use is tried again for a while: in a live swap the instance
@@ -45,17 +56,29 @@ impl Endpoints {
         let config = self.server_config()?;
         let deadline = Instant::now() + BIND_PATIENCE;
         loop {
-            match Endpoint::server(config.clone(), addr) {
-                Ok(endpoint) => {
-                    self.lock().listening.push(endpoint.clone());
-                    return Ok(endpoint);
-                }
+            match self.bind(config.clone(), addr) {
+                Ok(endpoint) => return Ok(endpoint),
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
                     sleep(BIND_RETRY).await;
                 }
                 Err(source) => return Err(Error::Bind { addr, source }),
             }
         }
+    }
+
+    fn bind(&self, config: ServerConfig, addr: SocketAddr) -> io::Result<Endpoint> {
+        let socket = socket::bind(addr)?;
+        let second = socket.try_clone()?;
+        let endpoint = Endpoint::new(EndpointConfig::default(), Some(config), socket, Arc::new(TokioRuntime))?;
+        let mut open = self.lock();
+        open.sockets.push(second);
+        open.listening.push(endpoint.clone());
+        Ok(endpoint)
+    }
+
+    /// Lets another instance bind the ports, and receives nothing more at them. What is still to be said can be sent.
+    pub(crate) fn make_way(&self) -> io::Result<()> {
+        self.lock().sockets.iter().try_for_each(socket::make_way)
     }
 
     /// The endpoint for dialling addresses of that family.
@@ -82,14 +105,25 @@ impl Endpoints {
         Ok((config, verifier))
     }
 
-    /// Closes all endpoints and what runs over them, and waits until the peers were told.
+    /// Keeps the connection of a drained link until [`close`](Self::close).
+    pub(crate) fn park(&self, connection: Connection) {
+        self.parting.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+    }
+
+    /// Closes all endpoints and what runs over them, and waits until the peers were told, which is not until they have
+    /// answered: the sockets go with the runtime.
     pub(crate) async fn close(&self) {
+        let parting = std::mem::take(&mut *self.parting.lock().unwrap_or_else(PoisonError::into_inner));
         let open = std::mem::take(&mut *self.lock());
         let all: Vec<Endpoint> = open.listening.into_iter().chain(open.v4).chain(open.v6).collect();
         all.iter().for_each(|endpoint| endpoint.close(code::GOING, b"quiesced"));
-        for endpoint in all {
-            endpoint.wait_idle().await;
-        }
+        let gone = |connection: &Connection| connection.stats().frame_tx.connection_close > 0;
+        let told = async {
+            while !parting.iter().all(gone) {
+                sleep(LOOK).await;
+            }
+        };
+        let _ = timeout(GOODBYE, told).await; // a peer that isn't told finds out by itself
     }
 
     fn server_config(&self) -> Result<ServerConfig, Error> {

@@ -131,18 +131,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes on nothing new, flushes and ends all links, then closes the sockets. Returns how many links were cut off
-    /// because the time ran out.
-    pub(crate) async fn quiesce(&self, patience: Duration) -> usize {
+    /// Takes on nothing new, flushes and ends all links. Returns how many links were cut off because the time ran out.
+    pub(crate) async fn drain(&self, patience: Duration) -> usize {
         self.links.close();
         for link in self.links.all() {
             link.ask_end(End::Quiesced, patience);
         }
         // A link that is late ends by its own patience; a moment more lets it hand back what it did not send.
         let late = timeout(patience + patience / 8, self.links.emptied()).await.is_err();
-        let left = if late { self.links.len() } else { 0 };
-        let _ = timeout(patience, self.endpoints.close()).await;
-        left
+        if late { self.links.len() } else { 0 }
     }
 
     /// Tells the host when a peer goes on under another address. Runs for as long as the instance.

@@ -24,6 +24,7 @@ mod link;
 mod links;
 mod plugin;
 mod queue;
+mod socket;
 mod tasks;
 mod tls;
 

@@ -25,14 +25,21 @@ pub(crate) const BATCH_BYTES: usize = 64 * 1024;
 /// How long `close`, and a peer that takes its leave, waits for the queue to be flushed.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
+/// How long a link that makes way for another instance's still takes in what has arrived, after its own queue is flushed.
+pub(crate) const LAST_READ: Duration = Duration::from_millis(2);
+
 /// Addresses of one DNS name that are tried, at most.
 pub(crate) const MAX_ADDRESSES: usize = 4;
 
 /// Head start of one address over the next (RFC 8305, 5: 250 ms).
 pub(crate) const ADDRESS_STAGGER: Duration = Duration::from_millis(250);
 
-/// How long binding waits for a port that is just being given up, as in a live swap.
-pub(crate) const BIND_PATIENCE: Duration = Duration::from_secs(1);
+/// How long binding waits for a port that is just being given up. In a live swap the host tries once more when the
+/// instance before has stopped.
+pub(crate) const BIND_PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long the packets that tell the peers of the end may take to leave this machine.
+pub(crate) const GOODBYE: Duration = Duration::from_millis(50);
 
 /// How often links are looked at for a changed remote address.
 pub(crate) const SWEEP: Duration = Duration::from_secs(2);

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::engine::Engine;
 use crate::error::End;
-use crate::limits::{BATCH_BYTES, LINGER, MAX_FRAME, OPENING, READ_CHUNKS};
+use crate::limits::{BATCH_BYTES, LAST_READ, LINGER, MAX_FRAME, OPENING, READ_CHUNKS};
 use crate::queue::{Next, Outbox};
 use crate::tls::Key;
 
@@ -48,6 +49,8 @@ pub(crate) struct Link {
     asked: Mutex<Option<(End, Duration)>>,
     /// `asked` was set.
     leave: Notify,
+    /// The time for flushing ran out.
+    cut_off: AtomicBool,
 }
 
 /// The two directions of a link's stream.
@@ -73,6 +76,7 @@ impl Link {
             told,
             asked: Mutex::default(),
             leave: Notify::new(),
+            cut_off: AtomicBool::new(false),
         }
     }
 
@@ -120,9 +124,13 @@ pub(crate) async fn run(engine: Arc<Engine>, link: Arc<Link>, streams: Streams) 
         let writer = pin!(write(&engine, &link, streams.send, &mut unsent));
         let reader = pin!(read(&engine, &link, streams.recv));
         let end = carry(&link, writer, reader).await;
-        // Before the streams are dropped, which would finish them in the middle of a frame.
-        let (code, text) = end.to_close();
-        link.connection.close(code, text.as_bytes());
+        if end == End::Quiesced && !link.cut_off.load(Ordering::Acquire) {
+            engine.endpoints.park(link.connection.clone());
+        } else {
+            // Before the streams are dropped, which would finish them in the middle of a frame.
+            let (code, text) = end.to_close();
+            link.connection.close(code, text.as_bytes());
+        }
         end
     };
     unsent.extend(link.outbox.close());
@@ -154,14 +162,18 @@ async fn carry(
             (end, patience) = link.asked() => return match timeout(patience, leave(&end, writer, writing, reader)).await {
                 Ok(None) => end,
                 Ok(Some(worse)) => worse,
-                Err(_late) => end,
+                Err(_late) => {
+                    link.cut_off.store(true, Ordering::Release);
+                    end
+                }
             },
         }
     }
 }
 
-/// This side ends the link: flushes, and when another instance takes over ([`End::Quiesced`]) lets the peer finish too.
-/// What comes in meanwhile is still handed over. Returns the end if the connection broke.
+/// This side ends the link: flushes, and when another instance takes over ([`End::Quiesced`]) hands over what has come in.
+/// What the peer has still queued is not waited for: under load that takes long, and the peer keeps it until it is
+/// acknowledged. Returns the end if the connection broke.
 async fn leave(
     why: &End,
     mut writer: Pin<&mut impl Future<Output = Result<(), End>>>,
@@ -169,7 +181,7 @@ async fn leave(
     mut reader: Pin<&mut impl Future<Output = End>>,
 ) -> Option<End> {
     let mut reading = true;
-    while writing || (reading && *why == End::Quiesced) {
+    while writing {
         tokio::select! {
             flushed = &mut writer, if writing => match flushed {
                 Ok(()) => writing = false,
@@ -181,7 +193,13 @@ async fn leave(
             },
         }
     }
-    None
+    if !reading || *why != End::Quiesced {
+        return None;
+    }
+    match timeout(LAST_READ, reader).await {
+        Ok(End::PeerDone) | Err(_) => None,
+        Ok(end) => Some(end),
+    }
 }
 
 /// The peer has said all: flushes this side too. Who began to leave closes the connection, once it has read everything.
@@ -194,7 +212,10 @@ async fn answer_leave(link: &Link, writer: Pin<&mut impl Future<Output = Result<
         }
         if began_here { End::PeerDone } else { End::of(&link.connection.closed().await) }
     };
-    let end = timeout(LINGER, flush).await.unwrap_or(End::PeerDone);
+    let end = timeout(LINGER, flush).await.unwrap_or_else(|_late| {
+        link.cut_off.store(true, Ordering::Release);
+        End::PeerDone
+    });
     lock(&link.asked).clone().map_or(end, |(why, _)| why)
 }
 

@@ -35,6 +35,9 @@ impl QuicTransport {
     where
         W: Future<Output = Result<String, error::Error>> + Send + 'static,
     {
+        if let Err(stopping) = self.engine.check_running() {
+            return op.fail(&stopping.into());
+        }
         let Some(handle) = self.handle.get() else {
             return op.fail(&Error::new(Status::CLOSED, "the transport was not started"));
         };
@@ -69,12 +72,15 @@ impl Plugin for QuicTransport {
     }
 
     fn quiesce(&self, op: Op, deadline: Duration) {
-        // The rest of the time is for closing the sockets.
+        // A link that is late ends by its own patience, a little later.
         let patience = deadline * 3 / 4;
         self.answer(op, |engine, _| async move {
-            let late = engine.quiesce(patience).await;
+            let late = engine.drain(patience).await;
             if late > 0 {
                 engine.host.warn(format!("{late} links were cut off, because their peers took too long"));
+            }
+            if let Err(error) = engine.endpoints.make_way() {
+                engine.host.debug(format!("the ports are free only after the stop: {error}"));
             }
             Ok(String::new())
         });
@@ -86,7 +92,8 @@ impl Plugin for QuicTransport {
         let (told, all_told) = mpsc::channel();
         let engine = self.engine.clone();
         tasks::spawn(runtime.handle(), self.engine.host, async move {
-            engine.quiesce(FAREWELL / 2).await;
+            engine.drain(FAREWELL / 2).await;
+            engine.endpoints.close().await;
             let _ = told.send(());
         });
         let _ = all_told.recv_timeout(FAREWELL.min(deadline / 4));

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing a table is what this program is for")]
 
 mod boundary;
+mod discovery;
 mod idle;
 mod machine;
 mod quic;
@@ -14,6 +15,7 @@ mod report;
 mod scripts;
 mod signatures;
 mod store;
+mod swap;
 mod transports;
 
 use std::process::ExitCode;
@@ -32,6 +34,8 @@ const SECTIONS: &[Section] = &[
     ("quic", quic::measure),
     ("transports", transports::measure),
     ("relay", relay::measure),
+    ("discovery", discovery::measure),
+    ("swap", swap::measure),
     ("idle", idle::measure),
 ];
 

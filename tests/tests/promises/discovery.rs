@@ -6,7 +6,7 @@ mod lies;
 use std::time::{Duration, Instant};
 
 use qpq_tests::lab::{Family, House};
-use qpq_tests::{Outcome, Phouse, TestNode, ensure, poll, skip::skip};
+use qpq_tests::{Outcome, Plan, TestNode, ensure, poll, skip::skip};
 use serde_json::Value;
 
 /// Runs `check` on machines of one network.

@@ -18,4 +18,5 @@ mod parsers;
 mod partition;
 mod peers;
 mod plugins;
+mod swap;
 mod traffic;

@@ -108,3 +108,41 @@ fn islands_that_never_met_exchange_everything_once_they_are_joined() -> Outcome 
     lan.heal(0)?;
     ledger.check(&nodes)
 }
+
+/// How many links a node has over a LAN.
+fn links_over(node: &TestNode, lan: usize) -> Outcome<usize> {
+    let peers = node.json(&["mesh", "peers"])?;
+    let links = peers["peers"].as_array().into_iter().flatten().filter_map(|peer| peer["links"].as_array()).flatten();
+    let network = format!("//10.78.{lan}.");
+    Ok(links.filter(|link| link["remote"].as_str().is_some_and(|remote| remote.contains(&network))).count())
+}
+
+#[test]
+fn a_silent_network_is_left_for_another_and_nothing_is_lost() -> Outcome {
+    if let Some(why) = Lan::missing() {
+        return skip(why);
+    }
+    let lan = Lan::several("twonets", 2, 2)?;
+    let plan = |host| plan(&lan, host).config("[plugins]\nload = [\"transport-quic\", \"routing-flood\"]\n");
+    let b = plan(0).start()?;
+    let a = plan(1).peer(format!("{}:{PORT}", Lan::address(0, 1))).start()?;
+    let nodes = [a, b];
+    let on_both = |node: &TestNode| {
+        node.wait("there is a link over each network", || {
+            Ok((links_over(node, 0)? > 0 && links_over(node, 1)? > 0).then_some(()))
+        })
+    };
+    let traffic = Traffic::start(&nodes)?;
+    for torn in [0, 1] {
+        nodes.iter().try_for_each(on_both)?;
+        lan.split(torn, &[0])?;
+        for node in &nodes {
+            node.wait("the dead link is noticed", || Ok((links_over(node, torn)? == 0).then_some(())))?;
+            node.wait_links(1)?;
+        }
+        let before = traffic.count();
+        nodes[0].wait("messages go on", || Ok((traffic.count() > before + 10).then_some(())))?;
+        lan.heal(torn)?;
+    }
+    traffic.stop()?.check(&nodes)
+}

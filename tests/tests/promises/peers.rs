@@ -220,7 +220,7 @@ fn a_forgotten_server_is_dialled_no_more() -> Outcome {
     a.wait_links(1)?;
     a.cli(&["mesh", "forget", b.address()])?;
     a.wait_links(0)?;
-    a.kill()?;
+    a.terminate()?;
     a.start()?;
     let peer = peer(&a, &b.peer_id()?)?;
     ensure!(links(&peer).is_empty() && peer["state"] == "idle", "{peer}");

@@ -5,7 +5,7 @@ mod new;
 mod test;
 
 use super::{Connect, offline};
-use crate::api::PluginStatus;
+use crate::api::{PluginStatus, SwapReport};
 use crate::cli::answer::Answer;
 use crate::cli::args::PluginCommand;
 use crate::cli::failure::Failure;
@@ -56,16 +56,28 @@ fn swap_text(plugin: &PluginStatus) -> String {
     }
 }
 
+/// How the last swap went, or how far it is.
+fn last_swap(swap: &SwapReport) -> String {
+    match (&swap.reason, swap.took_ms, swap.pause_us) {
+        (Some(reason), ..) => format!("{}: {}", clean(&swap.state), clean(reason)),
+        (None, Some(took), Some(pause)) => format!("{} in {took} ms, paused {} ms", clean(&swap.state), pause / 1_000),
+        (None, Some(took), None) => format!("{} in {took} ms", clean(&swap.state)),
+        (None, None, _) => clean(&swap.state).to_string(),
+    }
+}
+
 /// The plugins and what is wrong with them.
 pub(super) fn plugin_table(plugins: &[PluginStatus], style: Style) -> String {
-    let mut table = Table::new(&["PLUGIN", "KIND", "VERSION", "STATE", "FAILURES", "PROBLEM"]);
+    let mut table = Table::new(&["PLUGIN", "KIND", "VERSION", "LIBRARY", "STATE", "FAILURES", "LAST SWAP", "PROBLEM"]);
     for plugin in plugins {
         table.row([
             plugin.name.clone(),
             plugin.kind.clone(),
             plugin.version.clone(),
+            plugin.generation.to_string(),
             plugin.state.clone(),
             plugin.failures.to_string(),
+            plugin.swaps.last().map(last_swap).unwrap_or_default(),
             plugin.last_error.clone().unwrap_or_default(),
         ]);
     }

@@ -208,3 +208,49 @@ fn only_changes_make_it_dirty() {
     directory.set_trust(peer(1, 1), Trust::Trusted).unwrap();
     assert!(!directory.dirty());
 }
+
+#[test]
+fn an_exported_block_list_is_taken_in_by_another_node() {
+    let (mut here, mut there) = (directory(), directory());
+    for byte in 1..=3 {
+        here.set_trust(PeerId([byte; 32]), Trust::Blocked).unwrap();
+    }
+    here.set_nickname(PeerId([1; 32]), Some("# troll")).unwrap();
+    let list = here.export_blocks();
+    there.set_trust(PeerId([2; 32]), Trust::Blocked).unwrap();
+    let imported = there.import_blocks(&list).unwrap();
+    assert_eq!((imported.added, imported.known), (vec![PeerId([1; 32]), PeerId([3; 32])], 1));
+    assert!(there.blocked().contains(&PeerId([3; 32])));
+    let again = there.import_blocks(&format!("\r\n{list}\r\n\n   # nothing\n")).unwrap();
+    assert_eq!((again.added.len(), again.known), (0, 3));
+}
+
+#[test]
+fn a_block_list_with_a_wrong_line_blocks_nobody() {
+    let mut directory = directory();
+    let trusted = PeerId([9; 32]);
+    directory.set_trust(trusted, Trust::Trusted).unwrap();
+    let good = PeerId([1; 32]).to_string();
+    let own = directory.own.peer_id().to_string();
+    for wrong in ["nonsense", "0101", &own, &trusted.to_string(), "\u{1b}[2J"] {
+        let error = directory.import_blocks(&format!("{good}\n\n{wrong} # why not\n{good}")).unwrap_err();
+        assert!(error.to_string().starts_with("line 3: "), "{error}");
+        assert_eq!(directory.trust(&PeerId([1; 32])), Trust::Known);
+    }
+    let (blocked, favoured) = directory.judged();
+    assert!(!blocked.contains(&PeerId([1; 32])) && favoured.contains(&trusted));
+}
+
+#[test]
+fn a_block_list_that_does_not_fit_blocks_nobody() {
+    let mut directory = directory();
+    let key = |n: usize| {
+        let mut key = [1; 32];
+        key[..8].copy_from_slice(&(n as u64 + 1).to_be_bytes());
+        PeerId(key).to_string()
+    };
+    let list: Vec<String> = (0..=MAX_PEERS).map(key).collect();
+    assert_eq!(directory.import_blocks(&list.join("\n")).unwrap_err(), BlocksError::Full);
+    assert!(directory.is_empty());
+    assert_eq!(directory.import_blocks(&list[1..].join("\n")).unwrap().added.len(), MAX_PEERS);
+}

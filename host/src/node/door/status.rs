@@ -48,7 +48,7 @@ impl Door {
         };
         let shared = &self.shared;
         Ok(NodeStatus {
-            mapped_libraries: 0,
+            mapped_libraries: self.plugins.get().map_or(0, crate::plugin::Registry::mapped_libraries),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             home: shared.home.display().to_string(),

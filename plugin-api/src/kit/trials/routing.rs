@@ -171,9 +171,8 @@ pub(in crate::kit) fn no_life_of_its_own(case: &Case) -> Result<(), Stop> {
     let threads = process::threads();
     let router = Router::new(case)?;
     story(&router, &mut case.random(2), 300)?;
-    ensure(process::threads() <= threads, || format!("it started threads: {:?}", process::thread_names()))?;
     std::thread::sleep(std::time::Duration::from_millis(200));
-    Ok(())
+    ensure(process::threads() <= threads, || format!("it started threads: {:?}", process::thread_names()))
 }
 
 /// Runs `work`, which may cost bounded memory only.

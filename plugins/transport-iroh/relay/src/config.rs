@@ -21,7 +21,7 @@ const HTTPS_PORT: u16 = 443;
 /// UDP port where nodes look for the address discovery of a relay, unless they are told another.
 pub(crate) const QAD_PORT: u16 = 7842;
 
-/// Most nodes at the same time, unless the configuration says otherwise. Each costs some 100 KiB.
+/// Most nodes at the same time, unless the configuration says otherwise.
 const MAX_CLIENTS: usize = 1000;
 
 /// What the admin decides. Relative paths are relative to the folder of the file.

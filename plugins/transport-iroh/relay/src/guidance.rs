@@ -40,10 +40,14 @@ ca = "{ca}"
 pub(crate) fn for_nodes(config: &Config) -> String {
     let url = url(config);
     let mut text = format!(
-        "Copy {ca} to each node, for example as {CA_CERTIFICATE} beside its configuration, and add there:\n\n\
-         [plugin.transport-iroh]\n\
+        "Copy {ca} to each node, for example as /etc/qpq/{CA_CERTIFICATE}, and add to its configuration:\n\n\
+         [plugins]\n\
+         # beside those that are there already\n\
+         load = [\"transport-quic\", \"transport-iroh\", \"routing-flood\"]\n\
+         trusted_with_key = [\"transport-iroh\"]\n\n\
+         [plugins.transport-iroh]\n\
          relays = [\"{url}\"]\n\
-         relay_ca = \"/etc/qpq/{CA_CERTIFICATE}\"\n",
+         relay_ca = [\"/etc/qpq/{CA_CERTIFICATE}\"]\n",
         ca = config.ca.display(),
     );
     if config.qad.port() != QAD_PORT {

@@ -4,7 +4,7 @@ use qpq_tests::lab::{Family, House};
 use qpq_tests::{Outcome, TestNode, ensure, skip};
 use serde_json::Value;
 
-use super::{is_found, on_house, peers, plan};
+use super::{in_house, is_found, peers, plan};
 
 /// Runs a D-Bus and an Avahi daemon of its own in the namespace, then what is in `$1`. `/run` is private there.
 const AVAHI: &str = r#"

@@ -6,7 +6,7 @@ use std::time::Duration;
 use qpq_tests::lab::{Family, House};
 use qpq_tests::{Outcome, ensure, procfs, skip};
 
-use super::{found_count, on_house, peers, phouse, wait_found};
+use super::{found_count, in_house, peers, plan, wait_found};
 
 /// Announces what it is told, over and over: PTR, SRV, TXT and A records by raw UDP. Arguments: address, key to claim, count.
 const LIAR: &str = r#"

@@ -30,8 +30,8 @@ fn millis(us: u64) -> String {
 /// The known peers and the links to them. Why one can't be reached stands below the table, which stays narrow so.
 pub(super) fn table(peers: &[PeerInfo], style: Style) -> Answer {
     let now = now_ms();
-    let header = ["PEER", "NAME", "TRUST", "STATE", "LINKS", "ROUND TRIP", "LAST SEEN", "FOUND", "ADDRESS"];
-    let mut table = Table::new(&header);
+    let mut table =
+        Table::new(&["PEER", "NAME", "TRUST", "STATE", "LINKS", "ROUND TRIP", "LAST SEEN", "FOUND", "ADDRESS"]);
     let mut notes = String::new();
     for peer in peers {
         let used = peer.links.iter().find(|link| link.preferred).or(peer.links.first());
@@ -48,14 +48,23 @@ pub(super) fn table(peers: &[PeerInfo], style: Style) -> Answer {
             peer.links.len().to_string(),
             used.and_then(|link| link.rtt_us).map(millis).unwrap_or_default(),
             peer.last_seen_ms.map(|then| ago(then, now)).unwrap_or_default(),
-            peer.discovered.iter().max_by_key(|found| found.last_seen_ms).map(|f| found(f, now)).unwrap_or_default(),
+            peer.discovered.iter().min_by_key(|found| found.first_seen_ms).map(|f| found(f, now)).unwrap_or_default(),
             address,
         ]);
     }
+    if let Some(stranger) = peers.iter().filter(|peer| peer.peer_id.is_none()).find_map(|peer| peer.discovered.first())
+    {
+        let server = stranger.server.as_deref().or(stranger.addresses.first().map(String::as_str)).unwrap_or_default();
+        notes += &format!("\nA found node without a key is not connected to by itself: mesh server {}", clean(server));
+    }
     let empty = "No peers yet. `mesh server HOST:PORT` adds one.";
-    notes += &stranger(peers).unwrap_or_default();
     let gap = if notes.is_empty() { "" } else { "\n" };
     Answer::list("qpq.peers/1", "peers", peers, format!("{}{gap}{notes}", table.show(style, empty)))
+}
+
+/// By which interface a node was found, and when.
+fn found(found: &Discovered, now: u64) -> String {
+    format!("{}, {}", found.interface.as_ref().unwrap_or(&found.plugin), ago(found.first_seen_ms, now))
 }
 
 /// The address of the link that is used, and how it runs. A peer that dialled us comes from a port of the moment, where
@@ -69,20 +78,6 @@ fn way(peer: &PeerInfo, link: &LinkInfo) -> String {
         (false, true) => remote.clone(),
         (false, false) => format!("{remote} (it dialled)"),
     }
-}
-
-/// How to connect to a node that was found without a key.
-fn stranger(peers: &[PeerInfo]) -> Option<String> {
-    let found = peers.iter().filter(|peer| peer.peer_id.is_none()).find_map(|peer| peer.discovered.first())?;
-    let server = found.server.as_deref().or(found.addresses.first().map(String::as_str))?;
-    Some(format!("\nA found node without a key is not connected to by itself: mesh server {}", clean(server)))
-}
-
-/// By what a node was found, since when, and when it was last confirmed.
-fn found(found: &Discovered, now: u64) -> String {
-    let by = found.interface.as_ref().unwrap_or(&found.plugin);
-    let (first, last) = (ago(found.first_seen_ms, now), ago(found.last_seen_ms, now));
-    if first == last { format!("{by}, {last}") } else { format!("{by}, since {first}, confirmed {last}") }
 }
 
 /// What a ping measured.

@@ -88,7 +88,7 @@ fn failed(path: &Path, error: &io::Error) -> Failure {
 
 fn answer(id: &str, dir: &Path, lang: PluginLanguage, files: &[File]) -> Answer {
     let (build, library) = match lang {
-        PluginLanguage::Rust => ("cargo build", format!("target/debug/lib{}.so", id.replace('-', "_"))),
+        PluginLanguage::Rust => ("cargo build", format!("target/debug/libqpq_{}.so", id.replace('-', "_"))),
         PluginLanguage::C => ("make", format!("{id}.so")),
     };
     let next = vec![

@@ -1,0 +1,64 @@
+//! A relay's transport replaced while messages flow both ways, all processes on this machine.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use qpq_host::api::NodeApi;
+use qpq_host::control::RemoteNode;
+use qpq_tests::{Failure, Flow, Line, Outcome, Tally, binaries, flow};
+
+use crate::rate::percentile;
+use crate::report::{Goal, Report};
+
+/// Swaps in the run.
+const SWAPS: usize = 50;
+/// Messages that come through between two swaps.
+const BETWEEN: usize = 500;
+/// How long they may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) fn measure(report: &mut Report) -> Outcome {
+    let line = Line::shaped(|plan| plan.config(flow::ROOM))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut pauses, tallies) = runtime.block_on(run(&line))?;
+    let [p50, p99] = [0.5, 0.99].map(|share| percentile(&mut pauses, share).as_secs_f64() * 1000.0);
+    report.add(format!("{} swaps of a relay's transport-quic under full load: pause p50", pauses.len()), p50, "ms");
+    report.add("the same, p99", p99, "ms").goal(Goal::AtMost(20.0));
+    let sum = |of: fn(&Tally) -> usize| tallies.iter().map(of).sum::<usize>() as f64;
+    report.add("messages sent meanwhile", sum(|tally| tally.sent), "");
+    report.add("of them lost", sum(|tally| tally.lost), "").goal(Goal::AtMost(0.0));
+    report.add("of them doubled", sum(|tally| tally.doubled), "").goal(Goal::AtMost(0.0));
+    Ok(())
+}
+
+async fn run(line: &Line) -> Outcome<(Vec<Duration>, [Tally; 2])> {
+    let stop = Rc::new(Cell::new(false));
+    let flows = [Flow::between(&line.a, &line.c, 1)?, Flow::between(&line.c, &line.a, 2)?];
+    let relay = RemoteNode::connect(&line.b.home())?;
+    let swapping = async {
+        let pauses = swap_all(&relay, &flows).await;
+        stop.set(true);
+        pauses
+    };
+    let [there, back] = &flows;
+    let (pauses, one, other) = tokio::join!(swapping, there.run(Rc::clone(&stop)), back.run(Rc::clone(&stop)));
+    Ok((pauses?, [one?, other?]))
+}
+
+async fn swap_all(relay: &RemoteNode, flows: &[Flow; 2]) -> Outcome<Vec<Duration>> {
+    let file = binaries::plugin("transport-quic")?.display().to_string();
+    let mut pauses = Vec::new();
+    for _ in 0..SWAPS {
+        let before = flows.each_ref().map(Flow::arrived);
+        let flowing = async {
+            while flows.iter().zip(before).any(|(flow, before)| flow.arrived() < before + BETWEEN) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, flowing).await.map_err(|_| Failure::new("messages stand still"))?;
+        let swapped = relay.plugin_swap("transport-quic".to_owned(), Some(file.clone())).await?;
+        pauses.extend(swapped.swaps.last().and_then(|swap| swap.pause_us).map(Duration::from_micros));
+    }
+    Ok(pauses)
+}
