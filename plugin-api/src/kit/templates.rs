@@ -114,6 +114,7 @@ const SDK: &[File] = sources! {
     "sdk/queue.rs",
     "sdk/routing.rs",
     "sdk/store.rs",
+    "sdk/stream.rs",
     "sdk/tracing.rs",
     "sdk/transport.rs",
 };
