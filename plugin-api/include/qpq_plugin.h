@@ -237,8 +237,9 @@ typedef struct qpq_host_transport {
 typedef struct qpq_discovery {
   uint32_t size, rsvd;
 
-  /* Makes this node known until op is cancelled. record_json has peer (64 hex digits) and addresses (transport URIs).
-   * op_done when it is announced, or can't be. */
+  /* Makes this node known until op is cancelled. record_json has peer (64 hex digits) and addresses (transport URIs),
+   * server (HOST:PORT of the first) and domain, these two null where there is none. When it changes, the host advertises the
+   * new one, then cancels the old. op_done when it is announced, or can't be. */
   qpq_status (*advertise)(void *plugin, uint64_t op, qpq_str record_json);
 
   /* Reports the nodes of service through on_peer until op is cancelled. op_done once it watches. */
@@ -259,8 +260,10 @@ typedef struct qpq_discovery {
 typedef struct qpq_host_discovery {
   uint32_t size, rsvd;
 
-  /* A node was found, changed or lost by the browse op. The record is JSON as for advertise, up to 4 KiB. QPQ_BUSY: the host
-   * dropped it; report it again later. Any thread; never blocks. */
+  /* A node was found, changed or lost by the browse op. The record is JSON as for advertise, up to 4 KiB, and with id (the
+   * service's own name for the node; CHANGED and LOST repeat it) and interface, where it has any. The host forgets a node that
+   * nothing has confirmed for three minutes, so CHANGED is due once a minute. QPQ_BUSY: the host dropped it;
+   * report it again later. Any thread; never blocks. */
   qpq_status (*on_peer)(void *ctx, uint32_t kind, uint64_t op, qpq_str record_json);
 } qpq_host_discovery;
 
