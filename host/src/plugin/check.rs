@@ -134,7 +134,7 @@ pub async fn check_in_child(exe: &Path, path: &Path) -> CheckReport {
     command.arg(CHILD_ARGUMENT).arg(path);
     let run = tokio::task::spawn_blocking(move || run_within(command, CHECK_DEADLINE));
     let why = match run.await {
-        Ok(Ok(ran)) => match (last_line(&ran.stdout), ran.status) {
+        Ok(Ok(ran)) => match (find_report(&ran.stdout), ran.status) {
             (Some(report), Some(_)) => return report,
             (_, Some(status)) => format!("a library that ends the process that loads it ({status})"),
             (_, None) => format!("a library that takes over {} s to load", CHECK_DEADLINE.as_secs()),
@@ -153,9 +153,9 @@ pub async fn check_in_child(exe: &Path, path: &Path) -> CheckReport {
     report
 }
 
-/// The report in the last line of what the child printed; the library's constructors may have printed before.
-fn last_line(stdout: &[u8]) -> Option<CheckReport> {
-    serde_json::from_slice(stdout.rsplit(|byte| *byte == b'\n').next()?).ok()
+/// The report among what the child printed: the library may print too, before it and at the end.
+fn find_report(stdout: &[u8]) -> Option<CheckReport> {
+    stdout.rsplit(|byte| *byte == b'\n').find_map(|line| serde_json::from_slice(line).ok())
 }
 
 /// The child's side: call it first in `main`, with the arguments after the program's name. When they ask for a check or a trial
@@ -170,7 +170,7 @@ pub fn child_main(mut arguments: impl Iterator<Item = std::ffi::OsString>) -> bo
         return false;
     }
     let report = check_file(Path::new(&arguments.next().unwrap_or_default()));
-    let text = [b"\n".to_vec(), serde_json::to_vec(&report).unwrap_or_default()].concat();
-    let _ = std::io::Write::write_all(&mut std::io::stdout(), &text);
+    let text = format!("\n{}\n", serde_json::to_string(&report).unwrap_or_default());
+    let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
     true
 }

@@ -88,9 +88,8 @@ impl Ledger {
         let ledger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         ensure!(ledger.values().map(BTreeMap::len).sum::<usize>() > 0, "nothing was sent: the test tests nothing");
         for node in nodes {
-            match ledger.get(&node.peer_id()?) {
-                Some(expected) => arrived(node, expected)?,
-                None => {}
+            if let Some(expected) = ledger.get(&node.peer_id()?) {
+                arrived(node, expected)?;
             }
         }
         Ok(())

@@ -96,9 +96,11 @@ fn refused(case: &Case, config: Str) -> Result<(), Stop> {
 }
 
 pub(in crate::kit) fn two_instances(case: &Case) -> Result<(), Stop> {
-    let one = case.started("first instance")?;
-    let two = case.started("second instance")?;
+    let one = Actor::create(case, case.stage("first instance", Shape::Today))?;
+    let two = Actor::create(case, case.stage("second instance", Shape::Today))?;
     ensure(one.instance() != two.instance(), || "create returned the same instance twice".to_owned())?;
+    one.start()?;
+    two.start()?;
     one.end();
     let three = case.started("third instance")?;
     two.end();
