@@ -155,7 +155,7 @@ impl Shared {
         let mut buffer = vec![0; 65_536];
         let mut number = 0;
         while !self.stopped() {
-            let taken = if there { self.from_client(&mut buffer) } else { self.rear.recv(&mut buffer) };
+            let taken = if there { self.read_client(&mut buffer) } else { self.rear.recv(&mut buffer) };
             let Ok(bytes) = taken.map(|len| buffer.get(..len).unwrap_or_default()) else { continue };
             self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
             self.datagrams.fetch_add(1, Ordering::Relaxed);
@@ -171,7 +171,7 @@ impl Shared {
         }
     }
 
-    fn from_client(&self, buffer: &mut [u8]) -> std::io::Result<usize> {
+    fn read_client(&self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let (len, from) = self.front.recv_from(buffer)?;
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(from);
         Ok(len)

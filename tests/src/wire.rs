@@ -1,6 +1,7 @@
 //! A stretch of network in user space: it passes UDP packets on until it is cut.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -78,10 +79,10 @@ fn carry(near: &UdpSocket, target: SocketAddr, switches: &Switches) {
         let mut senders: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
         while !switches.stopped() {
             let Ok((length, sender)) = near.recv_from(&mut packet) else { continue };
-            if !senders.contains_key(&sender) {
+            if let Entry::Vacant(place) = senders.entry(sender) {
                 let Ok(far) = far_end(target) else { continue };
                 let (far, back) = (Arc::new(far), near.try_clone());
-                senders.insert(sender, Arc::clone(&far));
+                place.insert(Arc::clone(&far));
                 scope.spawn(move || back.into_iter().for_each(|near| carry_back(&far, &near, sender, switches)));
             }
             if switches.passes()

@@ -22,8 +22,8 @@ impl Path {
         let paths = connection.paths();
         let chosen = paths
             .iter()
-            .find(|path| path.is_selected())
-            .or_else(|| paths.iter().find(|path| path.is_ip()))
+            .find(iroh::endpoint::Path::is_selected)
+            .or_else(|| paths.iter().find(iroh::endpoint::Path::is_ip))
             .or_else(|| paths.iter().next());
         let addr = chosen.as_ref().map(|path| match path.remote_addr() {
             TransportAddr::Ip(addr) => TransportAddr::Ip(canonical(*addr)),

@@ -28,7 +28,7 @@ pub(super) async fn run(
             Answer::new("qpq.plugin/1", &plugin, text)
         }
         PluginCommand::Swap { name, file } => {
-            let plugin = connect()?.plugin_swap(name, file.map(absolute).transpose()?).await?;
+            let plugin = connect()?.plugin_swap(name, file.as_deref().map(absolute).transpose()?).await?;
             Answer::new("qpq.plugin/1", &plugin, swap_text(&plugin))
         }
         PluginCommand::New(args) => new::run(&args)?,
@@ -38,7 +38,7 @@ pub(super) async fn run(
 }
 
 /// The file as the node, which runs elsewhere, will find it.
-fn absolute(file: std::path::PathBuf) -> Result<String, Failure> {
+fn absolute(file: &std::path::Path) -> Result<String, Failure> {
     let wrong = |error: &dyn std::fmt::Display| Failure::new("bad-path", format!("{}: {error}", file.display()));
     let path = file.canonicalize().map_err(|error| wrong(&error))?;
     path.into_os_string().into_string().map_err(|_| wrong(&"the path is not UTF-8"))

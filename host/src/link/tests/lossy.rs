@@ -63,7 +63,7 @@ impl World {
             for packet in side.sent.drain(..) {
                 assert!(packet.len() <= FRAME, "a frame of {} bytes", packet.len());
                 self.bytes += packet.len() as u64;
-                path.send(packet, self.now);
+                path.send(&packet, self.now);
             }
         }
     }
@@ -150,6 +150,7 @@ fn run(impairment: Impairment, seed: u64) -> Run {
 
 /// The table of `host/docs/links.md`.
 #[test]
+#[allow(clippy::print_stdout, reason = "the figures for the table, with --nocapture")]
 fn a_thousand_messages_arrive_once_whatever_the_path_does() {
     for loss_percent in [0, 1, 5, 12, 25, 30] {
         let runs: Vec<Run> = (0..2).map(|seed| run(Impairment { loss_percent, ..Impairment::BAD }, seed)).collect();

@@ -66,7 +66,7 @@ impl Path {
         self.rng.random_ratio(percent, 100)
     }
 
-    pub(super) fn send(&mut self, packet: Bytes, now: u64) {
+    pub(super) fn send(&mut self, packet: &Bytes, now: u64) {
         if let Some(record) = &mut self.record {
             record.push(packet.clone());
         }
