@@ -202,7 +202,7 @@ fn a_ping_shows_each_link_to_a_neighbour() -> Outcome {
     ensure!(links.len() == 2, "{report}");
     for wire in [&first, &second] {
         let over = |link: &&Value| link["remote"].as_str().is_some_and(|remote| remote.ends_with(&wire.address()));
-        let Some(link) = links.iter().find(over) else { return Err(a.failure("a wire is missing").into()) };
+        let Some(link) = links.iter().find(over) else { return Err(a.failure("a wire is missing")) };
         ensure!(link["rtts_us"].as_array().is_some_and(|answers| answers.len() == 2) && link["lost"] == 0, "{link}");
         ensure!(link["transport"] == "transport-quic" && link["relayed"] == false, "{link}");
     }
