@@ -96,6 +96,7 @@ impl Core {
         }
         self.with_router(|router, out| router.link_up(now_ms, link, peer, out));
         if first {
+            self.reroute_all(); // what waits for this neighbour, or for any way at all, may go now
             self.effects.push(Effect::Notice(Notice::PeerUp(peer)));
         }
     }

@@ -191,13 +191,20 @@ impl LinkTask {
             None => None,
         };
         self.transport.close(self.up.link, reason);
-        if self.board.leave(self.up.link, reason) {
-            if let Some(back) = back
-                && back.await
-            {
-                return; // the link that took over has told
-            }
-            _ = self.engine.send(Message::Event(Event::LinkDown { link: self.up.link })).await; // fails only at the end
+        if !self.board.leave(self.up.link, reason) {
+            return;
+        }
+        let (engine, link) = (self.engine.clone(), self.up.link);
+        let tell = async move { _ = engine.send(Message::Event(Event::LinkDown { link })).await }; // fails only at the end
+        match back {
+            None => tell.await,
+            // Where another link takes over, that one tells. In a task of its own: the place and the commands of this link
+            // are free from now on.
+            Some(back) => drop(tokio::spawn(async move {
+                if !back.await {
+                    tell.await;
+                }
+            })),
         }
     }
 

@@ -104,6 +104,9 @@ pub(super) async fn follow(mut events: mpsc::Receiver<PluginEvent>, follower: Fo
                     if disabled { format!("; mend it, then `qpq plugin enable {name}`") } else { String::new() };
                 shared.warn(&name, Some(format!("{reason}{remedy}")));
                 shared.discovery.ended(&name);
+                if let Some(before) = transports.ended(&name) {
+                    shared.listening().retain(|uri| !before.serves(uri));
+                }
                 if name.starts_with("routing-") {
                     route_by(&shared, Box::new(NoRouter)).await;
                 }

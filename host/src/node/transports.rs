@@ -120,7 +120,14 @@ impl Transports {
         self.changes.send_modify(|number| *number += 1);
     }
 
-    /// Changes with each transport that starts.
+    /// No instance runs any more; returns the links of the last one.
+    pub(super) fn ended(&self, name: &str) -> Option<Arc<Links>> {
+        let before = self.lock().get_mut(name)?.running.take();
+        self.changes.send_modify(|number| *number += 1);
+        before
+    }
+
+    /// Changes with each transport that starts or ends.
     pub(super) fn watch(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }

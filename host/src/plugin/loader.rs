@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
@@ -28,6 +29,8 @@ pub struct Loader {
     folder: PathBuf,
     pinned: Vec<String>,
     state: Mutex<State>,
+    /// How many libraries are mapped. Beside the lock, which a library that hangs as it is loaded holds.
+    count: AtomicU32,
 }
 
 #[derive(Default)]
@@ -60,13 +63,12 @@ impl Loader {
     /// A loader that keeps its copies below `folder` (`plugins` in the state directory). `pinned` lists the SHA-256 digests
     /// that may be loaded, in hex; empty allows all.
     pub fn new(folder: &Path, pinned: Vec<String>) -> Self {
-        Self { folder: folder.to_owned(), pinned, state: Mutex::default() }
+        Self { folder: folder.to_owned(), pinned, state: Mutex::default(), count: AtomicU32::new(0) }
     }
 
     /// How many libraries this process has mapped.
     pub(super) fn mapped(&self) -> u32 {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        u32::try_from(state.mapped.len()).unwrap_or(u32::MAX)
+        self.count.load(Ordering::Relaxed)
     }
 
     /// Loads `path` for the plugin that the configuration calls `name`, and checks `config` against its schema.
@@ -106,6 +108,7 @@ impl Loader {
         // The handle is given up on purpose: nothing ever closes it.
         let _ = library.into_raw();
         state.mapped.insert(checked.sha256, Mapped { outcome: outcome.clone(), generation });
+        self.count.store(generation, Ordering::Relaxed);
         outcome
     }
 }

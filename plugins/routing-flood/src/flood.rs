@@ -52,7 +52,11 @@ impl Flood {
             self.link_down(link);
         }
         self.links.insert(link, peer);
-        self.neighbours.entry(peer).or_default().insert(link);
+        let parallel = self.neighbours.entry(peer).or_default();
+        if parallel.is_empty() {
+            self.learned.come_back(&peer, link);
+        }
+        parallel.insert(link);
     }
 
     /// A link is gone. Returns the origins that lost their next hop, smallest key first.
@@ -62,7 +66,7 @@ impl Flood {
             parallel.remove(&link);
         }
         self.neighbours.retain(|_, parallel| !parallel.is_empty());
-        self.learned.drop_link(link, self.link_to(&peer))
+        self.learned.drop_link(link, &peer, self.link_to(&peer))
     }
 
     /// Something of `origin` came in over `link` for the first time, after crossing `hops` links (or

@@ -38,6 +38,8 @@ pub struct Entry {
     pub confirmed_ms: u64,
     /// Tells apart entries of the same millisecond in the view by age.
     serial: u64,
+    /// The neighbour that it led to, while no link leads there: it counts again when that one is back.
+    away: Option<Key>,
 }
 
 /// What [`Table::observe`] did.
@@ -81,12 +83,12 @@ impl Table {
 
     /// The live entry of an origin.
     pub fn get(&self, origin: &Key, now_ms: u64) -> Option<&Entry> {
-        self.by_origin.get(origin).filter(|entry| !self.is_expired(entry, now_ms))
+        self.by_origin.get(origin).filter(|entry| entry.away.is_none() && !self.is_expired(entry, now_ms))
     }
 
     /// All live entries, in no particular order.
     pub fn iter(&self, now_ms: u64) -> impl Iterator<Item = (&Key, &Entry)> {
-        self.by_origin.iter().filter(move |(_, entry)| !self.is_expired(entry, now_ms))
+        self.by_origin.iter().filter(move |(_, entry)| entry.away.is_none() && !self.is_expired(entry, now_ms))
     }
 
     /// Notes that something of `origin` came in first over `link`, after crossing `hops` links (or [`UNKNOWN_HOPS`]).
@@ -95,7 +97,7 @@ impl Table {
             self.insert(origin, link, hops, now_ms);
             return Observed::New;
         };
-        if self.is_expired(&old, now_ms) {
+        if old.away.is_some() || self.is_expired(&old, now_ms) {
             self.remove(&origin);
             self.insert(origin, link, hops, now_ms);
             return Observed::New;
@@ -123,20 +125,29 @@ impl Table {
         before - self.origins()
     }
 
-    /// A link is gone. Its entries go over to `heir`, another link to the same neighbour, or are forgotten.
-    /// Returns the origins that lost their next hop.
-    pub fn drop_link(&mut self, link: u64, heir: Option<u64>) -> Vec<Key> {
-        if let Some(heir) = heir {
-            self.by_origin.values_mut().filter(|entry| entry.link == link).for_each(|entry| entry.link = heir);
-            return Vec::new();
+    /// A link to `peer` is gone. Its entries go over to `heir`, another link to the same neighbour; without one they are set
+    /// aside until the neighbour is back. Returns the origins that lost their next hop.
+    pub fn drop_link(&mut self, link: u64, peer: &Key, heir: Option<u64>) -> Vec<Key> {
+        let mut lost = Vec::new();
+        let led_there = |entry: &Entry| entry.link == link && entry.away.is_none();
+        for (origin, entry) in self.by_origin.iter_mut().filter(|(_, entry)| led_there(entry)) {
+            match heir {
+                Some(heir) => entry.link = heir,
+                None => {
+                    entry.away = Some(*peer);
+                    lost.push(*origin);
+                }
+            }
         }
-        let mut lost: Vec<Key> =
-            self.by_origin.iter().filter(|(_, entry)| entry.link == link).map(|(origin, _)| *origin).collect();
         lost.sort_unstable();
-        for origin in &lost {
-            self.remove(origin);
-        }
         lost
+    }
+
+    /// A neighbour is back: what was learned over it, and over nobody else since, counts again until its time is over.
+    pub fn come_back(&mut self, peer: &Key, link: u64) {
+        for entry in self.by_origin.values_mut().filter(|entry| entry.away.as_ref() == Some(peer)) {
+            (entry.link, entry.away) = (link, None);
+        }
     }
 
     /// Whether the entry yields to another link that offers `hops`.
@@ -168,7 +179,7 @@ impl Table {
             self.evict_oldest();
         }
         let serial = self.next_serial();
-        let entry = Entry { link, hops, best_hops: hops, since_ms: now_ms, confirmed_ms: now_ms, serial };
+        let entry = Entry { link, hops, best_hops: hops, since_ms: now_ms, confirmed_ms: now_ms, serial, away: None };
         self.by_origin.insert(origin, entry);
         self.by_age.insert((now_ms, serial), origin);
     }

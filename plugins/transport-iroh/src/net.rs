@@ -79,8 +79,9 @@ impl Net {
         if let Some(endpoint) = self.current() {
             return Ok(endpoint);
         }
-        let endpoint = self.bind(&[], &turn).await?;
-        self.keep(endpoint.clone(), Vec::new())?;
+        let listening = self.listening();
+        let endpoint = self.bind(&listening, &turn).await?;
+        self.keep(endpoint.clone(), listening)?;
         new(endpoint.clone());
         Ok(endpoint)
     }

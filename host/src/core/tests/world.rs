@@ -34,10 +34,9 @@ impl Router for Toy {
     fn name(&self) -> &str {
         "toy"
     }
-    fn link_up(&mut self, _: u64, link: LinkId, peer: PeerId, out: &mut RouterOutput) {
+    fn link_up(&mut self, _: u64, link: LinkId, peer: PeerId, _: &mut RouterOutput) {
         self.links.insert(link, peer);
         self.ways.insert(peer, (link, u64::MAX));
-        out.invalidated = true;
     }
     fn link_measured(&mut self, _: u64, _: LinkId, _: u64, _: u32, _: &mut RouterOutput) {}
     fn link_down(&mut self, _: u64, link: LinkId, out: &mut RouterOutput) {

@@ -22,6 +22,9 @@ use servers::Use;
 pub(in crate::node) use servers::{Server, State};
 use wishes::Wish;
 
+/// A link that says that it restarts is believed when it lived at least so long, in milliseconds. Else a server that always says
+/// so would be dialled without pause for ever.
+const RESTARTED_AFTER_MS: u64 = 200;
 /// A link that lived at least so long was a good one, in milliseconds: the pauses start anew.
 const GOOD_AFTER_MS: u64 = 10_000;
 
@@ -101,7 +104,7 @@ enum Meaning {
 impl End {
     fn meaning(&self) -> Meaning {
         match self.code {
-            Some(CloseCode::RESTARTING) => Meaning::Restarts,
+            Some(CloseCode::RESTARTING) if self.lived_ms >= RESTARTED_AFTER_MS => Meaning::Restarts,
             Some(CloseCode::DUPLICATE) => Meaning::Duplicate,
             Some(CloseCode::BLOCKED | CloseCode::SELF | CloseCode::VERSION | CloseCode::WRONG_PEER) => {
                 Meaning::Unwanted

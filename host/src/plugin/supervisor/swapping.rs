@@ -79,6 +79,7 @@ impl Supervisor {
     ) -> (Result<Arc<Instance>, Next>, Option<PluginError>) {
         let began = Instant::now();
         self.open_report(&file);
+        let tried = digest(&file).await; // by its end another library may stand there
         let outcome = match self.prepare(&old, &file, any_id).await {
             Ok(new) => self.change_over(old, new).await,
             Err(error) => Outcome::Refused(old, error),
@@ -90,7 +91,7 @@ impl Supervisor {
             Outcome::Lost(error) => ("failed", Some(error.clone())),
         };
         self.close_report(state, error.as_ref(), began);
-        if let (Some(error), Some(sha256)) = (&error, digest(&file).await) {
+        if let (Some(error), Some(sha256)) = (&error, tried) {
             self.quarantine.add(&sha256, &error.to_string());
         }
         let result = match outcome {

@@ -74,14 +74,19 @@ fn a_full_table_forgets_the_one_silent_for_longest() {
 }
 
 #[test]
-fn entries_of_a_lost_link_go_to_its_heir_or_die() {
+fn entries_of_a_lost_link_go_to_its_heir_or_wait_for_the_neighbour() {
     let mut table = Table::new(LIMITS);
     table.observe(key(2), 7, 1, 0);
     table.observe(key(1), 7, 1, 0);
-    assert_eq!(table.drop_link(7, Some(9)), Vec::<Key>::new());
+    let peer = key(3);
+    assert_eq!(table.drop_link(7, &peer, Some(9)), Vec::<Key>::new());
     assert_eq!(link_of(&table, 1, 0), Some(9));
-    assert_eq!(table.drop_link(9, None), vec![key(1), key(2)]);
-    assert_eq!(table.origins(), 0);
+    assert_eq!(table.drop_link(9, &peer, None), vec![key(1), key(2)]);
+    assert_eq!((link_of(&table, 1, 0), link_of(&table, 2, 0)), (None, None));
+    assert_eq!(table.observe(key(2), 11, 4, 0), Observed::New);
+    table.come_back(&peer, 10);
+    assert_eq!((link_of(&table, 1, 0), link_of(&table, 2, 0)), (Some(10), Some(11)));
+    assert_eq!(link_of(&table, 1, LIMITS.lifetime_ms), None);
 }
 
 #[test]

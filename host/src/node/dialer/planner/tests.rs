@@ -139,7 +139,7 @@ fn a_peer_that_restarts_its_transport_is_dialled_at_once_and_without_pauses() {
     desk.keep("quic://b:1");
     let dial = one(desk.wait(0));
     let link = desk.link(&dial, B);
-    desk.unlink(link, Some(CloseCode::RESTARTING), 0);
+    desk.unlink(link, Some(CloseCode::RESTARTING), 1_000);
     for _ in 0..20 {
         let (dials, wait) = desk.wait(60_000);
         assert!(wait <= 2, "{wait}");
