@@ -1,7 +1,7 @@
 //! Finds neighbours by multicast DNS (RFC 6762) and DNS service discovery (RFC 6763), and is found by them.
 //!
 //! [`record`] writes what this node announces and [`answer`] reads what others do; [`nodes`] remembers who was found. None of
-//! them knows of sockets, threads or clocks. [`engine`] owns the responder and its thread, [`plugin`] is the way in.
+//! them knows of sockets, threads or clocks. [`engine`] owns the responder and its thread, `plugin` is the way in.
 #![forbid(unsafe_code)]
 
 pub mod answer;
