@@ -209,6 +209,10 @@ fn start_plugins(
             transports: Arc::clone(transports),
             listen: config.node.listen.clone(),
         }),
+        // By this name it is found even if its file was replaced by a newer one.
+        program: Some("/proc/self/exe".into())
+            .filter(|exe: &std::path::PathBuf| exe.exists())
+            .or(std::env::current_exe().ok()),
         watch: config.plugins.watch,
     };
     let specs = plugins::specs(config, shared);

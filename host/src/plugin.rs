@@ -42,6 +42,7 @@
 //!     trusted_with_key: Vec::new(),
 //!     identity,
 //!     listeners: Arc::new(MyListeners(links)),
+//!     program: None,
 //!     watch: true,
 //! };
 //! let file = find("transport-quic", &[PathBuf::from("/usr/lib/qpq")]).expect("installed");

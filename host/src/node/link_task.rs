@@ -159,6 +159,7 @@ impl LinkTask {
             if self.unsent.is_empty() {
                 self.restart.said = None;
             }
+            let ping = self.pings.due_in();
             let deadline = self.link.deadline().map_or(MAX_SLEEP_MS, |at| at.saturating_sub(now_ms()));
             reason = tokio::select! {
                 biased;
@@ -166,6 +167,7 @@ impl LinkTask {
                     let reason = close.borrow_and_update().clone().unwrap_or_else(cut_off);
                     self.step(LinkInput::Close(reason), &mut desk).await
                 }
+                () = tokio::time::sleep(ping.unwrap_or_default()), if ping.is_some() => self.ping(&mut desk).await,
                 () = self.inbox.arrived.notified() => self.receive(&mut desk).await,
                 () = self.inbox.writable.notified() => None,
                 batch = commands.take(COMMAND_STEP), if self.unsent.is_empty() && self.link.has_room() => match batch.is_empty() {
@@ -324,11 +326,13 @@ impl LinkTask {
                 LinkCommand::Ping(reply) => self.pings.asked.push(reply),
             }
         }
-        let over = self.step(LinkInput::Send(frames), desk).await;
-        match over.is_none() && !self.pings.asked.is_empty() {
-            true => self.step(LinkInput::Ping, desk).await,
-            false => over,
-        }
+        self.step(LinkInput::Send(frames), desk).await
+    }
+
+    async fn ping(&mut self, desk: &mut Desk) -> Option<String> {
+        let over = self.step(LinkInput::Ping, desk).await;
+        self.pings.asked.clear(); // on a link that sends none any more
+        over
     }
 
     /// Puts envelopes into frames; those that are no longer in memory are read first.

@@ -8,17 +8,31 @@ use tokio::sync::oneshot;
 /// PINGs without an answer at a time; the oldest counts as lost.
 const MAX_WAITING: usize = 32;
 
+/// Between two asked PINGs of one link: a neighbour closes links that ask much more often.
+const APART: Duration = Duration::from_millis(250);
+
 /// Who waits for the answers of one link.
 #[derive(Debug, Default)]
 pub(super) struct Pings {
     /// Those whose PING is still to be sent; one PING serves them all.
     pub(super) asked: Vec<oneshot::Sender<Duration>>,
     waiting: VecDeque<(u64, Instant, Vec<oneshot::Sender<Duration>>)>,
+    /// When the last one that was asked for was sent.
+    last: Option<Instant>,
 }
 
 impl Pings {
+    /// How long those who asked must wait for their PING; `None` when nobody asked.
+    pub(super) fn due_in(&self) -> Option<Duration> {
+        let wait = self.last.map_or(Duration::ZERO, |last| APART.saturating_sub(last.elapsed()));
+        (!self.asked.is_empty()).then_some(wait)
+    }
+
     /// A PING of that number is on its way.
     pub(super) fn sent(&mut self, number: u64) {
+        if !self.asked.is_empty() {
+            self.last = Some(Instant::now());
+        }
         self.waiting.push_back((number, Instant::now(), std::mem::take(&mut self.asked)));
         if self.waiting.len() > MAX_WAITING {
             self.waiting.pop_front();
@@ -47,6 +61,9 @@ mod tests {
         assert!(answer.try_recv().is_err());
         pings.answered(7);
         assert!(answer.try_recv().is_ok());
+        assert_eq!(pings.due_in(), None);
+        pings.asked.push(oneshot::channel().0);
+        assert!(pings.due_in().is_some_and(|wait| wait > Duration::ZERO), "not twice in a moment");
         (0..1_000).for_each(|number| pings.sent(number));
         assert_eq!(pings.waiting.len(), MAX_WAITING);
     }

@@ -20,6 +20,9 @@ pub const CHILD_ARGUMENT: &str = "__plugin-check";
 /// How long a check may take.
 const CHECK_DEADLINE: Duration = Duration::from_secs(20);
 
+/// The code of a library that hangs, or takes the process down, as it is loaded.
+const CRASHED: &str = "crashed";
+
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct CheckReport {
@@ -133,24 +136,30 @@ pub async fn check_in_child(exe: &Path, path: &Path) -> CheckReport {
     let mut command = Command::new(exe);
     command.arg(CHILD_ARGUMENT).arg(path);
     let run = tokio::task::spawn_blocking(move || run_within(command, CHECK_DEADLINE));
-    let why = match run.await {
+    let (code, why) = match run.await {
         Ok(Ok(ran)) => match (find_report(&ran.stdout), ran.status) {
             (Some(report), Some(_)) => return report,
-            (_, Some(status)) => format!("a library that ends the process that loads it ({status})"),
-            (_, None) => format!("a library that takes over {} s to load", CHECK_DEADLINE.as_secs()),
+            (_, Some(status)) => (CRASHED, format!("a library that ends the process that loads it ({status})")),
+            (_, None) => (CRASHED, format!("a library that takes over {} s to load", CHECK_DEADLINE.as_secs())),
         },
-        Ok(Err(error)) => format!("no process to check it in: {error}"),
-        Err(error) => format!("no thread to wait for the check: {error}"),
+        Ok(Err(error)) => ("not-checked", format!("no process to check it in: {error}")),
+        Err(error) => ("not-checked", format!("no thread to wait for the check: {error}")),
     };
     let mut report = report(path, String::new(), None, None);
     report.ok = false;
     report.problem = Some(CheckProblem {
-        code: "crashed".to_owned(),
+        code: code.to_owned(),
         found: why,
         wanted: "a library that loads".to_owned(),
         remedy: "This is a mistake in the plugin: report it to its author.".to_owned(),
     });
     report
+}
+
+/// Why loading that file would hang or end this process, if it would. `exe` as for [`check_in_child`].
+pub(super) async fn fatal(exe: &Path, path: &Path) -> Option<String> {
+    let problem = check_in_child(exe, path).await.problem?;
+    (problem.code == CRASHED).then_some(problem.found)
 }
 
 /// The report among what the child printed: the library may print too, before it and at the end.

@@ -333,6 +333,8 @@ pub enum SwapProblem {
     Unsupported(String),
     /// The admin's: the plugin does not run, so there is nothing to replace. The state that it is in.
     NotRunning(String),
+    /// The new library's: it hangs, or takes the process down, as it is loaded. What was found.
+    Fatal(String),
     /// The new library's, or the configuration's: it could not take over, and the old one goes on or runs again.
     TakeOver(String),
     /// It could not take over, and the old one could not be started again: why the one, why the other.
@@ -361,6 +363,7 @@ impl fmt::Display for SwapProblem {
             Self::NotRunning(state) => {
                 write!(f, "it is {state}, so there is nothing to replace. Start it first: qpq plugin enable NAME")
             }
+            Self::Fatal(found) => write!(f, "found {found}. Report it to the plugin's author."),
             Self::TakeOver(why) => write!(f, "the new library could not take over: {why}"),
             Self::BothFailed(new, old) => {
                 write!(f, "the new library could not take over: {new}; and the old one did not start again: {old}")
@@ -421,6 +424,7 @@ impl SwapProblem {
             Self::OtherId(..) => "swap-other-id",
             Self::Unsupported(_) => "swap-unsupported",
             Self::NotRunning(_) => "swap-not-running",
+            Self::Fatal(_) => "swap-fatal",
             Self::TakeOver(_) => "swap-take-over",
             Self::BothFailed(..) => "swap-both-failed",
         }

@@ -23,7 +23,7 @@ pub(super) struct Checked {
 pub(super) fn check(path: &Path, pinned: &[String]) -> Result<Checked, Problem> {
     let unreadable = |e: std::io::Error| Problem::Unreadable(e.to_string());
     // Whatever is checked is checked on the open file, so nothing can change between the check and the use.
-    let file = File::open(path).map_err(unreadable)?;
+    let file = open(path).map_err(unreadable)?;
     check_mode(path, &file.metadata().map_err(unreadable)?)?;
     let mut bytes = Vec::new();
     (&file).take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
@@ -38,10 +38,20 @@ pub(super) fn check(path: &Path, pinned: &[String]) -> Result<Checked, Problem> 
     Ok(Checked { sha256, bytes })
 }
 
+/// Opens without waiting: a pipe would, for somebody who writes into it.
+fn open(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32).open(path)
+}
+
 /// The digest of a file as it is now; `None` when it can't be read or is too large for a library.
 pub(super) fn digest(path: &Path) -> Option<String> {
     let mut bytes = Vec::new();
-    File::open(path).ok()?.take(MAX_FILE + 1).read_to_end(&mut bytes).ok()?;
+    open(path)
+        .ok()
+        .filter(|file| file.metadata().is_ok_and(|meta| meta.is_file()))?
+        .take(MAX_FILE + 1)
+        .read_to_end(&mut bytes)
+        .ok()?;
     (bytes.len() as u64 <= MAX_FILE).then(|| hex(&Sha256::digest(&bytes)))
 }
 

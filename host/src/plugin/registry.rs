@@ -54,6 +54,9 @@ pub struct Settings {
     pub pinned: Vec<String>,
     /// Names of the plugins that get the node's secret key when they ask for it.
     pub trusted_with_key: Vec<String>,
+    /// The `qpq` program, which tries a library in a process of its own before a swap loads it into this one. `None`: it is
+    /// loaded at once.
+    pub program: Option<PathBuf>,
     /// The node's identity.
     pub identity: Arc<dyn PluginIdentity>,
     /// Makes the listeners.
@@ -147,6 +150,7 @@ pub enum PluginEvent {
 /// What supervisors share.
 pub(super) struct Shared {
     loader: Arc<Loader>,
+    pub(super) program: Option<PathBuf>,
     trusted_with_key: Vec<String>,
     identity: Arc<dyn PluginIdentity>,
     listeners: Arc<dyn Listeners>,
@@ -209,9 +213,10 @@ impl Registry {
     ) -> Result<(Self, mpsc::Receiver<PluginEvent>), PluginError> {
         check_names(&specs)?;
         let (events, receiver) = mpsc::channel(MAX_EVENTS);
-        let Settings { folder, pinned, trusted_with_key, identity, listeners, watch } = settings;
+        let Settings { folder, pinned, trusted_with_key, program, identity, listeners, watch } = settings;
         let loader = Arc::new(Loader::new(&folder, pinned));
-        let shared = Arc::new(Shared { loader: Arc::clone(&loader), trusted_with_key, identity, listeners, events });
+        let shared =
+            Arc::new(Shared { loader: Arc::clone(&loader), program, trusted_with_key, identity, listeners, events });
         let files: Vec<PathBuf> = specs.iter().map(|spec| spec.file.clone()).collect();
         let started = specs.into_iter().map(|spec| (spec.name.clone(), supervise(spec, &shared)));
         let started: Vec<(String, Entry)> = started.collect();

@@ -146,6 +146,7 @@ pub(crate) fn settings(shop: &Workshop, notes: &Arc<Notes>, pinned: Vec<String>)
         trusted_with_key: Vec::new(),
         identity: Arc::new(Identity::from_seed(&[1; 32])),
         listeners: Arc::new(Same(Arc::clone(notes))),
+        program: None,
         watch: false,
     }
 }

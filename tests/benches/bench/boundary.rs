@@ -193,6 +193,7 @@ impl Plugin {
             folder: folder.path().join("plugins"),
             pinned: Vec::new(),
             trusted_with_key: Vec::new(),
+            program: None,
             watch: false,
             identity: Arc::new(Identity::from_seed(&[1; 32])),
             listeners: Arc::new(Ears(Arc::clone(&heard))),

@@ -55,7 +55,7 @@ impl Door {
             addresses: vec![uri.clone()],
             ..info(None, Vec::new(), &[(uri, server)])
         }));
-        add_discovered(&mut peers, self.shared.discovery.list());
+        add_discovered(self.shared.identity.peer_id(), &mut peers, self.shared.discovery.list());
         peers.sort_by_key(|peer| (peer.links.is_empty(), peer.peer_id.is_none(), std::cmp::Reverse(peer.last_seen_ms)));
         Ok(peers)
     }
@@ -115,10 +115,10 @@ impl Door {
 }
 
 /// Puts what discovery services found beside the peers that are known, and behind them those that are not.
-fn add_discovered(peers: &mut Vec<PeerInfo>, found: Vec<(Option<PeerId>, Discovered)>) {
+fn add_discovered(me: PeerId, peers: &mut Vec<PeerInfo>, found: Vec<(Option<PeerId>, Discovered)>) {
     let mut places: BTreeMap<PeerId, usize> =
         peers.iter().enumerate().filter_map(|(place, peer)| Some((peer.peer_id?, place))).collect();
-    for (peer, discovered) in found {
+    for (peer, discovered) in found.into_iter().filter(|(peer, _)| *peer != Some(me)) {
         let known = peer.and_then(|peer| places.get(&peer)).and_then(|place| peers.get_mut(*place));
         if let Some(known) = known {
             known.discovered.push(discovered);

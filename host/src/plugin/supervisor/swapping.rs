@@ -7,10 +7,10 @@ use std::time::Instant;
 use super::{Next, Order, Pause, Supervisor};
 use crate::api::SwapReport;
 use crate::plugin::error::{PluginError, SwapProblem};
-use crate::plugin::file;
 use crate::plugin::instance::{End, Instance, STOP_DEADLINE};
 use crate::plugin::loader::Image;
 use crate::plugin::swap::{DRAIN, Probation, keep};
+use crate::plugin::{check, file};
 
 /// Said of a swap whose old instance hangs.
 const ZOMBIE: &str = "the old instance did not stop in time; it is left alone as a zombie, which keeps its memory until \
@@ -103,7 +103,12 @@ impl Supervisor {
 
     /// Loads, checks, makes and starts the new one beside the old.
     async fn prepare(&mut self, old: &Arc<Instance>, file: &Path, any_id: bool) -> Result<Arc<Instance>, PluginError> {
-        self.phase("being loaded", "active");
+        self.phase("being tried and loaded", "active");
+        if let Some(program) = &self.shared.program
+            && let Some(why) = check::fatal(program, file).await
+        {
+            return Err(self.problem(SwapProblem::Fatal(why)));
+        }
         let image = Arc::clone(&self.shared).load(&self.spec, file).await?;
         let (new, running) = (&image.descriptor.info, &old.image.descriptor.info);
         if let Some(report) = self.live().status.swaps.last_mut() {

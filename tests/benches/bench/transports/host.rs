@@ -105,6 +105,7 @@ impl Half {
             folder: folder.path().join("plugins"),
             pinned: Vec::new(),
             trusted_with_key: vec![kind.name().to_owned()],
+            program: None,
             watch: false,
             identity: identity.clone(),
             listeners: Arc::new(Same(Arc::clone(&ears))),

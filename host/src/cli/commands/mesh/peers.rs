@@ -10,7 +10,7 @@ use crate::cli::args::{BlocksCommand, TrustLevel};
 use crate::cli::failure::Failure;
 use crate::cli::term::{Style, Table, ago, clean, now_ms};
 
-/// The largest block list that is read, in bytes: about 15,000 keys.
+/// The largest block list that is read, in bytes: more than a directory takes.
 const MAX_LIST: u64 = 1 << 20;
 
 impl From<TrustLevel> for Trust {
