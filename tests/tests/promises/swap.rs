@@ -172,3 +172,35 @@ fn a_relays_transport_is_swapped_under_full_load_and_no_message_is_lost_or_doubl
     let builds = builds(folder.path())?;
     check(&line, &builds, skip::rounds(SWAPS, 4 * SWAPS))
 }
+
+/// A library that ends or holds the process as it is loaded, made of a few lines of C.
+fn fatal(folder: &Path, name: &str, what: &str) -> Outcome<String> {
+    let (source, library) = (folder.join(format!("{name}.c")), folder.join(format!("{name}.so")));
+    fs::write(
+        &source,
+        format!("#include <unistd.h>\n__attribute__((constructor)) static void loaded(void) {{ {what}; }}\n"),
+    )?;
+    let built =
+        std::process::Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).output()?;
+    ensure!(built.status.success(), "cc: {}", String::from_utf8_lossy(&built.stderr));
+    Ok(library.display().to_string())
+}
+
+#[test]
+fn a_library_that_ends_the_process_as_it_is_loaded_is_refused_and_the_old_one_goes_on() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let node = TestNode::plan("tried first").start()?;
+    for (name, what) in [("crash", "*(volatile int *)8 = 1"), ("exit", "_exit(0)")] {
+        let swap = node.run(&["plugin", "swap", "transport-quic", &fatal(folder.path(), name, what)?])?;
+        let said = &swap.stderr;
+        ensure!(swap.code != Some(0) && said.contains("ends the process"), "{name}: {said}");
+    }
+    let pipe = folder.path().join("pipe");
+    ensure!(std::process::Command::new("mkfifo").arg(&pipe).status()?.success(), "mkfifo");
+    let swap = node.run(&["plugin", "swap", "transport-quic", &pipe.display().to_string()])?;
+    ensure!(swap.code != Some(0), "a pipe is no library");
+    let plugins = node.json(&["plugin", "list"])?;
+    let active = plugins["plugins"].as_array().into_iter().flatten().all(|plugin| plugin["state"] == "active");
+    ensure!(active, "{plugins}");
+    Ok(())
+}
