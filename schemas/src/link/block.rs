@@ -13,7 +13,9 @@ impl Frame {
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), FrameError> {
         let start = out.len();
         if let Self::Envelopes(envelopes) = self {
-            out.reserve(FRAME_HEADER_LEN + envelopes.iter().map(|envelope| ENVELOPE_PREFIX + envelope.len()).sum::<usize>());
+            out.reserve(
+                FRAME_HEADER_LEN + envelopes.iter().map(|envelope| ENVELOPE_PREFIX + envelope.len()).sum::<usize>(),
+            );
         }
         out.extend_from_slice(&[0, 0, 0, 0, self.kind()]);
         self.put_body(out);
