@@ -52,6 +52,8 @@ pub(super) struct Inbox {
     is_down: AtomicBool,
     /// The link shall say its last word; the sender is dropped when the transport has taken it.
     leave: Mutex<Option<oneshot::Sender<()>>>,
+    /// `leave` was set.
+    parting: Notify,
 }
 
 impl Inbox {
@@ -69,6 +71,7 @@ impl Inbox {
         let (said, heard) = oneshot::channel();
         *self.leave.lock().unwrap_or_else(PoisonError::into_inner) = Some(said);
         self.arrived.notify_one();
+        self.parting.notify_one();
         heard
     }
 
@@ -286,12 +289,43 @@ impl LinkTask {
     }
 
     async fn bring_in(&mut self, frame: LinkFrame) {
-        self.taken.note();
         if let LinkFrame::Envelopes(wires) = &frame {
             self.figures.received.fetch_add(wires.len() as u64, Ordering::Relaxed);
         }
-        let Ok(room) = Arc::clone(&self.room).acquire_owned().await else { return };
+        let Some(room) = self.wait_for_room().await else { return };
         _ = self.engine.send(Message::Frame(self.up.link, frame, room)).await; // fails only while the node stops
+        self.taken.note();
+    }
+
+    /// A place in the core's queue. That takes long where the core is busy, and the last word must not: all neighbours' pause
+    /// is as long as that of the slowest.
+    async fn wait_for_room(&mut self) -> Option<OwnedSemaphorePermit> {
+        let room = Arc::clone(&self.room).acquire_owned();
+        tokio::pin!(room);
+        loop {
+            tokio::select! {
+                biased;
+                room = &mut room => return room.ok(),
+                () = self.inbox.parting.notified(), if self.up.reliable => self.say_last_word(),
+            }
+        }
+    }
+
+    /// On a reliable transport of a link that is up, where more may come in after it.
+    fn say_last_word(&mut self) {
+        let Some(said) = self.inbox.asked_to_leave() else { return };
+        self.restart = Restart { known: true, said: Some(said) };
+        let mut outputs = Vec::new();
+        self.link.handle(LinkInput::Leave(CloseReason::restarting()), now_ms(), &mut outputs);
+        for output in outputs {
+            if let LinkOutput::Transmit(bytes) = output {
+                self.unsent.push_back(Frame { link: self.up.link, bytes });
+            }
+        }
+        self.transmit();
+        if self.unsent.is_empty() {
+            self.restart.said = None;
+        }
     }
 
     async fn tell(&self, event: Event) {

@@ -10,13 +10,17 @@ pub const HEADER_LEN: usize = 4;
 /// Frames up to this length in bytes are gathered into one buffer before they are written, and cut out of what was read.
 const COPY_LEN: usize = 1_024;
 
+/// Set aside at once, at most, for a frame that has begun to arrive. Most frames fit, and are copied once; what a larger one
+/// takes doubles as it arrives.
+const FIRST_ROOM: usize = 32 * 1_024;
+
 /// A frame was announced that is above the limit; this long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Oversize(pub u32);
 
 /// Cuts a stream of chunks into frames.
 ///
-/// Memory grows with what has arrived, never with what was announced. A frame larger than 1 KiB gets memory of its own, so
+/// Memory grows with what has arrived, beyond 32 KiB that a stream may hold for a frame that has begun. A frame larger than 1 KiB gets memory of its own, so
 /// that a frame that is kept doesn't keep the chunks around it; a smaller one is a slice of its chunk.
 #[derive(Debug)]
 pub struct Decoder {
@@ -86,6 +90,9 @@ impl Body {
         let part = chunk.split_to(chunk.len().min(missing));
         if self.so_far.is_empty() && part.len() == self.len {
             return Some(if self.len > COPY_LEN { Bytes::copy_from_slice(&part) } else { part });
+        }
+        if self.so_far.capacity() == 0 && !part.is_empty() {
+            self.so_far.reserve(self.len.min(FIRST_ROOM).max(part.len()));
         }
         self.so_far.extend_from_slice(&part);
         (self.so_far.len() == self.len).then(|| std::mem::take(&mut self.so_far).freeze())

@@ -1,5 +1,6 @@
 use bytes::Bytes;
 
+use super::body::ENVELOPE_PREFIX;
 use super::frame::Frame;
 use super::{FRAME_HEADER_LEN, FrameError};
 use crate::wire::{Reader, split_bytes};
@@ -11,6 +12,11 @@ impl Frame {
     /// When the frame breaks a limit of its type, so that no neighbour would take it.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), FrameError> {
         let start = out.len();
+        if let Self::Envelopes(envelopes) = self {
+            out.reserve(
+                FRAME_HEADER_LEN + envelopes.iter().map(|envelope| ENVELOPE_PREFIX + envelope.len()).sum::<usize>(),
+            );
+        }
         out.extend_from_slice(&[0, 0, 0, 0, self.kind()]);
         self.put_body(out);
         let len = out.len() - start - FRAME_HEADER_LEN;

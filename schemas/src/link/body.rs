@@ -1,6 +1,6 @@
 //! The bodies of the frames, there and back.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::custody::ANSWER_LEN;
 use super::frame::{Close, CloseCode, Frame, SubscriptionChange, Sync, kind};
@@ -14,6 +14,8 @@ use crate::wire::{Reader, is_control, split_bytes};
 use crate::{MessageId, TopicId};
 
 const ID_LEN: usize = 32;
+/// Bytes in front of each envelope in a frame: its length.
+pub(super) const ENVELOPE_PREFIX: usize = 4;
 /// Shortest node record that could be one: more than a signature.
 const MIN_RECORD_LEN: usize = 65;
 
@@ -152,8 +154,9 @@ fn read_envelopes(mut body: Bytes) -> Result<Vec<Bytes>, FrameError> {
     let kind = kind::ENVELOPES;
     let mut envelopes = Vec::new();
     while !body.is_empty() {
-        let len = split_bytes(&mut body, 4).and_then(|len| Reader::new(&len).u32()).ok_or(FrameError::Truncated)?;
-        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        let len = *body.first_chunk::<ENVELOPE_PREFIX>().ok_or(FrameError::Truncated)?;
+        body.advance(ENVELOPE_PREFIX);
+        let len = usize::try_from(u32::from_be_bytes(len)).unwrap_or(usize::MAX);
         if len < OVERHEAD {
             return Err(FrameError::Malformed { kind, what: "envelope length" });
         }

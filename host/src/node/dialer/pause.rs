@@ -16,7 +16,8 @@ pub(in crate::node) struct Pauses {
 /// A peer that replaces its transport is dialled without pauses for so long, in milliseconds.
 const EXPECTED_MS: u64 = 2_000;
 
-/// The pause before such a dial, in milliseconds: the port changes hands within that time.
+/// The pause before such a dial when the one before it came too early, in milliseconds: the port changes hands within that
+/// time.
 const HANDOVER_MS: u64 = 2;
 
 /// The memory of failures, and when the next dial is due.
@@ -34,9 +35,9 @@ impl Retry {
         *self = Self { failures: 0, due_ms: now_ms, ..*self };
     }
 
-    /// It said that it will be back at once.
+    /// It said that it will be back at once: as its link has ended, whoever takes over is there.
     pub(super) fn restarts(&mut self, now_ms: u64) {
-        *self = Self { failures: 0, due_ms: now_ms + HANDOVER_MS, expected_until_ms: now_ms + EXPECTED_MS };
+        *self = Self { failures: 0, due_ms: now_ms, expected_until_ms: now_ms + EXPECTED_MS };
     }
 
     /// Dial at once if the pause was for failures; a moment later if there were none, so that a change does not find

@@ -30,8 +30,11 @@ fn the_largest_frame_passes() {
 #[test]
 fn an_announced_frame_takes_no_memory_until_it_arrives() {
     let mut decoder = Decoder::new(MAX_FRAME);
-    decoder.feed(Bytes::copy_from_slice(&(MAX_FRAME as u32).to_be_bytes()), &mut VecDeque::new()).unwrap();
-    assert_eq!(decoder.body.unwrap().so_far.capacity(), 0);
+    let mut frames = VecDeque::new();
+    decoder.feed(Bytes::copy_from_slice(&(MAX_FRAME as u32).to_be_bytes()), &mut frames).unwrap();
+    assert_eq!(decoder.body.as_ref().unwrap().so_far.capacity(), 0);
+    decoder.feed(Bytes::from_static(&[1]), &mut frames).unwrap();
+    assert_eq!(decoder.body.unwrap().so_far.capacity(), FIRST_ROOM);
 }
 
 proptest! {
