@@ -11,7 +11,7 @@
 /// }
 /// ```
 ///
-/// Version and licence come from the crate's `Cargo.toml`. The macro works in a crate with `#![deny(unsafe_code)]` or
+/// The keys stand in this order. Version and licence come from the crate's `Cargo.toml`. The macro works in a crate with `#![deny(unsafe_code)]` or
 /// `#![forbid(unsafe_code)]`. Use it once in a crate.
 #[macro_export]
 macro_rules! export_plugin {

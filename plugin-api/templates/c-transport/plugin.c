@@ -212,7 +212,7 @@ static const void *get_interface(qpq_str id) {
 
 static const qpq_plugin PLUGIN = {
   .magic = QPQ_MAGIC, .size = sizeof PLUGIN, .abi_major = QPQ_ABI_MAJOR, .abi_minor = QPQ_ABI_MINOR,
-  .flags = QPQ_PLUGIN_PANIC_UNWIND,
+  .flags = QPQ_PLUGIN_PANIC_UNWIND | QPQ_PLUGIN_NEEDS_EXCLUSIVE, /* a port belongs to one instance */
   .id = S("transport-example"), .kind = S("transport"), .version = S("0.1.0"), .build = S("cc"),
   .licence = S("MIT OR Apache-2.0"), .interfaces = S("qpq.transport/1"), .needs = S("qpq.host.transport/1"),
   .config_schema = S("{\"type\": \"object\", \"additionalProperties\": false}"),

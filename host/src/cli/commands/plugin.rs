@@ -59,17 +59,22 @@ fn swap_text(plugin: &PluginStatus) -> String {
 /// How the last swap went, or how far it is.
 fn last_swap(swap: &SwapReport) -> String {
     match (&swap.reason, swap.took_ms, swap.pause_us) {
-        (Some(reason), ..) => format!("{}: {}", clean(&swap.state), clean(reason)),
+        (Some(_), ..) => format!("{}, see below", clean(&swap.state)),
         (None, Some(took), Some(pause)) => format!("{} in {took} ms, paused {} ms", clean(&swap.state), pause / 1_000),
         (None, Some(took), None) => format!("{} in {took} ms", clean(&swap.state)),
         (None, None, _) => clean(&swap.state).to_string(),
     }
 }
 
-/// The plugins and what is wrong with them.
+/// The plugins; what is wrong with them stands below the table, which stays narrow so.
 pub(super) fn plugin_table(plugins: &[PluginStatus], style: Style) -> String {
-    let mut table = Table::new(&["PLUGIN", "KIND", "VERSION", "LIBRARY", "STATE", "FAILURES", "LAST SWAP", "PROBLEM"]);
+    let mut table = Table::new(&["PLUGIN", "KIND", "VERSION", "LIBRARY", "STATE", "FAILURES", "LAST SWAP"]);
+    let mut notes = String::new();
     for plugin in plugins {
+        let swap = plugin.swaps.last().and_then(|swap| swap.reason.as_ref()).map(|reason| ("last swap", reason));
+        for (what, why) in swap.into_iter().chain(plugin.last_error.as_ref().map(|error| ("problem", error))) {
+            notes += &format!("\n{}, {what}: {}", clean(&plugin.name), clean(why));
+        }
         table.row([
             plugin.name.clone(),
             plugin.kind.clone(),
@@ -78,8 +83,8 @@ pub(super) fn plugin_table(plugins: &[PluginStatus], style: Style) -> String {
             plugin.state.clone(),
             plugin.failures.to_string(),
             plugin.swaps.last().map(last_swap).unwrap_or_default(),
-            plugin.last_error.clone().unwrap_or_default(),
         ]);
     }
-    table.show(style, "No plugins are loaded.")
+    let gap = if notes.is_empty() { "" } else { "\n" };
+    format!("{}{gap}{notes}", table.show(style, "No plugins are loaded."))
 }

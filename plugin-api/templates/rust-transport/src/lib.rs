@@ -16,4 +16,5 @@ qpq_plugin_api::export_plugin! {
     id: "transport-example",
     config_schema: include_str!("config.schema.json"),
     needs: "qpq.host.transport/1",
+    exclusive: true, // a port belongs to one instance
 }
