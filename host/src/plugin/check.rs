@@ -20,9 +20,6 @@ pub const CHILD_ARGUMENT: &str = "__plugin-check";
 /// How long a check may take.
 const CHECK_DEADLINE: Duration = Duration::from_secs(20);
 
-/// The code of a library that hangs, or takes the process down, as it is loaded.
-const CRASHED: &str = "crashed";
-
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct CheckReport {
@@ -131,35 +128,53 @@ fn report(path: &Path, sha256: String, plugin: Option<CheckedPlugin>, problem: O
     }
 }
 
+/// Why a check brought no report.
+enum NoReport {
+    /// The library hangs, or ends the process, as it is loaded.
+    Fatal(String),
+    /// The system gave no process or thread.
+    NotTried(String),
+}
+
 /// Runs the checks in a child process: `exe` (this binary, from `std::env::current_exe`) with [`CHILD_ARGUMENT`].
 pub async fn check_in_child(exe: &Path, path: &Path) -> CheckReport {
-    let mut command = Command::new(exe);
-    command.arg(CHILD_ARGUMENT).arg(path);
-    let run = tokio::task::spawn_blocking(move || run_within(command, CHECK_DEADLINE));
-    let (code, why) = match run.await {
-        Ok(Ok(ran)) => match (find_report(&ran.stdout), ran.status) {
-            (Some(report), Some(_)) => return report,
-            (_, Some(status)) => (CRASHED, format!("a library that ends the process that loads it ({status})")),
-            (_, None) => (CRASHED, format!("a library that takes over {} s to load", CHECK_DEADLINE.as_secs())),
-        },
-        Ok(Err(error)) => ("not-checked", format!("no process to check it in: {error}")),
-        Err(error) => ("not-checked", format!("no thread to wait for the check: {error}")),
+    let found = match try_in_child(exe, path).await {
+        Ok(report) => return report,
+        Err(NoReport::Fatal(found) | NoReport::NotTried(found)) => found,
     };
     let mut report = report(path, String::new(), None, None);
     report.ok = false;
     report.problem = Some(CheckProblem {
-        code: code.to_owned(),
-        found: why,
+        code: "crashed".to_owned(),
+        found,
         wanted: "a library that loads".to_owned(),
         remedy: "This is a mistake in the plugin: report it to its author.".to_owned(),
     });
     report
 }
 
-/// Why loading that file would hang or end this process, if it would. `exe` as for [`check_in_child`].
+/// What is found when loading that file would hang or end this process. `exe` as for [`check_in_child`].
 pub(super) async fn fatal(exe: &Path, path: &Path) -> Option<String> {
-    let problem = check_in_child(exe, path).await.problem?;
-    (problem.code == CRASHED).then_some(problem.found)
+    match try_in_child(exe, path).await {
+        Err(NoReport::Fatal(found)) => Some(found),
+        Ok(_) | Err(NoReport::NotTried(_)) => None,
+    }
+}
+
+async fn try_in_child(exe: &Path, path: &Path) -> Result<CheckReport, NoReport> {
+    let mut command = Command::new(exe);
+    command.arg(CHILD_ARGUMENT).arg(path);
+    let run = tokio::task::spawn_blocking(move || run_within(command, CHECK_DEADLINE));
+    let ran = run.await.map_err(|error| NoReport::NotTried(format!("no thread to wait for the check: {error}")))?;
+    let ran = ran.map_err(|error| NoReport::NotTried(format!("no process to check it in: {error}")))?;
+    match (find_report(&ran.stdout), ran.status) {
+        (Some(report), Some(_)) => Ok(report),
+        (_, Some(status)) => Err(NoReport::Fatal(format!("a library that ends the process that loads it ({status})"))),
+        (_, None) => {
+            let secs = CHECK_DEADLINE.as_secs();
+            Err(NoReport::Fatal(format!("a library that takes over {secs} s to load")))
+        }
+    }
 }
 
 /// The report among what the child printed: the library may print too, before it and at the end.
