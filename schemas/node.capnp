@@ -88,6 +88,9 @@ interface NodeService {
 
   pluginSwap @28 (name :Text, file :Text) -> (plugin :PluginStatus);
   # Replaces a running plugin by the library in that file (not set: its configured file), without losing a message.
+
+  federation @29 () -> (report :FederationReport);
+  # How this node's domain and the others stand.
 }
 
 struct Number {
@@ -273,6 +276,55 @@ struct ChannelInfo {
   subscribers @4 :List(Text);
   invite @5 :Text;
   # A secret.
+}
+
+struct FederationReport {
+  domain @0 :Text;
+  plugin @1 :Text;
+  # Not set: this node does not federate.
+  problem @2 :Text;
+  listen @3 :List(Text);
+  certificate @4 :CertificateInfo;
+  authority @5 :CertificateInfo;
+  domains @6 :List(DomainInfo);
+  refused @7 :List(RefusedDomain);
+  # Newest first.
+}
+
+struct CertificateInfo {
+  names @0 :List(Text);
+  notAfterMs @1 :Number;
+  daysLeft @2 :Number;
+  # Whole days; 0 also once it has ended.
+  problem @3 :Text;
+}
+
+struct DomainInfo {
+  domain @0 :Text;
+  state @1 :Text;
+  remote @2 :Text;
+  legacy @3 :Bool;
+  # Its server speaks the older interface only.
+  gateways @4 :List(Data);
+  # Proven keys.
+  rttUs @5 :Number;
+  certificateDaysLeft @6 :Number;
+  lastError @7 :Text;
+  lastErrorMs @8 :Number;
+  channels @9 :UInt64;
+  # Bridged channels that it wants.
+  sent @10 :UInt64;
+  taken @11 :UInt64;
+  takenBytes @12 :UInt64;
+  putOff @13 :UInt64;
+}
+
+struct RefusedDomain {
+  remote @0 :Text;
+  domain @1 :Text;
+  reason @2 :Text;
+  count @3 :UInt64;
+  lastMs @4 :Number;
 }
 
 struct RouteTable {

@@ -6,6 +6,7 @@
 
 mod convert;
 mod error;
+mod federation;
 mod file;
 mod home;
 mod key;
@@ -22,14 +23,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use error::{ConfigError, ConfigErrors, Place};
+pub use federation::FEDERATION_PLUGIN;
 pub use file::MAX_FILE_BYTES;
 pub use home::{HOME_VARIABLE, NoHome, default_home};
 pub use key::Key;
 pub use load::{Flag, Loaded, Origin, Sources};
 pub use reference::reference;
 pub use sections::{
-    ControlConfig, DiscoveryConfig, LinksConfig, LogConfig, LogFormat, MessagesConfig, NodeConfig, PluginsConfig,
-    ScriptLimitsConfig, ScriptsConfig, StorageConfig, keys,
+    ControlConfig, DiscoveryConfig, FederationConfig, LegacyPayloads, LinksConfig, LogConfig, LogFormat, MessagesConfig,
+    NodeConfig, PluginsConfig, ScriptLimitsConfig, ScriptsConfig, StorageConfig, keys,
 };
 pub use tables::Tables;
 
@@ -55,6 +57,8 @@ pub struct Config {
     pub links: LinksConfig,
     /// `[discovery]`
     pub discovery: DiscoveryConfig,
+    /// `[federation]`
+    pub federation: FederationConfig,
     /// `[scripts]`
     pub scripts: ScriptsConfig,
     /// `[scripts.limits]`
@@ -87,7 +91,11 @@ impl Config {
 
     /// The configuration of a plugin, as JSON; an empty object when there is none.
     pub fn plugin_config(&self, name: &str) -> serde_json::Value {
-        self.plugin_tables.json(name)
+        let mut config = serde_json::Value::Object(self.federation_config(name));
+        if let (Some(config), serde_json::Value::Object(table)) = (config.as_object_mut(), self.plugin_tables.json(name)) {
+            config.extend(table);
+        }
+        config
     }
 
     /// The configuration of a bot, as JSON; an empty object when there is none.

@@ -19,6 +19,7 @@
 
 mod accept;
 mod custody;
+pub mod federation;
 mod intake;
 mod links;
 mod neighbours;
@@ -44,6 +45,7 @@ pub use router::{RouteKind, RouteQuery, Router, RouterOutput};
 use crate::api::{ApiError, Receipt};
 use crate::store::Batch;
 use custody::{Recent, Reroute};
+use federation::{Domain, Federation, FederationPolicy};
 use intake::{Candidate, Pending, REACCEPT_AFTER_MS};
 use links::LinkState;
 use neighbours::{Neighbour, Quality};
@@ -75,13 +77,15 @@ pub struct CoreConfig {
     pub limits: StoreLimits,
     /// Envelopes on their way to one neighbour without its answer, at most.
     pub window: usize,
+    /// What crosses between domains; nothing when there is no policy.
+    pub federation: Option<FederationPolicy>,
 }
 
 impl CoreConfig {
     /// The usual settings for a node of that key.
     pub fn new(me: PeerId) -> Self {
         let max_payload = qpq_schemas::envelope::DEFAULT_MAX_PAYLOAD;
-        Self { me, max_payload, limits: StoreLimits::default(), window: custody::DEFAULT_WINDOW }
+        Self { me, max_payload, limits: StoreLimits::default(), window: custody::DEFAULT_WINDOW, federation: None }
     }
 }
 
@@ -94,6 +98,8 @@ pub enum Event {
         link: LinkId,
         /// The proven key behind it.
         peer: PeerId,
+        /// The domain that it leads to, where a federation plugin made it.
+        domain: Option<Domain>,
     },
     /// A link is gone.
     LinkDown {
@@ -147,6 +153,13 @@ pub enum Event {
     InboxRead {
         /// The place.
         seq: u64,
+    },
+    /// A user, or the directory, says in which domain a peer lives; `None` takes it back.
+    Home {
+        /// The peer.
+        peer: PeerId,
+        /// Its domain.
+        domain: Option<Domain>,
     },
     /// This node's own signed record, to be spread.
     OwnRecord(Bytes),
@@ -279,6 +292,7 @@ pub struct Core {
     shelf: Shelf,
     router: Box<dyn Router>,
     records: RecordBook,
+    federation: Federation,
     subscribed: BTreeSet<TopicId>,
     blocked: BTreeSet<PeerId>,
     /// Envelopes between their first check and the disk, with who waits for the outcome.
@@ -305,8 +319,9 @@ pub struct Core {
 
 impl Core {
     /// A core over what the store recovered.
-    pub fn new(config: CoreConfig, shelf: Shelf, next_seq: u64, router: Box<dyn Router>) -> Self {
+    pub fn new(mut config: CoreConfig, shelf: Shelf, next_seq: u64, router: Box<dyn Router>) -> Self {
         Self {
+            federation: Federation::new(config.federation.take()),
             config,
             links: BTreeMap::new(),
             neighbours: BTreeMap::new(),
@@ -337,7 +352,7 @@ impl Core {
     /// Takes one event and returns what is to be done about it, in order.
     pub fn handle(&mut self, event: Event, now_ms: u64) -> Vec<Effect> {
         match event {
-            Event::LinkUp { link, peer } => self.link_up(link, peer, now_ms),
+            Event::LinkUp { link, peer, domain } => self.link_up(link, peer, domain, now_ms),
             Event::LinkDown { link } => self.link_down(link, now_ms),
             Event::LinkMeasured { link, rtt_us, loss_ppm } => {
                 self.measured(link, Quality { rtt_us, loss_ppm }, now_ms);
@@ -349,6 +364,7 @@ impl Core {
             Event::Subscribe(topic) => self.subscribe(topic),
             Event::Unsubscribe(topic) => self.unsubscribe(topic),
             Event::InboxRead { seq } => self.shelf.inbox_read(seq.min(self.next_seq.saturating_sub(1))),
+            Event::Home { peer, domain } => self.note_home(peer, domain),
             Event::OwnRecord(wire) => self.own_record(&wire, now_ms),
             Event::Block(peer) => self.block(peer),
             Event::Unblock(peer) => _ = self.blocked.remove(&peer),
@@ -358,6 +374,7 @@ impl Core {
         }
         self.reroute_step(now_ms);
         self.pump_all(now_ms);
+        self.ask_fresh_homes(now_ms);
         self.flush_answers();
         std::mem::take(&mut self.effects)
     }
@@ -394,7 +411,8 @@ impl Core {
     pub fn replace_router(&mut self, router: Box<dyn Router>, now_ms: u64) -> Vec<Effect> {
         self.router = router;
         self.router_deadline_ms = Some(now_ms);
-        for (link, peer) in self.links.iter().map(|(link, state)| (*link, state.peer)).collect::<Vec<_>>() {
+        let inside = self.links.iter().filter(|(_, state)| state.domain.is_none());
+        for (link, peer) in inside.map(|(link, state)| (*link, state.peer)).collect::<Vec<_>>() {
             self.with_router(|router, out| router.link_up(now_ms, link, peer, out));
         }
         self.reroute_all();
@@ -419,6 +437,7 @@ impl Core {
             self.expire(now_ms);
             self.expire_records(now_ms);
             self.retry_offers(now_ms);
+            self.ask_homes(now_ms);
         }
     }
 
@@ -443,11 +462,13 @@ impl Core {
         match frame {
             Frame::Envelopes(wires) => self.envelopes(link, wires, now_ms),
             Frame::Custody(answers) => self.answers(link, answers, now_ms),
+            Frame::Route(bytes) if self.leads_out(link) => self.count("route-between-domains"),
             Frame::Route(bytes) => self.with_router(|router, out| router.control(now_ms, link, &bytes, out)),
             Frame::Sync(sync) => self.sync(link, sync),
+            Frame::Resolve(resolve) => self.resolve(link, resolve, now_ms),
+            Frame::Subscriptions(change, topics) => self.domain_wants(link, change, &topics, now_ms),
             Frame::Records(records) => self.peer_records(link, records, now_ms),
-            // Broadcasts go to everybody, so what a neighbour wants makes no difference yet. The link layer keeps its own
-            // frames to itself.
+            // The link layer keeps its own frames to itself.
             _ => {}
         }
     }

@@ -29,6 +29,7 @@ pub use directory::{
     BlocksError, Directory, DirectoryError, Imported, MAX_ADDRESS, MAX_ADDRESSES, MAX_DOMAIN, MAX_PEERS, Peer, PeerSet,
     PendingSave, ResolveError, Sighting,
 };
+pub(crate) use directory::is_domain;
 pub use error::IdentityError;
 pub use fingerprint::fingerprint;
 pub use keyring::{KEEP_MS, MAX_KEYS, RECORD_LIFETIME_MS, ROTATE_MS, SEALING_FILE, SealingKeys};

@@ -18,6 +18,7 @@ mod dialer;
 mod discovery;
 mod door;
 mod engine;
+mod federation;
 mod keeper;
 mod link_task;
 mod listener;
@@ -155,7 +156,7 @@ fn start_engine(
         home: config.home.clone(),
         nickname: config.node.nickname.clone(),
         domain: config.node.domain.clone(),
-        configured: config.node.peers.clone(),
+        configured: config.node.peers.iter().cloned().chain(config.federation_peers()).collect(),
         defaults: mail::Defaults {
             ttl_secs: config.messages.ttl_secs,
             max_hops: config.messages.max_hops,
@@ -166,7 +167,7 @@ fn start_engine(
         board: Arc::clone(&board),
         engine: messages,
         inbox: inbox_watch,
-        discovery: Arc::new(Discovery::new(config.discovery.clone())),
+        discovery: Arc::new(Discovery::new(config.discovery.clone(), config.federation_policy().filter(|_| config.federation.discover))),
     };
     let shared = Arc::new(Shared::new(basics, guarded));
     let listener = Box::new(News { shared: Arc::clone(&shared), scripts: Arc::clone(scripts) });
@@ -199,6 +200,7 @@ fn start_plugins(
     shared: &Arc<Shared>,
     transports: &Arc<Transports>,
 ) -> Result<(Registry, usize, mpsc::Receiver<String>), StartError> {
+    let listen: Vec<String> = config.node.listen.iter().cloned().chain(config.federation_uri()).collect();
     let settings = Settings {
         folder: config.home.join("state").join("plugins"),
         pinned: config.plugins.pinned.clone(),
@@ -207,7 +209,7 @@ fn start_plugins(
         listeners: Arc::new(Stage {
             shared: Arc::clone(shared),
             transports: Arc::clone(transports),
-            listen: config.node.listen.clone(),
+            listen: listen.clone(),
         }),
         // By this name it is found even if its file was replaced by a newer one.
         program: Some("/proc/self/exe".into())
@@ -222,7 +224,7 @@ fn start_plugins(
     let follower = Follower {
         shared: Arc::clone(shared),
         transports: Arc::clone(transports),
-        listen: config.node.listen.clone(),
+        listen,
         settled,
     };
     tokio::spawn(plugins::follow(events, follower));
@@ -249,7 +251,7 @@ fn start_dialing(config: &Config, shared: &Arc<Shared>, transports: Arc<Transpor
     let noted = shared.store.kv_scan(door::SERVER_PREFIX, None, MAX_SCAN).unwrap_or_default();
     let noted =
         noted.into_iter().filter_map(|(key, _)| String::from_utf8(key.get(door::SERVER_PREFIX.len()..)?.to_vec()).ok());
-    for uri in config.node.peers.iter().cloned().chain(noted) {
+    for uri in config.node.peers.iter().cloned().chain(config.federation_peers()).chain(noted) {
         if let Err(error) = dialer.keep(&uri) {
             warn!(uri, %error, "not dialled");
         }

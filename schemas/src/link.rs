@@ -10,6 +10,7 @@ mod error;
 mod fragment;
 mod frame;
 mod hello;
+mod resolve;
 
 pub use block::{Unpack, unpack};
 pub use custody::{Answer, Verdict};
@@ -17,6 +18,7 @@ pub use error::FrameError;
 pub use fragment::{Fragment, fragments};
 pub use frame::{Close, CloseCode, Frame, SubscriptionChange, Sync};
 pub use hello::{Hello, LINK_VERSION, Role, auth_message, sign_auth, verify_auth};
+pub use resolve::{Home, Resolve};
 
 use crate::envelope::{LARGEST_PAYLOAD, OVERHEAD};
 use crate::record::MAX_RECORD_LEN;
@@ -43,6 +45,8 @@ pub const MAX_ROUTE_BODY: usize = 65_536;
 pub const MAX_RECORDS: usize = 64;
 /// Largest body of RECORDS, in bytes.
 pub const MAX_RECORDS_BODY: usize = MAX_RECORDS * (2 + MAX_RECORD_LEN);
+/// Most peers in one RESOLVE frame, asked for or answered.
+pub const MAX_RESOLVED: usize = 32;
 /// Longest reason in CLOSE, in bytes of UTF-8.
 pub const MAX_REASON_LEN: usize = 256;
 /// Most fragments that a block may come in.

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod federation;
 mod plugin;
 
+pub use federation::FederationCommand;
 pub use plugin::{NewPluginArgs, NewPluginKind, PluginLanguage, TestPluginArgs};
 
 /// A mesh node for community networks: messages, boards and bots with no server and no internet.
@@ -79,6 +81,12 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         command: PluginCommand,
+    },
+    /// Look after the links to other domains
+    Federation {
+        /// What to do.
+        #[command(subcommand)]
+        command: FederationCommand,
     },
     /// Look after bots
     Script {
@@ -256,7 +264,7 @@ pub enum BlocksCommand {
 /// A direct message.
 #[derive(Debug, Clone, Args)]
 pub struct SendArgs {
-    /// Whom to: a public key, at least 8 digits of its beginning, or a nickname
+    /// Whom to: a public key, at least 8 digits of its beginning, or a nickname; with @DOMAIN where it lives in another
     pub peer: String,
     /// The text
     #[arg(required = true, num_args = 1..)]

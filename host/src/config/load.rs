@@ -239,8 +239,9 @@ impl Loading {
     fn check(&mut self) {
         self.resolve_paths();
         self.check_order();
-        self.check_plugin_tables();
         self.check_federation();
+        self.loaded.config.add_federation_plugin();
+        self.check_plugin_tables();
     }
 
     /// Relative paths start at the data directory, or, when a flag or variable gave them, at the working directory.
@@ -298,16 +299,21 @@ impl Loading {
     }
 
     fn check_federation(&mut self) {
-        let config = &self.loaded.config;
-        let plugin = config.plugins.load.iter().any(|name| name.starts_with("federation-"));
-        if !config.node.federation_enabled || plugin {
-            return;
+        let lacks = self.loaded.config.federation_lacks();
+        match self.loaded.config.node.federation_enabled {
+            Some(true) if !lacks.is_empty() => {
+                let place = self.origin("federation_enabled");
+                let text = format!(
+                    "`federation_enabled` is true, but not set: {}; `qpq federation ca` and `qpq federation cert` make certificates",
+                    lacks.join(", ")
+                );
+                self.refuse(place, text);
+            }
+            None if self.loaded.config.node.federation_listen.is_some() && !lacks.is_empty() => {
+                let text = format!("`federation_listen` is set, but federation is off: not set: {}", lacks.join(", "));
+                self.loaded.warnings.push(text);
+            }
+            _ => {}
         }
-        let place = self.origin("federation_enabled");
-        self.refuse(
-            place,
-            "`federation_enabled` is true, but no federation plugin is installed; \
-             name one in `plugins.load`, or set it to false",
-        );
     }
 }

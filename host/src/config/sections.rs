@@ -9,6 +9,7 @@ use toml::Value;
 use super::Config;
 use super::key::{Key, Section, section};
 use super::setting::{Fault, Setting, between};
+use crate::core::federation::Limit;
 use crate::core::shelf::StoreLimits;
 use crate::link::HELLO_MS;
 use crate::script::ScriptLimits;
@@ -16,8 +17,8 @@ use crate::store::StoreConfig as Engine;
 
 mod checks;
 
-pub use checks::LogFormat;
-use checks::{digests, domain, domains, filter, names, nickname, socket_address, uris};
+pub use checks::{LegacyPayloads, LogFormat};
+use checks::{channels, digests, domain, domain_peers, domains, filter, names, nickname, socket_address, uris};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -35,9 +36,11 @@ section! {
         listen: Vec<String> = vec!["quic://0.0.0.0:7000".to_owned()], "", with uris;
         /// Servers to keep links to: HOST:PORT, or an address with its transport.
         peers: Vec<String> = vec![], "", with uris;
-        /// Whether to relay messages between domains. Needs a federation plugin in `plugins.load`.
-        federation_enabled: bool = false, "", any;
-        /// Where the federation plugin listens, HOST:PORT.
+        /// Whether to relay messages between domains. Where it is not set: once `domain`, `federation_cert`, `federation_key`
+        /// and `federation_ca` are. Loads federation-capnp, unless `plugins.load` names another federation plugin.
+        federation_enabled: Option<bool> = None, "", any;
+        /// Where servers of other domains reach this one, HOST:PORT, such as 0.0.0.0:7001. Where it is not set, this node only
+        /// calls others.
         federation_listen: Option<String> = None, "", with socket_address;
         /// The certificate of this server, for the federation plugin (DER or PEM).
         federation_cert: Option<PathBuf> = None, "", any;
@@ -148,6 +151,31 @@ section! {
 }
 
 section! {
+    /// What crosses between this domain and others.
+    FederationConfig = "federation" {
+        /// Domains to keep links to: DOMAIN, which is looked up in the DNS, or DOMAIN@HOST:PORT.
+        peers: Vec<String> = vec![], "", with domain_peers;
+        /// Domains that may link to this one. When empty: all with a certificate of the authority.
+        allow: Vec<String> = vec![], "", with domains;
+        /// Domains that may not.
+        block: Vec<String> = vec![], "", with domains;
+        /// Whether to carry mail from one domain to another. Otherwise only mail from and to this domain crosses.
+        transit: bool = false, "", any;
+        /// Open channels whose messages cross, where the other domain names them too.
+        channels: Vec<String> = vec![], "", with channels;
+        /// Envelopes that one domain may bring in a minute.
+        messages_per_minute: u64 = Limit::default().messages_per_minute, "messages", between 1, 1_000_000_000;
+        /// Bytes that one domain may bring in a minute.
+        bytes_per_minute: u64 = Limit::default().bytes_per_minute, "bytes", between 65_536, TIB;
+        /// Whether to link to allowed domains that discovery finds nearby.
+        discover: bool = false, "", any;
+        /// What to do with payloads of servers of the older kind that are no envelopes: refuse, or store them for their
+        /// recipients as they are.
+        legacy_payloads: LegacyPayloads = LegacyPayloads::Refuse, "", any;
+    }
+}
+
+section! {
     /// The Lua bots.
     ScriptsConfig = "scripts" {
         /// Whether bots run.
@@ -226,13 +254,14 @@ fn default_plugins() -> Vec<String> {
 }
 
 /// The keys of all sections, in the order of the reference.
-const ALL: [&[Key]; 10] = [
+const ALL: [&[Key]; 11] = [
     NodeConfig::KEYS,
     PluginsConfig::KEYS,
     StorageConfig::KEYS,
     MessagesConfig::KEYS,
     LinksConfig::KEYS,
     DiscoveryConfig::KEYS,
+    FederationConfig::KEYS,
     ScriptsConfig::KEYS,
     ScriptLimitsConfig::KEYS,
     ControlConfig::KEYS,
@@ -253,6 +282,7 @@ pub(super) fn set(config: &mut Config, key: &Key, value: &Value) -> Result<(), F
         "messages" => config.messages.set(key.name, value),
         "links" => config.links.set(key.name, value),
         "discovery" => config.discovery.set(key.name, value),
+        "federation" => config.federation.set(key.name, value),
         "scripts" => config.scripts.set(key.name, value),
         "scripts.limits" => config.script_limits.set(key.name, value),
         "control" => config.control.set(key.name, value),
@@ -270,6 +300,7 @@ pub(super) fn value(config: &Config, key: &Key) -> Option<Value> {
         "messages" => config.messages.get(key.name),
         "links" => config.links.get(key.name),
         "discovery" => config.discovery.get(key.name),
+        "federation" => config.federation.get(key.name),
         "scripts" => config.scripts.get(key.name),
         "scripts.limits" => config.script_limits.get(key.name),
         "control" => config.control.get(key.name),

@@ -69,10 +69,33 @@ fn the_keys_of_the_federation_are_accepted() {
 }
 
 #[test]
-fn federation_without_a_plugin_for_it_is_refused() {
-    let [error] = &errors("\nfederation_enabled = true")[..] else { panic!("one error is expected") };
-    assert!(error.starts_with("2:22: ") && error.contains("no federation plugin is installed"), "{error}");
-    assert!(load("federation_enabled = true\n[plugins]\nload = [\"federation-capnp\"]").is_ok());
+fn federation_that_lacks_something_is_refused_with_what_it_lacks() {
+    let [error] = &errors("\nfederation_enabled = true\ndomain = \"a.mesh\"\nfederation_key = \"k\"")[..] else {
+        panic!("one error is expected")
+    };
+    assert!(error.starts_with("2:22: ") && error.contains("not set: federation_cert, federation_ca;"), "{error}");
+}
+
+#[test]
+fn the_variables_of_the_federation_are_enough_to_turn_it_on() {
+    let variables = [
+        ("QPQ_FEDERATION_LISTEN", "0.0.0.0:7001"),
+        ("QPQ_LOCAL_DOMAIN", "node1.mesh.local"),
+        ("QPQ_FEDERATION_CERT", "/path/to/cert.der"),
+        ("QPQ_FEDERATION_KEY", "/path/to/key.der"),
+        ("QPQ_FEDERATION_CA", "/path/to/ca.der"),
+    ];
+    let config = load_with("", &variables, &[]).unwrap().config;
+    assert!(config.federates() && config.plugins.load.iter().any(|name| name == FEDERATION_PLUGIN));
+    assert_eq!(config.federation_uri().as_deref(), Some("federation://0.0.0.0:7001"));
+    let plugin = config.plugin_config(FEDERATION_PLUGIN);
+    assert_eq!((&plugin["domain"], &plugin["ca"]), (&"node1.mesh.local".into(), &"/path/to/ca.der".into()));
+    assert_eq!(&*config.federation_policy().unwrap().domain, "node1.mesh.local");
+
+    let off = load_with("federation_enabled = false", &variables, &[]).unwrap().config;
+    assert!(!off.federates() && off.federation_policy().is_none() && off.federation_uri().is_none());
+    let warnings = load_with("", &variables[..2], &[]).unwrap().warnings;
+    assert!(warnings.iter().any(|text| text.contains("federation is off: not set: federation_cert")), "{warnings:?}");
 }
 
 #[test]

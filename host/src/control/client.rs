@@ -330,6 +330,10 @@ impl NodeApi for RemoteNode {
         )
     }
 
+    fn federation(&self) -> Reply<FederationReport> {
+        remote!(self, federation_request, |call| (), |answer| Wire::read(answer.get_report()?))
+    }
+
     fn scripts(&self) -> Reply<Vec<BotStatus>> {
         remote!(self, scripts_request, |call| (), |answer| read_list(answer.get_scripts()?))
     }

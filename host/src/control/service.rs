@@ -215,6 +215,10 @@ impl Server for Service {
         ask!(service.node.plugin_swap(params.get_name()?.to_string()?, file)).write(results.reborrow().init_plugin());
     }}
 
+    method! { federation(FederationParams, FederationResults) |service, _params, results| {
+        ask!(service.node.federation()).write(results.reborrow().init_report());
+    }}
+
     method! { shutdown(ShutdownParams, ShutdownResults) |service, _params, _results| {
         ask!(service.node.shutdown());
     }}

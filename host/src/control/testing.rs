@@ -134,6 +134,48 @@ fn ping() -> PingReport {
     }
 }
 
+fn federation() -> FederationReport {
+    let certificate = CertificateInfo {
+        names: vec!["node1.mesh.local".into()],
+        not_after_ms: Some(1_800_000_000_000),
+        days_left: Some(0),
+        problem: Some("it has ended".into()),
+    };
+    let domain = DomainInfo {
+        domain: "node2.mesh.local".into(),
+        state: "up".into(),
+        remote: Some("federation://node2.mesh.local@192.0.2.7:7001".into()),
+        legacy: true,
+        gateways: vec![PeerId([7; 32]), PeerId([8; 32])],
+        rtt_us: Some(1_500),
+        certificate_days_left: Some(90),
+        last_error: Some("gone".into()),
+        last_error_ms: Some(1_700_000_000_000),
+        channels: 2,
+        sent: 3,
+        taken: 4,
+        taken_bytes: 5,
+        put_off: 6,
+    };
+    let refused = RefusedDomain {
+        remote: "192.0.2.9:4000".into(),
+        domain: None,
+        reason: "no certificate".into(),
+        count: 3,
+        last_ms: Some(1_700_000_000_000),
+    };
+    FederationReport {
+        domain: Some("node1.mesh.local".into()),
+        plugin: Some("federation-capnp".into()),
+        problem: None,
+        listen: vec!["federation://node1.mesh.local@192.0.2.1:7001".into()],
+        certificate: Some(certificate),
+        authority: None,
+        domains: vec![domain],
+        refused: vec![refused],
+    }
+}
+
 pub(crate) fn plugin() -> PluginStatus {
     PluginStatus {
         name: "transport-quic".into(),
@@ -254,6 +296,10 @@ impl NodeApi for Double {
     fn ping(&self, peer: String, count: u32) -> Reply<PingReport> {
         self.note(format!("ping {peer} {count}"));
         ready(ping())
+    }
+
+    fn federation(&self) -> Reply<FederationReport> {
+        ready(federation())
     }
 
     fn set_trust(&self, name: String, trust: Trust) -> Reply<PeerInfo> {

@@ -68,6 +68,7 @@ async fn every_answer_comes_over_the_socket_unchanged() {
     same(node.forget_server("x".into()), remote.forget_server("x".into())).await;
     same(node.ping("anna".into(), 3), remote.ping("anna".into(), 3)).await;
     same(node.set_trust("anna".into(), Trust::Blocked), remote.set_trust("anna".into(), Trust::Blocked)).await;
+    same(node.federation(), remote.federation()).await;
     same(node.export_blocks(), remote.export_blocks()).await;
     same(node.import_blocks("x".into()), remote.import_blocks("x".into())).await;
     same(node.plugin_swap("x".into(), None), remote.plugin_swap("x".into(), None)).await;

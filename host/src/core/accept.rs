@@ -79,7 +79,7 @@ impl Core {
 
     /// A verified envelope shows a way to its sender.
     fn hear_of(&mut self, candidate: &Candidate, now_ms: u64) {
-        let Some(link) = candidate.link else { return };
+        let Some(link) = candidate.link.filter(|link| !self.leads_out(*link)) else { return };
         let view = candidate.envelope.view();
         let (sender, hops) = (view.sender(), view.hop_count());
         self.with_router(|router, out| router.seen(now_ms, sender, link, hops, out));

@@ -111,7 +111,8 @@ impl Core {
         let query = RouteQuery { destination: recipient.0, kind: Kind::Direct, from: None };
         let known = self.router.route(now_ms, &query, &mut links) == RouteKind::Known;
         self.use_preferred(&mut links);
-        (links, known)
+        let out = if known { Vec::new() } else { self.ways_between(recipient, now_ms) };
+        if out.is_empty() { (links, known) } else { (out, true) }
     }
 
     /// Says so where mail waits for somebody to whom no way is known: perhaps a link can be made.
@@ -215,7 +216,7 @@ impl Core {
             true => self.flying.contains_key(id),
             false => state.in_flight.contains_key(id) || neighbour.copied.get(id).is_some_and(|until| *until > now_ms),
         };
-        from != Some(state.peer) && !declined && !busy
+        from != Some(state.peer) && !declined && !busy && self.may_leave(link, id)
     }
 
     fn take_off(&mut self, link: LinkId, mut flight: InFlight, seq: u64, id: MessageId) {
@@ -292,7 +293,10 @@ impl Core {
                 self.hand_over(&answer.id, state.unwrap_or(SeenState::Delivered), batch);
             }
             Verdict::Stored => self.copied(link, answer.id, now_ms),
-            _ => self.declined(link, recipient, answer, now_ms),
+            _ => {
+                self.doubt_home(link, &recipient, answer.verdict);
+                self.declined(link, recipient, answer, now_ms);
+            }
         }
     }
 

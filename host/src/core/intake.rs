@@ -92,6 +92,10 @@ impl Core {
             self.count("duplicate");
             return None;
         }
+        if let Err(answer) = self.admit_from(link, envelope.view(), id, now_ms) {
+            self.owe(link, answer);
+            return None;
+        }
         if self.pending_bytes > MAX_PENDING_BYTES {
             self.count("put-off");
             self.owe(link, Answer { id, verdict: Verdict::RelayFull, retry_after_secs: RETRY_BUSY_SECS });

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use qpq_schemas::link::{Answer, Frame, MAX_ANSWERS, MAX_TOPICS, SubscriptionChange};
 use qpq_schemas::{MessageId, PeerId, TopicId};
 
+use super::federation::Domain;
 use super::neighbours::Quality;
 use super::{Core, Effect, LinkId, Notice, Offered};
 
@@ -15,6 +16,8 @@ const MAX_BAD: u32 = 32;
 pub(super) struct LinkState {
     /// The key behind it.
     pub(super) peer: PeerId,
+    /// The domain that it leads to, where it leads out of this mesh.
+    pub(super) domain: Option<Domain>,
     /// Custody answers gathered in this step.
     pub(super) owed: Vec<Answer>,
     /// Envelopes sent and not answered.
@@ -67,9 +70,10 @@ pub(super) struct Declined {
 }
 
 impl LinkState {
-    fn new(peer: PeerId) -> Self {
+    fn new(peer: PeerId, domain: Option<Domain>) -> Self {
         Self {
             peer,
+            domain,
             owed: Vec::new(),
             in_flight: HashMap::new(),
             in_flight_bytes: 0,
@@ -85,24 +89,35 @@ impl LinkState {
 }
 
 impl Core {
-    pub(super) fn link_up(&mut self, link: LinkId, peer: PeerId, now_ms: u64) {
+    pub(super) fn link_up(&mut self, link: LinkId, peer: PeerId, domain: Option<Domain>, now_ms: u64) {
         if self.blocked.contains(&peer) {
             return self.close(link, "blocked by this node's admin");
         }
-        self.links.insert(link, LinkState::new(peer));
+        if let Some(why) = domain.as_ref().and_then(|domain| self.refuse_domain(domain)) {
+            return self.close(link, &why);
+        }
+        let (out, was_outside) = (domain.is_some(), self.domain_of(&peer).is_some());
+        self.links.insert(link, LinkState::new(peer, domain));
         let first = self.join(link, peer);
-        if first {
+        if first || (was_outside && !out) {
             self.greet(link, now_ms);
         }
-        self.with_router(|router, out| router.link_up(now_ms, link, peer, out));
+        if !out {
+            self.with_router(|router, out| router.link_up(now_ms, link, peer, out));
+        }
         if first {
-            self.reroute_all(); // what waits for this neighbour, or for any way at all, may go now
             self.effects.push(Effect::Notice(Notice::PeerUp(peer)));
+        }
+        if first || was_outside {
+            self.reroute_all(); // what waits for this neighbour, or for any way at all, may go now
         }
     }
 
     /// Tells a neighbour all that it may want to know.
     pub(super) fn greet(&mut self, link: LinkId, now_ms: u64) {
+        if let Some(peer) = self.peer_of(link).filter(|peer| self.domain_of(peer).is_some()) {
+            return self.greet_domain(link, peer, now_ms);
+        }
         self.tell_subscriptions(link);
         self.send_all_records(link);
         self.announce_history(link, now_ms);
@@ -115,12 +130,22 @@ impl Core {
         }
         let peer = state.peer;
         let heir = self.part(link, peer);
-        self.with_router(|router, out| router.link_down(now_ms, link, out));
+        if state.domain.is_none() {
+            self.with_router(|router, out| router.link_down(now_ms, link, out));
+        }
         match heir {
             Some(heir) => self.take_over(state, heir, now_ms),
-            None => self.effects.push(Effect::Notice(Notice::PeerDown(peer))),
+            None => {
+                self.domain_down(&peer);
+                self.effects.push(Effect::Notice(Notice::PeerDown(peer)));
+            }
         }
         self.reroute_all();
+    }
+
+    /// Whether a link leads out of this mesh, to another domain.
+    pub(super) fn leads_out(&self, link: LinkId) -> bool {
+        self.links.get(&link).is_some_and(|state| state.domain.is_some())
     }
 
     /// Whether any link leads to that peer directly.

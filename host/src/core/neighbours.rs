@@ -75,6 +75,13 @@ impl Neighbour {
     }
 }
 
+impl Neighbour {
+    /// The links to it, oldest first.
+    pub(super) fn links(&self) -> impl Iterator<Item = &LinkId> {
+        self.links.iter()
+    }
+}
+
 /// How a link is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LinkUse {
@@ -155,8 +162,10 @@ impl Core {
     pub(super) fn measured(&mut self, link: LinkId, quality: Quality, now_ms: u64) {
         let Some(state) = self.links.get_mut(&link) else { return };
         state.quality = Some(quality);
-        let peer = state.peer;
-        self.with_router(|router, out| router.link_measured(now_ms, link, quality.rtt_us, quality.loss_ppm, out));
+        let (peer, inside) = (state.peer, state.domain.is_none());
+        if inside {
+            self.with_router(|router, out| router.link_measured(now_ms, link, quality.rtt_us, quality.loss_ppm, out));
+        }
         if let Some((old, new)) = self.weigh(peer, now_ms) {
             self.change_over(old, new);
         }

@@ -54,6 +54,11 @@ impl RecordBook {
         self.known.is_empty()
     }
 
+    /// The signed bytes of that node's newest record.
+    pub(super) fn wire(&self, peer: &PeerId) -> Option<Bytes> {
+        self.known.get(peer).map(|known| known.wire.clone())
+    }
+
     fn lacks(&self, peer: &PeerId, seq_ms: u64) -> bool {
         self.get(peer).is_none_or(|known| known.seq_ms < seq_ms)
     }
@@ -166,18 +171,41 @@ impl Core {
         if self.blocked.contains(&peer) {
             return self.count("record-blocked");
         }
-        let wire = Bytes::copy_from_slice(wire); // the frame it came in is larger and shall not stay for it
-        let gone = self.records.insert(record.clone(), wire.clone());
-        self.records_gone(gone);
+        let outside = self.domain_behind(link).is_some();
+        if outside && self.peer_of(link) != Some(peer) {
+            return self.count("record-between-domains"); // a gateway speaks for itself; others are asked for
+        }
         self.count("record-new");
-        self.pass_on(Some(link), &wire);
-        self.with_router(|router, out| router.seen(now_ms, peer, link, 0, out));
-        self.effects.push(Effect::Notice(Notice::Record { record: Box::new(record), wire }));
+        let wire = self.keep_record(record, wire);
+        if !outside {
+            self.pass_on(Some(link), &wire);
+            self.with_router(|router, out| router.seen(now_ms, peer, link, 0, out));
+        }
+    }
+
+    /// Keeps a record whose signature was checked, unless a newer one is known.
+    pub(super) fn keep_record(&mut self, record: NodeRecord, wire: &[u8]) -> Bytes {
+        let wire = Bytes::copy_from_slice(wire); // the frame it came in is larger and shall not stay for it
+        if self.records.lacks(&record.peer, record.seq_ms) {
+            let gone = self.records.insert(record.clone(), wire.clone());
+            self.records_gone(gone);
+            self.effects.push(Effect::Notice(Notice::Record { record: Box::new(record), wire: wire.clone() }));
+        }
+        wire
+    }
+
+    /// Tells a neighbour of another domain who this node is.
+    pub(super) fn send_own_record(&mut self, link: LinkId) {
+        if let Some(wire) = self.records.wire(&self.config.me) {
+            self.effects.push(Effect::Send { link, frame: Frame::Records(vec![wire]) });
+        }
     }
 
     fn pass_on(&mut self, from: Option<LinkId>, wire: &Bytes) {
-        let from = from.and_then(|link| self.peer_of(link));
-        for (_, link) in self.preferred_links().filter(|(peer, _)| Some(*peer) != from).collect::<Vec<_>>() {
+        let source = from.and_then(|link| self.peer_of(link));
+        // Another domain hears of this node alone.
+        let wants = |peer: &PeerId| Some(*peer) != source && (from.is_none() || self.domain_of(peer).is_none());
+        for (_, link) in self.preferred_links().filter(|(peer, _)| wants(peer)).collect::<Vec<_>>() {
             self.effects.push(Effect::Send { link, frame: Frame::Records(vec![wire.clone()]) });
         }
     }

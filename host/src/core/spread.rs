@@ -24,12 +24,16 @@ impl Core {
         let mut links = Vec::new();
         self.router.route(now_ms, &query, &mut links);
         self.use_preferred(&mut links);
+        links.extend(self.bridges(&TopicId(head.destination)));
         for link in links {
             self.queue_cast(link, head.seq, head.id, head.source);
         }
     }
 
     pub(super) fn queue_cast(&mut self, link: LinkId, seq: u64, id: MessageId, source: Option<PeerId>) {
+        if !self.may_leave(link, &id) {
+            return;
+        }
         let Some(state) = self.links.get_mut(&link) else { return };
         if source == Some(state.peer) || state.in_flight.contains_key(&id) {
             return;
@@ -44,7 +48,11 @@ impl Core {
 
     /// Tells a neighbour which broadcasts are held here, the newest first.
     pub(super) fn announce_history(&mut self, link: LinkId, now_ms: u64) {
-        for chunk in self.shelf.newest_broadcasts(now_ms, MAX_HISTORY).chunks(MAX_SYNC_IDS) {
+        let newest = match self.domain_behind(link) {
+            Some(_) => self.bridged_history(link, now_ms, MAX_HISTORY),
+            None => self.shelf.newest_broadcasts(now_ms, MAX_HISTORY),
+        };
+        for chunk in newest.chunks(MAX_SYNC_IDS) {
             self.effects.push(Effect::Send { link, frame: Frame::Sync(Sync::Have(chunk.to_vec())) });
         }
     }
@@ -90,7 +98,8 @@ impl Core {
     }
 
     fn subscriptions_changed(&mut self, change: SubscriptionChange, topic: TopicId) {
-        for (_, link) in self.preferred_links().collect::<Vec<_>>() {
+        let inside = self.preferred_links().filter(|(peer, _)| self.domain_of(peer).is_none());
+        for (_, link) in inside.collect::<Vec<_>>() {
             let frame = Frame::Subscriptions(change, vec![topic]);
             self.effects.push(Effect::Send { link, frame });
         }

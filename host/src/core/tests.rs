@@ -1,5 +1,6 @@
 //! The promises of the core, played on a small world of cores with disks that survive crashes.
 
+mod federation;
 mod neighbours;
 mod world;
 
@@ -137,7 +138,7 @@ fn custody_answers_for_what_was_never_sent_change_nothing() {
     world.connect(0, 1);
     world.disconnect(0, 1);
     let answer = Answer { id, verdict: Verdict::Stored, retry_after_secs: 0 };
-    world.event(0, Event::LinkUp { link: 99, peer: PeerId([7; 32]) });
+    world.event(0, Event::LinkUp { link: 99, peer: PeerId([7; 32]), domain: None });
     world.event(0, Event::Frame { link: 99, frame: Frame::Custody(vec![answer; 3]) });
     assert_eq!(world.waiting(0) + world.inbox(1).len(), 1);
 }
@@ -149,7 +150,7 @@ fn a_loop_of_routes_does_not_lose_a_message_that_each_holds_for_the_other() {
     use qpq_schemas::link::{Answer, Verdict};
     let mut core = beside_a_stranger();
     let third = PeerId([3; 32]);
-    core.handle(Event::LinkUp { link: 2, peer: third }, 1_000);
+    core.handle(Event::LinkUp { link: 2, peer: third, domain: None }, 1_000);
     let (recipient, record) = record_of(8, 1_000, 50_000);
     core.handle(Event::Frame { link: 1, frame: Frame::Records(vec![record]) }, 1_000); // so the way leads over link 1
     let mut world = World::new(1);
@@ -283,7 +284,7 @@ fn beside_a_stranger() -> Core {
     let config = CoreConfig::new(PeerId([1; 32]));
     let shelf = Shelf::new(StoreLimits::default());
     let mut core = Core::new(config, shelf, 1, Box::new(world::Toy::default()));
-    core.handle(Event::LinkUp { link: 1, peer: PeerId([2; 32]) }, 1_000);
+    core.handle(Event::LinkUp { link: 1, peer: PeerId([2; 32]), domain: None }, 1_000);
     core
 }
 
@@ -362,7 +363,7 @@ fn mail_for_very_many_recipients_is_routed_anew_in_small_steps() {
         let items = effects.iter().map(|effect| if let Effect::Offer { items, .. } = effect { items.len() } else { 0 });
         items.sum()
     };
-    let mut offered = vec![offers(core.handle(Event::LinkUp { link: 2, peer: PeerId([3; 32]) }, 2_000))];
+    let mut offered = vec![offers(core.handle(Event::LinkUp { link: 2, peer: PeerId([3; 32]), domain: None }, 2_000))];
     while core.deadline_ms() == 0 {
         offered.push(offers(core.handle(Event::Tick, 2_000)));
     }
@@ -376,7 +377,7 @@ fn a_newer_record_of_our_own_key_raises_an_alarm() {
     let shelf = Shelf::new(StoreLimits::default());
     let mut core = Core::new(CoreConfig::new(me), shelf, 1, Box::new(world::Toy::default()));
     core.handle(Event::OwnRecord(ours.clone()), 1_000);
-    core.handle(Event::LinkUp { link: 1, peer: PeerId([2; 32]) }, 1_000);
+    core.handle(Event::LinkUp { link: 1, peer: PeerId([2; 32]), domain: None }, 1_000);
     let mut alarms = |wire: Bytes, now_ms: u64| {
         let effects = core.handle(Event::Frame { link: 1, frame: Frame::Records(vec![wire]) }, now_ms);
         effects.iter().filter(|effect| matches!(effect, Effect::Notice(Notice::Twin))).count()

@@ -325,6 +325,7 @@ fn name(frame: &Frame) -> &'static str {
         Frame::Pong(_) => "PONG",
         Frame::Close(_) => "CLOSE",
         Frame::Fragment(_) => "FRAGMENT",
+        Frame::Resolve(_) => "RESOLVE",
         Frame::Optional(..) => "an optional frame",
     }
 }

@@ -94,10 +94,11 @@ pub(super) fn host_and_port(uri: &str) -> Option<&str> {
     (!ip.is_unspecified() && authority.len() > host(uri)?.len()).then_some(authority)
 }
 
-/// What stands between `://` and the path or the query.
+/// What stands between `://`, or a domain and `@`, and the path or the query.
 fn authority(uri: &str) -> Option<&str> {
     let (_, rest) = uri.split_once("://")?;
-    rest.split(['/', '?', '#']).next()
+    let authority = rest.split(['/', '?', '#']).next()?;
+    Some(authority.rsplit_once('@').map_or(authority, |(_, place)| place))
 }
 
 /// The host of a URI, without brackets.
@@ -110,13 +111,17 @@ fn host(uri: &str) -> Option<&str> {
 }
 
 fn with_host(uri: &str, ip: IpAddr) -> String {
-    let unspecified =
-        [(format!("://{}", Ipv4Addr::UNSPECIFIED), "://"), (format!("://[{}]", Ipv6Addr::UNSPECIFIED), "://")];
+    let unspecified = ["://", "@"].map(|before| {
+        [
+            (format!("{before}{}", Ipv4Addr::UNSPECIFIED), before),
+            (format!("{before}[{}]", Ipv6Addr::UNSPECIFIED), before),
+        ]
+    });
     let shown = match ip {
         IpAddr::V4(v4) => v4.to_string(),
         IpAddr::V6(v6) => format!("[{v6}]"),
     };
-    let found = unspecified.iter().find(|(old, _)| uri.contains(old.as_str()));
+    let found = unspecified.iter().flatten().find(|(old, _)| uri.contains(old.as_str()));
     found.map_or_else(|| uri.to_owned(), |(old, start)| uri.replacen(old.as_str(), &format!("{start}{shown}"), 1))
 }
 

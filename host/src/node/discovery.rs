@@ -18,9 +18,11 @@ use tracing::{debug, info};
 use super::addresses::{self, Local};
 use super::clock::now_ms;
 use super::dialer::Dialer;
+use super::federation;
 use super::shared::Shared;
 use crate::api::Discovered;
 use crate::config::DiscoveryConfig;
+use crate::core::federation::FederationPolicy;
 use crate::plugin::{DiscoveryEvents, DiscoveryHandle};
 use found::{Found, Sighted};
 
@@ -31,6 +33,8 @@ const MAX_LOGGED: u32 = 20;
 #[derive(Default)]
 pub(super) struct Discovery {
     settings: DiscoveryConfig,
+    /// Where found nodes of other domains are wanted: which.
+    domains: Option<FederationPolicy>,
     found: Mutex<Found>,
     dialer: OnceLock<Arc<Dialer>>,
     /// The addresses of this machine, as last seen.
@@ -47,8 +51,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Discovery {
     /// Nothing is found yet.
-    pub(super) fn new(settings: DiscoveryConfig) -> Self {
-        Self { settings, ..Self::default() }
+    pub(super) fn new(settings: DiscoveryConfig, domains: Option<FederationPolicy>) -> Self {
+        Self { settings, domains, ..Self::default() }
     }
 
     /// Found nodes are offered to the dialer from now on, and those that are known already.
@@ -122,11 +126,23 @@ impl Discovery {
     /// Offers a found node to the dialer, if the configuration wants links to it. The dialer leaves out who is blocked.
     fn offer(&self, peer: &PeerId) {
         let Some(dialer) = self.dialer.get().filter(|_| self.settings.connect) else { return };
-        let (uris, domains) = lock(&self.found).of(peer);
+        let (mut uris, domains) = lock(&self.found).of(peer);
+        uris.retain(|uri| self.may_dial(uri));
         if self.wants(&domains) {
             let uris = addresses::in_order(&uris, &lock(&self.local));
             dialer.suggest(*peer, &uris);
         }
+    }
+
+    /// Whether an address is one that found nodes may be dialled at. Other domains must be wanted and allowed.
+    fn may_dial(&self, uri: &str) -> bool {
+        let wanted = |domain| self.domains.as_ref().is_some_and(|policy| policy.refuses(&domain).is_none());
+        federation::is_ordinary(uri) || federation::domain_of(uri).is_some_and(wanted)
+    }
+
+    /// Whether other domains that are found are linked to, and so this one is made known.
+    pub(super) fn federates(&self) -> bool {
+        self.domains.is_some()
     }
 
     /// Whether there is room for a line in the log of this minute.

@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 
 use super::shared::Shared;
 use crate::api::{
-    ApiError, BlocksImported, BotStatus, BroadcastRequest, ChannelInfo, IdentityInfo, InboxPage, InboxQuery, NodeApi,
+    ApiError, BlocksImported, BotStatus, BroadcastRequest, ChannelInfo, FederationReport, IdentityInfo, InboxPage, InboxQuery, NodeApi,
     NodeStatus, PeerInfo, PingReport, PluginStatus, Receipt, Reply, RouteTable, SendRequest, ServerNote, StoreStats,
     Trust,
 };
@@ -55,7 +55,7 @@ impl Door {
     }
 
     async fn direct(self, request: SendRequest) -> Result<Receipt, ApiError> {
-        let to = self.resolve(&request.to)?;
+        let to = self.addressee(&request.to).await?;
         let record = self.shared.record_of(to).await?;
         let key = self.shared.identity.signing_key();
         let envelope = self.shared.defaults.direct(request, to, record.as_ref(), key)?;
@@ -211,6 +211,10 @@ impl NodeApi for Door {
 
     fn plugin_swap(&self, name: String, file: Option<String>) -> Reply<PluginStatus> {
         self.call(|door| door.swap(name, file))
+    }
+
+    fn federation(&self) -> Reply<FederationReport> {
+        self.call(Self::federation_report)
     }
 
     fn scripts(&self) -> Reply<Vec<BotStatus>> {

@@ -18,6 +18,7 @@ use super::commands::{CommandSender, LinkCommand};
 use super::switchboard::Switchboard;
 use super::verify::VerifyPool;
 use crate::api::{ApiError, Receipt};
+use crate::core::federation::Domain;
 use crate::core::{Core, Effect, Event, LinkId, Notice};
 use crate::identity::Identity;
 use crate::link::CloseReason;
@@ -41,8 +42,8 @@ pub(super) type Change = Box<dyn FnOnce(&mut Core, u64) -> Vec<Effect> + Send>;
 pub(super) enum Message {
     /// Something for the core.
     Event(Event),
-    /// A link was authenticated; its commands go there.
-    LinkUp(LinkId, PeerId, CommandSender),
+    /// A link was authenticated, perhaps to another domain; its commands go there.
+    LinkUp(LinkId, PeerId, Option<Domain>, CommandSender),
     /// A frame of an authenticated neighbour, and its place in the queue.
     Frame(LinkId, Frame, OwnedSemaphorePermit),
     /// A client's envelope, and where to answer.
@@ -165,9 +166,9 @@ impl Engine {
                 }
                 self.handle(event);
             }
-            Message::LinkUp(link, peer, commands) => {
+            Message::LinkUp(link, peer, domain, commands) => {
                 self.links.insert(link, commands);
-                self.handle(Event::LinkUp { link, peer });
+                self.handle(Event::LinkUp { link, peer, domain });
             }
             Message::Frame(link, frame, _place) => self.handle(Event::Frame { link, frame }),
             Message::Submit { envelope, trusted, reply } => {

@@ -7,6 +7,7 @@ use tracing::{info, warn};
 
 use super::addresses;
 use super::clock::now_ms;
+use super::federation;
 use super::shared::Shared;
 use crate::core::Event;
 use crate::identity::About;
@@ -68,7 +69,8 @@ pub(super) async fn spread_record(shared: &Shared) {
 
 /// Where others can reach this node.
 fn own_addresses(shared: &Shared) -> Vec<String> {
-    let listening = shared.listening().clone();
+    let mut listening = shared.listening().clone();
+    listening.retain(|uri| federation::is_ordinary(uri)); // other domains are reached by their gateways, as the admins agreed
     addresses::reachable(&listening, &addresses::local(), false)
 }
 

@@ -17,6 +17,7 @@ use tracing::{debug, warn};
 use super::clock::now_ms;
 use super::commands::{CommandSender, LinkCommand, commands};
 use super::engine::Message;
+use super::federation;
 use super::pings::Pings;
 use super::switchboard::{Entry, Figures, Switchboard};
 use crate::core::{Event, Offered};
@@ -275,7 +276,8 @@ impl LinkTask {
         };
         match self.board.enter(self.up.link, entry) {
             Ok(()) => {
-                _ = self.engine.send(Message::LinkUp(self.up.link, peer, sender)).await; // fails only at the end
+                let domain = federation::domain_of(&self.up.remote);
+                _ = self.engine.send(Message::LinkUp(self.up.link, peer, domain, sender)).await; // fails only at the end
                 // After this one is up, so that what was learned of ways over them goes over to it.
                 for link in self.board.back(peer) {
                     self.tell(Event::LinkDown { link }).await;

@@ -12,6 +12,7 @@ use super::shared::Guarded;
 use super::{StartError, door, plugins};
 use crate::api::Trust;
 use crate::config::Config;
+use crate::core::federation::{Domain, GATEWAY_PREFIX};
 use crate::core::shelf::Shelf;
 use crate::core::{Core, CoreConfig, Event};
 use crate::identity::{self, Directory, SealingKeys};
@@ -57,6 +58,7 @@ pub(super) fn open(config: &Config) -> Result<Opened, StartError> {
     let core_config = CoreConfig {
         max_payload: config.messages.max_payload,
         limits: config.store_limits(),
+        federation: config.federation_policy(),
         ..CoreConfig::new(identity.peer_id())
     };
     let mut core = Core::new(core_config, shelf, recovery.next_seq, Box::new(plugins::NoRouter));
@@ -67,6 +69,8 @@ pub(super) fn open(config: &Config) -> Result<Opened, StartError> {
     if let Some(read) = store.kv_get(door::READ_KEY)?.and_then(|bytes| bytes.try_into().ok()) {
         core.handle(Event::InboxRead { seq: u64::from_be_bytes(read) }, now_ms);
     }
+    tell_homes(&mut core, &directory, now_ms);
+    restore_gateways(&mut core, &store)?;
     restore_records(&mut core, &store, now_ms)?;
     Ok(Opened { store, core, identity, guarded: Guarded { directory, channels, sealing }, last_inbox })
 }
@@ -77,6 +81,28 @@ fn tell_trust(core: &mut Core, directory: &Directory, now_ms: u64) {
             Trust::Blocked => _ = core.handle(Event::Block(*peer), now_ms),
             Trust::Trusted => _ = core.handle(Event::Trust { peer: *peer, trusted: true }, now_ms),
             Trust::Known => {}
+        }
+    }
+}
+
+/// Where peers live, as far as the directory knows.
+fn tell_homes(core: &mut Core, directory: &Directory, now_ms: u64) {
+    for (peer, entry) in directory.entries() {
+        if let Some(domain) = entry.domain.as_deref().map(Domain::from) {
+            core.handle(Event::Home { peer: *peer, domain: Some(domain) }, now_ms);
+        }
+    }
+}
+
+/// The gateways of other domains that were linked to before.
+fn restore_gateways(core: &mut Core, store: &Store) -> Result<(), StoreError> {
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page = store.kv_scan(GATEWAY_PREFIX, after.as_deref(), MAX_SCAN)?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        after = Some(last.clone());
+        for (key, domain) in page {
+            core.restore_gateway(&key, &domain);
         }
     }
 }

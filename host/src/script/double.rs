@@ -7,6 +7,7 @@ use bytes::Bytes;
 use qpq_schemas::{MessageId, PeerId, TopicId};
 
 use crate::api::{
+    FederationReport,
     ApiError, BlocksImported, BotStatus, BroadcastRequest, ChannelInfo, IdentityInfo, InboxItem, InboxPage, InboxQuery,
     NodeApi, NodeStatus, PeerInfo, PingReport, PluginStatus, Receipt, Reply, RouteTable, SendRequest, ServerNote,
     StoreStats, Trust,
@@ -221,6 +222,10 @@ impl NodeApi for MemoryNode {
     }
 
     fn ping(&self, _peer: String, _count: u32) -> Reply<PingReport> {
+        not_here()
+    }
+
+    fn federation(&self) -> Reply<FederationReport> {
         not_here()
     }
 

@@ -7,7 +7,7 @@ use super::frame::{Close, CloseCode, Frame, SubscriptionChange, Sync, kind};
 use super::{
     AUTH_BODY, Answer, Fragment, FrameError, Hello, MAX_ANSWERS, MAX_BLOCK, MAX_ENVELOPES, MAX_ENVELOPES_BODY,
     MAX_HELLO_BODY, MAX_OPTIONAL_BODY, MAX_REASON_LEN, MAX_RECORDS, MAX_RECORDS_BODY, MAX_ROUTE_BODY, MAX_SYNC_IDS,
-    MAX_TOPICS,
+    MAX_TOPICS, Resolve,
 };
 use crate::envelope::OVERHEAD;
 use crate::wire::{Reader, is_control, split_bytes};
@@ -34,6 +34,7 @@ impl Frame {
             Self::Pong(_) => kind::PONG,
             Self::Close(_) => kind::CLOSE,
             Self::Fragment(_) => kind::FRAGMENT,
+            Self::Resolve(_) => kind::RESOLVE,
             Self::Optional(kind, _) => *kind,
         }
     }
@@ -83,6 +84,7 @@ impl Frame {
             Self::Ping(number) | Self::Pong(number) => out.extend_from_slice(&number.to_be_bytes()),
             Self::Close(close) => put_close(close, out),
             Self::Fragment(fragment) => fragment.put(out),
+            Self::Resolve(resolve) => resolve.put(out),
         }
     }
 
@@ -102,7 +104,8 @@ impl Frame {
             Self::Records(list) if list.len() > MAX_RECORDS => Err(FrameError::TooMany { kind, max: MAX_RECORDS }),
             Self::Records(list) => in_range(list.iter().all(|item| is_record_len(item.len())), "record length"),
             Self::Fragment(fragment) => fragment.check(),
-            Self::Optional(kind, _) => in_range(*kind >= kind::FIRST_OPTIONAL, "type"),
+            Self::Resolve(resolve) => resolve.check(),
+            Self::Optional(kind, _) => in_range(*kind > kind::RESOLVE, "type"),
             _ => Ok(()),
         }
     }
@@ -130,6 +133,7 @@ impl Frame {
             kind::PONG => read_number(kind, &body).map(Self::Pong),
             kind::CLOSE => read_close(&body).map(Self::Close),
             kind::FRAGMENT => Fragment::read(&body).map(Self::Fragment),
+            kind::RESOLVE => Resolve::read(body).map(Self::Resolve),
             kind::FIRST_OPTIONAL.. => Ok(Self::Optional(kind, body)),
             _ => Err(FrameError::UnknownType(kind)),
         }

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 
-use super::{Answer, Fragment, Hello};
+use super::{Answer, Fragment, Hello, Resolve};
 use crate::{MessageId, TopicId};
 
 /// The type bytes. 0 is never used; up to 127 a frame must be understood, from 128 on an unknown one is skipped.
@@ -19,6 +19,7 @@ pub(super) mod kind {
     pub(crate) const FRAGMENT: u8 = 12;
     /// First type that may be skipped.
     pub(crate) const FIRST_OPTIONAL: u8 = 128;
+    pub(crate) const RESOLVE: u8 = 128;
 }
 
 /// One frame of a link. Byte strings share the memory of the block that they came in.
@@ -48,6 +49,8 @@ pub enum Frame {
     Close(Close),
     /// A piece of a larger block.
     Fragment(Fragment),
+    /// Who lives in which domain. Optional: an older node skips it.
+    Resolve(Resolve),
     /// An optional frame of a type that this version doesn't know. Skip it.
     Optional(u8, Bytes),
 }

@@ -33,6 +33,11 @@ fn one_of_each() -> Vec<Frame> {
         Frame::Pong(u64::MAX),
         Frame::Close(Close { code: CloseCode::BLOCKED, reason: "you are blocked".into() }),
         Frame::Fragment(Fragment { message: 9, index: 1, count: 2, bytes: Bytes::from_static(b"piece") }),
+        Frame::Resolve(Resolve::Ask(vec![PeerId([8; 32])])),
+        Frame::Resolve(Resolve::Homes(vec![
+            Home { peer: PeerId([8; 32]), record: None },
+            Home { peer: PeerId([9; 32]), record: Some(Bytes::from_static(b"record")) },
+        ])),
         Frame::Optional(200, Bytes::from_static(b"news")),
     ]
 }
@@ -87,7 +92,10 @@ fn what_no_neighbour_would_take_is_not_written() {
         Frame::Route(Bytes::from(vec![0; MAX_ROUTE_BODY + 1])),
         Frame::Records(vec![Bytes::from(vec![0; 1_025])]),
         Frame::Close(Close { code: CloseCode::LIMIT, reason: "x".repeat(MAX_REASON_LEN + 1) }),
+        Frame::Resolve(Resolve::Ask(vec![PeerId([0; 32]); MAX_RESOLVED + 1])),
+        Frame::Resolve(Resolve::Homes(vec![Home { peer: PeerId([0; 32]), record: Some(Bytes::from(vec![0; 1_025])) }])),
         Frame::Optional(12, Bytes::new()),
+        Frame::Optional(kind::RESOLVE, Bytes::new()),
     ];
     for frame in too_much {
         assert!(frame.encode(&mut out).is_err());

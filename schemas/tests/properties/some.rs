@@ -2,11 +2,14 @@
 
 use bytes::Bytes;
 use proptest::collection::vec;
+use proptest::option::of;
 use proptest::prelude::*;
 use qpq_schemas::channel::ChannelKey;
 use qpq_schemas::content::Content;
 use qpq_schemas::envelope::{Draft, Flags, Kind, Priority};
-use qpq_schemas::link::{Answer, Close, CloseCode, Fragment, Frame, Hello, SubscriptionChange, Sync, Verdict};
+use qpq_schemas::link::{
+    Answer, Close, CloseCode, Fragment, Frame, Hello, Home, MAX_RESOLVED, Resolve, SubscriptionChange, Sync, Verdict,
+};
 use qpq_schemas::record::NodeRecord;
 use qpq_schemas::sealing::SealingPublic;
 use qpq_schemas::signature::SigningKey;
@@ -118,6 +121,12 @@ pub(crate) fn frame() -> impl Strategy<Value = Frame> {
         (any::<u16>(), "[ -~ü]{0,100}")
             .prop_map(|(code, reason)| Frame::Close(Close { code: CloseCode(code), reason })),
         fragment(),
-        (128u8.., bytes(0..100)).prop_map(|(kind, body)| Frame::Optional(kind, body)),
+        (129u8.., bytes(0..100)).prop_map(|(kind, body)| Frame::Optional(kind, body)),
+        vec(any::<[u8; 32]>(), 0..=MAX_RESOLVED)
+            .prop_map(|peers| Frame::Resolve(Resolve::Ask(peers.into_iter().map(PeerId).collect()))),
+        vec((any::<[u8; 32]>(), of(bytes(1..200))), 0..=MAX_RESOLVED).prop_map(|homes| {
+            let home = |(peer, record)| Home { peer: PeerId(peer), record };
+            Frame::Resolve(Resolve::Homes(homes.into_iter().map(home).collect()))
+        }),
     ]
 }

@@ -1,9 +1,9 @@
 use bytes::Bytes;
 use qpq_schemas::link::{
-    Answer, Close, CloseCode, Fragment, Frame, Hello, Role, SubscriptionChange, Sync, Verdict, auth_message, sign_auth,
-    unpack, verify_auth,
+    Answer, Close, CloseCode, Fragment, Frame, Hello, Home, Resolve, Role, SubscriptionChange, Sync, Verdict, auth_message,
+    sign_auth, unpack, verify_auth,
 };
-use qpq_schemas::{MessageId, TopicId};
+use qpq_schemas::{MessageId, PeerId, TopicId};
 use serde_json::{Value, json};
 
 use crate::tools::{ada, bob, hex};
@@ -41,8 +41,14 @@ fn shown(frame: &Frame) -> Value {
         Frame::Fragment(piece) => json!({
             "fragment": { "message": piece.message, "index": piece.index, "count": piece.count, "bytes": hex(&piece.bytes) }
         }),
+        Frame::Resolve(Resolve::Ask(peers)) => json!({ "ask": peers }),
+        Frame::Resolve(Resolve::Homes(homes)) => json!({ "homes": homes.iter().map(home).collect::<Vec<_>>() }),
         Frame::Optional(kind, bytes) => json!({ "optional": { "type": kind, "body": hex(bytes) } }),
     }
+}
+
+fn home(home: &Home) -> Value {
+    json!({ "peer": home.peer, "record": home.record.as_ref().map(hex) })
 }
 
 fn answer(answer: &Answer) -> Value {
@@ -93,6 +99,16 @@ fn blocks() -> Vec<Value> {
         case(
             "a fragment",
             &pack(&[Frame::Fragment(Fragment { message: 7, index: 1, count: 2, bytes: Bytes::from_static(b"piece") })]),
+        ),
+        case(
+            "who lives where",
+            &pack(&[
+                Frame::Resolve(Resolve::Ask(vec![PeerId([1; 32]), PeerId([2; 32])])),
+                Frame::Resolve(Resolve::Homes(vec![
+                    Home { peer: PeerId([1; 32]), record: Some(Bytes::from_static(b"record")) },
+                    Home { peer: PeerId([2; 32]), record: None },
+                ])),
+            ]),
         ),
         case(
             "an optional frame of the future, then a known one",

@@ -8,7 +8,9 @@ use qpq_schemas::content::Content;
 use qpq_schemas::envelope::{
     AAD_LEN, DEFAULT_MAX_PAYLOAD, Draft, Envelope, EnvelopeRef, Flags, Kind, LARGEST_PAYLOAD, Priority,
 };
-use qpq_schemas::link::{Answer, Close, CloseCode, Frame, Hello, SubscriptionChange, Sync, Verdict, unpack};
+use qpq_schemas::link::{
+    Answer, Close, CloseCode, Frame, Hello, Home, Resolve, SubscriptionChange, Sync, Verdict, unpack,
+};
 use qpq_schemas::receipt::Receipt;
 use qpq_schemas::record::NodeRecord;
 use qpq_schemas::sealing::{self, RecipientKey, SealingKeyPair};
@@ -99,6 +101,8 @@ fn blocks() -> Seeds {
         Frame::Sync(Sync::Have(vec![MessageId([1; 32])])),
         Frame::Sync(Sync::Want(vec![MessageId([2; 32]), MessageId([3; 32])])),
         Frame::Records(records),
+        Frame::Resolve(Resolve::Ask(vec![PeerId([4; 32])])),
+        Frame::Resolve(Resolve::Homes(vec![Home { peer: PeerId([4; 32]), record: Some(vec![5; 70].into()) }])),
         Frame::Ping(1),
         Frame::Pong(u64::MAX),
         Frame::Close(Close { code: CloseCode::GOING_AWAY, reason: "bye".to_owned() }),

@@ -23,6 +23,42 @@ pub enum LogFormat {
     Json,
 }
 
+/// What becomes of payloads that are no envelopes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LegacyPayloads {
+    /// Their sender is told that they are refused.
+    #[default]
+    Refuse,
+    /// They are kept for their recipients as they are.
+    Store,
+}
+
+impl LegacyPayloads {
+    /// The value's name.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Store => "store",
+        }
+    }
+}
+
+impl Setting for LegacyPayloads {
+    const KIND: &'static str = "refuse or store";
+
+    fn from_value(value: &Value) -> Result<Self, Fault> {
+        match value.as_str() {
+            Some("refuse") => Ok(Self::Refuse),
+            Some("store") => Ok(Self::Store),
+            _ => Err(Fault::new("expected \"refuse\" or \"store\"")),
+        }
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        Some(Value::String(self.word().to_owned()))
+    }
+}
+
 impl Setting for LogFormat {
     const KIND: &'static str = "text or json";
 
@@ -69,6 +105,30 @@ pub(super) fn domain(value: Option<String>) -> Result<Option<String>, Fault> {
 pub(super) fn domains(values: Vec<String>) -> Result<Vec<String>, Fault> {
     let one = |(place, value)| domain(Some(value)).map_err(|fault| fault.at(place)).map(Option::unwrap_or_default);
     values.into_iter().enumerate().map(one).collect()
+}
+
+/// `DOMAIN` or `DOMAIN@HOST:PORT`.
+pub(super) fn domain_peers(values: Vec<String>) -> Result<Vec<String>, Fault> {
+    let one = |(place, value): (usize, String)| {
+        let (name, address) = match value.split_once('@') {
+            Some((name, address)) => (name.to_owned(), Some(address.to_owned())),
+            None => (value, None),
+        };
+        let address = socket_address(address).map_err(|fault| fault.at(place))?;
+        let name = domain(Some(name)).map_err(|fault| fault.at(place))?.unwrap_or_default();
+        Ok(address.map_or(name.clone(), |address| format!("{name}@{address}")))
+    };
+    values.into_iter().enumerate().map(one).collect()
+}
+
+/// Names of open channels.
+pub(super) fn channels(values: Vec<String>) -> Result<Vec<String>, Fault> {
+    for (place, name) in values.iter().enumerate() {
+        if let Err(error) = qpq_schemas::channel::ChannelKey::open(name) {
+            return Err(Fault::new(format!("`{name}`: {error}")).at(place));
+        }
+    }
+    Ok(values)
 }
 
 /// `HOST:PORT`, with an address of IPv6 in brackets.
@@ -163,6 +223,16 @@ mod tests {
         for bad in ["", "host", "host:", "host:65536", "::1:7000", "[zz]:1", "://x", "quic://", "QUIC://x", "a b:1"] {
             let fault = uris(vec!["ok:1".into(), bad.into()]).unwrap_err();
             assert_eq!(fault.element, Some(1), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_domain_may_come_with_its_address() {
+        let given = ["B.mesh.local", "c.mesh.local@192.0.2.7:7001", "d.mesh.local@[2001:db8::1]:7001"];
+        let wanted = ["b.mesh.local", "c.mesh.local@192.0.2.7:7001", "d.mesh.local@[2001:db8::1]:7001"];
+        assert_eq!(domain_peers(given.map(str::to_owned).to_vec()).unwrap(), wanted);
+        for bad in ["", "@1.2.3.4:1", "a..b", "b.mesh@", "b.mesh@host", "b.mesh@a@b:1", "federation://b"] {
+            assert_eq!(domain_peers(vec!["ok.mesh".into(), bad.into()]).unwrap_err().element, Some(1), "{bad}");
         }
     }
 

@@ -13,15 +13,16 @@
 //! | `id`, `opt_id` | a 32-byte id | `Data` | \[has,] get, set |
 //! | `texts` | `Vec<String>` | `List(Text)` | get, init |
 //! | `nums` | `Vec<u64>` | `List(UInt64)` | get, init |
-//! | `list`, `nested` | other records | `List(…)`, a struct | get, init |
+//! | `ids` | `Vec<PeerId>` | `List(Data)` | get, init |
+//! | `list`, `nested`, `opt_nested` | other records | `List(…)`, a struct | \[has,] get, init |
 //! | `json` | a JSON value | `Text` | get, set |
 //! | `trust` | `Trust` | `Trust` | get, set |
 //! | `counters` | a map of counters | `List(Counter)` | get, init |
 
 use std::collections::BTreeMap;
 
-use capnp::{primitive_list, struct_list, text_list};
-use qpq_schemas::node_capnp;
+use capnp::{data_list, primitive_list, struct_list, text_list};
+use qpq_schemas::{PeerId, node_capnp};
 
 use crate::api::Trust;
 
@@ -62,8 +63,16 @@ macro_rules! put {
     (nums, $value:expr, $to:ident, $get:ident, $init:ident) => {
         fields::write_nums($value, $to.reborrow().$init(list_len($value.len())))
     };
+    (ids, $value:expr, $to:ident, $get:ident, $init:ident) => {
+        fields::write_ids($value, $to.reborrow().$init(list_len($value.len())))
+    };
     (list, $value:expr, $to:ident, $get:ident, $init:ident) => {
         write_list($value, $to.reborrow().$init(list_len($value.len())))
+    };
+    (opt_nested, $value:expr, $to:ident, $has:ident, $get:ident, $init:ident) => {
+        if let Some(value) = $value {
+            value.write($to.reborrow().$init());
+        }
     };
     (nested, $value:expr, $to:ident, $get:ident, $init:ident) => {
         $value.write($to.reborrow().$init())
@@ -113,6 +122,12 @@ macro_rules! take {
     (list, $from:ident, $get:ident, $init:ident) => {
         read_list($from.$get()?)?
     };
+    (ids, $from:ident, $get:ident, $init:ident) => {
+        fields::read_ids($from.$get()?)?
+    };
+    (opt_nested, $from:ident, $has:ident, $get:ident, $init:ident) => {
+        if $from.$has() { Some(Wire::read($from.$get()?)?) } else { None }
+    };
     (nested, $from:ident, $get:ident, $init:ident) => {
         Wire::read($from.$get()?)?
     };
@@ -159,6 +174,16 @@ pub(super) fn write_nums(numbers: &[u64], mut list: primitive_list::Builder<'_, 
     for (place, number) in (0..list.len()).zip(numbers) {
         list.set(place, *number);
     }
+}
+
+pub(super) fn write_ids(ids: &[PeerId], mut list: data_list::Builder<'_>) {
+    for (place, id) in (0..list.len()).zip(ids) {
+        list.set(place, id.as_bytes());
+    }
+}
+
+pub(super) fn read_ids(list: data_list::Reader<'_>) -> capnp::Result<Vec<PeerId>> {
+    list.iter().map(|id| super::read_id(id?)).collect()
 }
 
 pub(super) fn write_counters(

@@ -149,6 +149,49 @@ record!(ChannelInfo = channel_info {
     opt_text invite(has_invite, get_invite, set_invite),
 });
 
+record!(FederationReport = federation_report {
+    opt_text domain(has_domain, get_domain, set_domain),
+    opt_text plugin(has_plugin, get_plugin, set_plugin),
+    opt_text problem(has_problem, get_problem, set_problem),
+    texts listen(get_listen, init_listen),
+    opt_nested certificate(has_certificate, get_certificate, init_certificate),
+    opt_nested authority(has_authority, get_authority, init_authority),
+    list domains(get_domains, init_domains),
+    list refused(get_refused, init_refused),
+});
+
+record!(CertificateInfo = certificate_info {
+    texts names(get_names, init_names),
+    opt_num not_after_ms(has_not_after_ms, get_not_after_ms, init_not_after_ms),
+    opt_num days_left(has_days_left, get_days_left, init_days_left),
+    opt_text problem(has_problem, get_problem, set_problem),
+});
+
+record!(DomainInfo = domain_info {
+    text domain(get_domain, set_domain),
+    text state(get_state, set_state),
+    opt_text remote(has_remote, get_remote, set_remote),
+    num legacy(get_legacy, set_legacy),
+    ids gateways(get_gateways, init_gateways),
+    opt_num rtt_us(has_rtt_us, get_rtt_us, init_rtt_us),
+    opt_num certificate_days_left(has_certificate_days_left, get_certificate_days_left, init_certificate_days_left),
+    opt_text last_error(has_last_error, get_last_error, set_last_error),
+    opt_num last_error_ms(has_last_error_ms, get_last_error_ms, init_last_error_ms),
+    count channels(get_channels, set_channels),
+    num sent(get_sent, set_sent),
+    num taken(get_taken, set_taken),
+    num taken_bytes(get_taken_bytes, set_taken_bytes),
+    num put_off(get_put_off, set_put_off),
+});
+
+record!(RefusedDomain = refused_domain {
+    text remote(get_remote, set_remote),
+    opt_text domain(has_domain, get_domain, set_domain),
+    text reason(get_reason, set_reason),
+    num count(get_count, set_count),
+    opt_num last_ms(has_last_ms, get_last_ms, init_last_ms),
+});
+
 record!(RouteTable = route_table {
     text plugin(get_plugin, set_plugin),
     list routes(get_routes, init_routes),

@@ -14,7 +14,7 @@ use super::*;
 use crate::api::ApiError;
 use crate::store::{Head, NewRecord, SeenEntry};
 
-const TOPIC: TopicId = TopicId([9; 32]);
+pub(super) const TOPIC: TopicId = TopicId([9; 32]);
 const START_MS: u64 = 1_800_000_000_000;
 
 /// Links between two nodes at most.
@@ -79,6 +79,7 @@ struct Disk {
     records: BTreeMap<u64, NewRecord>,
     heads: BTreeMap<u64, Head>,
     seen: HashMap<MessageId, SeenEntry>,
+    kv: BTreeMap<Vec<u8>, Vec<u8>>,
     broken: bool,
 }
 
@@ -91,6 +92,10 @@ struct Node {
     answers: HashMap<u64, Result<crate::api::Receipt, ApiError>>,
     delivered: Vec<MessageId>,
     subscribed: bool,
+    /// Its domain; empty where it has none.
+    domain: String,
+    /// What it lets through to other domains.
+    policy: Option<FederationPolicy>,
 }
 
 pub(super) struct World {
@@ -112,7 +117,7 @@ impl World {
     pub(super) fn with_limits(nodes: usize, limits: &StoreLimits) -> Self {
         let node = |number: usize| {
             let key = SigningKey::from_seed(&[u8::try_from(number).unwrap() + 1; 32]);
-            let core = fresh(key.public(), limits, &Disk::default(), false);
+            let core = fresh(key.public(), limits, &Disk::default(), false, None);
             let disk = Disk::default();
             Node {
                 key,
@@ -122,6 +127,8 @@ impl World {
                 answers: HashMap::new(),
                 delivered: Vec::new(),
                 subscribed: false,
+                domain: String::new(),
+                policy: None,
             }
         };
         let nodes = (0..nodes).map(node).collect();
@@ -135,6 +142,24 @@ impl World {
             next: 0,
             verifier,
         }
+    }
+
+    /// Puts a node into a domain.
+    pub(super) fn settle_in(&mut self, node: usize, domain: &str) {
+        self.nodes[node].domain = domain.to_owned();
+    }
+
+    /// Makes a node a gateway of its policy's domain.
+    pub(super) fn federate(&mut self, node: usize, policy: FederationPolicy) {
+        self.settle_in(node, &policy.domain);
+        self.nodes[node].policy = Some(policy);
+        self.crash(node);
+    }
+
+    /// Has a node say what it is, as real ones do at their start.
+    pub(super) fn introduce(&mut self, node: usize) {
+        self.speak_of_oneself(node);
+        self.settle();
     }
 
     pub(super) fn peer(&self, node: usize) -> PeerId {
@@ -258,8 +283,10 @@ impl World {
         self.nodes[a].links.insert((b, lane), at_a);
         self.nodes[b].links.insert((a, lane), at_b);
         let (peer_a, peer_b) = (self.peer(a), self.peer(b));
-        self.event(a, Event::LinkUp { link: at_a, peer: peer_b });
-        self.event(b, Event::LinkUp { link: at_b, peer: peer_a });
+        let (domain_a, domain_b) = (self.nodes[a].domain.clone(), self.nodes[b].domain.clone());
+        let other = |domain: &str| (domain_a != domain_b).then(|| Domain::from(domain));
+        self.event(a, Event::LinkUp { link: at_a, peer: peer_b, domain: other(&domain_b) });
+        self.event(b, Event::LinkUp { link: at_b, peer: peer_a, domain: other(&domain_a) });
         self.next += 1;
     }
 
@@ -312,9 +339,9 @@ impl World {
             let Some(link) = self.nodes[other].links.remove(&(node, lane)) else { continue };
             self.event(other, Event::LinkDown { link });
         }
-        let Node { key, core, disk, links, subscribed, .. } = &mut self.nodes[node];
+        let Node { key, core, disk, links, subscribed, policy, .. } = &mut self.nodes[node];
         links.clear();
-        *core = fresh(key.public(), &self.limits, disk, *subscribed);
+        *core = fresh(key.public(), &self.limits, disk, *subscribed, policy.clone());
     }
 
     pub(super) fn break_disk(&mut self, node: usize, broken: bool) {
@@ -323,8 +350,13 @@ impl World {
 
     /// Puts a frame of envelopes on the wire, as a hostile neighbour might.
     pub(super) fn inject(&mut self, from: usize, to: usize, wires: Vec<Bytes>) {
+        self.say(from, to, Frame::Envelopes(wires));
+    }
+
+    /// Puts any frame on the wire.
+    pub(super) fn say(&mut self, from: usize, to: usize, frame: Frame) {
         let link = self.nodes[to].links[&(from, 0)];
-        self.wire.push_back((from, to, link, Frame::Envelopes(wires)));
+        self.wire.push_back((from, to, link, frame));
     }
 
     /// Delivers so many frames.
@@ -355,7 +387,7 @@ impl World {
             expires_ms: self.now_ms + 3_600_000,
             sealing: SealingKeyPair::of_identity(key).public(),
             nickname: String::new(),
-            domain: String::new(),
+            domain: self.nodes[node].domain.clone(),
             addresses: Vec::new(),
         };
         let wire = record.sign(key).unwrap().into();
@@ -456,18 +488,34 @@ impl Disk {
             self.records.remove(&seq);
             self.heads.remove(&seq);
         }
+        for (key, value) in batch.kv {
+            match value {
+                Some(value) => _ = self.kv.insert(key, value),
+                None => _ = self.kv.remove(&key),
+            }
+        }
         self.seen.extend(batch.seen.into_iter().map(|entry| (entry.id, entry)));
         Ok(())
     }
 }
 
 /// A core that has just opened its disk.
-fn fresh(me: PeerId, limits: &StoreLimits, disk: &Disk, subscribed: bool) -> Core {
+fn fresh(
+    me: PeerId,
+    limits: &StoreLimits,
+    disk: &Disk,
+    subscribed: bool,
+    federation: Option<FederationPolicy>,
+) -> Core {
     let mut shelf = Shelf::new(limits.clone());
     disk.heads.values().for_each(|head| shelf.restore(head));
     disk.seen.values().for_each(|entry| shelf.restore_seen(entry));
     let next = disk.heads.keys().next_back().map_or(1, |seq| seq + 1_000);
-    let mut core = Core::new(CoreConfig::new(me), shelf, next, Box::new(Toy::default()));
+    let config = CoreConfig { federation, ..CoreConfig::new(me) };
+    let mut core = Core::new(config, shelf, next, Box::new(Toy::default()));
+    for (key, domain) in &disk.kv {
+        core.restore_gateway(key, domain);
+    }
     if subscribed {
         core.handle(Event::Subscribe(TOPIC), START_MS);
     }

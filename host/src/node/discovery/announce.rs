@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tracing::{debug, warn};
 
 use crate::node::addresses;
+use crate::node::federation;
 use crate::node::shared::Shared;
 use crate::plugin::{DiscoveryHandle, Ongoing};
 
@@ -67,7 +68,8 @@ async fn announce(
 
 /// This node, for others; `None` while nobody could reach it.
 fn own_record(shared: &Shared) -> Option<Value> {
-    let listening = shared.listening().clone();
+    let mut listening = shared.listening().clone();
+    listening.retain(|uri| shared.discovery.federates() || federation::is_ordinary(uri));
     if listening.is_empty() {
         return None;
     }

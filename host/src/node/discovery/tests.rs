@@ -8,7 +8,7 @@ fn record(n: usize) -> Value {
 
 #[test]
 fn what_is_reported_is_listed_until_it_is_lost() {
-    let discovery = Discovery::new(DiscoveryConfig::default());
+    let discovery = Discovery::new(DiscoveryConfig::default(), None);
     (1..=1_000).for_each(|n| discovery.reported("m", PeerEvent::Found, &record(n)));
     assert_eq!(discovery.list().len(), 1_000);
     discovery.reported("m", PeerEvent::Changed, &record(1));
@@ -22,7 +22,7 @@ fn what_is_reported_is_listed_until_it_is_lost() {
 #[test]
 fn only_wanted_domains_are_connected_to() {
     let connect_domains = vec!["mesh.local".to_owned()];
-    let discovery = Discovery::new(DiscoveryConfig { connect_domains, ..DiscoveryConfig::default() });
+    let discovery = Discovery::new(DiscoveryConfig { connect_domains, ..DiscoveryConfig::default() }, None);
     for (domain, wanted) in [("mesh.local", true), ("a.mesh.local", true), ("notmesh.local", false), ("local", false)] {
         assert_eq!(discovery.wants(&[domain.to_owned()]), wanted, "{domain}");
     }
@@ -31,7 +31,7 @@ fn only_wanted_domains_are_connected_to() {
 
 #[test]
 fn the_log_is_bounded() {
-    let discovery = Discovery::new(DiscoveryConfig::default());
+    let discovery = Discovery::new(DiscoveryConfig::default(), None);
     let lines = (0..10_000).filter(|_| discovery.may_log()).count();
     assert!(lines <= 2 * MAX_LOGGED as usize, "{lines} lines");
 }

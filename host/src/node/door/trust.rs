@@ -6,6 +6,8 @@ use super::super::keeper::save_directory;
 use super::Door;
 use crate::api::{ApiError, BlocksImported, PeerInfo, Trust};
 use crate::core::Event;
+use crate::core::federation::Domain;
+use crate::identity::Sighting;
 
 impl Door {
     /// The key that a person means.
@@ -15,6 +17,21 @@ impl Door {
             .directory()
             .resolve(peer)
             .map_err(|error| ApiError::new(error.code(), format!("`{}`: {error}", shown())))
+    }
+
+    /// The key that a person means, who may say where it lives: `peer@domain`.
+    pub(super) async fn addressee(&self, text: &str) -> Result<PeerId, ApiError> {
+        let Some((peer, domain)) = text.trim().rsplit_once('@') else { return self.resolve(text) };
+        let peer = self.resolve(peer)?;
+        let sighting = Sighting { domain: Some(domain.to_ascii_lowercase()), ..Sighting::default() };
+        if !crate::identity::is_domain(&domain.to_ascii_lowercase()) {
+            let shown: String = domain.chars().take(80).collect();
+            return Err(ApiError::new("bad-domain", format!("`{shown}` is no domain name, such as node1.mesh.local")));
+        }
+        _ = self.shared.directory().upsert(peer, &sighting); // a full directory refuses; the core knows all the same
+        let domain = Some(Domain::from(domain.to_ascii_lowercase()));
+        self.shared.event(Event::Home { peer, domain }).await?;
+        Ok(peer)
     }
 
     pub(super) async fn judge(self, peer: String, trust: Trust) -> Result<PeerInfo, ApiError> {

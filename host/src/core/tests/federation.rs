@@ -1,0 +1,216 @@
+//! What crosses between domains, and what doesn't.
+
+use qpq_schemas::link::{Home, Resolve};
+
+use super::super::federation::{Destination, FederationPolicy, Limit};
+use super::world::{TOPIC, World};
+use super::*;
+
+/// Domains with one gateway each, which are linked in a line: A – B – C ….
+fn gateways(policies: Vec<FederationPolicy>) -> World {
+    let mut world = World::new(policies.len());
+    let count = policies.len();
+    for (node, policy) in policies.into_iter().enumerate() {
+        world.federate(node, policy);
+        world.introduce(node);
+    }
+    (1..count).for_each(|node| world.connect(node - 1, node));
+    world.settle();
+    world
+}
+
+fn policy(domain: &str) -> FederationPolicy {
+    FederationPolicy::new(domain)
+}
+
+fn carrier(domain: &str) -> FederationPolicy {
+    FederationPolicy { transit: true, ..policy(domain) }
+}
+
+fn bridge(domain: &str) -> FederationPolicy {
+    FederationPolicy { topics: [TOPIC].into(), ..policy(domain) }
+}
+
+/// 0 and 1 are of domain A, 2 and 3 of B; 1 and 2 are the gateways.
+fn two_domains(a: FederationPolicy, b: FederationPolicy) -> World {
+    let mut world = World::new(4);
+    world.settle_in(0, &a.domain);
+    world.settle_in(3, &b.domain);
+    world.federate(1, a);
+    world.federate(2, b);
+    world.connect(0, 1);
+    world.connect(2, 3);
+    (0..4).for_each(|node| world.introduce(node));
+    world.connect(1, 2);
+    world.settle();
+    world
+}
+
+#[test]
+fn mail_finds_its_way_to_another_domain_and_its_receipt_comes_back() {
+    let mut world = two_domains(policy("a"), policy("b"));
+    let id = world.send_with_receipt(0, 3).unwrap();
+    world.settle();
+    assert_eq!(world.inbox(3), [id], "{}", world.report());
+    assert_eq!(world.delivered(0), [id]);
+    assert_eq!((world.waiting(1), world.waiting(2)), (0, 0), "custody was passed on");
+}
+
+#[test]
+fn neither_records_nor_routes_nor_history_cross_by_themselves() {
+    let mut world = two_domains(policy("a"), policy("b"));
+    world.subscribe(3);
+    world.broadcast(0).unwrap();
+    world.settle();
+    assert!(world.inbox(3).is_empty());
+    let (inner, gateway) = (world.peer(3), world.peer(2));
+    assert!(world.core(1).records().get(&inner).is_none(), "nobody asked for it");
+    assert!(world.core(1).records().get(&gateway).is_some(), "a gateway says who it is");
+    assert!(world.core(0).records().get(&gateway).is_none(), "and that goes no further");
+}
+
+#[test]
+fn a_channel_is_bridged_when_both_sides_want_it() {
+    for (a, b, crosses) in [
+        (bridge("a"), bridge("b"), true),
+        (bridge("a"), policy("b"), false),
+        (policy("a"), bridge("b"), false),
+    ] {
+        let mut world = two_domains(a, b);
+        world.subscribe(3);
+        let id = world.broadcast(0).unwrap();
+        world.settle();
+        assert_eq!(world.inbox(3) == [id], crosses);
+    }
+}
+
+#[test]
+fn a_bridged_channel_converges_after_a_partition() {
+    let mut world = two_domains(bridge("a"), bridge("b"));
+    world.subscribe(0);
+    world.subscribe(3);
+    world.disconnect(1, 2);
+    let there = world.broadcast(0).unwrap();
+    let back = world.broadcast(3).unwrap();
+    world.settle();
+    world.connect(1, 2);
+    world.pass(30_000);
+    for node in [0, 3] {
+        let mut inbox = world.inbox(node);
+        inbox.sort_unstable();
+        let mut all = vec![there, back];
+        all.sort_unstable();
+        assert_eq!(inbox, all, "node {node}");
+    }
+}
+
+#[test]
+fn mail_is_carried_between_other_domains_only_by_one_that_wants_to() {
+    for (middle, carried) in [(policy("b"), false), (carrier("b"), true)] {
+        let mut world = gateways(vec![policy("a"), middle, policy("c")]);
+        let id = world.send(0, 2).unwrap();
+        world.pass(20_000);
+        assert_eq!(world.inbox(2) == [id], carried, "{}", world.report());
+        assert_eq!(world.waiting(0), usize::from(!carried), "who doesn't find a way keeps it");
+    }
+}
+
+#[test]
+fn mail_for_a_domain_that_was_named_waits_for_its_link_and_survives_crashes() {
+    let mut world = gateways(vec![policy("a"), policy("b")]);
+    world.disconnect(0, 1);
+    let id = world.send(0, 1).unwrap();
+    world.crash(0);
+    world.pass(5_000);
+    assert_eq!(world.waiting(0), 1);
+    world.connect(0, 1);
+    world.pass(5_000);
+    assert_eq!(world.inbox(1), [id]);
+    assert_eq!(world.waiting(0), 0);
+}
+
+#[test]
+fn what_one_domain_brought_does_not_leave_by_another_after_a_restart_either() {
+    let mut world = gateways(vec![policy("a"), policy("b"), policy("c")]);
+    world.disconnect(1, 2);
+    // B takes it, since it knows nothing of the recipient yet.
+    let stranger = PeerId([7; 32]);
+    let envelope = world.draft(0, Kind::Direct, stranger.0);
+    world.inject(0, 1, vec![envelope.wire().clone()]);
+    world.settle();
+    assert_eq!(world.waiting(1), 1);
+    world.crash(1);
+    world.event(1, Event::Home { peer: stranger, domain: Some("c".into()) });
+    world.connect(1, 2);
+    world.pass(60_000);
+    assert_eq!((world.waiting(1), world.waiting(2)), (1, 0), "{}", world.report());
+}
+
+#[test]
+fn domains_that_carry_for_each_other_in_a_ring_end_every_loop() {
+    let all = ["a", "b", "c"].map(|domain| FederationPolicy { topics: [TOPIC].into(), ..carrier(domain) });
+    let mut world = gateways(all.to_vec());
+    world.connect(2, 0);
+    (0..3).for_each(|node| world.subscribe(node));
+    let id = world.broadcast(0).unwrap();
+    let lost = world.draft(0, Kind::Direct, [7; 32]);
+    world.inject(0, 1, vec![lost.wire().clone()]);
+    world.settle(); // or it never would
+    world.pass(120_000);
+    for node in 0..3 {
+        assert_eq!(world.inbox(node), [id], "node {node}");
+    }
+}
+
+#[test]
+fn a_domain_that_is_blocked_not_allowed_or_our_own_gets_no_link() {
+    let list = |domain: &str| [domain.to_owned()].into();
+    for other in [
+        FederationPolicy { block: list("b"), ..policy("a") },
+        FederationPolicy { allow: list("c"), ..policy("a") },
+    ] {
+        let world = gateways(vec![other, policy("b")]);
+        assert!(world.core(0).domains().is_empty());
+    }
+    let mut world = gateways(vec![policy("a")]);
+    world.event(0, Event::LinkUp { link: 77, peer: PeerId([2; 32]), domain: Some("a".into()) });
+    assert!(world.core(0).links_in_use().is_empty());
+}
+
+#[test]
+fn a_node_without_a_policy_has_no_links_between_domains() {
+    let mut world = World::new(1);
+    world.event(0, Event::LinkUp { link: 77, peer: PeerId([2; 32]), domain: Some("b".into()) });
+    assert!(world.core(0).links_in_use().is_empty());
+}
+
+#[test]
+fn a_domain_over_its_quota_is_put_off_and_loses_nothing() {
+    let quota = Limit { messages_per_minute: 5, bytes_per_minute: 1 << 20 };
+    let mut world = gateways(vec![policy("a"), FederationPolicy { quota, ..policy("b") }]);
+    let mut sent: Vec<MessageId> = (0..10).map(|_| world.send(0, 1).unwrap()).collect();
+    world.settle();
+    assert_eq!(world.inbox(1).len(), 5);
+    assert_eq!(world.core(1).domains()["a"].put_off, 5);
+    world.pass(300_000);
+    let mut inbox = world.inbox(1);
+    (sent.sort_unstable(), inbox.sort_unstable());
+    assert_eq!(inbox, sent);
+    assert_eq!(world.waiting(0), 0);
+}
+
+/// Only the peer itself can say where it lives.
+#[test]
+fn a_domain_can_not_claim_peers_that_did_not_say_so() {
+    let mut world = gateways(vec![policy("a"), policy("b"), policy("c")]);
+    let victim = world.peer(2);
+    let claim = |record: Option<Bytes>| Frame::Resolve(Resolve::Homes(vec![Home { peer: victim, record }]));
+    let (_, others) = record_of(9, 1_800_000_000_000, 1_800_000_900_000);
+    world.send(0, 2).unwrap(); // so that its home is wanted
+    for record in [None, Some(Bytes::from_static(&[0; 80])), Some(others)] {
+        world.say(1, 0, claim(record));
+        world.settle();
+        assert_eq!(world.core(0).resolve_destination(&victim, 1_800_000_000_000), Destination::Unknown);
+    }
+    assert_eq!(world.counter(0, "home-refused"), 2);
+}
