@@ -30,8 +30,8 @@ pub use key::Key;
 pub use load::{Flag, Loaded, Origin, Sources};
 pub use reference::reference;
 pub use sections::{
-    ControlConfig, DiscoveryConfig, FederationConfig, LegacyPayloads, LinksConfig, LogConfig, LogFormat, MessagesConfig,
-    NodeConfig, PluginsConfig, ScriptLimitsConfig, ScriptsConfig, StorageConfig, keys,
+    ControlConfig, DiscoveryConfig, FederationConfig, LegacyPayloads, LinksConfig, LogConfig, LogFormat,
+    MessagesConfig, NodeConfig, PluginsConfig, ScriptLimitsConfig, ScriptsConfig, StorageConfig, keys,
 };
 pub use tables::Tables;
 
@@ -92,7 +92,9 @@ impl Config {
     /// The configuration of a plugin, as JSON; an empty object when there is none.
     pub fn plugin_config(&self, name: &str) -> serde_json::Value {
         let mut config = serde_json::Value::Object(self.federation_config(name));
-        if let (Some(config), serde_json::Value::Object(table)) = (config.as_object_mut(), self.plugin_tables.json(name)) {
+        if let (Some(config), serde_json::Value::Object(table)) =
+            (config.as_object_mut(), self.plugin_tables.json(name))
+        {
             config.extend(table);
         }
         config

@@ -462,7 +462,7 @@ impl Core {
         match frame {
             Frame::Envelopes(wires) => self.envelopes(link, wires, now_ms),
             Frame::Custody(answers) => self.answers(link, answers, now_ms),
-            Frame::Route(bytes) if self.leads_out(link) => self.count("route-between-domains"),
+            Frame::Route(_) if self.leads_out(link) => self.count("route-between-domains"),
             Frame::Route(bytes) => self.with_router(|router, out| router.control(now_ms, link, &bytes, out)),
             Frame::Sync(sync) => self.sync(link, sync),
             Frame::Resolve(resolve) => self.resolve(link, resolve, now_ms),

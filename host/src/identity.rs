@@ -25,11 +25,11 @@ use qpq_schemas::signature::SigningKey;
 use rand::CryptoRng;
 use zeroize::Zeroizing;
 
+pub(crate) use directory::is_domain;
 pub use directory::{
     BlocksError, Directory, DirectoryError, Imported, MAX_ADDRESS, MAX_ADDRESSES, MAX_DOMAIN, MAX_PEERS, Peer, PeerSet,
     PendingSave, ResolveError, Sighting,
 };
-pub(crate) use directory::is_domain;
 pub use error::IdentityError;
 pub use fingerprint::fingerprint;
 pub use keyring::{KEEP_MS, MAX_KEYS, RECORD_LIFETIME_MS, ROTATE_MS, SEALING_FILE, SealingKeys};

@@ -167,7 +167,10 @@ fn start_engine(
         board: Arc::clone(&board),
         engine: messages,
         inbox: inbox_watch,
-        discovery: Arc::new(Discovery::new(config.discovery.clone(), config.federation_policy().filter(|_| config.federation.discover))),
+        discovery: Arc::new(Discovery::new(
+            config.discovery.clone(),
+            config.federation_policy().filter(|_| config.federation.discover),
+        )),
     };
     let shared = Arc::new(Shared::new(basics, guarded));
     let listener = Box::new(News { shared: Arc::clone(&shared), scripts: Arc::clone(scripts) });
@@ -221,12 +224,7 @@ fn start_plugins(
     let wanted = specs.len();
     let (registry, events) = Registry::start(settings, specs)?;
     let (settled, started) = mpsc::channel(wanted.max(1));
-    let follower = Follower {
-        shared: Arc::clone(shared),
-        transports: Arc::clone(transports),
-        listen,
-        settled,
-    };
+    let follower = Follower { shared: Arc::clone(shared), transports: Arc::clone(transports), listen, settled };
     tokio::spawn(plugins::follow(events, follower));
     Ok((registry, wanted, started))
 }

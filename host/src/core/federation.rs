@@ -304,12 +304,10 @@ impl Core {
         let Some(policy) = &self.federation.policy else { return false };
         match view.kind() {
             Kind::Broadcast => policy.topics.contains(&TopicId(view.destination())),
-            Kind::Direct | Kind::Receipt => {
-                match self.resolve_destination(&PeerId(view.destination()), now_ms) {
-                    Destination::Here | Destination::Unknown => true,
-                    Destination::Domain(to) => policy.transit && to != *from,
-                }
-            }
+            Kind::Direct | Kind::Receipt => match self.resolve_destination(&PeerId(view.destination()), now_ms) {
+                Destination::Here | Destination::Unknown => true,
+                Destination::Domain(to) => policy.transit && to != *from,
+            },
         }
     }
 
@@ -356,7 +354,7 @@ impl Core {
         match change {
             SubscriptionChange::Set => *wanted = bridged.collect(),
             SubscriptionChange::Add => wanted.extend(bridged),
-            SubscriptionChange::Remove => topics.iter().for_each(|topic| drop(wanted.remove(topic))),
+            SubscriptionChange::Remove => topics.iter().for_each(|topic| _ = wanted.remove(topic)),
         }
         self.announce_history(link, now_ms);
     }

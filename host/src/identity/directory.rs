@@ -16,9 +16,9 @@ use super::{Identity, IdentityError, file, nickname, private_file};
 use crate::api::Trust;
 
 pub use blocks::{BlocksError, Imported};
-pub use peer::{MAX_ADDRESS, MAX_ADDRESSES, MAX_DOMAIN, Peer, Sighting};
 pub(super) use peer::is_address;
 pub(crate) use peer::is_domain;
+pub use peer::{MAX_ADDRESS, MAX_ADDRESSES, MAX_DOMAIN, Peer, Sighting};
 pub use resolve::ResolveError;
 
 /// The most peers in the directory: about 3 MB of file. More are met with by forgetting those not seen for longest.

@@ -20,9 +20,9 @@ use tokio::sync::Notify;
 
 use super::shared::Shared;
 use crate::api::{
-    ApiError, BlocksImported, BotStatus, BroadcastRequest, ChannelInfo, FederationReport, IdentityInfo, InboxPage, InboxQuery, NodeApi,
-    NodeStatus, PeerInfo, PingReport, PluginStatus, Receipt, Reply, RouteTable, SendRequest, ServerNote, StoreStats,
-    Trust,
+    ApiError, BlocksImported, BotStatus, BroadcastRequest, ChannelInfo, FederationReport, IdentityInfo, InboxPage,
+    InboxQuery, NodeApi, NodeStatus, PeerInfo, PingReport, PluginStatus, Receipt, Reply, RouteTable, SendRequest,
+    ServerNote, StoreStats, Trust,
 };
 use crate::core::Event;
 use crate::identity::Sighting;

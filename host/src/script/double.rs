@@ -7,10 +7,9 @@ use bytes::Bytes;
 use qpq_schemas::{MessageId, PeerId, TopicId};
 
 use crate::api::{
-    FederationReport,
-    ApiError, BlocksImported, BotStatus, BroadcastRequest, ChannelInfo, IdentityInfo, InboxItem, InboxPage, InboxQuery,
-    NodeApi, NodeStatus, PeerInfo, PingReport, PluginStatus, Receipt, Reply, RouteTable, SendRequest, ServerNote,
-    StoreStats, Trust,
+    ApiError, BlocksImported, BotStatus, BroadcastRequest, ChannelInfo, FederationReport, IdentityInfo, InboxItem,
+    InboxPage, InboxQuery, NodeApi, NodeStatus, PeerInfo, PingReport, PluginStatus, Receipt, Reply, RouteTable,
+    SendRequest, ServerNote, StoreStats, Trust,
 };
 
 /// How long messages live when the sender doesn't say, in seconds.

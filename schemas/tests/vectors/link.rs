@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use qpq_schemas::link::{
-    Answer, Close, CloseCode, Fragment, Frame, Hello, Home, Resolve, Role, SubscriptionChange, Sync, Verdict, auth_message,
-    sign_auth, unpack, verify_auth,
+    Answer, Close, CloseCode, Fragment, Frame, Hello, Home, Resolve, Role, SubscriptionChange, Sync, Verdict,
+    auth_message, sign_auth, unpack, verify_auth,
 };
 use qpq_schemas::{MessageId, PeerId, TopicId};
 use serde_json::{Value, json};

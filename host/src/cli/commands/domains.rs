@@ -68,12 +68,18 @@ fn certificate(info: &CertificateInfo, style: Style) -> String {
     let names = clean(&info.names.join(", ")).to_string();
     let days = info.days_left.map(|days| format!("{days} days left")).unwrap_or_default();
     let problem = info.problem.as_ref().map(|problem| style.alarm(&clean(problem).to_string()));
-    [Some(names), Some(days), problem].into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+    [Some(names), Some(days), problem]
+        .into_iter()
+        .flatten()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// The other domains; what is wrong with them stands below the table, which stays narrow so.
 fn domains(domains: &[DomainInfo], style: Style) -> String {
-    let mut table = Table::new(&["DOMAIN", "STATE", "ROUND TRIP", "CERTIFICATE", "CHANNELS", "SENT", "TAKEN", "PUT OFF"]);
+    let mut table =
+        Table::new(&["DOMAIN", "STATE", "ROUND TRIP", "CERTIFICATE", "CHANNELS", "SENT", "TAKEN", "PUT OFF"]);
     let (mut notes, now) = (String::new(), now_ms());
     for info in domains {
         if let Some(error) = &info.last_error {

@@ -137,7 +137,7 @@ fn is_host_and_port(text: &str) -> bool {
     let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let good_host = match bracketed {
         Some(address) => address.split('%').next().is_some_and(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok()),
-        None => !host.is_empty() && !host.contains([':', '/', '[', ']', ' ']),
+        None => !host.is_empty() && !host.contains([':', '/', '[', ']', ' ', '@']),
     };
     good_host && port.parse::<u16>().is_ok()
 }

@@ -105,7 +105,10 @@ impl Homes {
     /// Up to `max` peers to ask for now that were never asked for.
     pub(super) fn take_fresh(&mut self, now_ms: u64, max: usize) -> Vec<PeerId> {
         let fresh: Vec<PeerId> = self.fresh.drain(..max.min(self.fresh.len())).collect();
-        fresh.into_iter().filter(|peer| self.wanted.get_mut(peer).is_some_and(|question| question.ask(now_ms))).collect()
+        fresh
+            .into_iter()
+            .filter(|peer| self.wanted.get_mut(peer).is_some_and(|question| question.ask(now_ms)))
+            .collect()
     }
 
     /// Up to `max` peers whose question is due again. Drops those that nobody wants any more.

@@ -71,11 +71,9 @@ fn neither_records_nor_routes_nor_history_cross_by_themselves() {
 
 #[test]
 fn a_channel_is_bridged_when_both_sides_want_it() {
-    for (a, b, crosses) in [
-        (bridge("a"), bridge("b"), true),
-        (bridge("a"), policy("b"), false),
-        (policy("a"), bridge("b"), false),
-    ] {
+    for (a, b, crosses) in
+        [(bridge("a"), bridge("b"), true), (bridge("a"), policy("b"), false), (policy("a"), bridge("b"), false)]
+    {
         let mut world = two_domains(a, b);
         world.subscribe(3);
         let id = world.broadcast(0).unwrap();
@@ -165,10 +163,9 @@ fn domains_that_carry_for_each_other_in_a_ring_end_every_loop() {
 #[test]
 fn a_domain_that_is_blocked_not_allowed_or_our_own_gets_no_link() {
     let list = |domain: &str| [domain.to_owned()].into();
-    for other in [
-        FederationPolicy { block: list("b"), ..policy("a") },
-        FederationPolicy { allow: list("c"), ..policy("a") },
-    ] {
+    for other in
+        [FederationPolicy { block: list("b"), ..policy("a") }, FederationPolicy { allow: list("c"), ..policy("a") }]
+    {
         let world = gateways(vec![other, policy("b")]);
         assert!(world.core(0).domains().is_empty());
     }
@@ -205,7 +202,7 @@ fn a_domain_can_not_claim_peers_that_did_not_say_so() {
     let mut world = gateways(vec![policy("a"), policy("b"), policy("c")]);
     let victim = world.peer(2);
     let claim = |record: Option<Bytes>| Frame::Resolve(Resolve::Homes(vec![Home { peer: victim, record }]));
-    let (_, others) = record_of(9, 1_800_000_000_000, 1_800_000_900_000);
+    let (_, others) = record_of(9, 1_800_000_000_000, 900_000);
     world.send(0, 2).unwrap(); // so that its home is wanted
     for record in [None, Some(Bytes::from_static(&[0; 80])), Some(others)] {
         world.say(1, 0, claim(record));
