@@ -17,6 +17,7 @@ use crate::store::StoreConfig as Engine;
 mod checks;
 
 pub use checks::LogFormat;
+pub(crate) use checks::domain_name;
 use checks::{digests, domain, domains, filter, names, nickname, socket_address, uris};
 
 const MIB: u64 = 1 << 20;
