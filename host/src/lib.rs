@@ -8,6 +8,7 @@ pub mod core;
 pub mod identity;
 pub mod link;
 pub mod node;
+pub mod pki;
 pub mod plugin;
 pub mod script;
 pub mod store;

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 mod federation;
 mod plugin;
 
-pub use federation::FederationCommand;
+pub use federation::{AuthorityArgs, CertArgs, CheckFederationArgs, CrossSignArgs, FederationCommand, RequestArgs};
 pub use plugin::{NewPluginArgs, NewPluginKind, PluginLanguage, TestPluginArgs};
 
 /// A mesh node for community networks: messages, boards and bots with no server and no internet.
@@ -93,6 +93,12 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         command: ScriptCommand,
+    },
+    /// Connect communities: certificates by which servers of different domains know each other
+    Federation {
+        /// What to do.
+        #[command(subcommand)]
+        command: FederationCommand,
     },
     /// Show, check and explain the configuration
     Config {

@@ -1,7 +1,7 @@
 //! What each command does: it asks the node, and makes an answer of what comes back.
 
 mod configuration;
-mod domains;
+mod federation;
 mod inbox;
 mod mesh;
 mod offline;
@@ -48,8 +48,8 @@ pub(super) async fn run(setting: &Setting, command: Command, connect: Connect<'_
         Command::Mesh { command } => mesh::run(&*connect()?, command, style).await?.into(),
         Command::Status => status::show(&*connect()?, style).await?.into(),
         Command::Plugin { command } => plugin::run(connect, command, style, setting.json).await?.into(),
-        Command::Federation { command } => domains::run(connect, command, style).await?.into(),
         Command::Script { command } => script::run(setting, connect, command).await?.into(),
+        Command::Federation { command } => federation::run(setting, connect, command).await?.into(),
         Command::Config { command } => config(setting, &command)?.into(),
         Command::Stop => status::stop(&*connect()?, setting.home.as_deref()).await?.into(),
         Command::Up(_) | Command::Repl(_) | Command::Completions { .. } | Command::Man { .. } => {

@@ -17,6 +17,7 @@ use crate::store::StoreConfig as Engine;
 
 mod checks;
 
+pub(crate) use checks::domain_name;
 pub use checks::{LegacyPayloads, LogFormat};
 use checks::{channels, digests, domain, domain_peers, domains, filter, names, nickname, socket_address, uris};
 

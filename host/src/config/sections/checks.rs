@@ -102,6 +102,11 @@ pub(super) fn domain(value: Option<String>) -> Result<Option<String>, Fault> {
     }
 }
 
+/// A domain name that doesn't come from the configuration, by the same rule: in lower case.
+pub(crate) fn domain_name(text: &str) -> Result<String, String> {
+    domain(Some(text.to_owned())).map(Option::unwrap_or_default).map_err(|fault| fault.message)
+}
+
 pub(super) fn domains(values: Vec<String>) -> Result<Vec<String>, Fault> {
     let one = |(place, value)| domain(Some(value)).map_err(|fault| fault.at(place)).map(Option::unwrap_or_default);
     values.into_iter().enumerate().map(one).collect()

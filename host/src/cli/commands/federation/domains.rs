@@ -1,24 +1,20 @@
 //! `federation status` and `federation ping`.
 
-use super::{Connect, mesh};
+use super::super::mesh;
 use crate::api::{CertificateInfo, DomainInfo, FederationReport, NodeApi};
 use crate::cli::answer::Answer;
-use crate::cli::args::{FederationCommand, MeshCommand};
+use crate::cli::args::MeshCommand;
 use crate::cli::failure::Failure;
 use crate::cli::term::{Style, Table, ago, clean, now_ms};
 
-pub(super) async fn run(connect: Connect<'_>, command: FederationCommand, style: Style) -> Result<Answer, Failure> {
-    match command {
-        FederationCommand::Status => {
-            let report = connect()?.federation().await?;
-            Ok(Answer::new("qpq.federation/1", &report, status(&report, style)))
-        }
-        FederationCommand::Ping { domain, count } => ping(&*connect()?, &domain, count, style).await,
-    }
+/// How this domain and the others stand.
+pub(super) async fn status(node: &dyn NodeApi, style: Style) -> Result<Answer, Failure> {
+    let report = node.federation().await?;
+    Ok(Answer::new("qpq.federation/1", &report, table(&report, style)))
 }
 
 /// Pings the first gateway of a domain that is linked.
-async fn ping(node: &dyn NodeApi, domain: &str, count: u32, style: Style) -> Result<Answer, Failure> {
+pub(super) async fn ping(node: &dyn NodeApi, domain: &str, count: u32, style: Style) -> Result<Answer, Failure> {
     let report = node.federation().await?;
     let wanted = domain.to_ascii_lowercase();
     let Some(info) = report.domains.iter().find(|info| info.domain == wanted) else {
@@ -37,7 +33,7 @@ async fn ping(node: &dyn NodeApi, domain: &str, count: u32, style: Style) -> Res
     }
 }
 
-fn status(report: &FederationReport, style: Style) -> String {
+fn table(report: &FederationReport, style: Style) -> String {
     let Some(plugin) = &report.plugin else {
         return "This node does not federate. `qpq federation ca` and `qpq federation cert` make certificates; \
                 set domain, federation_cert, federation_key and federation_ca, and start it again."
