@@ -82,12 +82,6 @@ pub enum Command {
         #[command(subcommand)]
         command: PluginCommand,
     },
-    /// Look after the links to other domains
-    Federation {
-        /// What to do.
-        #[command(subcommand)]
-        command: FederationCommand,
-    },
     /// Look after bots
     Script {
         /// What to do.
