@@ -158,13 +158,7 @@ impl Links {
         self.inboxes().get(&link).cloned()
     }
 
-    fn task(
-        &self,
-        up: LinkUp,
-        transport: TransportHandle,
-        inbox: Arc<Inbox>,
-        half_open: Option<HalfOpen>,
-    ) -> LinkTask {
+    fn task(&self, up: LinkUp, transport: TransportHandle, inbox: Arc<Inbox>, half_open: Option<HalfOpen>) -> LinkTask {
         let parts = &self.parts;
         let setup = LinkSetup {
             role: if up.outbound { Role::Initiator } else { Role::Responder },
