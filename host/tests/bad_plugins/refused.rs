@@ -260,8 +260,8 @@ async fn a_library_that_did_no_harm_is_not_tried_again_until_its_file_changes() 
     let mut second = Bench::tried_by("/bin/false", &shop, vec![spec("t", file.clone(), shop.behave(""))]);
     second.started().await;
     second.registry.stop(std::time::Duration::from_secs(2)).await;
-    let bytes = std::fs::read(&file).expect("readable");
-    std::fs::write(&file, bytes).expect("written");
+    let bytes = fs::read(&file).expect("readable");
+    fs::write(&file, bytes).expect("written");
     let mut third = Bench::tried_by("/bin/false", &shop, vec![spec("t", file, shop.behave(""))]);
     let (reason, _) = third.failed().await;
     assert!(reason.contains("ends the process that loads it"), "{reason}");
