@@ -77,8 +77,9 @@ interface NodeService {
   setTrust @24 (peer :Text, trust :Trust) -> (peer :PeerInfo);
   # Says how far a peer is trusted. Blocking one closes its links.
 
-  forgetServer @25 (address :Text) -> ();
-  # Keeps no link to that address any more, noted or found.
+  forgetServer @25 (address :Text) -> (remark :Text);
+  # Keeps no link to that address any more, noted or found. A remark says where it still stands: it comes back from there
+  # when the node starts again.
 
   exportBlocks @26 () -> (list :Text);
   # The blocked peers, one key on each line.
@@ -91,6 +92,10 @@ interface NodeService {
 
   federation @29 () -> (report :FederationReport);
   # How this node's domain and the others stand.
+
+  deliveries @30 (after :Number, waitMs :UInt64) -> (page :DeliveryPage);
+  # The receipts that came for messages sent with `receipt`, after that place; when there is none yet, waits up to `waitMs`
+  # (at most 60,000) for one. Without `after`: none, and the place to go on from. The node keeps the last 1,024 in memory.
 }
 
 struct Number {
@@ -180,6 +185,23 @@ struct InboxItem {
   own @13 :Bool;
   problem @14 :Text;
   # Why the payload could not be opened.
+}
+
+struct Delivery {
+  # A message's recipient has signed that it arrived.
+  seq @0 :UInt64;
+  # Counted from the start of the node.
+  id @1 :Data;
+  peer @2 :Data;
+  # The recipient.
+  peerName @3 :Text;
+  atMs @4 :UInt64;
+  # When the receipt came.
+}
+
+struct DeliveryPage {
+  items @0 :List(Delivery);
+  nextAfter @1 :UInt64;
 }
 
 struct IdentityInfo {

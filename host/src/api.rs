@@ -24,8 +24,9 @@ pub trait NodeApi: Send + Sync + 'static {
     fn peers(&self) -> Reply<Vec<PeerInfo>>;
     /// Notes a server's address (`host:port`, or a transport URI) and keeps a link to it from now on.
     fn note_server(&self, address: String) -> Reply<ServerNote>;
-    /// Keeps no link to that address any more, noted by the user or found.
-    fn forget_server(&self, address: String) -> Reply<()>;
+    /// Keeps no link to that address any more, noted by the user or found. A remark says where it still stands: it comes
+    /// back from there when the node starts again.
+    fn forget_server(&self, address: String) -> Reply<Option<String>>;
     /// Measures the round trip to a neighbour `count` times (1 to 100) over each link to it.
     fn ping(&self, peer: String, count: u32) -> Reply<PingReport>;
     /// Says how far a peer is trusted; durable. Blocking one closes its links.
@@ -52,6 +53,8 @@ pub trait NodeApi: Send + Sync + 'static {
     fn inbox(&self, query: InboxQuery) -> Reply<InboxPage>;
     /// Notes that `reader` has handled all up to `seq`; durable.
     fn inbox_ack(&self, reader: String, seq: u64) -> Reply<()>;
+    /// Receipts for the user's messages that asked for one, in order of arrival.
+    fn deliveries(&self, query: DeliveryQuery) -> Reply<DeliveryPage>;
     /// What the routing plugin knows.
     fn routes(&self) -> Reply<RouteTable>;
     /// The store-and-forward figures.
@@ -196,6 +199,39 @@ pub struct InboxItem {
     pub own: bool,
     /// Why the payload could not be opened.
     pub problem: Option<String>,
+}
+
+/// Which receipts [`NodeApi::deliveries`] shall return.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct DeliveryQuery {
+    /// Only receipts with a larger sequence number; `None` asks for none, only for the place to go on from.
+    pub after: Option<u64>,
+    /// When there is none yet, wait so long for one, in milliseconds (capped at 60,000).
+    pub wait_ms: u64,
+}
+
+/// A stretch of the receipts.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct DeliveryPage {
+    /// The receipts, oldest first.
+    pub items: Vec<Delivery>,
+    /// Pass this as `after` to go on.
+    pub next_after: u64,
+}
+
+/// A message's recipient has signed that it arrived.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// Its place among the receipts, counted from the start of the node.
+    pub seq: u64,
+    /// The message.
+    pub id: MessageId,
+    /// The recipient.
+    pub peer: PeerId,
+    /// The recipient's nickname in this node's directory.
+    pub peer_name: Option<String>,
+    /// When the receipt came, Unix time in milliseconds.
+    pub at_ms: u64,
 }
 
 /// The public half of an identity.

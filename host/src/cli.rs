@@ -82,7 +82,6 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Up(up)) => daemon::run(&setting.home()?, &up),
         Some(Command::Completions { shell }) => docs::completions(shell).print(setting.json),
         Some(Command::Man { dir }) => docs::man(dir.as_deref())?.print(setting.json),
-        Some(Command::Config { command }) => commands::config(&setting, &command)?.print(setting.json),
         Some(command) => one_shot(&setting, command),
     }
 }

@@ -25,6 +25,7 @@ use std::path::PathBuf;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use federation::FEDERATION_PLUGIN;
 pub use file::MAX_FILE_BYTES;
+pub(crate) use file::nearest;
 pub use home::{HOME_VARIABLE, NoHome, default_home};
 pub use key::Key;
 pub use load::{Flag, Loaded, Origin, Sources};
@@ -45,6 +46,10 @@ pub struct Config {
     pub home: PathBuf,
     /// Keys outside of any table: the node itself.
     pub node: NodeConfig,
+    /// Where `peers` were set.
+    pub peers_origin: Place,
+    /// Where all of it came from, to read it anew. `None` where it was put together by hand.
+    pub sources: Option<Sources>,
     /// `[plugins]`
     pub plugins: PluginsConfig,
     /// `[plugins.NAME]`: what the plugin of that name gets as its configuration.

@@ -23,4 +23,4 @@ pub use server::{ControlServer, Limits, ServeError, serve};
 pub const SOCKET_NAME: &str = "node.sock";
 
 /// How many methods `NodeService` has: what `health` reports as `apiLevel`.
-pub const API_LEVEL: u32 = 29;
+pub const API_LEVEL: u32 = 30;

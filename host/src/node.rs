@@ -14,6 +14,7 @@ mod bot_store;
 mod channels;
 mod clock;
 mod commands;
+mod deliveries;
 mod dialer;
 mod discovery;
 mod door;
@@ -137,6 +138,9 @@ pub async fn start(config: Config) -> Result<RunningNode, StartError> {
     let door = Door { shared, plugins, scripts, subscriber: USER, stop: Arc::new(Notify::new()) };
     start_bots(&config, &door);
     plugins::settle(wanted, started).await;
+    if let Some(text) = door::nowhere(&door.shared) {
+        warn!("{text}");
+    }
     let stopped = until_stopped(door.clone(), engine).boxed();
     Ok(RunningNode { api: Arc::new(door), stopped })
 }
@@ -157,6 +161,8 @@ fn start_engine(
         nickname: config.node.nickname.clone(),
         domain: config.node.domain.clone(),
         configured: config.node.peers.iter().cloned().chain(config.federation_peers()).collect(),
+        configured_at: config.peers_origin.clone(),
+        sources: config.sources.clone(),
         defaults: mail::Defaults {
             ttl_secs: config.messages.ttl_secs,
             max_hops: config.messages.max_hops,

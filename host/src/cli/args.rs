@@ -278,6 +278,9 @@ pub struct SendArgs {
     /// Ask for a delivery receipt
     #[arg(long)]
     pub receipt: bool,
+    /// Wait so long for the receipt, such as 30s; without one by then, exit with 1
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "receipt")]
+    pub wait: Option<Duration>,
     /// Send without sealing, readable by every relay
     #[arg(long)]
     pub plain: bool,
@@ -351,7 +354,9 @@ pub enum PluginCommand {
         /// The new library, of the same kind [default: the plugin's configured file, read again]
         file: Option<PathBuf>,
     },
-    /// Start a plugin again that was disabled after too many failures
+    /// Start a plugin again that was refused, or disabled after too many failures
+    ///
+    /// Its file and its section of the configuration, `plugins.trusted_with_key` too, are read anew.
     Enable {
         /// The plugin's name
         name: String,

@@ -19,8 +19,7 @@ use super::args::{Command, MeshCommand};
 use super::failure::Failure;
 use crate::api::NodeApi;
 
-pub(super) use configuration::config;
-pub(super) use inbox::{Follow, message_text};
+pub(super) use inbox::{Follow, delivery_text, message_text};
 
 /// How a command gets to the node, if it needs one.
 pub(super) type Connect<'a> = &'a dyn Fn() -> Result<Arc<dyn NodeApi>, Failure>;
@@ -50,7 +49,7 @@ pub(super) async fn run(setting: &Setting, command: Command, connect: Connect<'_
         Command::Plugin { command } => plugin::run(connect, command, style, setting.json).await?.into(),
         Command::Script { command } => script::run(setting, connect, command).await?.into(),
         Command::Federation { command } => federation::run(setting, connect, command).await?.into(),
-        Command::Config { command } => config(setting, &command)?.into(),
+        Command::Config { command } => configuration::config(setting, &command).await?.into(),
         Command::Stop => status::stop(&*connect()?, setting.home.as_deref()).await?.into(),
         Command::Up(_) | Command::Repl(_) | Command::Completions { .. } | Command::Man { .. } => {
             return Err(Failure::Usage("This command is for the shell: run it as `qpq …` there.".to_owned()));

@@ -95,18 +95,21 @@ impl Prompt<'_> {
             let printer = editor.create_external_printer().map_err(|error| broken(&error))?;
             watch::start(Arc::clone(&self.node), self.setting.style, Arc::clone(&self.quiet), printer);
         }
-        loop {
+        'prompt: loop {
             let line = match editor.readline(if talking { PROMPT } else { "" }) {
                 Ok(line) => line,
                 Err(ReadlineError::Interrupted) => continue,
                 Err(ReadlineError::Eof) => break,
                 Err(error) => return Err(broken(&error)),
             };
-            if talking && !line.trim().is_empty() && !line.to_ascii_lowercase().contains(INVITE) {
-                let _ = editor.add_history_entry(line.as_str());
-            }
-            if let Next::Leave = self.obey(&line, behind)? {
-                break;
+            // What is pasted comes as one, with all its lines; each is a command of its own.
+            for line in line.lines() {
+                if talking && !line.trim().is_empty() && !line.to_ascii_lowercase().contains(INVITE) {
+                    let _ = editor.add_history_entry(line);
+                }
+                if let Next::Leave = self.obey(line, behind)? {
+                    break 'prompt;
+                }
             }
         }
         if talking {

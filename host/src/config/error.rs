@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 /// Where a value stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Place {
     /// In a file; line and column are counted from 1, the column in characters.
     File {
@@ -20,6 +20,7 @@ pub enum Place {
     /// In a command-line flag.
     Flag(String),
     /// Nowhere: it is the default.
+    #[default]
     Default,
 }
 

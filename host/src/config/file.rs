@@ -24,8 +24,8 @@ type Spanned<T> = toml::Spanned<T>;
 pub(super) enum Entry {
     /// Of a key in the table of keys.
     Key { key: &'static Key, value: toml::Value, place: Place, elements: Vec<Place> },
-    /// `[plugins.NAME]`
-    Plugin { name: String, value: toml::Value, place: Place },
+    /// `[plugins.NAME]`, with the place of each key in it; dots stand between the tables.
+    Plugin { name: String, value: toml::Value, place: Place, keys: Vec<(String, Place)> },
     /// `[scripts.config.NAME]`
     Script { name: String, value: toml::Value, place: Place },
     /// `[scripts.bots.NAME]`
@@ -48,7 +48,7 @@ pub(super) fn parse(path: &Path, text: &str) -> (Vec<Entry>, Vec<ConfigError>) {
 }
 
 /// The nearest of some names.
-pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let near = |candidate: &'a str| (strsim::jaro_winkler(name, candidate), candidate);
     let best = candidates.map(near).max_by(|a, b| a.0.total_cmp(&b.0))?;
     (best.0 >= NEAR).then_some(best.1)
@@ -110,9 +110,11 @@ impl Reader<'_> {
             let name = name.get_ref().as_ref();
             match (find_key(section, name), value.get_ref()) {
                 (Some(key), _) => self.key(key, value),
-                (None, DeValue::Table(_)) if section == "plugins" => {
+                (None, DeValue::Table(inner)) if section == "plugins" => {
                     if let Some((value, place)) = self.table(value) {
-                        self.entries.push(Entry::Plugin { name: name.to_owned(), value, place });
+                        let mut keys = vec![];
+                        self.keys("", inner, &mut keys);
+                        self.entries.push(Entry::Plugin { name: name.to_owned(), value, place, keys });
                     }
                 }
                 (None, DeValue::Table(inner)) if is_section(&format!("{section}.{name}")) => {
@@ -139,6 +141,17 @@ impl Reader<'_> {
                     "config" => Entry::Script { name, value, place },
                     _ => Entry::Bot { name, value, place },
                 });
+            }
+        }
+    }
+
+    /// Where each key of a free table stands, and of the tables in it.
+    fn keys(&self, before: &str, table: &DeTable<'_>, into: &mut Vec<(String, Place)>) {
+        for (name, value) in table {
+            let key = format!("{before}{}", name.get_ref());
+            into.push((key.clone(), self.place(name.span().start)));
+            if let DeValue::Table(inner) = value.get_ref() {
+                self.keys(&format!("{key}."), inner, into);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Putting the configuration together from its sources.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -35,8 +36,8 @@ pub struct Flag {
     pub values: Vec<String>,
 }
 
-/// Where the configuration comes from.
-#[derive(Debug, Clone, Default)]
+/// Where the configuration comes from. Its values may be secrets, so `Debug` shows the files only.
+#[derive(Clone, Default)]
 pub struct Sources {
     /// The data directory.
     pub home: PathBuf,
@@ -46,6 +47,12 @@ pub struct Sources {
     pub variables: Vec<(String, String)>,
     /// Command-line flags.
     pub flags: Vec<Flag>,
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources").field("home", &self.home).field("file", &self.file).finish_non_exhaustive()
+    }
 }
 
 /// A configuration that was loaded.
@@ -59,6 +66,16 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
     /// What the operator should look at.
     pub warnings: Vec<String>,
+}
+
+impl Loaded {
+    /// Where a key of a plugin's table stands, or else what it is in.
+    pub fn place_in_plugin(&self, plugin: &str, key: &str) -> Origin {
+        let whole = format!("plugins.{plugin}.{key}");
+        let ends = whole.match_indices('.').map(|(end, _)| end).chain([whole.len()]);
+        let mut known = ends.filter_map(|end| self.origins.get(whole.get(..end)?));
+        known.next_back().cloned().unwrap_or(Place::Default)
+    }
 }
 
 impl Sources {
@@ -89,6 +106,8 @@ impl Sources {
         loading.variables(&self.variables);
         loading.flags(&self.flags);
         loading.check();
+        loading.loaded.config.peers_origin = loading.origin("peers");
+        loading.loaded.config.sources = Some(self.clone());
         if loading.errors.is_empty() { Ok(loading.loaded) } else { Err(ConfigErrors(loading.errors)) }
     }
 }
@@ -168,7 +187,9 @@ impl Loading {
                 }
                 self.set(key, &value, place, &elements);
             }
-            Entry::Plugin { name, value, place } => {
+            Entry::Plugin { name, value, place, keys } => {
+                let keys = keys.into_iter().map(|(key, place)| (format!("plugins.{name}.{key}"), place));
+                self.loaded.origins.extend(keys);
                 self.loaded.origins.insert(format!("plugins.{name}"), place);
                 self.loaded.config.plugin_tables.insert(name, to_json(&value));
             }

@@ -126,7 +126,7 @@ section! {
     LinksConfig = "links" {
         /// Links at a time. A quarter of them is kept for links that this node opens itself.
         max: usize = 256, "links", between 1, 100_000;
-        /// Links at a time that have not proven who they are yet.
+        /// Links at a time that have not proven who they are yet. One address may hold a quarter of them.
         max_half_open: usize = 64, "links", between 1, 100_000;
         /// How long a new link may take to prove who it is.
         handshake_timeout_ms: u64 = 5_000, "milliseconds", between 100, 60_000;

@@ -195,8 +195,10 @@ impl NodeApi for RemoteNode {
         ))
     }
 
-    fn forget_server(&self, address: String) -> Reply<()> {
-        remote!(self, forget_server_request, |call| call.set_address(address.as_str()), |answer| Ok(()))
+    fn forget_server(&self, address: String) -> Reply<Option<String>> {
+        remote!(self, forget_server_request, |call| call.set_address(address.as_str()), |answer| Ok(
+            if answer.has_remark() { Some(answer.get_remark()?.to_string()?) } else { None }
+        ))
     }
 
     fn ping(&self, peer: String, count: u32) -> Reply<PingReport> {
@@ -295,6 +297,20 @@ impl NodeApi for RemoteNode {
                 call.set_seq(seq);
             },
             |answer| Ok(())
+        )
+    }
+
+    fn deliveries(&self, query: DeliveryQuery) -> Reply<DeliveryPage> {
+        remote!(
+            self,
+            deliveries_request,
+            |call| {
+                call.set_wait_ms(query.wait_ms);
+                if let Some(after) = query.after {
+                    call.init_after().set_value(after);
+                }
+            },
+            |answer| Wire::read(answer.get_page()?)
         )
     }
 

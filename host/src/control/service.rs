@@ -13,7 +13,7 @@ use super::API_LEVEL;
 use super::fault::to_exception;
 use super::slots::Slots;
 use super::wire::{Wire, list_len, read_trust, write_list};
-use crate::api::{ApiError, InboxPage, InboxQuery, NodeApi, Receipt};
+use crate::api::{ApiError, DeliveryQuery, InboxPage, InboxQuery, NodeApi, Receipt};
 
 /// Most envelopes in one `batchEnqueue`.
 const MAX_BATCH: u32 = 256;
@@ -22,14 +22,14 @@ const MAX_BATCH: u32 = 256;
 /// accept in one message.
 const MAX_PAGE_BYTES: usize = 4 << 20;
 
-/// Longest wait of `fetchWait`, in milliseconds.
+/// Longest wait of `fetchWait` and `deliveries`, in milliseconds.
 const MAX_WAIT_MS: u64 = 60_000;
 
 /// The service of one connection.
 pub(super) struct Service {
     node: Arc<dyn NodeApi>,
     slots: Rc<Slots>,
-    /// Calls of `fetchWait` that wait. They get half the slots only: a connection whose slots are all taken isn't
+    /// Calls of `fetchWait` and `deliveries`, which wait. They get half the slots only: a connection whose slots are all taken isn't
     /// read, so it must not be possible to fill them with calls that end by time alone.
     waits: Rc<Slots>,
 }
@@ -198,8 +198,10 @@ impl Server for Service {
         ask!(service.node.set_trust(params.get_peer()?.to_string()?, trust)).write(results.reborrow().init_peer());
     }}
 
-    method! { forget_server(ForgetServerParams, ForgetServerResults) |service, params, _results| {
-        ask!(service.node.forget_server(params.get_address()?.to_string()?));
+    method! { forget_server(ForgetServerParams, ForgetServerResults) |service, params, results| {
+        if let Some(remark) = ask!(service.node.forget_server(params.get_address()?.to_string()?)) {
+            results.set_remark(remark.as_str());
+        }
     }}
 
     method! { export_blocks(ExportBlocksParams, ExportBlocksResults) |service, _params, results| {
@@ -219,13 +221,20 @@ impl Server for Service {
         ask!(service.node.federation()).write(results.reborrow().init_report());
     }}
 
+    method! { deliveries(DeliveriesParams, DeliveriesResults) |service, params, results| {
+        let _wait = service.waits.try_take().ok_or_else(|| to_exception(&too_many_waits()))?;
+        let after = if params.has_after() { Some(params.get_after()?.get_value()) } else { None };
+        let query = DeliveryQuery { after, wait_ms: params.get_wait_ms().min(MAX_WAIT_MS) };
+        ask!(service.node.deliveries(query)).write(results.reborrow().init_page());
+    }}
+
     method! { shutdown(ShutdownParams, ShutdownResults) |service, _params, _results| {
         ask!(service.node.shutdown());
     }}
 }
 
 fn too_many_waits() -> ApiError {
-    ApiError::new("too-many-waits", "Too many calls of this client wait for messages. One is enough.")
+    ApiError::new("too-many-waits", "Too many calls of this client wait for messages. One of each kind is enough.")
 }
 
 fn write_outcome(outcome: &Result<Receipt, ApiError>, to: enqueue_result::Builder<'_>) {

@@ -288,9 +288,22 @@ impl NodeApi for Double {
         ready(ServerNote { address: format!("quic://{address}"), peer_id: None, state: "connecting".into() })
     }
 
-    fn forget_server(&self, address: String) -> Reply<()> {
+    fn forget_server(&self, address: String) -> Reply<Option<String>> {
         self.note(format!("forget_server {address}"));
-        ready(())
+        ready(Some("it stands in `peers`".to_owned()))
+    }
+
+    fn deliveries(&self, query: DeliveryQuery) -> Reply<DeliveryPage> {
+        self.note(format!("deliveries {:?} {}", query.after, query.wait_ms));
+        let delivery = Delivery {
+            seq: 4,
+            id: MessageId([5; 32]),
+            peer: PeerId([7; 32]),
+            peer_name: Some("anna".into()),
+            at_ms: 1_700_000_000_000,
+        };
+        let items = query.after.map(|_| delivery).into_iter().collect();
+        ready(DeliveryPage { items, next_after: 4 })
     }
 
     fn ping(&self, peer: String, count: u32) -> Reply<PingReport> {

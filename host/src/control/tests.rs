@@ -66,6 +66,10 @@ async fn every_answer_comes_over_the_socket_unchanged() {
     same(node.plugins(), remote.plugins()).await;
     same(node.plugin_enable("x".into()), remote.plugin_enable("x".into())).await;
     same(node.forget_server("x".into()), remote.forget_server("x".into())).await;
+    for after in [None, Some(3)] {
+        let query = DeliveryQuery { after, wait_ms: 5 };
+        same(node.deliveries(query), remote.deliveries(query)).await;
+    }
     same(node.ping("anna".into(), 3), remote.ping("anna".into(), 3)).await;
     same(node.set_trust("anna".into(), Trust::Blocked), remote.set_trust("anna".into(), Trust::Blocked)).await;
     same(node.federation(), remote.federation()).await;

@@ -8,6 +8,7 @@ mod trust;
 
 pub(super) use inbox::READ_KEY;
 pub(super) use peers::SERVER_PREFIX;
+pub(super) use status::nowhere;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -18,15 +19,17 @@ use qpq_schemas::TopicId;
 use qpq_schemas::envelope::Envelope;
 use tokio::sync::Notify;
 
+use super::channels::USER;
 use super::shared::Shared;
 use crate::api::{
-    ApiError, BlocksImported, BotStatus, BroadcastRequest, ChannelInfo, FederationReport, IdentityInfo, InboxPage,
-    InboxQuery, NodeApi, NodeStatus, PeerInfo, PingReport, PluginStatus, Receipt, Reply, RouteTable, SendRequest,
-    ServerNote, StoreStats, Trust,
+    ApiError, BlocksImported, BotStatus, BroadcastRequest, ChannelInfo, DeliveryPage, DeliveryQuery, FederationReport,
+    IdentityInfo, InboxPage, InboxQuery, NodeApi, NodeStatus, PeerInfo, PingReport, PluginStatus, Receipt, Reply,
+    RouteTable, SendRequest, ServerNote, StoreStats, Trust,
 };
+use crate::config::ConfigErrors;
 use crate::core::Event;
 use crate::identity::Sighting;
-use crate::plugin::Registry;
+use crate::plugin::{Fresh, Registry};
 use crate::script::ScriptHost;
 
 /// The door, as one kind of client goes through it.
@@ -56,9 +59,14 @@ impl Door {
 
     async fn direct(self, request: SendRequest) -> Result<Receipt, ApiError> {
         let to = self.addressee(&request.to).await?;
+        self.refuse_blocked(to, &request.to)?;
         let record = self.shared.record_of(to).await?;
         let key = self.shared.identity.signing_key();
+        let awaited = request.receipt && self.subscriber == USER; // bots hear of theirs by events
         let envelope = self.shared.defaults.direct(request, to, record.as_ref(), key)?;
+        if awaited {
+            self.shared.deliveries.expect(envelope.id(), to);
+        }
         // Whom this node writes to is known from now on, so that it is dialled by its key alone. A full directory refuses.
         _ = self.shared.directory().upsert(to, &Sighting::default());
         self.shared.submit(envelope, true).await
@@ -97,7 +105,23 @@ impl Door {
     }
 
     async fn enable(self, name: String) -> Result<PluginStatus, ApiError> {
-        self.registry()?.enable(&name).await.map_err(|error| ApiError::new("plugin", error.to_string()))
+        let fresh = self.read_anew(&name).await?;
+        self.registry()?.enable(&name, fresh).await.map_err(|error| ApiError::new("plugin", error.to_string()))
+    }
+
+    /// What the configuration says of a plugin now; only that is taken over.
+    async fn read_anew(&self, name: &str) -> Result<Option<Fresh>, ApiError> {
+        let Some(sources) = self.shared.sources.clone() else { return Ok(None) };
+        let name = name.to_owned();
+        blocking(move || {
+            let wrong = |errors: ConfigErrors| {
+                ApiError::new("configuration", format!("the configuration is wrong now: {errors}"))
+            };
+            let config = sources.load().map_err(wrong)?.config;
+            let trusted_with_key = config.plugins.trusted_with_key.clone();
+            Ok(Some(Fresh { config: config.plugin_config(&name), trusted_with_key }))
+        })
+        .await
     }
 
     async fn swap(self, name: String, file: Option<String>) -> Result<PluginStatus, ApiError> {
@@ -137,7 +161,7 @@ impl NodeApi for Door {
         self.call(|door| door.note(address))
     }
 
-    fn forget_server(&self, address: String) -> Reply<()> {
+    fn forget_server(&self, address: String) -> Reply<Option<String>> {
         self.call(|door| door.forget(address))
     }
 
@@ -191,6 +215,10 @@ impl NodeApi for Door {
 
     fn inbox_ack(&self, reader: String, seq: u64) -> Reply<()> {
         self.call(|door| door.acknowledge(reader, seq))
+    }
+
+    fn deliveries(&self, query: DeliveryQuery) -> Reply<DeliveryPage> {
+        self.call(|door| async move { Ok(door.shared.deliveries.page(query).await) })
     }
 
     fn routes(&self) -> Reply<RouteTable> {

@@ -20,6 +20,7 @@ use super::engine::Message;
 use super::federation;
 use super::pings::Pings;
 use super::switchboard::{Entry, Figures, Switchboard};
+use super::transports::HalfOpen;
 use crate::core::{Event, Offered};
 use crate::link::{CloseReason, Fault, Link, LinkInput, LinkOutput};
 use crate::plugin::{DRAIN, Frame, LinkUp, TransportHandle};
@@ -104,7 +105,7 @@ pub(super) struct LinkTask {
     pub(super) room: Arc<Semaphore>,
     pub(super) pings: Pings,
     /// Given back once the peer has proven its key.
-    pub(super) half_open: Option<OwnedSemaphorePermit>,
+    pub(super) half_open: Option<HalfOpen>,
     /// What all links of the instance took in.
     pub(super) taken: Arc<Taken>,
     /// One of the two sides replaces its transport: both come back at once.

@@ -101,6 +101,8 @@ impl Listener for News {
             Notice::RecordsGone(peers) => self.records_gone(&peers),
             Notice::Delivered { id, by } => {
                 info!(id = %id.short(), by = %by.short(), "delivered");
+                let name = self.shared.directory().name_of(&by).map(str::to_owned);
+                self.shared.deliveries.came(id, by, name, now_ms());
                 self.tell(LiveKind::Delivered, by, Some(id));
             }
         }

@@ -15,7 +15,7 @@ use super::transports::Transports;
 use crate::config::Config;
 use crate::core::{LinkId, RouteKind, RouteQuery, Router, RouterOutput};
 use crate::plugin::{
-    DiscoveryEvents, Listeners, PluginEvent, PluginSpec, Running, TransportEvents, TransportHandle, find,
+    DiscoveryEvents, Listeners, PluginEvent, PluginSpec, Running, TransportEvents, TransportHandle, find, missing_file,
 };
 use qpq_schemas::PeerId;
 
@@ -30,12 +30,7 @@ pub(super) fn specs(config: &Config, shared: &Shared) -> Vec<PluginSpec> {
         match find(name, &dirs) {
             Some(file) => specs.push(PluginSpec { name: name.clone(), file, config: config.plugin_config(name) }),
             None => {
-                let places: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
-                let text = format!(
-                    "no file {name}.so or libqpq_{}.so in {}; build it, or set `plugins.dirs`",
-                    name.replace('-', "_"),
-                    places.join(", ")
-                );
+                let text = missing_file(name, &dirs);
                 error!("plugin {name}: {text}");
                 shared.warn(name, Some(text));
             }

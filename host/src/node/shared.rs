@@ -13,12 +13,14 @@ use qpq_schemas::{MessageId, PeerId};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::channels::Channels;
+use super::deliveries::Deliveries;
 use super::dialer::Dialer;
 use super::discovery::Discovery;
 use super::engine::Message;
 use super::mail::{Defaults, Opener};
 use super::switchboard::Switchboard;
 use crate::api::{ApiError, InboxItem, LinkInfo, Receipt, Reply};
+use crate::config::{Place, Sources};
 use crate::core::{Core, Event};
 use crate::identity::{Directory, Identity, SealingKeys};
 use crate::store::{Batch, Store, StoreError, StoredRecord};
@@ -35,6 +37,7 @@ pub(super) struct Shared {
     directory: Mutex<Directory>,
     channels: Mutex<Channels>,
     sealing: Mutex<SealingKeys>,
+    pub(super) deliveries: Deliveries,
     /// Held while the directory is being written, so that one write follows the other.
     pub(super) saving: tokio::sync::Mutex<()>,
 }
@@ -57,6 +60,10 @@ pub(super) struct Basics {
     pub(super) domain: Option<String>,
     /// The servers that the configuration names.
     pub(super) configured: Vec<String>,
+    /// Where it names them.
+    pub(super) configured_at: Place,
+    /// To read the configuration anew.
+    pub(super) sources: Option<Sources>,
     pub(super) defaults: Defaults,
     pub(super) identity: Arc<Identity>,
     pub(super) store: Store,
@@ -85,6 +92,7 @@ impl Shared {
             directory: Mutex::new(guarded.directory),
             channels: Mutex::new(guarded.channels),
             sealing: Mutex::new(guarded.sealing),
+            deliveries: Deliveries::default(),
             saving: tokio::sync::Mutex::default(),
         }
     }

@@ -1,5 +1,7 @@
 //! What the transport plugins report, on their own threads: links that come and go, frames that arrive.
 
+mod places;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -10,7 +12,7 @@ use futures::future::BoxFuture;
 use qpq_plugin_api::FrameBatch;
 use qpq_schemas::link::Role;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use super::clock::now_ms;
@@ -24,6 +26,8 @@ use crate::link::{Link, LinkConfig, LinkSetup};
 use crate::plugin::{Frame, LinkUp, Listeners, NewPath, TransportEvents, TransportHandle};
 use crate::store::Store;
 
+pub(super) use places::{HalfOpen, Places};
+
 /// What all links of a node share.
 pub(super) struct LinkParts {
     pub(super) identity: Arc<Identity>,
@@ -36,40 +40,6 @@ pub(super) struct LinkParts {
     pub(super) board: Arc<Switchboard>,
     pub(super) runtime: Handle,
     pub(super) places: Places,
-}
-
-/// How many links there may be at a time.
-pub(super) struct Places {
-    all: Arc<Semaphore>,
-    inbound: Arc<Semaphore>,
-    half_open: Arc<Semaphore>,
-}
-
-/// A link's place among them, until it is dropped.
-struct Place {
-    /// Taken by others' links until they have proven who they are.
-    half_open: Option<OwnedSemaphorePermit>,
-    _inbound: Option<OwnedSemaphorePermit>,
-    _any: OwnedSemaphorePermit,
-}
-
-impl Places {
-    /// A quarter of all places is kept for links that this node opens, so that strangers can't cut it off.
-    pub(super) fn new(max: usize, max_half_open: usize) -> Self {
-        let places = |count| Arc::new(Semaphore::new(count));
-        Self { all: places(max), inbound: places(max - max / 4), half_open: places(max_half_open) }
-    }
-
-    /// A place for a new link, or the setting that leaves none. A favoured one is opened by this node or a trusted peer.
-    fn take(&self, favoured: bool) -> Result<Place, &'static str> {
-        let take = |places: &Arc<Semaphore>, setting| Arc::clone(places).try_acquire_owned().map_err(|_| setting);
-        let strangers = |places, setting| if favoured { Ok(None) } else { take(places, setting).map(Some) };
-        Ok(Place {
-            half_open: strangers(&self.half_open, "links.max_half_open")?,
-            _inbound: strangers(&self.inbound, "links.max")?,
-            _any: take(&self.all, "links.max")?,
-        })
-    }
 }
 
 /// Makes a listener for each instance of a transport, and keeps those of each name that count.
@@ -188,13 +158,7 @@ impl Links {
         self.inboxes().get(&link).cloned()
     }
 
-    fn task(
-        &self,
-        up: LinkUp,
-        transport: TransportHandle,
-        inbox: Arc<Inbox>,
-        half_open: Option<OwnedSemaphorePermit>,
-    ) -> LinkTask {
+    fn task(&self, up: LinkUp, transport: TransportHandle, inbox: Arc<Inbox>, half_open: Option<HalfOpen>) -> LinkTask {
         let parts = &self.parts;
         let setup = LinkSetup {
             role: if up.outbound { Role::Initiator } else { Role::Responder },
@@ -231,7 +195,7 @@ impl TransportEvents for Links {
             return warn!(link = up.link, "a link came up before its transport had started");
         };
         let favoured = up.outbound || up.peer.is_some_and(|peer| self.parts.trusted.contains(&peer));
-        let mut place = match self.parts.places.take(favoured) {
+        let mut place = match self.parts.places.take(favoured, &up.remote) {
             Ok(place) => place,
             Err(setting) => {
                 warn!(remote = %up.remote, setting, "refused: as many links are open as may be");

@@ -231,7 +231,9 @@ impl Search<'_> {
             // Dates and usage of the certificate itself have been told in better words.
             let told = |found: &Finding| found.file == self.checked.certificate && found.level == Level::Error;
             let owns = matches!(code, "expired" | "not-yet-valid" | "refused");
-            if !(owns && self.findings.iter().any(told)) && !self.findings.iter().any(|found| found.code == code) {
+            let known =
+                (owns && self.findings.iter().any(told)) || self.findings.iter().any(|found| found.code == code);
+            if !known {
                 self.error(code, self.checked.certificate, problem, remedy);
             }
         }

@@ -57,8 +57,8 @@ impl Facts {
             ca: constraints.is_some_and(|found| found.ca),
             path_len: constraints.and_then(|found| found.path_len_constraint),
             // Without the extension, everything is allowed (RFC 5280).
-            signs_handshakes: usage.is_none_or(|found| found.digital_signature()),
-            signs_certificates: usage.is_none_or(|found| found.key_cert_sign()),
+            signs_handshakes: usage.is_none_or(x509_parser::extensions::KeyUsage::digital_signature),
+            signs_certificates: usage.is_none_or(x509_parser::extensions::KeyUsage::key_cert_sign),
             server: extended.is_none_or(|found| found.server_auth || found.any),
             client: extended.is_none_or(|found| found.client_auth || found.any),
         })

@@ -188,7 +188,7 @@ pub struct Certified {
 /// Whose key is certified.
 enum Subject {
     /// One that was made or read here.
-    Here { key: KeyPair, new: bool },
+    Here { key: Box<KeyPair>, new: bool },
     /// One of a request.
     There(requests::Request),
 }
@@ -245,8 +245,8 @@ fn subject(order: &Certify<'_>, paths: &Files) -> Result<Subject, Problem> {
             "there is no key to keep. Leave --renew out, or name the folder of the key with --out; \
              for a key on another machine, use --request.",
         )),
-        (None, Overwrite::Renew) => Ok(Subject::Here { key: key::read(&paths.key)?, new: false }),
-        (None, _) => Ok(Subject::Here { key: key::generate()?, new: true }),
+        (None, Overwrite::Renew) => Ok(Subject::Here { key: Box::new(key::read(&paths.key)?), new: false }),
+        (None, _) => Ok(Subject::Here { key: Box::new(key::generate()?), new: true }),
     }
 }
 

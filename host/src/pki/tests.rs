@@ -128,7 +128,7 @@ fn renewing_keeps_the_key_and_makes_another_certificate() {
     let (key, old) = (fs::read(&files.key).unwrap(), fs::read(&files.certificate).unwrap());
     let renewal = Certify { overwrite: Overwrite::Renew, days: 100, ..order(folder.path(), NODE) };
     let made = certify(&renewal).unwrap();
-    assert_eq!(made.replaced, [files.certificate.clone()]);
+    assert_eq!(made.replaced, std::slice::from_ref(&files.certificate));
     assert_eq!(fs::read(&files.key).unwrap(), key);
     assert_ne!(fs::read(&files.certificate).unwrap(), old);
     assert!(report(&files, NODE, now()).ok);

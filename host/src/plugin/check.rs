@@ -153,7 +153,8 @@ pub async fn check_in_child(exe: &Path, path: &Path) -> CheckReport {
     report
 }
 
-/// What is found when loading that file would hang or end this process. `exe` as for [`check_in_child`].
+/// What is found when loading that file would hang or end this process. `exe` as for [`check_in_child`]. `None` also where
+/// it could not be tried.
 pub(super) async fn fatal(exe: &Path, path: &Path) -> Option<String> {
     match try_in_child(exe, path).await {
         Err(NoReport::Fatal(found)) => Some(found),

@@ -55,6 +55,8 @@ pub enum Problem {
     Copy(String),
     /// The system's loader refused it.
     Loader(String),
+    /// It hangs, or takes the process down, as it is loaded: what was found.
+    Fatal(String),
     /// The symbol isn't there.
     NoSymbol,
     /// The symbol returned NULL or an unreadable address.
@@ -116,6 +118,7 @@ impl Problem {
             Self::TooManyGenerations(_) => "too-many-generations",
             Self::Copy(_) => "copy-failed",
             Self::Loader(_) => "loader",
+            Self::Fatal(_) => "fatal",
             Self::NoSymbol => "no-symbol",
             Self::NoDescriptor => "no-descriptor",
             Self::Magic(_) => "magic",
@@ -153,7 +156,8 @@ impl Problem {
             | Self::OtherMachine(..)
             | Self::TooManyGenerations(_)
             | Self::Copy(_)
-            | Self::Loader(_) => self.about_the_file(file),
+            | Self::Loader(_)
+            | Self::Fatal(_) => self.about_the_file(file),
             Self::BadSchema(_) | Self::Configuration(_) | Self::DuplicateId(..) => self.about_the_setup(),
             _ => self.about_the_descriptor(),
         }
@@ -204,6 +208,7 @@ impl Problem {
                 "a library that the system can load",
                 "Install the libraries that it needs, or build it on an older system.".into(),
             ),
+            Self::Fatal(found) => say(found.clone(), "a library that loads", AUTHOR.into()),
             _ => say("nothing wrong".into(), "nothing", String::new()),
         }
     }
@@ -303,6 +308,11 @@ pub enum PluginError {
         /// How long the host waited.
         waited: Duration,
     },
+    /// The admin's to decide: the plugin does not work without the node's key, and is not trusted with it.
+    KeyKept {
+        /// The plugin's name.
+        plugin: String,
+    },
     /// This instance is stopped; a restart makes a new one.
     Closed {
         /// The plugin's name.
@@ -385,6 +395,11 @@ impl fmt::Display for PluginError {
             Self::Hung { plugin, call, waited } => {
                 write!(f, "plugin {plugin}: {call} did not end within {} ms", waited.as_millis())
             }
+            Self::KeyKept { plugin } => write!(
+                f,
+                "plugin {plugin}: it needs the node's own key, and plugins.trusted_with_key does not list it. If you trust \
+                 this plugin as much as qpq itself, add \"{plugin}\" there."
+            ),
             Self::Closed { plugin } => write!(f, "plugin {plugin}: this instance is stopped"),
             Self::Unknown { plugin } => {
                 write!(f, "no plugin is named '{plugin}'; qpq plugin list shows those that are configured")
@@ -403,12 +418,18 @@ impl From<LoadError> for PluginError {
 }
 
 impl PluginError {
+    /// Whether the same file and configuration would fail again, so that only the admin can mend it.
+    pub(super) fn is_lasting(&self) -> bool {
+        matches!(self, Self::Load(_) | Self::KeyKept { .. })
+    }
+
     /// A stable word in kebab case, for [`crate::api::ApiError::code`].
     pub fn code(&self) -> &'static str {
         match self {
             Self::Load(error) => error.problem.code(),
             Self::Failed { .. } => "plugin-failed",
             Self::Hung { .. } => "plugin-hung",
+            Self::KeyKept { .. } => "plugin-key-kept",
             Self::Closed { .. } => "plugin-stopped",
             Self::Unknown { .. } => "unknown-plugin",
             Self::Swap { problem, .. } => problem.code(),

@@ -59,11 +59,11 @@ impl Instance {
     /// Makes an instance on a thread of its own.
     pub(super) async fn create(image: Arc<Image>, port: Port, config: &Value) -> Result<Arc<Self>, PluginError> {
         let port = Arc::new(port);
-        let (name, config) = (port.name().to_owned(), config.to_string());
+        let (name, config, asked) = (port.name().to_owned(), config.to_string(), Arc::clone(&port));
         let (token, host) = Token::leak(Arc::clone(&port));
         let made = run(&name, "create", CREATE_DEADLINE, move || Self::make(image, port, token, host, &config)).await;
         // After a hang the thread may end some day; its instance then drops itself.
-        made.flatten().inspect_err(|_| token.bury())
+        made.flatten().inspect_err(|_| token.bury()).map_err(|error| for_want_of_the_key(error, &asked))
     }
 
     /// Makes an instance on this thread, without a deadline.
@@ -152,7 +152,8 @@ impl Instance {
             // SAFETY: `operate` is inside the gate.
             start.map_or(Status::UNSUPPORTED, |f| unsafe { f(plugin, op) })
         };
-        self.operate("start", START_DEADLINE, begin).await.map(drop)
+        let started = self.operate("start", START_DEADLINE, begin).await;
+        started.map(drop).map_err(|error| for_want_of_the_key(error, &self.port))
     }
 
     /// Starts the instance on this thread, and waits for its answer.
@@ -264,6 +265,16 @@ impl Drop for Instance {
             self.token.bury();
             self.destroy_here();
         }
+    }
+}
+
+/// The same failure, under its own name where the plugin gave up because the host keeps the node's key from it.
+fn for_want_of_the_key(error: PluginError, port: &Port) -> PluginError {
+    match error {
+        PluginError::Failed { plugin, status: Status::REFUSED, .. } if port.key_kept() => {
+            PluginError::KeyKept { plugin }
+        }
+        other => other,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The host's side of one instance: where the plugin's callbacks end up. Safe code; the C functions are in `vtables`.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use qpq_plugin_api::{Error, Status};
@@ -36,6 +36,8 @@ pub(super) struct Port {
     pub(super) role: Role,
     pub(super) identity: Arc<dyn PluginIdentity>,
     trusted_with_key: bool,
+    /// It asked for the node's key, and did not get it.
+    key_kept: AtomicBool,
     pub(super) ops: Arc<Ops>,
     failure: Mutex<Option<Error>>,
     failed: Notify,
@@ -55,6 +57,7 @@ impl Port {
             role,
             identity,
             trusted_with_key: false,
+            key_kept: AtomicBool::new(false),
             ops: Arc::default(),
             failure: Mutex::new(None),
             failed: Notify::new(),
@@ -74,9 +77,15 @@ impl Port {
         if self.trusted_with_key {
             tracing::info!(plugin = %self.name, "the plugin was given the node's key, as plugins.trusted_with_key allows");
         } else {
-            tracing::warn!(plugin = %self.name, "the plugin asked for the node's key; plugins.trusted_with_key doesn't list it");
+            self.key_kept.store(true, Ordering::Relaxed);
+            tracing::debug!(plugin = %self.name, "the plugin asked for the node's key; plugins.trusted_with_key doesn't list it");
         }
         self.trusted_with_key.then(|| self.identity.secret())
+    }
+
+    /// Whether it asked for the node's key in vain.
+    pub(super) fn key_kept(&self) -> bool {
+        self.key_kept.load(Ordering::Relaxed)
     }
 
     /// The plugin's name in the configuration.

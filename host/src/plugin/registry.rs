@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
@@ -10,6 +10,7 @@ use futures::future::{BoxFuture, ready};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
+use super::check;
 use super::descriptor::{Vtable, is_name};
 use super::discovery::{DiscoveryEvents, DiscoveryHandle};
 use super::error::{LoadError, PluginError, Problem};
@@ -21,6 +22,7 @@ use super::routing::{RoutingHandle, Scratch};
 use super::store::{StoreEvents, StoreHandle};
 use super::supervisor::{Command, Live, LiveState, Order, Supervisor};
 use super::transport::{TransportEvents, TransportHandle};
+use super::tried::Tried;
 use super::watch::{self, Watch};
 use crate::api::PluginStatus;
 
@@ -46,6 +48,15 @@ pub struct PluginSpec {
     pub config: Value,
 }
 
+/// What a configuration that was read anew says of a plugin.
+#[derive(Debug, Clone)]
+pub struct Fresh {
+    /// Its own section: an object.
+    pub config: Value,
+    /// Names of the plugins that get the node's secret key when they ask for it.
+    pub trusted_with_key: Vec<String>,
+}
+
 /// What all plugins of a node share.
 pub struct Settings {
     /// Where libraries are copied to before they are mapped: `plugins` in the state directory.
@@ -54,7 +65,7 @@ pub struct Settings {
     pub pinned: Vec<String>,
     /// Names of the plugins that get the node's secret key when they ask for it.
     pub trusted_with_key: Vec<String>,
-    /// The `qpq` program, which tries a library in a process of its own before a swap loads it into this one. `None`: it is
+    /// The `qpq` program, which tries a library in a process of its own before it is loaded into this one. `None`: it is
     /// loaded at once.
     pub program: Option<PathBuf>,
     /// The node's identity.
@@ -150,8 +161,9 @@ pub enum PluginEvent {
 /// What supervisors share.
 pub(super) struct Shared {
     loader: Arc<Loader>,
+    folder: PathBuf,
     pub(super) program: Option<PathBuf>,
-    trusted_with_key: Vec<String>,
+    trusted_with_key: Arc<RwLock<Vec<String>>>,
     identity: Arc<dyn PluginIdentity>,
     listeners: Arc<dyn Listeners>,
     events: mpsc::Sender<PluginEvent>,
@@ -165,6 +177,20 @@ impl Shared {
         Ok(run(&name, "load", LOAD_DEADLINE, work).await??)
     }
 
+    /// Loads a plugin's configured file, after it was tried in a process of its own: one that hangs or crashes as it is
+    /// loaded must not take the node with it. What did no harm before isn't tried again.
+    pub(super) async fn load_tried(self: &Arc<Self>, spec: &PluginSpec) -> Result<Arc<Image>, PluginError> {
+        let tried = Tried::take(&self.folder.join(&spec.name), &spec.file);
+        if let (false, Some(program)) = (tried.is_known(), &self.program)
+            && let Some(found) = check::fatal(program, &spec.file).await
+        {
+            return Err(LoadError::new(&spec.file, Problem::Fatal(found)).into());
+        }
+        let image = self.load(spec, &spec.file).await?;
+        tried.keep();
+        Ok(image)
+    }
+
     pub(super) fn port(&self, name: &str, image: &Image) -> Port {
         let role = match image.descriptor.vtable {
             Vtable::Transport(_) => Role::Transport(self.listeners.transport(name)),
@@ -172,7 +198,8 @@ impl Shared {
             Vtable::Routing(_) => Role::Routing(Arc::new(Scratch::new(None))),
             Vtable::Store(_) => Role::Store(self.listeners.store(name)),
         };
-        let trusted = self.trusted_with_key.iter().any(|trusted| trusted == name);
+        let trusted = self.trusted_with_key.read().unwrap_or_else(PoisonError::into_inner);
+        let trusted = trusted.iter().any(|trusted| trusted == name);
         Port::new(name, &image.descriptor.info.id, role, Arc::clone(&self.identity)).trusted_with_key(trusted)
     }
 
@@ -193,8 +220,16 @@ impl Shared {
 /// All configured plugins, each with its supervisor.
 pub struct Registry {
     plugins: BTreeMap<String, Entry>,
+    trusted_with_key: Arc<RwLock<Vec<String>>>,
     loader: Arc<Loader>,
     _watch: Option<Watch>,
+}
+
+/// That there is no file of that plugin, and what to do.
+pub fn missing_file(name: &str, folders: &[PathBuf]) -> String {
+    let places: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    let cargo = name.replace('-', "_");
+    format!("no file {name}.so or libqpq_{cargo}.so in {}; build it, or set `plugins.dirs`", places.join(", "))
 }
 
 struct Entry {
@@ -215,14 +250,22 @@ impl Registry {
         let (events, receiver) = mpsc::channel(MAX_EVENTS);
         let Settings { folder, pinned, trusted_with_key, program, identity, listeners, watch } = settings;
         let loader = Arc::new(Loader::new(&folder, pinned));
-        let shared =
-            Arc::new(Shared { loader: Arc::clone(&loader), program, trusted_with_key, identity, listeners, events });
+        let trusted_with_key = Arc::new(RwLock::new(trusted_with_key));
+        let shared = Arc::new(Shared {
+            loader: Arc::clone(&loader),
+            folder,
+            program,
+            trusted_with_key: Arc::clone(&trusted_with_key),
+            identity,
+            listeners,
+            events,
+        });
         let files: Vec<PathBuf> = specs.iter().map(|spec| spec.file.clone()).collect();
         let started = specs.into_iter().map(|spec| (spec.name.clone(), supervise(spec, &shared)));
         let started: Vec<(String, Entry)> = started.collect();
         let watched = files.into_iter().zip(started.iter().map(|(_, entry)| entry.commands.clone())).collect();
         let watch = if watch { watch::start(watched) } else { None };
-        Ok((Self { plugins: started.into_iter().collect(), loader, _watch: watch }, receiver))
+        Ok((Self { plugins: started.into_iter().collect(), trusted_with_key, loader, _watch: watch }, receiver))
     }
 
     fn entry(&self, name: &str) -> Result<&Entry, PluginError> {
@@ -234,16 +277,20 @@ impl Registry {
         futures::future::join_all(self.plugins.values().map(Entry::status)).await
     }
 
-    /// Turns a plugin on that was disabled or refused, and starts it. Its new state comes with the return; whether it stays
-    /// up, over the channel.
+    /// Turns a plugin on that was disabled or refused, and starts it, with what the configuration says now where that is
+    /// given. Its new state comes with the return; whether it stays up, over the channel.
     ///
     /// # Errors
     /// When no plugin has that name.
-    pub async fn enable(&self, name: &str) -> Result<PluginStatus, PluginError> {
+    pub async fn enable(&self, name: &str, fresh: Option<Fresh>) -> Result<PluginStatus, PluginError> {
         let entry = self.entry(name)?;
+        let config = fresh.map(|fresh| {
+            *self.trusted_with_key.write().unwrap_or_else(PoisonError::into_inner) = fresh.trusted_with_key;
+            fresh.config
+        });
         let (done, heard) = oneshot::channel();
         let closed = || PluginError::Closed { plugin: name.to_owned() };
-        entry.commands.send(Command::Enable(done)).await.map_err(|_| closed())?;
+        entry.commands.send(Command::Enable(config, done)).await.map_err(|_| closed())?;
         heard.await.map_err(|_| closed())?;
         Ok(entry.status().await)
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::PluginError;
@@ -19,8 +20,8 @@ use crate::api::PluginStatus;
 
 /// What the registry asks of a supervisor.
 pub(super) enum Command {
-    /// The admin wants it on: forget the failures, and start it now if it isn't.
-    Enable(oneshot::Sender<()>),
+    /// The admin wants it on: forget the failures, and start it now if it isn't, with that configuration where it is given.
+    Enable(Option<Value>, oneshot::Sender<()>),
     /// Replace its library.
     Swap(Order),
     /// Its file may have changed.
@@ -155,11 +156,6 @@ impl Supervisor {
     async fn one_life(&mut self) -> Next {
         let mut instance = match self.bring_up().await {
             Ok(instance) => instance,
-            // The same file and configuration would be refused again: wait for the admin.
-            Err(error @ PluginError::Load(_)) => {
-                self.report("failed", &error, None).await;
-                return Next::Wait(None);
-            }
             Err(error) => return self.failed(&error, "failed").await,
         };
         self.announce(&instance).await;
@@ -181,7 +177,7 @@ impl Supervisor {
         self.set_state("starting");
         let image = match &self.chosen {
             Some(image) => Arc::clone(image),
-            None => Arc::clone(&self.shared).load(&self.spec, &self.spec.file).await?,
+            None => self.shared.load_tried(&self.spec).await?,
         };
         self.describe(&image);
         self.make(image).await
@@ -232,7 +228,7 @@ impl Supervisor {
             tokio::select! {
                 why = instance.port.failed() => return Fate::Failed(instance.failed("work", why.status, &why.message)),
                 command = self.commands.recv() => match command {
-                    Some(Command::Enable(done)) => { let _ = done.send(()); }
+                    Some(Command::Enable(_, done)) => { let _ = done.send(()); }
                     Some(Command::Swap(order)) => return Fate::Swap(order),
                     Some(Command::Changed) => return Fate::Changed,
                     Some(Command::Stop(time, done)) => return Fate::Stop(time, done),
@@ -270,6 +266,10 @@ impl Supervisor {
     }
 
     async fn failed(&mut self, error: &PluginError, state: &str) -> Next {
+        if error.is_lasting() {
+            self.report(state, error, None).await;
+            return Next::Wait(None);
+        }
         match self.policy.failed(self.begun.elapsed(), rand::random()) {
             Verdict::Restart(wait) => {
                 self.report(state, error, Some(wait)).await;
@@ -286,8 +286,10 @@ impl Supervisor {
         let name = self.spec.name.clone();
         let remedy = match restart {
             Some(_) => String::new(),
+            None if matches!(error, PluginError::KeyKept { .. }) => format!(" Then run: qpq plugin enable {name}."),
             None => format!(
-                " When the file is mended, run: qpq plugin enable {name}. When the configuration is, start the node again."
+                " When that is mended, run: qpq plugin enable {name}. It reads the file and the plugin's section of the \
+                 configuration anew."
             ),
         };
         let reason = format!("{error}{remedy}");
@@ -319,7 +321,10 @@ impl Supervisor {
                 command = self.commands.recv() => command,
             };
             match command {
-                Some(Command::Enable(done)) => {
+                Some(Command::Enable(config, done)) => {
+                    if let Some(config) = config {
+                        self.spec.config = config;
+                    }
                     self.begin_afresh();
                     let _ = done.send(());
                     return Next::Start;

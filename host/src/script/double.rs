@@ -7,9 +7,9 @@ use bytes::Bytes;
 use qpq_schemas::{MessageId, PeerId, TopicId};
 
 use crate::api::{
-    ApiError, BlocksImported, BotStatus, BroadcastRequest, ChannelInfo, FederationReport, IdentityInfo, InboxItem,
-    InboxPage, InboxQuery, NodeApi, NodeStatus, PeerInfo, PingReport, PluginStatus, Receipt, Reply, RouteTable,
-    SendRequest, ServerNote, StoreStats, Trust,
+    ApiError, BlocksImported, BotStatus, BroadcastRequest, ChannelInfo, Delivery, DeliveryPage, DeliveryQuery,
+    FederationReport, IdentityInfo, InboxItem, InboxPage, InboxQuery, NodeApi, NodeStatus, PeerInfo, PingReport,
+    PluginStatus, Receipt, Reply, RouteTable, SendRequest, ServerNote, StoreStats, Trust,
 };
 
 /// How long messages live when the sender doesn't say, in seconds.
@@ -39,6 +39,7 @@ struct Inner {
     channels: Vec<String>,
     peers: Vec<PeerInfo>,
     sent: Vec<Sent>,
+    delivered: Vec<Delivery>,
     ids: u64,
     refusal: Option<ApiError>,
 }
@@ -69,6 +70,14 @@ impl MemoryNode {
         item.seq = seq;
         inner.inbox.push(item);
         seq
+    }
+
+    /// Lets a receipt come.
+    pub fn deliver(&self, id: MessageId, peer: PeerId, peer_name: Option<&str>) {
+        let mut inner = self.inner();
+        let seq = inner.delivered.len() as u64 + 1;
+        let peer_name = peer_name.map(str::to_owned);
+        inner.delivered.push(Delivery { seq, id, peer, peer_name, at_ms: now_ms() });
     }
 
     /// What was sent so far.
@@ -216,7 +225,14 @@ impl NodeApi for MemoryNode {
         not_here()
     }
 
-    fn forget_server(&self, _address: String) -> Reply<()> {
+    fn deliveries(&self, query: DeliveryQuery) -> Reply<DeliveryPage> {
+        let inner = self.inner();
+        let next_after = inner.delivered.len() as u64;
+        let newer = |after: u64| inner.delivered.iter().filter(|item| item.seq > after).cloned().collect();
+        ready(Ok(DeliveryPage { items: query.after.map(newer).unwrap_or_default(), next_after }))
+    }
+
+    fn forget_server(&self, _address: String) -> Reply<Option<String>> {
         not_here()
     }
 

@@ -163,7 +163,29 @@ impl Bench {
 
     fn with(shop: &Workshop, specs: Vec<PluginSpec>, watch: bool) -> Self {
         let notes = Arc::new(Notes::default());
-        let settings = Settings { watch, ..settings(shop, &notes, Vec::new()) };
+        Self::set_up(Settings { watch, ..settings(shop, &notes, Vec::new()) }, specs, notes)
+    }
+
+    /// The same, with plugins that may have the node's key.
+    pub(crate) fn trusting(shop: &Workshop, specs: Vec<PluginSpec>) -> Self {
+        let notes = Arc::new(Notes::default());
+        let trusted_with_key = specs.iter().map(|spec| spec.name.clone()).collect();
+        Self::set_up(Settings { trusted_with_key, ..settings(shop, &notes, Vec::new()) }, specs, notes)
+    }
+
+    /// The same, with a trial of each library in a process of its own first.
+    pub(crate) fn trying(shop: &Workshop, specs: Vec<PluginSpec>) -> Self {
+        Self::tried_by(env!("CARGO_BIN_EXE_qpq"), shop, specs)
+    }
+
+    /// The same, by that program.
+    pub(crate) fn tried_by(program: &str, shop: &Workshop, specs: Vec<PluginSpec>) -> Self {
+        let notes = Arc::new(Notes::default());
+        let program = Some(PathBuf::from(program));
+        Self::set_up(Settings { program, ..settings(shop, &notes, Vec::new()) }, specs, notes)
+    }
+
+    fn set_up(settings: Settings, specs: Vec<PluginSpec>, notes: Arc<Notes>) -> Self {
         let (registry, events) = Registry::start(settings, specs).expect("good names");
         Self { registry, notes, events }
     }

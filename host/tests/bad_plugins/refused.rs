@@ -4,9 +4,9 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use qpq_host::plugin::{CheckReport, check_file, check_in_child};
+use qpq_host::plugin::{CheckReport, PluginEvent, check_file, check_in_child};
 
-use crate::bench::Workshop;
+use crate::bench::{Bench, Workshop, spec};
 
 /// Checks that a file is refused for that reason, with something to do about it.
 fn refused(path: &Path, code: &str) -> CheckReport {
@@ -222,4 +222,48 @@ async fn a_library_that_crashes_hangs_or_chats_as_it_is_loaded() {
             assert!(problem.code == "crashed" && problem.found.contains(says), "{what}: {problem:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_library_that_is_fatal_as_it_is_loaded_is_refused_at_the_start_and_the_others_run() {
+    let shop = Workshop::new();
+    let bad = shop.plugin("bad.so", &["P_CONSTRUCTOR=abort()"]);
+    let good = shop.plugin("good.so", &[r#"P_ID=S("transport-good")"#]);
+    let specs = vec![spec("bad", bad, shop.behave("")), spec("good", good, shop.behave(""))];
+    let mut bench = Bench::trying(&shop, specs);
+    let (mut started, mut refused) = (0, String::new());
+    for _ in 0..2 {
+        match bench.event().await {
+            PluginEvent::Started { name, .. } => started += usize::from(name == "good"),
+            PluginEvent::Failed { name, reason, restart, .. } => {
+                assert!(name == "bad" && restart.is_none(), "{name}: {reason}");
+                refused = reason;
+            }
+        }
+    }
+    assert_eq!(started, 1);
+    assert!(refused.contains("ends the process that loads it"), "{refused}");
+    assert!(refused.contains("qpq plugin enable bad"), "{refused}");
+}
+
+/// The second start loads it at once: the program that would try it isn't there any more.
+#[tokio::test]
+async fn a_library_that_did_no_harm_is_not_tried_again_until_its_file_changes() {
+    let shop = Workshop::new();
+    let file = shop.plugin("t.so", &[]);
+    let mut first = Bench::trying(&shop, vec![spec("t", file.clone(), shop.behave(""))]);
+    first.started().await;
+    let mark = shop.path("state/plugins/t/tried");
+    assert!(mark.exists());
+    first.registry.stop(std::time::Duration::from_secs(2)).await;
+    // A program that says of every library that it is fatal.
+    let mut second = Bench::tried_by("/bin/false", &shop, vec![spec("t", file.clone(), shop.behave(""))]);
+    second.started().await;
+    second.registry.stop(std::time::Duration::from_secs(2)).await;
+    let bytes = fs::read(&file).expect("readable");
+    fs::write(&file, bytes).expect("written");
+    let mut third = Bench::tried_by("/bin/false", &shop, vec![spec("t", file, shop.behave(""))]);
+    let (reason, _) = third.failed().await;
+    assert!(reason.contains("ends the process that loads it"), "{reason}");
+    assert!(!mark.exists(), "what is fatal is not known as harmless");
 }

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use qpq_host::plugin::{Frame, PluginError};
+use qpq_host::plugin::{Frame, Fresh, PluginError};
 use qpq_plugin_api::Status;
 
-use crate::bench::{Bench, PATIENCE, Workshop};
+use crate::bench::{Bench, PATIENCE, Workshop, spec};
 
 const STOP: Duration = Duration::from_secs(2);
 
@@ -54,7 +54,7 @@ async fn create_that_fails_is_tried_again_and_then_disabled() {
     assert!(reason.contains("qpq plugin enable t"), "{reason}");
     let status = bench.status().await;
     assert_eq!((status.state.as_str(), status.failures), ("disabled", 5));
-    let enabled = bench.registry.enable("t").await.expect("known");
+    let enabled = bench.registry.enable("t", None).await.expect("known");
     assert_eq!(enabled.failures, 0);
     assert!(bench.failed().await.1.is_some(), "counts from the beginning");
 }
@@ -84,6 +84,44 @@ async fn start_that_fails_or_refuses_is_cleaned_up() {
         assert!(restart.is_some());
         assert_eq!(shop.report(), ["start", "stop", "destroy"]);
     }
+}
+
+#[tokio::test]
+async fn a_plugin_that_needs_the_key_and_may_not_have_it_waits_for_the_admin() {
+    let shop = Workshop::new();
+    let mut bench = Bench::of(&shop, "needs-key");
+    let (reason, restart) = bench.failed().await;
+    assert!(reason.contains("add \"t\" there. Then run: qpq plugin enable t."), "{reason}");
+    assert!(reason.contains("plugins.trusted_with_key"), "{reason}");
+    assert_eq!(restart, None, "the same configuration would fail again");
+    let status = bench.status().await;
+    assert_eq!((status.state.as_str(), status.failures, status.restart_in_ms), ("failed", 0, None));
+    assert_eq!(shop.report(), ["start", "stop", "destroy"]);
+    // The admin has added it to the list.
+    let fresh = Fresh { config: shop.behave("needs-key"), trusted_with_key: vec!["t".to_owned()] };
+    bench.registry.enable("t", Some(fresh)).await.expect("known");
+    bench.started().await;
+}
+
+#[tokio::test]
+async fn enabling_takes_the_configuration_of_now() {
+    let shop = Workshop::new();
+    let mut bench = Bench::of(&shop, "needs-key");
+    assert_eq!(bench.failed().await.1, None);
+    bench.registry.enable("t", None).await.expect("known");
+    assert_eq!(bench.failed().await.1, None, "nothing has changed");
+    let fresh = Fresh { config: shop.behave(""), trusted_with_key: Vec::new() };
+    bench.registry.enable("t", Some(fresh)).await.expect("known");
+    bench.started().await;
+}
+
+#[tokio::test]
+async fn a_plugin_that_needs_the_key_and_may_have_it_works() {
+    let shop = Workshop::new();
+    let file = shop.plugin("t.so", &[]);
+    let mut bench = Bench::trusting(&shop, vec![spec("t", file, shop.behave("needs-key"))]);
+    bench.started().await;
+    assert_eq!(bench.status().await.state, "active");
 }
 
 #[tokio::test]
@@ -157,7 +195,7 @@ async fn a_stop_that_hangs_makes_a_zombie_and_holds_up_nobody() {
 async fn an_unknown_plugin_is_not_enabled() {
     let shop = Workshop::new();
     let bench = Bench::of(&shop, "");
-    assert!(matches!(bench.registry.enable("other").await, Err(PluginError::Unknown { .. })));
+    assert!(matches!(bench.registry.enable("other", None).await, Err(PluginError::Unknown { .. })));
 }
 
 #[tokio::test]

@@ -201,6 +201,12 @@ static qpq_status start(void *plugin, uint64_t op) {
   instance *self = plugin;
   report(self->config, "start");
   if (asked(self, "start-refuses")) return QPQ_BUSY;
+  if (asked(self, "needs-key")) {
+    const qpq_host_identity *identity = self->host->get_interface(self->host->ctx, str("qpq.host.identity/1"));
+    uint8_t key[32];
+    qpq_status got = identity->secret(self->host->ctx, key);
+    if (got != QPQ_OK) { self->host->op_done(self->host->ctx, op, got, str("no key, no work")); return QPQ_OK; }
+  }
   if (asked(self, "start-fails")) { self->host->op_done(self->host->ctx, op, QPQ_REFUSED, str("not today")); return QPQ_OK; }
   pthread_t detached;
   if (asked(self, "outlive") && pthread_create(&detached, NULL, outlive, self) == 0) pthread_detach(detached);

@@ -1,6 +1,7 @@
 //! The responder: everything that is asked of `mdns-sd`.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mdns_sd::{
@@ -12,7 +13,7 @@ use crate::answer::Answer;
 use crate::config::Config;
 use crate::limits::{IP_CHECK_SECS, MAX_CACHED, MAX_STRINGS, MAX_TIMERS};
 use crate::record::Own;
-use crate::valve;
+use crate::valve::Sockets;
 
 /// Between two looks at whether the responder's thread has ended.
 const STEP: Duration = Duration::from_millis(2);
@@ -21,19 +22,19 @@ const STEP: Duration = Duration::from_millis(2);
 #[derive(Clone)]
 pub(crate) struct Daemon {
     responder: ServiceDaemon,
-    port: u16,
+    sockets: Arc<Sockets>,
 }
 
 impl Daemon {
     /// Starts it on the interfaces that the configuration allows, also on those that come later.
     pub(crate) fn start(config: &Config) -> Result<Self, Error> {
-        let port = config.port;
-        let daemon = ServiceDaemon::new_with_port(port)?;
+        let sockets = Arc::new(Sockets::before(config.port));
+        let daemon = ServiceDaemon::new_with_port(config.port)?;
         let config = config.clone();
         let unwanted = IfPredicate::new(move |interface| !config.allows(&interface.name, interface.ip()));
         daemon.disable_interface(IfKind::Predicate(unwanted))?;
         daemon.set_ip_check_interval(IP_CHECK_SECS)?;
-        Ok(Self { responder: daemon, port })
+        Ok(Self { responder: daemon, sockets })
     }
 
     /// Announces a service; again, when it has changed.
@@ -60,9 +61,14 @@ impl Daemon {
         self.responder.get_metrics()
     }
 
+    /// It has answered, so its sockets are open.
+    pub(crate) fn answered(&self) {
+        self.sockets.opened();
+    }
+
     /// Ends it when it is flooded, and so would not hear that it shall.
     pub(crate) fn rescue(&self, deadline: Duration) {
-        valve::shut(self.port);
+        self.sockets.shut();
         self.end(deadline);
     }
 

@@ -322,6 +322,7 @@ impl Shared {
         let drowned = match state.load.take() {
             Some((asked, load)) => match load.try_recv() {
                 Ok(load) => {
+                    state.daemon.iter().for_each(Daemon::answered);
                     state.cached = daemon::cached(&load);
                     daemon::is_overloaded(&load)
                 }

@@ -108,6 +108,14 @@ uint64_t links_from(const udp *u, const address *remote) {
   return count;
 }
 
+/* How many of them have not carried a frame yet. */
+uint64_t silent_from(const udp *u, const address *remote) {
+  uint64_t count = 0;
+  for (const link_ *l = u->links; l != NULL; l = l->next)
+    count += !l->outbound && !l->carried && same_host(&l->remote, remote);
+  return count;
+}
+
 /* Has the thread look at a link. */
 void todo(udp *u, link_ *l) {
   if (!l->in_todo) {

@@ -60,7 +60,8 @@ static void confirmed(udp *u, int fd, const address *from, uint64_t wire, uint64
     return;
   }
   pthread_mutex_lock(&u->lock);
-  bool room = !u->quiescing && u->n_links < u->settings.max_links && links_from(u, from) < u->settings.max_links_per_address;
+  bool room = !u->quiescing && u->n_links < u->settings.max_links && links_from(u, from) < u->settings.max_links_per_address &&
+              silent_from(u, from) < MAX_SILENT_PER_ADDRESS;
   link_ *l = room ? link_new(u, from, wire, fd, false) : NULL;
   pthread_mutex_unlock(&u->lock);
   if (l == NULL) {

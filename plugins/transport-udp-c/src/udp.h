@@ -34,6 +34,8 @@ enum {
   MAX_DIALS = 64,              /* under way at a time */
   BATCH = 64,                  /* datagrams for each system call */
   BUCKETS = 1024,              /* of the tables of links */
+  MAX_SILENT_PER_ADDRESS = 8,  /* inbound links of one address that have not carried a frame yet: an honest dialler sends one
+                                  at once, and whoever keeps silent holds a place of the host's few for newcomers */
   MAX_BYES_PER_SECOND = 100,   /* answers to datagrams of links that are unknown here */
 };
 
@@ -150,6 +152,7 @@ link_ *link_by_wire(udp *u, const address *remote, uint64_t wire);
 void link_remove(udp *u, link_ *l);
 void link_free(link_ *l);
 uint64_t links_from(const udp *u, const address *remote);
+uint64_t silent_from(const udp *u, const address *remote);
 void todo(udp *u, link_ *l);
 void wake(udp *u);
 

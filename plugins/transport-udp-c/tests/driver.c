@@ -265,6 +265,29 @@ static void links_are_limited(void) {
   end(b);
 }
 
+/* One address may not hold all places for newcomers with links that say nothing. */
+static void silent_links_of_one_address_are_limited(void) {
+  enum { SILENT = 8, DIALS = 10 };
+  side *a = &sides[0], *b = &sides[1];
+  begin(a, "{}"), begin(b, "{}");
+  a->many = b->many = true;
+  b->transport->listen(b->plugin, 1, str("udp://127.0.0.1:0"));
+  WAIT(b->op_status[1] == QPQ_OK);
+  for (uint64_t op = 1; op <= DIALS; op++) a->transport->dial(a->plugin, op, str(b->detail[1]), NULL);
+  for (uint64_t op = 1; op <= DIALS; op++) WAIT(a->op_status[op] != 99);
+  NEED(b->ups == SILENT && a->ups == SILENT);
+  /* One of them speaks, so there is room for another. */
+  uint8_t bytes[8] = { 0 };
+  qpq_frame frame = { .link = a->link, .flags = QPQ_FRAME_BORROWED, .buf = { bytes, sizeof bytes, NULL, NULL } };
+  NEED(a->transport->send(a->plugin, &frame, 1) == 1);
+  WAIT(b->frames == 1);
+  a->transport->dial(a->plugin, DIALS + 1, str(b->detail[1]), NULL);
+  WAIT(a->op_status[DIALS + 1] == QPQ_OK && b->ups == SILENT + 1);
+  end(a);
+  WAIT(b->downs == SILENT + 1);
+  end(b);
+}
+
 int main(int argc, char **argv) {
   (void)argv;
   srand(argc > 1 ? (unsigned)atoi(argv[1]) : 1);
@@ -272,6 +295,7 @@ int main(int argc, char **argv) {
   dials_that_can_not_be();
   quiescing_hands_back_or_sends_everything();
   links_are_limited();
+  silent_links_of_one_address_are_limited();
   fprintf(stderr, "all good\n");
   return 0;
 }

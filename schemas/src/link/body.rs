@@ -105,7 +105,7 @@ impl Frame {
             Self::Records(list) => in_range(list.iter().all(|item| is_record_len(item.len())), "record length"),
             Self::Fragment(fragment) => fragment.check(),
             Self::Resolve(resolve) => resolve.check(),
-            Self::Optional(kind, _) => in_range(*kind > kind::RESOLVE, "type"),
+            Self::Optional(kind, _) => in_range(*kind >= kind::FIRST_UNKNOWN, "type"),
             _ => Ok(()),
         }
     }
@@ -134,7 +134,7 @@ impl Frame {
             kind::CLOSE => read_close(&body).map(Self::Close),
             kind::FRAGMENT => Fragment::read(&body).map(Self::Fragment),
             kind::RESOLVE => Resolve::read(body).map(Self::Resolve),
-            kind::FIRST_OPTIONAL.. => Ok(Self::Optional(kind, body)),
+            kind::FIRST_UNKNOWN.. => Ok(Self::Optional(kind, body)),
             _ => Err(FrameError::UnknownType(kind)),
         }
     }

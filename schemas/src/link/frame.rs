@@ -20,6 +20,8 @@ pub(super) mod kind {
     /// First type that may be skipped.
     pub(crate) const FIRST_OPTIONAL: u8 = 128;
     pub(crate) const RESOLVE: u8 = 128;
+    /// First optional type that this version doesn't know.
+    pub(crate) const FIRST_UNKNOWN: u8 = 129;
 }
 
 /// One frame of a link. Byte strings share the memory of the block that they came in.

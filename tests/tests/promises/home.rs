@@ -68,6 +68,35 @@ fn an_unknown_configuration_key_is_refused_with_the_nearest_known_name() -> Outc
 }
 
 #[test]
+fn a_plugins_own_section_is_checked_against_the_plugins_schema() -> Outcome {
+    let text = "[plugins]\nload = [\"transport-quic\", \"routing-flood\"]\n[plugins.transport-quic]\n\
+                idle_timeout_ms = 7\nkeep_alive = 100\n";
+    let node = TestNode::plan("a").config(text).prepare()?;
+    let check = node.run(&["config", "check"])?;
+    ensure!(check.code == Some(BAD_CONFIG), "`config check` ended with {:?}", check.code);
+    for said in [
+        "qpq-server.toml:4:1: [plugins.transport-quic]: idle_timeout_ms: 7 is less than the minimum of 200",
+        "qpq-server.toml:5:1: [plugins.transport-quic]: keep_alive: the plugin has no such key; did you mean `keep_alive_ms`?",
+    ] {
+        ensure!(check.stderr.contains(said), "it does not say {said:?}: {}", check.stderr);
+    }
+    let good = text.replace("= 7", "= 3000").replace("keep_alive ", "keep_alive_ms ");
+    fs::write(node.home().join("qpq-server.toml"), good)?;
+    node.cli(&["config", "check"])?;
+    Ok(())
+}
+
+#[test]
+fn a_plugin_without_a_file_fails_the_check_of_the_configuration() -> Outcome {
+    let node = TestNode::plan("a").config("[plugins]\nload = [\"routing-flood\", \"transport-smoke\"]\n").prepare()?;
+    let check = node.run(&["config", "check"])?;
+    ensure!(check.code == Some(BAD_CONFIG), "`config check` ended with {:?}", check.code);
+    let said = check.stderr.contains("qpq-server.toml:2:8: plugin `transport-smoke`: no file transport-smoke.so");
+    ensure!(said && !check.stderr.contains("routing-flood`"), "{}", check.stderr);
+    Ok(())
+}
+
+#[test]
 fn a_damaged_identity_file_is_refused_and_never_overwritten() -> Outcome {
     let mut node = TestNode::plan("a").start()?;
     node.terminate()?;

@@ -171,7 +171,9 @@ fn the_nodes_key_is_kept_from_a_plugin_that_is_not_trusted_with_it() -> Outcome 
     let text = "[plugins]\nload = [\"transport-quic\", \"transport-iroh\", \"routing-flood\"]\n";
     let node = TestNode::plan("a").config(text).start()?;
     let why = node.wait("the plugin is refused", || Ok(plugin(&node)?["last_error"].as_str().map(str::to_owned)))?;
-    ensure!(why.contains("add transport-iroh to plugins.trusted_with_key"), "it says {why:?}");
+    ensure!(why.contains("plugins.trusted_with_key") && why.contains("add \"transport-iroh\""), "it says {why:?}");
+    let status = plugin(&node)?;
+    ensure!(status["restart_in_ms"].is_null() && status["failures"] == 0, "it waits for the admin: {status}");
     ensure!(node.json(&["status"]).is_ok(), "the node goes on without it");
     Ok(())
 }

@@ -156,6 +156,43 @@ fn a_blocked_peer_loses_its_links_and_gets_none_until_it_is_unblocked() -> Outco
 }
 
 #[test]
+fn mail_to_a_blocked_peer_is_refused_with_the_remedy() -> Outcome {
+    let b = TestNode::plan("b").start()?;
+    let a = TestNode::plan("a").peer(b.address()).start()?;
+    a.wait_links(1)?;
+    let key = b.peer_id()?;
+    a.cli(&["mesh", "block", &key])?;
+    let refused = a.run(&["mesh", "send", &key, "are you there?"])?;
+    ensure!(refused.code == Some(1) && refused.stderr.contains("(peer-blocked)"), "{refused:?}");
+    ensure!(refused.stderr.contains("mesh unblock"), "{refused:?}");
+    ensure!(a.json(&["mesh", "store"])?["waiting"] == 0, "a refused message may not wait");
+    a.cli(&["mesh", "unblock", &key])?;
+    let id = a.send(&key, "and now?")?;
+    b.wait_id(&id)?;
+    ensure!(b.inbox()?.len() == 1, "the refused message may not arrive");
+    Ok(())
+}
+
+#[test]
+fn a_sender_can_wait_for_the_receipt() -> Outcome {
+    let mut b = TestNode::plan("b").start()?;
+    let a = TestNode::plan("a").peer(b.address()).start()?;
+    a.wait_links(1)?;
+    let key = b.peer_id()?;
+    let sent = a.json(&["mesh", "send", "--receipt", "--wait", "60s", &key, "are you there?"])?;
+    ensure!(sent["schema"] == "qpq.receipt/1" && sent["delivered"]["peer"] == *key, "{sent}");
+    ensure!(sent["delivered"]["id"] == sent["id"], "{sent}");
+    b.terminate()?;
+    let late = a.run(&["mesh", "send", "--receipt", "--wait", "1s", &key, "and now?"])?;
+    ensure!(late.code == Some(1) && late.stdout.contains("No receipt came within 1 s"), "{late:?}");
+    let late = a.run(&["mesh", "send", "--receipt", "--wait", "1s", &key, "and now?", "--json"])?;
+    ensure!(late.code == Some(1) && late.stdout.contains("\"delivered\":null"), "{late:?}");
+    let wrong = a.run(&["mesh", "send", "--wait", "1s", &key, "without asking for one"])?;
+    ensure!(wrong.code == Some(2) && wrong.stderr.contains("--receipt"), "{wrong:?}");
+    Ok(())
+}
+
+#[test]
 fn blocks_and_trust_survive_a_restart() -> Outcome {
     let mut a = TestNode::plan("a").start()?;
     let (bad, good) = ("1b".repeat(32), "2c".repeat(32));
@@ -226,6 +263,37 @@ fn a_forgotten_server_is_dialled_no_more() -> Outcome {
     ensure!(links(&peer).is_empty() && peer["state"] == "idle", "{peer}");
     let unknown = a.run(&["mesh", "forget", b.address()])?;
     ensure!(unknown.code == Some(1) && unknown.stderr.contains("not noted"), "{unknown:?}");
+    Ok(())
+}
+
+#[test]
+fn a_server_of_the_configuration_is_forgotten_until_the_next_start() -> Outcome {
+    let b = TestNode::plan("b").start()?;
+    let text = format!("peers = [\"{}\"]\n", b.address());
+    let mut a = TestNode::plan("a").config(text).start()?;
+    a.wait_links(1)?;
+    let forgotten = a.json(&["mesh", "forget", b.address()])?;
+    let remark = forgotten["remark"].as_str().unwrap_or_default();
+    ensure!(remark.contains("comes back when the node starts again"), "{forgotten}");
+    ensure!(remark.contains("qpq-server.toml:1:"), "the file is not named: {forgotten}");
+    a.wait_links(0)?;
+    a.terminate()?;
+    a.start()?;
+    a.wait_links(1)?;
+    Ok(())
+}
+
+#[test]
+fn a_node_that_listens_nowhere_says_so_and_works_all_the_same() -> Outcome {
+    let b = TestNode::plan("b").start()?;
+    let warnings = |node: &TestNode| Ok::<_, qpq_tests::Failure>(node.json(&["status"])?["warnings"].to_string());
+    ensure!(!warnings(&b)?.contains("listens nowhere"), "{}", warnings(&b)?);
+    // Nothing serves that scheme.
+    let a = TestNode::plan("a").listen("tin-can://attic:1").peer(b.address()).start()?;
+    ensure!(warnings(&a)?.contains("this node listens nowhere"), "{}", warnings(&a)?);
+    ensure!(a.cli(&["status"])?.contains("this node listens nowhere"), "the page of the status doesn't say it");
+    ensure!(a.log().contains("this node listens nowhere"), "{}", a.log());
+    a.wait_links(1)?;
     Ok(())
 }
 

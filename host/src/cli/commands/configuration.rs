@@ -1,5 +1,7 @@
 //! `config …`
 
+mod plugins;
+
 use serde_json::json;
 
 use crate::cli::Setting;
@@ -9,7 +11,7 @@ use crate::cli::failure::Failure;
 use crate::config::{FILE_NAME, Sources, reference};
 
 /// Runs a command that looks at the configuration; it needs no node.
-pub(in crate::cli) fn config(setting: &Setting, command: &ConfigCommand) -> Result<Answer, Failure> {
+pub(super) async fn config(setting: &Setting, command: &ConfigCommand) -> Result<Answer, Failure> {
     match command {
         ConfigCommand::Reference => {
             let text = reference();
@@ -19,16 +21,17 @@ pub(in crate::cli) fn config(setting: &Setting, command: &ConfigCommand) -> Resu
             let loaded = Sources::of_process(setting.home()?).load()?;
             Ok(Answer::new("qpq.config/1", &loaded.to_json(), loaded.to_toml()))
         }
-        ConfigCommand::Check { file: None } => check(setting, &Sources::of_process(setting.home()?)),
+        ConfigCommand::Check { file: None } => check(setting, &Sources::of_process(setting.home()?)).await,
         ConfigCommand::Check { file: Some(file) } => {
             let home = setting.home().unwrap_or_default();
-            check(setting, &Sources { home, file: Some(file.clone()), ..Sources::default() })
+            check(setting, &Sources { home, file: Some(file.clone()), ..Sources::default() }).await
         }
     }
 }
 
-fn check(setting: &Setting, sources: &Sources) -> Result<Answer, Failure> {
-    let loaded = sources.load()?;
+async fn check(setting: &Setting, sources: &Sources) -> Result<Answer, Failure> {
+    let mut loaded = sources.load()?;
+    plugins::check(&mut loaded).await?;
     let mut text = match &loaded.file {
         Some(file) => format!("{} is in order.", file.display()),
         None => format!("There is no {FILE_NAME} in {}: the defaults hold.", sources.home.display()),

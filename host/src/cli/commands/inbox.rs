@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::mesh::name;
-use crate::api::{InboxItem, InboxPage, InboxQuery, NodeApi};
+use crate::api::{Delivery, InboxItem, InboxPage, InboxQuery, NodeApi};
 use crate::cli::Setting;
 use crate::cli::answer::Answer;
 use crate::cli::args::InboxArgs;
@@ -114,6 +114,12 @@ fn message_json(item: &InboxItem) -> Value {
         fields.insert("payload_hex".to_owned(), hex.into());
     }
     value
+}
+
+/// A receipt for a person.
+pub(in crate::cli) fn delivery_text(delivery: &Delivery, style: Style) -> String {
+    let who = name(&delivery.peer, delivery.peer_name.as_ref());
+    format!("{} {}", style.bold("Delivered"), style.dim(&format!("to {who}: message {}", delivery.id.short())))
 }
 
 /// A message for a person.

@@ -1,6 +1,7 @@
 //! `mesh …`
 
 mod peers;
+mod send;
 
 use std::io::Write as _;
 
@@ -10,9 +11,10 @@ use serde_json::json;
 
 use crate::api::*;
 use crate::cli::answer::Answer;
-use crate::cli::args::{BroadcastArgs, MeshCommand, Priority, SendArgs};
+use crate::cli::args::{BroadcastArgs, MeshCommand};
 use crate::cli::failure::Failure;
 use crate::cli::term::{Style, Table, ago, bytes, clean, duration, now_ms};
+use send::{priority, ttl_secs};
 
 pub(super) async fn run(node: &dyn NodeApi, command: MeshCommand, style: Style) -> Result<Answer, Failure> {
     Ok(match command {
@@ -20,15 +22,17 @@ pub(super) async fn run(node: &dyn NodeApi, command: MeshCommand, style: Style) 
         MeshCommand::Peers => peers::table(&node.peers().await?, style),
         MeshCommand::Server { address } => server(&node.note_server(address).await?),
         MeshCommand::Forget { address } => {
-            node.forget_server(address.clone()).await?;
-            Answer::new("qpq.forgotten/1", &json!({ "address": address }), format!("Forgot {}.", clean(&address)))
+            let remark = node.forget_server(address.clone()).await?;
+            let more = remark.as_deref().map(|remark| format!(" {}", clean(remark))).unwrap_or_default();
+            let text = format!("Forgot {}.{more}", clean(&address));
+            Answer::new("qpq.forgotten/1", &json!({ "address": address, "remark": remark }), text)
         }
         MeshCommand::Ping { peer, count } => peers::ping(&node.ping(peer, count).await?, style)?,
         MeshCommand::Trust { peer, level } => peers::trusted(&node.set_trust(peer, level.into()).await?),
         MeshCommand::Block { peer } => peers::trusted(&node.set_trust(peer, Trust::Blocked).await?),
         MeshCommand::Unblock { peer } => peers::trusted(&node.set_trust(peer, Trust::Known).await?),
         MeshCommand::Blocks { command } => peers::blocks(node, command).await?,
-        MeshCommand::Send(args) => receipt(&node.send(send_request(args)).await?),
+        MeshCommand::Send(args) => send::run(node, args).await?,
         MeshCommand::Broadcast(args) => publish(node, args).await?,
         MeshCommand::Subscribe { topic } => joined(&node.subscribe(topic).await?),
         MeshCommand::Unsubscribe { topic } => {
@@ -42,31 +46,6 @@ pub(super) async fn run(node: &dyn NodeApi, command: MeshCommand, style: Style) 
         MeshCommand::Store => store(&node.store_stats().await?, style),
         MeshCommand::Inbox(args) => super::inbox::show(node, &args, style).await?,
     })
-}
-
-fn ttl_secs(ttl: Option<std::time::Duration>) -> Option<u32> {
-    ttl.map(|ttl| u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX))
-}
-
-fn priority(priority: Option<Priority>) -> Option<u8> {
-    priority.map(|priority| match priority {
-        Priority::Low => 0,
-        Priority::Normal => 1,
-        Priority::High => 2,
-        Priority::Emergency => 3,
-    })
-}
-
-fn send_request(args: SendArgs) -> SendRequest {
-    SendRequest {
-        to: args.peer,
-        payload: args.text.join(" ").into_bytes(),
-        ttl_secs: ttl_secs(args.ttl),
-        priority: priority(args.priority),
-        receipt: args.receipt,
-        plain: args.plain,
-        automatic: false,
-    }
 }
 
 /// Publishes, and says so where the topic may be a slip of the pen: an open channel that nobody here has joined. The note

@@ -1,13 +1,14 @@
-//! Messages that come while somebody sits at the prompt.
+//! Messages and receipts that come while somebody sits at the prompt.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustyline::ExternalPrinter;
 
-use crate::api::{ApiError, InboxPage, InboxQuery, NodeApi};
-use crate::cli::commands::message_text;
+use crate::api::{ApiError, Delivery, DeliveryQuery, InboxPage, InboxQuery, NodeApi};
+use crate::cli::commands::{delivery_text, message_text};
 use crate::cli::term::{Style, now_ms};
 
 /// The name under which the prompt notes how far it has shown the inbox.
@@ -34,7 +35,7 @@ pub(super) fn start(
     quiet: Arc<AtomicBool>,
     printer: impl ExternalPrinter + Send + 'static,
 ) {
-    let watch = Watch { node, style, quiet, printer };
+    let watch = Watch { node, style, quiet, printer: RefCell::new(printer) };
     let run = move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(watch.run());
@@ -47,11 +48,39 @@ struct Watch<P> {
     node: Arc<dyn NodeApi>,
     style: Style,
     quiet: Arc<AtomicBool>,
-    printer: P,
+    printer: RefCell<P>,
 }
 
 impl<P: ExternalPrinter> Watch<P> {
-    async fn run(mut self) {
+    async fn run(self) {
+        tokio::join!(self.messages(), self.receipts());
+    }
+
+    /// Shows receipts from now on: the node forgets those before with its start, and nobody waits for them here.
+    async fn receipts(&self) {
+        let mut query = DeliveryQuery::default();
+        loop {
+            match self.node.deliveries(query).await {
+                Ok(page) => {
+                    page.items.iter().for_each(|delivery| self.show_delivery(delivery));
+                    tokio::time::sleep(BREATH).await;
+                    query = DeliveryQuery { after: Some(page.next_after), wait_ms: WAIT_MS };
+                }
+                Err(error) if error.code == "disconnected" || error.code == "unimplemented" => return,
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    }
+
+    fn show_delivery(&self, delivery: &Delivery) {
+        self.print(&delivery_text(delivery, self.style));
+    }
+
+    fn print(&self, text: &str) {
+        let _ = self.printer.borrow_mut().print(format!("{text}\n"));
+    }
+
+    async fn messages(&self) {
         let missed =
             InboxQuery { reader: Some(READER.to_owned()), limit: MISSED, newest: true, ..InboxQuery::default() };
         let mut query = missed.clone();
@@ -71,7 +100,7 @@ impl<P: ExternalPrinter> Watch<P> {
     }
 
     /// Shows what there is, notes that it was shown, and says where to go on.
-    async fn step(&mut self, query: InboxQuery) -> Result<u64, ApiError> {
+    async fn step(&self, query: InboxQuery) -> Result<u64, ApiError> {
         let page = self.node.inbox(query).await?;
         self.show(&page);
         if let Some(last) = page.items.last() {
@@ -80,13 +109,12 @@ impl<P: ExternalPrinter> Watch<P> {
         Ok(page.next_after)
     }
 
-    fn show(&mut self, page: &InboxPage) {
+    fn show(&self, page: &InboxPage) {
         if self.quiet.load(Ordering::SeqCst) {
             return;
         }
         for item in page.items.iter().filter(|item| !item.own) {
-            let text = message_text(item, now_ms(), self.style);
-            let _ = self.printer.print(format!("{text}\n"));
+            self.print(&message_text(item, now_ms(), self.style));
         }
     }
 }

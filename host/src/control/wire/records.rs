@@ -65,6 +65,19 @@ record!(InboxItem = inbox_item {
     opt_text problem(has_problem, get_problem, set_problem),
 });
 
+record!(Delivery = delivery {
+    num seq(get_seq, set_seq),
+    id id(get_id, set_id),
+    id peer(get_peer, set_peer),
+    opt_text peer_name(has_peer_name, get_peer_name, set_peer_name),
+    num at_ms(get_at_ms, set_at_ms),
+});
+
+record!(DeliveryPage = delivery_page {
+    list items(get_items, init_items),
+    num next_after(get_next_after, set_next_after),
+});
+
 record!(IdentityInfo = identity_info {
     id peer_id(get_peer_id, set_peer_id),
     opt_text nickname(has_nickname, get_nickname, set_nickname),

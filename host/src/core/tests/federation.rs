@@ -191,7 +191,8 @@ fn a_domain_over_its_quota_is_put_off_and_loses_nothing() {
     assert_eq!(world.core(1).domains()["a"].put_off, 5);
     world.pass(300_000);
     let mut inbox = world.inbox(1);
-    (sent.sort_unstable(), inbox.sort_unstable());
+    sent.sort_unstable();
+    inbox.sort_unstable();
     assert_eq!(inbox, sent);
     assert_eq!(world.waiting(0), 0);
 }

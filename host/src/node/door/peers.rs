@@ -79,7 +79,7 @@ impl Door {
         }
     }
 
-    pub(super) async fn forget(self, address: String) -> Result<(), ApiError> {
+    pub(super) async fn forget(self, address: String) -> Result<Option<String>, ApiError> {
         let uri = server_uri(&address)?;
         let dialer = self.shared.dialer.get().cloned().ok_or_else(stopping)?;
         if !dialer.forget(&uri) {
@@ -87,13 +87,11 @@ impl Door {
             return Err(ApiError::new("unknown-server", why));
         }
         self.shared.keep(vec![(server_key(&uri), None)]).await?;
-        if self.shared.configured.contains(&uri) {
-            let why = format!(
-                "{uri} is forgotten until the node starts again: it stands in the configuration. Take it out of `peers` there, too"
-            );
-            return Err(ApiError::new("configured-server", why));
-        }
-        Ok(())
+        let remark = format!(
+            "It comes back when the node starts again, as it stands in `peers` ({}); take it out there, too.",
+            self.shared.configured_at
+        );
+        Ok(self.shared.configured.contains(&uri).then_some(remark))
     }
 
     pub(super) async fn route_table(self) -> Result<RouteTable, ApiError> {

@@ -66,11 +66,19 @@ impl Door {
 
 fn warnings(shared: &Shared, store: &StoreStats) -> Vec<String> {
     let mut warnings = shared.warnings();
+    warnings.extend(nowhere(shared));
     warnings.extend(store.read_only.iter().map(|why| format!("store: {why}")));
     if store.damaged > 0 {
         warnings.push(format!("store: {} damaged records were set aside; check the disk", store.damaged));
     }
     warnings
+}
+
+/// That no other node can reach this one, if it is so. Where a transport failed, its own warning says why.
+pub(in crate::node) fn nowhere(shared: &Shared) -> Option<String> {
+    let text = "listen: this node listens nowhere, so no other node can connect to it; it only connects to others. The \
+                addresses stand in `listen`, and each needs the plugin of its transport in `plugins.load`";
+    shared.listening().is_empty().then(|| text.to_owned())
 }
 
 /// Resident memory, where /proc tells it.

@@ -34,6 +34,19 @@ impl Door {
         Ok(peer)
     }
 
+    /// Mail to a blocked peer would be for nothing: no link to it is made, and its answers and receipts are refused here.
+    pub(super) fn refuse_blocked(&self, peer: PeerId, said: &str) -> Result<(), ApiError> {
+        if self.shared.directory().trust(&peer) != Trust::Blocked {
+            return Ok(());
+        }
+        let text = format!(
+            "`{}` is blocked here, so nothing was sent; `qpq mesh unblock {}` lifts that",
+            said.chars().take(80).collect::<String>(),
+            peer.short()
+        );
+        Err(ApiError::new("peer-blocked", text))
+    }
+
     pub(super) async fn judge(self, peer: String, trust: Trust) -> Result<PeerInfo, ApiError> {
         let peer = self.resolve(&peer)?;
         let refused = |error: crate::identity::DirectoryError| ApiError::new("bad-peer", error.to_string());
