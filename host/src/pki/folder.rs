@@ -202,7 +202,7 @@ pub fn certify(order: &Certify<'_>) -> Result<Certified, Problem> {
     refuse_certificate(order, &paths, der)?;
     let subject = subject(order, &paths)?;
     let (made, ignored) = match &subject {
-        Subject::Here { key, .. } => (authority.issue(order.domain, key, order.days, now)?, vec![]),
+        Subject::Here { key, .. } => (authority.issue(order.domain, &**key, order.days, now)?, vec![]),
         Subject::There(request) => {
             (authority.issue(order.domain, &request.key, order.days, now)?, request.ignored.clone())
         }
