@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
-    ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TokioRuntime, TransportConfig,
-    VarInt,
+    ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, RecvStream, ServerConfig, TokioRuntime,
+    TransportConfig, VarInt,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -30,8 +30,9 @@ pub(crate) struct Endpoints {
     config: Config,
     open: Mutex<Open>,
     /// Connections of links that have ended for a successor, kept so that all are closed at once: a peer that hears of
-    /// the end dials again, and must find the successor.
-    parting: Mutex<Vec<Connection>>,
+    /// the end dials again, and must find the successor. With each the stream that is no longer read: dropped, it would
+    /// tell the peer before the others.
+    parting: Mutex<Vec<(Connection, RecvStream)>>,
 }
 
 #[derive(Debug, Default)]
@@ -106,8 +107,8 @@ impl Endpoints {
     }
 
     /// Keeps the connection of a drained link until [`close`](Self::close).
-    pub(crate) fn park(&self, connection: Connection) {
-        self.parting.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+    pub(crate) fn park(&self, connection: Connection, unread: RecvStream) {
+        self.parting.lock().unwrap_or_else(PoisonError::into_inner).push((connection, unread));
     }
 
     /// Closes all endpoints and what runs over them, and waits until the peers were told, which is not until they have
@@ -117,7 +118,7 @@ impl Endpoints {
         let open = std::mem::take(&mut *self.lock());
         let all: Vec<Endpoint> = open.listening.into_iter().chain(open.v4).chain(open.v6).collect();
         all.iter().for_each(|endpoint| endpoint.close(code::GOING, b"quiesced"));
-        let gone = |connection: &Connection| connection.stats().frame_tx.connection_close > 0;
+        let gone = |(connection, _): &(Connection, RecvStream)| connection.stats().frame_tx.connection_close > 0;
         let told = async {
             while !parting.iter().all(gone) {
                 sleep(LOOK).await;
