@@ -19,7 +19,7 @@ use crate::socket;
 use crate::tls::{Key, PeerVerifier, Tls};
 
 /// How long one attempt to bind is apart from the next.
-const BIND_RETRY: Duration = Duration::from_millis(2);
+const BIND_RETRY: Duration = Duration::from_millis(1);
 /// How often is looked whether the peers were told of the end.
 const LOOK: Duration = Duration::from_millis(1);
 
