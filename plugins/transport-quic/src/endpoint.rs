@@ -10,7 +10,8 @@ use quinn::{
     ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, RecvStream, ServerConfig, TokioRuntime,
     TransportConfig, VarInt,
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout};
 
 use crate::config::Config;
 use crate::error::{Error, code};
@@ -18,8 +19,6 @@ use crate::limits::{BIND_PATIENCE, GOODBYE, INCOMING_BUFFER, INITIAL_RTT};
 use crate::socket;
 use crate::tls::{Key, PeerVerifier, Tls};
 
-/// How long one attempt to bind is apart from the next.
-const BIND_RETRY: Duration = Duration::from_millis(1);
 /// How often is looked whether the peers were told of the end.
 const LOOK: Duration = Duration::from_millis(1);
 
@@ -55,20 +54,18 @@ impl Endpoints {
     /// before this one is just giving it up.
     pub(crate) async fn listen(&self, addr: SocketAddr) -> Result<Endpoint, Error> {
         let config = self.server_config()?;
-        let deadline = Instant::now() + BIND_PATIENCE;
-        loop {
-            match self.bind(config.clone(), addr) {
-                Ok(endpoint) => return Ok(endpoint),
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
-                    sleep(BIND_RETRY).await;
-                }
-                Err(source) => return Err(Error::Bind { addr, source }),
+        let bound = match socket::bind(addr) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                // On a thread of its own, since the timers of the runtime are too coarse for it.
+                let waiting = spawn_blocking(move || socket::bind_within(addr, BIND_PATIENCE));
+                waiting.await.unwrap_or_else(|error| Err(error.into()))
             }
-        }
+            bound => bound,
+        };
+        bound.and_then(|socket| self.open(config, socket)).map_err(|source| Error::Bind { addr, source })
     }
 
-    fn bind(&self, config: ServerConfig, addr: SocketAddr) -> io::Result<Endpoint> {
-        let socket = socket::bind(addr)?;
+    fn open(&self, config: ServerConfig, socket: UdpSocket) -> io::Result<Endpoint> {
         let second = socket.try_clone()?;
         let endpoint = Endpoint::new(EndpointConfig::default(), Some(config), socket, Arc::new(TokioRuntime))?;
         let mut open = self.lock();

@@ -64,5 +64,5 @@ pub(crate) const INITIAL_RTT: Duration = Duration::from_millis(150);
 /// Stack of a worker thread in bytes: the deepest calls are TLS handshakes and name look-ups.
 pub(crate) const STACK: usize = 512 * 1024;
 
-/// Threads for name look-ups, at most. They exist only while names are looked up.
+/// Threads for name look-ups, and for waiting for a port, at most. They exist only while they are needed.
 pub(crate) const LOOKUP_THREADS: usize = 4;
