@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
-    ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TokioRuntime, TransportConfig,
-    VarInt,
+    ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, RecvStream, ServerConfig, TokioRuntime,
+    TransportConfig, VarInt,
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout};
 
 use crate::config::Config;
 use crate::error::{Error, code};
@@ -18,8 +19,6 @@ use crate::limits::{BIND_PATIENCE, GOODBYE, INCOMING_BUFFER, INITIAL_RTT};
 use crate::socket;
 use crate::tls::{Key, PeerVerifier, Tls};
 
-/// How long one attempt to bind is apart from the next.
-const BIND_RETRY: Duration = Duration::from_millis(2);
 /// How often is looked whether the peers were told of the end.
 const LOOK: Duration = Duration::from_millis(1);
 
@@ -30,8 +29,9 @@ pub(crate) struct Endpoints {
     config: Config,
     open: Mutex<Open>,
     /// Connections of links that have ended for a successor, kept so that all are closed at once: a peer that hears of
-    /// the end dials again, and must find the successor.
-    parting: Mutex<Vec<Connection>>,
+    /// the end dials again, and must find the successor. With each the stream that is no longer read: dropped, it would
+    /// tell the peer before the others.
+    parting: Mutex<Vec<(Connection, RecvStream)>>,
 }
 
 #[derive(Debug, Default)]
@@ -54,20 +54,18 @@ impl Endpoints {
     /// before this one is just giving it up.
     pub(crate) async fn listen(&self, addr: SocketAddr) -> Result<Endpoint, Error> {
         let config = self.server_config()?;
-        let deadline = Instant::now() + BIND_PATIENCE;
-        loop {
-            match self.bind(config.clone(), addr) {
-                Ok(endpoint) => return Ok(endpoint),
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
-                    sleep(BIND_RETRY).await;
-                }
-                Err(source) => return Err(Error::Bind { addr, source }),
+        let bound = match socket::bind(addr) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                // On a thread of its own, since the timers of the runtime are too coarse for it.
+                let waiting = spawn_blocking(move || socket::bind_within(addr, BIND_PATIENCE));
+                waiting.await.unwrap_or_else(|error| Err(error.into()))
             }
-        }
+            bound => bound,
+        };
+        bound.and_then(|socket| self.open(config, socket)).map_err(|source| Error::Bind { addr, source })
     }
 
-    fn bind(&self, config: ServerConfig, addr: SocketAddr) -> io::Result<Endpoint> {
-        let socket = socket::bind(addr)?;
+    fn open(&self, config: ServerConfig, socket: UdpSocket) -> io::Result<Endpoint> {
         let second = socket.try_clone()?;
         let endpoint = Endpoint::new(EndpointConfig::default(), Some(config), socket, Arc::new(TokioRuntime))?;
         let mut open = self.lock();
@@ -106,8 +104,8 @@ impl Endpoints {
     }
 
     /// Keeps the connection of a drained link until [`close`](Self::close).
-    pub(crate) fn park(&self, connection: Connection) {
-        self.parting.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+    pub(crate) fn park(&self, connection: Connection, unread: RecvStream) {
+        self.parting.lock().unwrap_or_else(PoisonError::into_inner).push((connection, unread));
     }
 
     /// Closes all endpoints and what runs over them, and waits until the peers were told, which is not until they have
@@ -117,7 +115,7 @@ impl Endpoints {
         let open = std::mem::take(&mut *self.lock());
         let all: Vec<Endpoint> = open.listening.into_iter().chain(open.v4).chain(open.v6).collect();
         all.iter().for_each(|endpoint| endpoint.close(code::GOING, b"quiesced"));
-        let gone = |connection: &Connection| connection.stats().frame_tx.connection_close > 0;
+        let gone = |(connection, _): &(Connection, RecvStream)| connection.stats().frame_tx.connection_close > 0;
         let told = async {
             while !parting.iter().all(gone) {
                 sleep(LOOK).await;

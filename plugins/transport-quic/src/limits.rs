@@ -22,7 +22,8 @@ pub(crate) const OPENING: [u8; HEADER_LEN] = [0; HEADER_LEN];
 /// Bytes taken from the queue for one write, at most (one frame more, if it is larger).
 pub(crate) const BATCH_BYTES: usize = 64 * 1024;
 
-/// How long `close`, and a peer that takes its leave, waits for the queue to be flushed.
+/// How long `close`, and a peer that takes its leave, waits for the queue to be flushed; and how long a host without room may
+/// take in what had arrived when the connection ended.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// How long a link that makes way for another instance's still takes in what has arrived, after its own queue is flushed.
@@ -34,9 +35,9 @@ pub(crate) const MAX_ADDRESSES: usize = 4;
 /// Head start of one address over the next (RFC 8305, 5: 250 ms).
 pub(crate) const ADDRESS_STAGGER: Duration = Duration::from_millis(250);
 
-/// How long binding waits for a port that is just being given up. In a live swap the host tries once more when the
-/// instance before has stopped.
-pub(crate) const BIND_PATIENCE: Duration = Duration::from_millis(100);
+/// How long binding waits for a port that is just being given up. In a live swap the new instance waits for it while the one
+/// before drains, which may take half a second.
+pub(crate) const BIND_PATIENCE: Duration = Duration::from_millis(600);
 
 /// How long the packets that tell the peers of the end may take to leave this machine.
 pub(crate) const GOODBYE: Duration = Duration::from_millis(50);
@@ -63,5 +64,5 @@ pub(crate) const INITIAL_RTT: Duration = Duration::from_millis(150);
 /// Stack of a worker thread in bytes: the deepest calls are TLS handshakes and name look-ups.
 pub(crate) const STACK: usize = 512 * 1024;
 
-/// Threads for name look-ups, at most. They exist only while names are looked up.
+/// Threads for name look-ups, and for waiting for a port, at most. They exist only while they are needed.
 pub(crate) const LOOKUP_THREADS: usize = 4;

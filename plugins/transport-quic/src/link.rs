@@ -120,19 +120,21 @@ impl Link {
 /// Carries frames both ways until the link ends; then hands back what was not sent, and reports the end.
 pub(crate) async fn run(engine: Arc<Engine>, link: Arc<Link>, streams: Streams) {
     let mut unsent = VecDeque::new();
+    let Streams { send, mut recv } = streams;
     let end = {
-        let writer = pin!(write(&engine, &link, streams.send, &mut unsent));
-        let reader = pin!(read(&engine, &link, streams.recv));
+        let writer = pin!(write(&engine, &link, send, &mut unsent));
+        let reader = pin!(read(&engine, &link, &mut recv));
         let end = carry(&link, writer, reader).await;
-        if end == End::Quiesced && !link.cut_off.load(Ordering::Acquire) {
-            engine.endpoints.park(link.connection.clone());
-        } else {
+        if end != End::Quiesced || link.cut_off.load(Ordering::Acquire) {
             // Before the streams are dropped, which would finish them in the middle of a frame.
             let (code, text) = end.to_close();
             link.connection.close(code, text.as_bytes());
         }
         end
     };
+    if link.connection.close_reason().is_none() {
+        engine.endpoints.park(link.connection.clone(), recv);
+    }
     unsent.extend(link.outbox.close());
     if !unsent.is_empty() {
         engine.events.unsent(link.id, unsent.make_contiguous());
@@ -153,7 +155,13 @@ async fn carry(
         tokio::select! {
             flushed = &mut writer, if writing => match flushed {
                 Ok(()) => writing = false,
-                Err(end) => return end,
+                Err(end) => {
+                    if link.connection.close_reason().is_some() {
+                        // The peer may have flushed before it went: what has arrived counts as delivered there.
+                        let _ = timeout(LINGER, reader).await;
+                    }
+                    return end;
+                }
             },
             end = &mut reader => return match end {
                 End::PeerDone => answer_leave(link, writer.as_mut(), writing).await,
@@ -247,7 +255,7 @@ async fn write(engine: &Engine, link: &Link, mut send: SendStream, batch: &mut V
 }
 
 /// Reads frames and hands them to the host, until the peer finishes ([`End::PeerDone`]) or the connection breaks.
-async fn read(engine: &Engine, link: &Link, mut recv: RecvStream) -> End {
+async fn read(engine: &Engine, link: &Link, recv: &mut RecvStream) -> End {
     let mut decoder = Decoder::new(MAX_FRAME);
     let mut frames = VecDeque::new();
     let mut chunks: [Bytes; READ_CHUNKS] = std::array::from_fn(|_| Bytes::new());
@@ -269,6 +277,7 @@ async fn read(engine: &Engine, link: &Link, mut recv: RecvStream) -> End {
 }
 
 /// Hands frames to the host. While the host has no room nothing more is read, so that flow control holds the peer back.
+/// When the connection ends meanwhile the host gets a while more: the peer counts these frames as delivered.
 async fn deliver(engine: &Engine, link: &Link, frames: &mut VecDeque<Bytes>) -> Result<(), End> {
     engine.counters.received(frames);
     while !frames.is_empty() {
@@ -279,7 +288,9 @@ async fn deliver(engine: &Engine, link: &Link, frames: &mut VecDeque<Bytes>) -> 
         engine.counters.stalled();
         tokio::select! {
             () = link.resume.notified() => {}
-            error = link.connection.closed() => return Err(End::of(&error)),
+            error = link.connection.closed() => {
+                timeout(LINGER, link.resume.notified()).await.map_err(|_late| End::of(&error))?;
+            }
         }
     }
     frames.shrink_to(READ_CHUNKS);

@@ -6,8 +6,26 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+
+/// How long one attempt to bind is apart from the next: all neighbours wait meanwhile, and an attempt costs a few
+/// microseconds.
+const BIND_RETRY: Duration = Duration::from_micros(200);
+
+/// Binds a socket as [`bind`] does, and tries a port that is in use again and again for so long. Blocks.
+pub(crate) fn bind_within(addr: SocketAddr, patience: Duration) -> io::Result<UdpSocket> {
+    let end = Instant::now() + patience;
+    loop {
+        match bind(addr) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < end => {
+                std::thread::sleep(BIND_RETRY);
+            }
+            outcome => return outcome,
+        }
+    }
+}
 
 /// Binds a socket, also beside one for which [`make_way`] was called.
 pub(crate) fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {
@@ -42,9 +60,18 @@ pub(crate) fn make_way(socket: &UdpSocket) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    #[test]
+    fn a_successor_waits_for_the_port_and_gets_it() {
+        let before = bind("127.0.0.1:0".parse().expect("an address")).expect("bound");
+        let at = before.local_addr().expect("bound");
+        assert!(bind_within(at, Duration::ZERO).is_err(), "it is in use");
+        let waiting = std::thread::spawn(move || bind_within(at, Duration::from_secs(30)));
+        make_way(&before).expect("possible");
+        let after = waiting.join().expect("no panic").expect("bound beside it");
+        assert_eq!(after.local_addr().expect("bound"), at);
+    }
 
     #[test]
     fn a_successor_gets_every_packet_while_the_one_before_still_sends() {

@@ -18,6 +18,8 @@ fn threads() -> usize {
 #[test]
 fn an_instance_drains_hands_back_and_leaves_no_thread() {
     drain_delivers_all();
+    drain_amid_traffic_loses_nothing(usize::MAX);
+    drain_amid_traffic_loses_nothing(300);
     stalled_receiver_gives_back();
     port_is_free_afterwards();
     stop_answers_what_is_open();
@@ -40,6 +42,42 @@ fn drain_delivers_all() {
     // A peer hears of the end only now: whoever takes over has had time to listen where it comes back to.
     assert_eq!(dialler.stop(), Status::OK);
     assert!(listener.end_of(other).starts_with("peer-going"));
+}
+
+/// Frames of both sides are under way as the drain begins, and the end follows at once. What the draining side accepted
+/// arrives or comes back, also where the peer's host has no room until after the end. What the peer has still to send may
+/// stay with the peer, which keeps it until it is acknowledged; what arrives of it arrives once.
+fn drain_amid_traffic_loses_nothing(room: usize) {
+    let frame = |i: u32| [i.to_be_bytes().as_slice(), &[7; 700]].concat();
+    let (ours, theirs): (Vec<_>, Vec<_>) = ((0..1_000).map(frame).collect(), (0..10_000).map(frame).collect());
+    let (dialler, link, listener, other) = linked("{}");
+    listener.told().room = room;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut sent = 0;
+            while sent < theirs.len() && !listener.told().down.contains_key(&other) {
+                sent += listener.send(other, &theirs[sent..]);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        dialler.frames(link, 100);
+        let accepted = dialler.send(link, &ours);
+        let op = dialler.begin_quiesce(5_000);
+        assert_eq!(dialler.answer(op), Ok(String::new()));
+        assert_eq!(dialler.stop(), Status::OK);
+        listener.make_room(other, usize::MAX);
+        assert!(listener.end_of(other).starts_with("peer-going"));
+        let mut kept = listener.told().frames.remove(&other).unwrap_or_default();
+        let arrived = kept.len();
+        kept.extend_from_slice(&dialler.told().unsent);
+        let got = dialler.told().frames.remove(&link).unwrap_or_default();
+        assert!(
+            kept == ours[..accepted],
+            "of {accepted} frames {arrived} arrived, and {} came back",
+            kept.len() - arrived
+        );
+        assert!(got == theirs[..got.len()], "what arrives arrives once and in order");
+    });
 }
 
 fn stalled_receiver_gives_back() {

@@ -57,8 +57,21 @@ async fn swap_all(relay: &RemoteNode, flows: &[Flow; 2]) -> Outcome<Vec<Duration
             }
         };
         tokio::time::timeout(PATIENCE, flowing).await.map_err(|_| Failure::new("messages stand still"))?;
-        let swapped = relay.plugin_swap("transport-quic".to_owned(), Some(file.clone())).await?;
-        pauses.extend(swapped.swaps.last().and_then(|swap| swap.pause_us).map(Duration::from_micros));
+        relay.plugin_swap("transport-quic".to_owned(), Some(file.clone())).await?;
+        let over = tokio::time::timeout(PATIENCE, pause(relay)).await;
+        pauses.push(over.map_err(|_| Failure::new("the pause does not end"))??);
     }
     Ok(pauses)
+}
+
+/// The pause of the last swap, once it is over: a long one may go on when the swap itself is done.
+async fn pause(relay: &RemoteNode) -> Outcome<Duration> {
+    loop {
+        let plugins = relay.plugins().await?;
+        let last = plugins.iter().find(|plugin| plugin.name == "transport-quic").and_then(|plugin| plugin.swaps.last());
+        if let Some(us) = last.and_then(|swap| swap.pause_us) {
+            return Ok(Duration::from_micros(us));
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }

@@ -1,4 +1,4 @@
-//! The transport of a relay is replaced while messages flow: none is lost, none comes twice.
+//! A plugin of a relay is replaced while messages flow: none is lost, none comes twice.
 
 use std::cell::Cell;
 use std::fs;
@@ -11,17 +11,20 @@ use qpq_host::api::{NodeApi, PluginStatus};
 use qpq_host::control::RemoteNode;
 use qpq_tests::{Flow, Line, Outcome, Tally, TestNode, binaries, ensure, flow, skip};
 
-/// Swaps of the relay's transport in one run.
+/// The plugins that are swapped.
+const TRANSPORT: &str = "transport-quic";
+const ROUTING: &str = "routing-flood";
+/// Swaps of the relay's plugin in one run.
 const SWAPS: usize = 50;
 /// Messages that must come through between two swaps, in each direction.
 const BETWEEN: usize = 50;
 /// How long they may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Another build of the transport: the bytes of this one with a tail, which the loader does not look at.
-fn with_tail(folder: &Path, name: &str) -> Outcome<PathBuf> {
+/// Another build of a plugin: the bytes of this one with a tail, which the loader does not look at.
+fn with_tail(folder: &Path, plugin: &str, name: &str) -> Outcome<PathBuf> {
     let path = folder.join(format!("lib{name}.so"));
-    fs::copy(binaries::plugin("transport-quic")?, &path)?;
+    fs::copy(binaries::plugin(plugin)?, &path)?;
     fs::OpenOptions::new().append(true).open(&path)?.write_all(name.as_bytes())?;
     Ok(path)
 }
@@ -29,8 +32,8 @@ fn with_tail(folder: &Path, name: &str) -> Outcome<PathBuf> {
 /// The builds to swap between: this one, one with another digest, one of the other profile and one by nightly where they
 /// are (`make release`, `make nightly-quic`).
 fn builds(folder: &Path) -> Outcome<Vec<PathBuf>> {
-    let own = binaries::plugin("transport-quic")?;
-    let mut builds = vec![with_tail(folder, "another")?, own.clone()];
+    let own = binaries::plugin(TRANSPORT)?;
+    let mut builds = vec![with_tail(folder, TRANSPORT, "another")?, own.clone()];
     let name = own.file_name().unwrap_or_default();
     let target = binaries::dir()?.parent().map(Path::to_owned).unwrap_or_default();
     for (what, variable, places) in [
@@ -54,13 +57,13 @@ struct Swaps {
     took: Vec<Duration>,
 }
 
-/// Swaps the relay's transport from build to build while messages flow both ways.
-async fn swap_under_load(line: &Line, builds: &[PathBuf], swaps: usize) -> Outcome<(Swaps, [Tally; 2])> {
+/// Swaps the relay's plugin from build to build while messages flow both ways.
+async fn swap_under_load(line: &Line, plugin: &str, builds: &[PathBuf], swaps: usize) -> Outcome<(Swaps, [Tally; 2])> {
     let stop = Rc::new(Cell::new(false));
     let (there, back) = (Flow::between(&line.a, &line.c, 1)?, Flow::between(&line.c, &line.a, 2)?);
     let relay = RemoteNode::connect(&line.b.home())?;
     let swapping = async {
-        let done = swap_all(&relay, builds, swaps, [&there, &back]).await;
+        let done = swap_all(&relay, plugin, builds, swaps, [&there, &back]).await;
         stop.set(true);
         done
     };
@@ -68,24 +71,30 @@ async fn swap_under_load(line: &Line, builds: &[PathBuf], swaps: usize) -> Outco
     Ok((swapped?, [one?, other?]))
 }
 
-async fn swap_all(relay: &RemoteNode, builds: &[PathBuf], swaps: usize, flows: [&Flow; 2]) -> Outcome<Swaps> {
+async fn swap_all(
+    relay: &RemoteNode,
+    plugin: &str,
+    builds: &[PathBuf],
+    swaps: usize,
+    flows: [&Flow; 2],
+) -> Outcome<Swaps> {
     let mut done = Swaps { pauses: Vec::new(), took: Vec::new() };
     for file in builds.iter().cycle().take(swaps) {
         more_arrive(flows).await?;
         let began = Instant::now();
-        let status = relay.plugin_swap("transport-quic".to_owned(), Some(file.display().to_string())).await?;
+        let status = relay.plugin_swap(plugin.to_owned(), Some(file.display().to_string())).await?;
         done.took.push(began.elapsed());
         ensure!(status.state == "active", "after a swap to {}: {status:?}", file.display());
         more_arrive(flows).await?;
-        done.pauses.extend(pause(relay).await?);
+        done.pauses.extend(pause(relay, plugin).await?);
     }
     Ok(done)
 }
 
 /// The pause of the last swap, once it is over.
-async fn pause(relay: &RemoteNode) -> Outcome<Option<Duration>> {
+async fn pause(relay: &RemoteNode, name: &str) -> Outcome<Option<Duration>> {
     let plugins: Vec<PluginStatus> = relay.plugins().await?;
-    let last = plugins.iter().find(|plugin| plugin.name == "transport-quic").and_then(|plugin| plugin.swaps.last());
+    let last = plugins.iter().find(|plugin| plugin.name == name).and_then(|plugin| plugin.swaps.last());
     Ok(last.and_then(|swap| swap.pause_us).map(Duration::from_micros))
 }
 
@@ -134,9 +143,9 @@ fn figures(line: &Line) -> String {
 }
 
 /// Swaps, counts, and says what it found.
-fn check(line: &Line, builds: &[PathBuf], swaps: usize) -> Outcome {
+fn check(line: &Line, plugin: &str, builds: &[PathBuf], swaps: usize) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let run = runtime.block_on(swap_under_load(line, builds, swaps));
+    let run = runtime.block_on(swap_under_load(line, plugin, builds, swaps));
     let (mut swaps, tallies) = run.map_err(|failure| line.b.failure(&format!("{failure}\n{}", figures(line))))?;
     let _ = std::io::stderr().write_all(told(&mut swaps, &tallies).as_bytes());
     for tally in &tallies {
@@ -162,7 +171,7 @@ fn a_relays_transport_is_swapped_for_the_one_in_c_and_back_and_no_message_is_los
     let end = |name| TestNode::plan(name).config(both.clone()).peer(b.address()).peer(format!("udp://{udp}")).start();
     let line = Line { a: end("a")?, c: end("c")?, b };
     line.b.wait_links(2)?;
-    check(&line, &[in_c, binaries::plugin("transport-quic")?], ACROSS)
+    check(&line, TRANSPORT, &[in_c, binaries::plugin(TRANSPORT)?], ACROSS)
 }
 
 #[test]
@@ -170,7 +179,15 @@ fn a_relays_transport_is_swapped_under_full_load_and_no_message_is_lost_or_doubl
     let line = Line::shaped(|plan| plan.config(flow::ROOM))?;
     let folder = tempfile::tempdir()?;
     let builds = builds(folder.path())?;
-    check(&line, &builds, skip::rounds(SWAPS, 4 * SWAPS))
+    check(&line, TRANSPORT, &builds, skip::rounds(SWAPS, 4 * SWAPS))
+}
+
+#[test]
+fn a_relays_routing_is_swapped_under_full_load_and_no_message_is_lost_or_doubled() -> Outcome {
+    let line = Line::shaped(|plan| plan.config(flow::ROOM))?;
+    let folder = tempfile::tempdir()?;
+    let builds = [with_tail(folder.path(), ROUTING, "another")?, binaries::plugin(ROUTING)?];
+    check(&line, ROUTING, &builds, skip::rounds(SWAPS, 4 * SWAPS))
 }
 
 /// A library that ends or holds the process as it is loaded, made of a few lines of C.

@@ -163,10 +163,14 @@ impl Supervisor {
     /// Only one can hold what they need, such as a port: the new one gets it as soon as the old one has let go.
     async fn one_after_the_other(&mut self, old: Arc<Instance>, new: Arc<Instance>) -> Outcome {
         let parted = Instant::now();
-        self.part(&old).await;
-        self.phase("taking over", "drained");
         let before = Arc::clone(&old.image);
-        let adopted = self.shared.adopt(&new).await;
+        // The new one waits for the port while the old one drains, so that it has it the moment it is free.
+        let (adopted, ()) = tokio::join!(self.shared.adopt(&new), self.part(&old));
+        self.phase("taking over", "drained");
+        let adopted = match adopted {
+            Err(_) => self.shared.adopt(&new).await, // a plugin that doesn't wait for its port
+            adopted => adopted,
+        };
         // Only now do neighbours hear of the end: they must find the new one when they come back.
         let end = self.shut(&old, None, STOP_DEADLINE).await;
         self.note_end(end);
