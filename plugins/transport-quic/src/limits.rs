@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use qpq_plugin_api::stream::HEADER_LEN;
+use qpq_plugin_api::{MAX_QUEUED_FRAMES, QueueLimits};
 
 /// Application protocol of TLS (ALPN, RFC 7301). A peer that speaks another one is refused in the handshake.
 pub const ALPN: &[u8] = b"quicproquo/link/1";
@@ -18,6 +19,10 @@ pub const MAX_FRAME: usize = 256 * 1024;
 
 /// The opening of a stream: each side sends it first. Nothing follows it, so it reads like a frame without content.
 pub(crate) const OPENING: [u8; HEADER_LEN] = [0; HEADER_LEN];
+
+/// The outgoing queue of a link: as many frames as the boundary allows, and 1 MiB of them. That is as much as the send window
+/// takes at once; more would only wait, and be out of the processor's caches when its turn comes.
+pub(crate) const QUEUE: QueueLimits = QueueLimits { frames: MAX_QUEUED_FRAMES, bytes: 1 << 20 };
 
 /// Bytes taken from the queue for one write, at most (one frame more, if it is larger).
 pub(crate) const BATCH_BYTES: usize = 64 * 1024;
@@ -50,8 +55,9 @@ pub(crate) const PEER_TEXT: usize = 120;
 /// Links that `stats` lists one by one, at most.
 pub(crate) const STATS_LINKS: usize = 64;
 
-/// Chunks of a stream (one packet's worth each) that are read at once, at most.
-pub(crate) const READ_CHUNKS: usize = 32;
+/// Chunks of a stream (one packet's worth each) that are read at once, at most: some 90 KiB. What is read together is handed
+/// to the host together, which saves waking its threads, and most frames have arrived whole and are copied once.
+pub(crate) const READ_CHUNKS: usize = 64;
 
 /// Packets of connections that are not accepted yet are kept up to so many bytes, for one and for all together.
 pub(crate) const INCOMING_BUFFER: (u64, u64) = (32 * 1024, 1 << 20);
