@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use qpq_plugin_api::stream::HEADER_LEN;
-use qpq_plugin_api::{MAX_QUEUED_FRAMES, QueueLimits};
 
 /// Application protocol of TLS (ALPN, RFC 7301). A peer that speaks another one is refused in the handshake.
 pub const ALPN: &[u8] = b"quicproquo/link/1";
@@ -19,10 +18,6 @@ pub const MAX_FRAME: usize = 256 * 1024;
 
 /// The opening of a stream: each side sends it first. Nothing follows it, so it reads like a frame without content.
 pub(crate) const OPENING: [u8; HEADER_LEN] = [0; HEADER_LEN];
-
-/// The outgoing queue of a link: as many frames as the boundary allows, and 1 MiB of them. That is as much as the send window
-/// takes at once; more would only wait, and be out of the processor's caches when its turn comes.
-pub(crate) const QUEUE: QueueLimits = QueueLimits { frames: MAX_QUEUED_FRAMES, bytes: 1 << 20 };
 
 /// Bytes taken from the queue for one write, at most (one frame more, if it is larger).
 pub(crate) const BATCH_BYTES: usize = 64 * 1024;
