@@ -66,6 +66,10 @@ impl Packer {
     /// Divides envelopes into batches that fit one block each, as far as the single envelopes do.
     pub(super) fn batches(&self, envelopes: Vec<Bytes>) -> Vec<Vec<Bytes>> {
         let room = self.max_frame.saturating_sub(FRAME_HEADER_LEN);
+        let all: usize = envelopes.iter().map(|envelope| ENVELOPE_PREFIX + envelope.len()).sum();
+        if all <= room && (1..=MAX_ENVELOPES).contains(&envelopes.len()) {
+            return vec![envelopes];
+        }
         let mut batches: Vec<Vec<Bytes>> = Vec::new();
         let mut used = 0;
         for envelope in envelopes {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 /// Length in bytes of the number before each frame.
 pub const HEADER_LEN: usize = 4;
@@ -10,18 +10,15 @@ pub const HEADER_LEN: usize = 4;
 /// Frames up to this length in bytes are gathered into one buffer before they are written, and cut out of what was read.
 const COPY_LEN: usize = 1_024;
 
-/// Set aside at once, at most, for a frame that has begun to arrive. Most frames fit, and are copied once; what a larger one
-/// takes doubles as it arrives.
-const FIRST_ROOM: usize = 32 * 1_024;
-
 /// A frame was announced that is above the limit; this long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Oversize(pub u32);
 
 /// Cuts a stream of chunks into frames.
 ///
-/// Memory grows with what has arrived, beyond 32 KiB that a stream may hold for a frame that has begun. A frame larger than 1 KiB gets memory of its own, so
-/// that a frame that is kept doesn't keep the chunks around it; a smaller one is a slice of its chunk.
+/// Room is made for what has arrived, not for what was announced: at most twice that, and never more than the frame is long.
+/// A frame larger than 1 KiB gets memory of its own, so that a frame that is kept doesn't keep the chunks around it; a smaller
+/// one is a slice of its chunk.
 #[derive(Debug)]
 pub struct Decoder {
     max_frame: usize,
@@ -34,7 +31,7 @@ pub struct Decoder {
 #[derive(Debug)]
 struct Body {
     len: usize,
-    so_far: BytesMut,
+    so_far: Vec<u8>,
 }
 
 impl Decoder {
@@ -44,16 +41,32 @@ impl Decoder {
     }
 
     /// Takes a chunk in and appends the frames that it completes. After an error the stream is useless.
-    pub fn feed(&mut self, mut chunk: Bytes, frames: &mut VecDeque<Bytes>) -> Result<(), Oversize> {
+    pub fn feed(&mut self, chunk: Bytes, frames: &mut VecDeque<Bytes>) -> Result<(), Oversize> {
+        self.feed_all(&mut [chunk], frames)
+    }
+
+    /// As [`Decoder::feed`], with chunks that were read together, which it empties. It costs less than one by one: a frame
+    /// gets its room at once, as far as it has arrived.
+    pub fn feed_all(&mut self, chunks: &mut [Bytes], frames: &mut VecDeque<Bytes>) -> Result<(), Oversize> {
+        let mut later = chunks.iter().map(Bytes::len).sum();
+        for chunk in chunks {
+            later -= chunk.len();
+            self.cut(std::mem::take(chunk), later, frames)?;
+        }
+        Ok(())
+    }
+
+    /// Cuts one chunk; so many bytes more have arrived after it.
+    fn cut(&mut self, mut chunk: Bytes, later: usize, frames: &mut VecDeque<Bytes>) -> Result<(), Oversize> {
         loop {
             let body = match &mut self.body {
                 Some(body) => body,
                 None => match self.read_header(&mut chunk)? {
-                    Some(len) => self.body.insert(Body { len, so_far: BytesMut::new() }),
+                    Some(len) => self.body.insert(Body { len, so_far: Vec::new() }),
                     None => return Ok(()),
                 },
             };
-            let Some(frame) = body.read(&mut chunk) else { return Ok(()) };
+            let Some(frame) = body.read(&mut chunk, later) else { return Ok(()) };
             frames.push_back(frame);
             self.body = None;
         }
@@ -84,18 +97,21 @@ impl Decoder {
 }
 
 impl Body {
-    /// The frame, if the chunk completes it.
-    fn read(&mut self, chunk: &mut Bytes) -> Option<Bytes> {
+    /// The frame, if the chunk completes it. `later`: bytes that have arrived after the chunk.
+    fn read(&mut self, chunk: &mut Bytes, later: usize) -> Option<Bytes> {
         let missing = self.len - self.so_far.len();
-        let part = chunk.split_to(chunk.len().min(missing));
-        if self.so_far.is_empty() && part.len() == self.len {
-            return Some(if self.len > COPY_LEN { Bytes::copy_from_slice(&part) } else { part });
+        if self.so_far.is_empty() && missing <= chunk.len() {
+            let frame = chunk.split_to(missing);
+            return Some(if frame.len() > COPY_LEN { Bytes::copy_from_slice(&frame) } else { frame });
         }
-        if self.so_far.capacity() == 0 && !part.is_empty() {
-            self.so_far.reserve(self.len.min(FIRST_ROOM).max(part.len()));
+        let part = chunk.get(..missing).unwrap_or(chunk);
+        if self.so_far.capacity() - self.so_far.len() < part.len() {
+            let arrived = (chunk.len() + later).max(self.so_far.len());
+            self.so_far.reserve_exact(missing.min(arrived));
         }
-        self.so_far.extend_from_slice(&part);
-        (self.so_far.len() == self.len).then(|| std::mem::take(&mut self.so_far).freeze())
+        self.so_far.extend_from_slice(part);
+        chunk.advance(missing.min(chunk.len()));
+        (self.so_far.len() == self.len).then(|| std::mem::take(&mut self.so_far).into())
     }
 }
 

@@ -266,7 +266,7 @@ async fn read(engine: &Engine, link: &Link, recv: &mut RecvStream) -> End {
             Ok(None) => return End::Protocol("the peer ended its stream inside a frame"),
             Err(error) => return end_of_read(&error),
         };
-        let fed = chunks.iter_mut().take(n).try_for_each(|chunk| decoder.feed(std::mem::take(chunk), &mut frames));
+        let fed = decoder.feed_all(chunks.get_mut(..n).unwrap_or_default(), &mut frames);
         if let Err(end) = deliver(engine, link, &mut frames).await {
             return end;
         }

@@ -156,7 +156,9 @@ fn put_close(close: &Close, out: &mut Vec<u8>) {
 
 fn read_envelopes(mut body: Bytes) -> Result<Vec<Bytes>, FrameError> {
     let kind = kind::ENVELOPES;
-    let mut envelopes = Vec::new();
+    // Room for all, where they are as long as the first. That is at most a fifth of what the body takes.
+    let first = body.first_chunk().map_or(0, |len| usize::try_from(u32::from_be_bytes(*len)).unwrap_or(usize::MAX));
+    let mut envelopes = Vec::with_capacity((body.len() / first.max(OVERHEAD)).min(MAX_ENVELOPES));
     while !body.is_empty() {
         let len = *body.first_chunk::<ENVELOPE_PREFIX>().ok_or(FrameError::Truncated)?;
         body.advance(ENVELOPE_PREFIX);
