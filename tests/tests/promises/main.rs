@@ -8,6 +8,7 @@ mod crash;
 mod delivery;
 mod discovery;
 mod disk;
+mod federation;
 mod home;
 mod hostile;
 mod hostile_peer;
