@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod binaries;
+pub mod domains;
 pub mod failure;
 pub mod flow;
 pub mod fuzz;

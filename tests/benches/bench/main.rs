@@ -6,6 +6,7 @@
 
 mod boundary;
 mod discovery;
+mod federation;
 mod idle;
 mod machine;
 mod quic;
@@ -34,6 +35,7 @@ const SECTIONS: &[Section] = &[
     ("quic", quic::measure),
     ("transports", transports::measure),
     ("relay", relay::measure),
+    ("federation", federation::measure),
     ("discovery", discovery::measure),
     ("swap", swap::measure),
     ("idle", idle::measure),

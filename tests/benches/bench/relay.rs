@@ -37,7 +37,7 @@ const SENDERS: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Room for the window in a recipient's queue, for the whole run in the inbox, and for the calls of one client.
-const CONFIG: &str = "[store]\nrecipient_messages = 20000\nrecipient_bytes = 33554432\ninbox_messages = 100000\ninbox_bytes = 268435456\n[control]\nmax_in_flight = 1024\n";
+pub(crate) const CONFIG: &str = "[store]\nrecipient_messages = 20000\nrecipient_bytes = 33554432\ninbox_messages = 100000\ninbox_bytes = 268435456\n[control]\nmax_in_flight = 1024\n";
 
 /// When each envelope was handed to A.
 type Departures = Mutex<HashMap<MessageId, Instant>>;
@@ -58,11 +58,11 @@ fn figures(line: &Line) -> String {
 
 fn run(report: &mut Report, line: &Line) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let route = Route::open(line)?;
+    let route = Route::open(&line.a, &line.c)?;
     // The first envelopes find the way and warm the caches.
-    runtime.block_on(route.run(envelopes(line, 2_000, 1)?, None))?;
+    runtime.block_on(route.run(envelopes(&line.c, 2_000, 1)?, None))?;
     let before = cpu(line)?;
-    let flood = runtime.block_on(route.run(envelopes(line, FLOOD, 2)?, None))?;
+    let flood = runtime.block_on(route.run(envelopes(&line.c, FLOOD, 2)?, None))?;
     let after = cpu(line)?;
     let [a, b, c] = std::array::from_fn(|node| FLOOD as f64 / (after[node] - before[node]).as_secs_f64());
     report.add("A → B → C at full speed, all processes on this machine", FLOOD as f64 / flood.took.as_secs_f64(), "/s");
@@ -75,9 +75,18 @@ fn run(report: &mut Report, line: &Line) -> Outcome {
     entry.goal(Goal::AtLeast(10_000.0));
     report.add("origin A, per second of its CPU", a, "/s");
     report.add("recipient C, per second of its CPU", c, "/s");
-    let mut paced = runtime.block_on(route.run(envelopes(line, PACED, 3)?, Some(PACE)))?;
+    let mut paced = runtime.block_on(route.run(envelopes(&line.c, PACED, 3)?, Some(PACE)))?;
     latencies(report, &mut paced.latencies);
     Ok(())
+}
+
+/// How many envelopes a second come from one node to another at full speed, each durable at every node between them.
+pub(crate) fn full_speed(from: &TestNode, to: &TestNode, seed: u64) -> Outcome<f64> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let route = Route::open(from, to)?;
+    runtime.block_on(route.run(envelopes(to, 2_000, seed)?, None))?;
+    let flood = runtime.block_on(route.run(envelopes(to, FLOOD, seed + 1)?, None))?;
+    Ok(FLOOD as f64 / flood.took.as_secs_f64())
 }
 
 fn latencies(report: &mut Report, latencies: &mut [Duration]) {
@@ -91,11 +100,11 @@ fn cpu(line: &Line) -> Outcome<[Duration; 3]> {
     Ok([of(&line.a)?, of(&line.b)?, of(&line.c)?])
 }
 
-/// Plain messages to C from several senders.
-fn envelopes(line: &Line, count: usize, seed: u64) -> Outcome<Vec<Envelope>> {
+/// Plain messages to a node from several senders.
+fn envelopes(to: &TestNode, count: usize, seed: u64) -> Outcome<Vec<Envelope>> {
     let mut random = Random::seeded(seed);
     let keys: Vec<_> = (0..SENDERS).map(|_| SigningKey::from_seed(&random.bytes32())).collect();
-    let to: qpq_schemas::PeerId = line.c.peer_id()?.parse()?;
+    let to: qpq_schemas::PeerId = to.peer_id()?.parse()?;
     let created_ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis() as u64;
     let mut sign = |key| {
         let draft = Draft { destination: to.0, created_ms, ..signatures::draft(&mut random) };
@@ -110,15 +119,15 @@ struct Run {
     latencies: Vec<Duration>,
 }
 
-/// The two ends of the line.
+/// The two ends of a line.
 struct Route {
     from: RemoteNode,
     to: RemoteNode,
 }
 
 impl Route {
-    fn open(line: &Line) -> Outcome<Self> {
-        Ok(Self { from: RemoteNode::connect(&line.a.home())?, to: RemoteNode::connect(&line.c.home())? })
+    fn open(from: &TestNode, to: &TestNode) -> Outcome<Self> {
+        Ok(Self { from: RemoteNode::connect(&from.home())?, to: RemoteNode::connect(&to.home())? })
     }
 
     /// Sends the envelopes, at `pace` a second or as fast as they are taken, and waits until all have arrived.

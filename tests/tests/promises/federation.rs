@@ -1,14 +1,12 @@
 //! Domains relay for each other: mail and bridged channels cross, nothing that was acknowledged is lost, and who is not who it
 //! says it is stays outside and is told why.
 
-mod community;
-
+use qpq_tests::domains::{self, Authority, Domain};
 use qpq_tests::lab::Lan;
 use qpq_tests::skip::skip;
 use qpq_tests::{Outcome, TestNode, ensure};
 
 use crate::traffic::Traffic;
-use community::{Authority, Domain};
 
 /// An inner node of each of two domains, whose gateways are linked: a, a's gateway, b's gateway, b.
 fn two_domains(community: &Authority, more: &str) -> Outcome<[TestNode; 4]> {
@@ -139,7 +137,7 @@ fn communities_with_authorities_of_their_own_federate_once_they_vouch_for_each_o
     let (a, b) = (Domain::new("valley.mesh")?, Domain::new("hill.mesh")?);
     let gate_b = hill.trusting(&valley, "valley.mesh")?.gateway(&b, &[], "")?.start()?;
     let strangers = Authority::new("Valley")?.trusting(&hill, "hill.mesh")?.gateway(&a, &[&b], "")?.start()?;
-    let refused = strangers.wait("the refusal", || community::last_error(&strangers, "hill.mesh"))?;
+    let refused = strangers.wait("the refusal", || domains::last_error(&strangers, "hill.mesh"))?;
     ensure!(refused.contains("uthority") || refused.contains("CA") || refused.contains("issuer"), "why? {refused}");
     drop(strangers);
     let gate_a = valley.trusting(&hill, "hill.mesh")?.gateway(&a, &[&b], "")?.start()?;
@@ -156,8 +154,8 @@ fn a_domain_that_is_not_allowed_is_told_why_and_brings_nothing() -> Outcome {
     let gate_b = community.gateway(&b, &[], "block = [\"a.mesh\"]\n")?.start()?;
     let gate_a = community.gateway(&a, &[&b], "")?.start()?;
     let id = gate_a.send(&format!("{}@b.mesh", gate_b.peer_id()?), "let me in")?;
-    let told = gate_a.wait("the refusal", || community::last_error(&gate_a, "b.mesh"))?;
-    let noted = gate_b.wait("the note", || community::refused(&gate_b, "a.mesh"))?;
+    let told = gate_a.wait("the refusal", || domains::last_error(&gate_a, "b.mesh"))?;
+    let noted = gate_b.wait("the note", || domains::refused(&gate_b, "a.mesh"))?;
     ensure!(told.contains("a.mesh") && noted.contains("block"), "{told} / {noted}");
     for (node, what) in [(&gate_a, "b.mesh"), (&gate_b, "a.mesh")] {
         ensure!(node.log().lines().any(|line| line.contains(what) && line.contains("refus")), "no word in the log");

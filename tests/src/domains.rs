@@ -4,35 +4,38 @@ use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use qpq_tests::lab::Lan;
-use qpq_tests::{Failure, Outcome, Plan, TestNode, binaries};
 use tempfile::TempDir;
+
+use crate::lab::Lan;
+use crate::{Failure, Outcome, Plan, TestNode, binaries};
 
 /// Where gateways listen in a lab, where each has an address of its own.
 const PORT: u16 = 7001;
 
 /// A domain, and where its gateway listens.
-pub(super) struct Domain {
+#[derive(Debug)]
+pub struct Domain {
     name: &'static str,
     address: String,
 }
 
 impl Domain {
     /// With a gateway on a free port of the loopback interface.
-    pub(super) fn new(name: &'static str) -> Outcome<Self> {
+    pub fn new(name: &'static str) -> Outcome<Self> {
         let port = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
         Ok(Self { name, address: format!("127.0.0.1:{port}") })
     }
 
     /// A node of the domain behind its gateway.
-    pub(super) fn inner(&self, gateway: &TestNode) -> Plan {
+    pub fn inner(&self, gateway: &TestNode) -> Plan {
         let config = format!("domain = \"{}\"\n", self.name);
         TestNode::plan(&format!("inner-{}", self.name)).config(config).peer(gateway.address())
     }
 }
 
 /// A certificate authority.
-pub(super) struct Authority {
+#[derive(Debug)]
+pub struct Authority {
     folder: TempDir,
     /// What its servers trust.
     trusted: PathBuf,
@@ -40,7 +43,7 @@ pub(super) struct Authority {
 
 impl Authority {
     /// A new one.
-    pub(super) fn new(name: &str) -> Outcome<Self> {
+    pub fn new(name: &str) -> Outcome<Self> {
         let folder = TempDir::new()?;
         let trusted = folder.path().join("ca.pem");
         federation(folder.path(), &["ca", "--name", name])?;
@@ -48,7 +51,7 @@ impl Authority {
     }
 
     /// Its servers trust another authority, too, for a domain.
-    pub(super) fn trusting(&self, other: &Self, domain: &str) -> Outcome<Self> {
+    pub fn trusting(&self, other: &Self, domain: &str) -> Outcome<Self> {
         let others = other.folder.path().join("ca.pem").display().to_string();
         let out = TempDir::new()?;
         copy_all(self.folder.path(), out.path())?;
@@ -60,7 +63,7 @@ impl Authority {
     }
 
     /// A gateway of a domain that keeps links to others. `more` goes into `[federation]`.
-    pub(super) fn gateway(&self, domain: &Domain, peers: &[&Domain], more: &str) -> Outcome<Plan> {
+    pub fn gateway(&self, domain: &Domain, peers: &[&Domain], more: &str) -> Outcome<Plan> {
         let peers: Vec<_> = peers.iter().map(|peer| format!("\"{}@{}\"", peer.name, peer.address)).collect();
         self.plan(domain.name, &domain.address, &peers, more)
     }
@@ -81,7 +84,7 @@ impl Authority {
     }
 
     /// Three gateways that all keep links to each other, in three namespaces of a LAN.
-    pub(super) fn triangle(&self, lan: &Lan) -> Outcome<Vec<TestNode>> {
+    pub fn triangle(&self, lan: &Lan) -> Outcome<Vec<TestNode>> {
         const NAMES: [&str; 3] = ["a.mesh", "b.mesh", "c.mesh"];
         let at = |host: usize| format!("{}:{PORT}", Lan::address(host, 0));
         let start = |host: usize, name: &str| {
@@ -116,7 +119,7 @@ fn copy_all(from: &Path, to: &Path) -> Outcome {
 }
 
 /// Why a node can't reach a domain, as it says.
-pub(super) fn last_error(node: &TestNode, domain: &str) -> Outcome<Option<String>> {
+pub fn last_error(node: &TestNode, domain: &str) -> Outcome<Option<String>> {
     let status = node.json(&["federation", "status"])?;
     let mut domains = status["domains"].as_array().into_iter().flatten();
     let info = domains.find(|info| info["domain"] == domain);
@@ -124,7 +127,7 @@ pub(super) fn last_error(node: &TestNode, domain: &str) -> Outcome<Option<String
 }
 
 /// Why a node refused a domain, as it says.
-pub(super) fn refused(node: &TestNode, domain: &str) -> Outcome<Option<String>> {
+pub fn refused(node: &TestNode, domain: &str) -> Outcome<Option<String>> {
     let status = node.json(&["federation", "status"])?;
     let mut rows = status["refused"].as_array().into_iter().flatten();
     Ok(rows.find(|row| row["domain"] == domain).and_then(|row| row["reason"].as_str()).map(str::to_owned))
