@@ -59,13 +59,14 @@ fn admit(engine: &Engine, incoming: Incoming) -> Option<(Incoming, Place)> {
 /// The TLS handshake, within the handshake timeout; then the peer is handed to the RPC thread.
 async fn open(engine: Arc<Engine>, incoming: Incoming, mut place: Place) {
     let remote = incoming.remote_address();
-    let accepted = tls_of(&engine).and_then(|(config, seen)| {
-        let connecting = incoming.accept_with(Arc::new(config)).map_err(|e| Error::from(End::of(&e)))?;
-        Ok((connecting, seen))
-    });
-    let (connecting, seen) = match accepted {
-        Ok(accepted) => accepted,
+    let (config, seen) = match tls_of(&engine) {
+        Ok(tls) => tls,
         Err(error) => return engine.host.debug(format!("{remote} could not be answered: {error}")),
+    };
+    // An error here is one of the first packet, such as another ALPN.
+    let connecting = match incoming.accept_with(Arc::new(config)) {
+        Ok(connecting) => connecting,
+        Err(error) => return failed(&engine, remote, &error, &seen),
     };
     let connected = tokio::select! {
         connected = timeout(engine.config.handshake_timeout(), connecting) => connected,

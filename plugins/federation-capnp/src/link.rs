@@ -272,7 +272,10 @@ async fn answer_leave(
     link.outbox.seal();
     let flush = async {
         if writing {
-            let _ = writer.await;
+            tokio::select! {
+                _ = writer => {}
+                end = session.ended() => return end,
+            }
         }
         if began_here { End::PeerDone } else { session.ended().await }
     };

@@ -160,7 +160,8 @@ fn close_flushes_and_tells_the_reason() {
     dialler.close(link, "no longer needed");
     assert_eq!(dialler.end_of(link), "closed: no longer needed");
     assert!(listener.frames(other, 500) == frames);
-    assert!(listener.end_of(other).contains("no longer needed"));
+    let reason = listener.end_of(other);
+    assert!(reason.contains("no longer needed"), "{reason}");
     assert!(dialler.told().unsent.is_empty());
     // The host may not know yet: what it still sends is taken and dropped.
     assert_eq!(dialler.send(link, &frames), 500);

@@ -256,9 +256,8 @@ fn a_link_for_another_domain_than_the_certificates_is_refused() {
         let caller = Caller::connect(&Stranger::with(ca.issue("c.example")), &uri).await;
         let mut request = caller.mesh.open_request();
         request.get().init_auth().set_origin("d.example");
-        let error = request.send().promise.await.err().unwrap();
+        let _call = request.send();
         let closed = text(&caller.connection.closed().await);
-        assert!(error.extra.contains("wrong-origin: ") || closed.contains("wrong-origin: "), "{error} {closed}");
         assert!(closed.starts_with("wrong-origin: "), "{closed}");
     });
     node.refusal("wrong-origin");

@@ -126,7 +126,7 @@ fn what_is_wrong_is_said_with_the_file() {
     let other = KeyPair::generate().unwrap();
     let cases: [(&str, &[u8], &str); 7] = [
         ("cert", b"rubbish", "no certificate in PEM or DER"),
-        ("cert", b"-----BEGIN CERTIFICATE-----\n", "no certificate"),
+        ("cert", b"-----BEGIN CERTIFICATE-----\n", "broken PEM"),
         ("cert", &wrong, "names b.example, not a.example"),
         ("key", b"rubbish", "no private key"),
         ("key", &other.serialize_der(), "not the key of"),

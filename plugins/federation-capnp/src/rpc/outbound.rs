@@ -40,13 +40,25 @@ pub(crate) struct Dialled {
 /// reached when its first answer has come.
 pub(crate) async fn outbound(local: Rc<Local>, engine: Arc<Engine>, dialled: Dialled) -> Result<(), Error> {
     let Dialled { connection, peer, domain, op, deadline, room } = dialled;
-    let (send, recv) = connection.open_bi().await.map_err(|e| Error::from(End::of(&e)))?;
+    let (send, recv) = connection.open_bi().await.map_err(|error| {
+        let end = End::of(&error);
+        if let End::Refused(refusal) = &end {
+            engine.note_refusal(connection.remote_address(), Some(&domain), refusal, true);
+        }
+        Error::from(end)
+    })?;
     let session = Session::new(engine, connection, Way::Out, peer, room);
     let (mut rpc, meter) = system(recv.compat(), send.compat_write(), Side::Client, None);
     let remote: mesh_federation::Client = rpc.bootstrap(Side::Server);
     spawn(session.engine.host, drive(session.clone(), rpc, meter));
-    let asked = timeout_at(deadline, ask(local, &session, remote, &domain, op)).await;
-    let asked = asked.unwrap_or(Err(Error::Timeout));
+    // Calls that are not answered stay open when the connection ends, so its end is waited for as well.
+    let asked = async {
+        tokio::select! {
+            asked = ask(local, &session, remote, &domain, op) => asked,
+            end = session.ended() => Err(end.into()),
+        }
+    };
+    let asked = timeout_at(deadline, asked).await.unwrap_or(Err(Error::Timeout));
     if let Err(error) = &asked {
         session.finish(match error {
             Error::Timeout => End::NotOpened,

@@ -164,7 +164,7 @@ impl mesh_federation::Server for Service {
         mut results: mesh_federation::OpenResults,
     ) -> Result<(), Error> {
         let asked = params.get()?;
-        let (session, back) = (&self.session, asked.get_back()?);
+        let session = &self.session;
         if session.way == Way::Out || !session.open_once() {
             return Err(failed("bad-argument", "a connection carries one link, opened by the side that dialled"));
         }
@@ -174,6 +174,7 @@ impl mesh_federation::Server for Service {
             session.finish(End::Refused(refusal.clone()));
             Error::failed(refusal.to_string())
         })?;
+        let back = asked.get_back()?;
         let link = link::admit(session, &domain, false, 0).map_err(|end| {
             session.finish(end.clone());
             Error::overloaded(end.to_string())

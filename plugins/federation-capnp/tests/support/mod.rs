@@ -63,6 +63,7 @@ pub struct Node {
     instance: *mut c_void,
     transport: &'static abi::Transport,
     next_op: Mutex<u64>,
+    files: Option<Files>,
 }
 
 // SAFETY: the ABI lets any thread call an instance, and the double's state is behind a lock.
@@ -91,7 +92,8 @@ static HOST_IDENTITY: HostIdentity = HostIdentity {
 impl Node {
     /// A started instance with the identity of that seed and these files.
     pub fn new(seed: u8, files: &Files, more: &serde_json::Value) -> Self {
-        let node = Self::create(seed, &files.config(more)).expect("the configuration fits");
+        let mut node = Self::create(seed, &files.config(more)).expect("the configuration fits");
+        node.files = Some(files.clone());
         assert_eq!(node.start(), Ok(String::new()));
         node
     }
@@ -147,7 +149,7 @@ impl Node {
         let transport = unsafe {
             plugin.get_interface.unwrap()(Str::new(abi::interface::TRANSPORT)).cast::<abi::Transport>().as_ref()
         };
-        Ok(Self { context, instance, transport: transport.unwrap(), next_op: Mutex::new(0) })
+        Ok(Self { context, instance, transport: transport.unwrap(), next_op: Mutex::new(0), files: None })
     }
 
     /// The identity's public key.

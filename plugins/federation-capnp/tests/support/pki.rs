@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -76,16 +77,17 @@ pub fn self_signed(params: &CertificateParams) -> Leaf {
     Leaf { chain: vec![params.self_signed(&key).unwrap().der().clone()], key: key.into() }
 }
 
-/// The files of a domain.
+/// The files of a domain. They stay as long as one of the clones.
+#[derive(Clone)]
 pub struct Files {
-    folder: TempDir,
+    folder: Arc<TempDir>,
     pub domain: String,
 }
 
 impl Files {
     /// Files with that certificate, which trust these CAs.
     pub fn new(domain: &str, leaf: &Leaf, trusted: &[&Ca]) -> Self {
-        let files = Self { folder: tempfile::tempdir().unwrap(), domain: domain.to_owned() };
+        let files = Self { folder: Arc::new(tempfile::tempdir().unwrap()), domain: domain.to_owned() };
         files.trust(trusted);
         files.show(leaf);
         files

@@ -119,8 +119,9 @@ impl Caller {
 /// Runs a test's asynchronous half.
 pub fn run<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let work = tokio::time::timeout(Duration::from_secs(30), work);
-    LocalSet::new().block_on(&runtime, async { work.await.expect("it takes too long") })
+    LocalSet::new().block_on(&runtime, async {
+        tokio::time::timeout(Duration::from_secs(30), work).await.expect("it takes too long")
+    })
 }
 
 /// Shows its certificate, whatever is asked for.
