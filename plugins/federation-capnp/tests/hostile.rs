@@ -79,32 +79,34 @@ fn a_message_above_the_limit_ends_the_connection() {
     assert_unharmed(&node, &uri, &ca);
 }
 
-#[test]
-fn deep_nesting_ends_no_more_than_the_call() {
-    let (node, uri, ca) = node();
-    run(async {
-        let caller = Caller::connect(&Stranger::with(ca.issue("c.example")), &uri).await;
-        // A list of lists of lists … where the frames should be.
-        let mut request = caller.mesh.client.new_call::<capnp::any_pointer::Owned, capnp::any_pointer::Owned>(
-            0xa9b5_a0b9_0b6d_2c5e,
-            0,
-            None,
-        );
-        let mut at = request.get().initn_as::<capnp::any_pointer::Builder<'_>>();
-        let _ = &mut at;
-        let error = request.send().promise.await.err().expect("no such interface");
-        assert_eq!(error.kind, capnp::ErrorKind::Unimplemented);
-        caller.service.federation_health_request().send().promise.await.unwrap();
-    });
-    assert_unharmed(&node, &uri, &ca);
-}
-
 /// Writes one RPC message.
 async fn write(send: &mut SendStream, fill: impl FnOnce(message::Builder<'_>)) -> bool {
     let mut message = Builder::new_default();
     fill(message.init_root());
     let bytes = capnp::serialize::write_message_to_words(&message);
     send.write_all(&bytes).await.is_ok()
+}
+
+/// A message that says that a message is not known that says … so many times.
+fn nested(message: message::Builder<'_>, depth: u32) {
+    let inner = message.init_unimplemented();
+    if depth == 0 { inner.init_bootstrap().set_question_id(1) } else { nested(inner, depth - 1) }
+}
+
+#[test]
+fn deep_nesting_harms_nobody_else() {
+    let (node, uri, ca) = node();
+    run(async {
+        for depth in [1, 7, 8, 9, 2_000] {
+            let (_endpoint, connected) = Stranger::with(ca.issue("c.example")).connect(&uri).await;
+            let connection = connected.unwrap();
+            let (mut send, _recv) = connection.open_bi().await.unwrap();
+            assert!(write(&mut send, |message| nested(message, depth)).await);
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    });
+    assert!(node.told().up.is_empty());
+    assert_unharmed(&node, &uri, &ca);
 }
 
 #[test]
@@ -187,7 +189,8 @@ fn frames_above_the_limits_end_the_link_and_say_why() {
         });
         assert_eq!(code, 7);
         assert!(text.contains(what), "{text}");
-        assert!(node.end_of(node.told().up.keys().next().copied().unwrap()).contains(what));
+        let link = node.wait("the link", |told| told.up.keys().next().copied());
+        assert!(node.end_of(link).contains(what));
         assert_unharmed(&node, &uri, &ca);
     }
 }
@@ -297,16 +300,17 @@ fn half_open_handshakes_are_bounded_and_a_friend_gets_in() {
 fn first_packet(ca: &Ca) -> impl Fn(u32) -> Vec<u8> + use<> {
     let leaf = ca.issue("c.example");
     move |_| {
-        let listener = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let uri = format!("federation://x@{}", listener.local_addr().unwrap());
         run(async {
+            let listener = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            let uri = format!("federation://x@{}", listener.local_addr().unwrap());
             let stranger = Stranger::with(leaf.clone());
-            let connecting = stranger.connect(&uri);
-            let _ = tokio::time::timeout(std::time::Duration::from_millis(5), connecting).await;
-        });
-        let mut packet = vec![0; 2_048];
-        let len = listener.recv(&mut packet).unwrap();
-        packet.truncate(len);
-        packet
+            let mut packet = vec![0; 2_048];
+            let len = tokio::select! {
+                received = listener.recv(&mut packet) => received.unwrap(),
+                _ = stranger.connect(&uri) => panic!("nobody answers"),
+            };
+            packet.truncate(len);
+            packet
+        })
     }
 }
