@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep_until};
 use zeroize::Zeroizing;
 
 use self::end::{Event, FarEnd};
-pub(crate) use self::relay::relay_in;
+pub(crate) use self::relay::{Payload, relay_in, sort};
 use crate::engine::Engine;
 use crate::error::End;
 use crate::limits::{BINDING_LEN, EXPORTER_LABEL, RELAYS_IN_FLIGHT};
@@ -198,11 +198,9 @@ async fn play(bridge: &Bridge, service: Option<federation_service::Client>, unse
                         bridge.up.send_replace(true);
                     }
                     Event::Answers(answers) => bridge.answered(answers),
-                    Event::Envelope(envelope) => relays.push(Box::pin(relay::relay_out(
-                        session.engine.clone(),
-                        service.clone(),
-                        envelope,
-                    ))),
+                    Event::Envelope(envelope) => {
+                        relays.push(Box::pin(relay::relay_out(session.engine.clone(), service.clone(), envelope)))
+                    }
                     Event::Closed(why) => return End::Closed(why),
                 }
             }

@@ -121,7 +121,11 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertError> 
     let bytes = read(path)?;
     if !is_pem(&bytes) {
         let der = CertificateDer::from(bytes);
-        return if der::fields(&der).is_some() { Ok(vec![der]) } else { Err(wrong("no certificate in PEM or DER".into())) };
+        return if der::fields(&der).is_some() {
+            Ok(vec![der])
+        } else {
+            Err(wrong("no certificate in PEM or DER".into()))
+        };
     }
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     let all = all.map_err(|e| wrong(format!("broken PEM: {e}")))?;

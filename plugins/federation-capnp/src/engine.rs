@@ -160,7 +160,8 @@ impl Engine {
             drop(under_way);
             found
         };
-        let found = spawn_blocking(look_up).await.unwrap_or_else(|e| Err(e.into())).map_err(|e| failed(e.to_string()))?;
+        let found =
+            spawn_blocking(look_up).await.unwrap_or_else(|e| Err(e.into())).map_err(|e| failed(e.to_string()))?;
         if found.is_empty() { Err(failed("it has no address".into())) } else { Ok(found) }
     }
 

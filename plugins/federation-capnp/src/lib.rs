@@ -26,6 +26,8 @@ mod dns;
 mod endpoint;
 mod engine;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod handshakes;
 mod limits;
 mod link;

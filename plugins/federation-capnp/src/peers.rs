@@ -111,10 +111,16 @@ mod tests {
         assert_eq!(peers.to_json(1)[0]["state"], "connecting");
         peers.up("b", "federation://b@10.0.0.1:1", false, Some(3 * 86_400_000), 2);
         peers.dialled("b", None, 2);
-        assert_eq!((&peers.to_json(2)[0]["state"], &peers.to_json(2)[0]["certificate_days_left"]), (&json!("up"), &json!(2)));
+        assert_eq!(
+            (&peers.to_json(2)[0]["state"], &peers.to_json(2)[0]["certificate_days_left"]),
+            (&json!("up"), &json!(2))
+        );
         peers.down("b", Some("peer-silent: x".into()), 3);
         let all = peers.to_json(3);
-        assert_eq!((&all[0]["state"], &all[0]["last_error"], &all[0]["last_error_ms"]), (&json!("down"), &json!("peer-silent: x"), &json!(3)));
+        assert_eq!(
+            (&all[0]["state"], &all[0]["last_error"], &all[0]["last_error_ms"]),
+            (&json!("down"), &json!("peer-silent: x"), &json!(3))
+        );
     }
 
     #[test]

@@ -211,7 +211,10 @@ mod tests {
     #[test]
     fn codes_are_different_and_none_is_found_in_another() {
         for one in ALL {
-            let found: Vec<_> = ALL.iter().filter(|other| format!("{}: ", one.code()).contains(&format!("{}: ", other.code()))).collect();
+            let found: Vec<_> = ALL
+                .iter()
+                .filter(|other| format!("{}: ", one.code()).contains(&format!("{}: ", other.code())))
+                .collect();
             assert_eq!(found, [&one]);
         }
     }

@@ -292,7 +292,11 @@ fn half_open_handshakes_are_bounded_and_a_friend_gets_in() {
     friend.dial(&uri).unwrap();
     let stats = node.stats();
     assert!(stats["handshakes"].as_u64().unwrap() <= 8, "{stats}");
-    assert!(stats["counters"]["retries"].as_u64().unwrap() + stats["counters"]["handshakes_given_up"].as_u64().unwrap() > 200, "{stats}");
+    assert!(
+        stats["counters"]["retries"].as_u64().unwrap() + stats["counters"]["handshakes_given_up"].as_u64().unwrap()
+            > 200,
+        "{stats}"
+    );
     assert!(node.told().failures.is_empty());
 }
 

@@ -12,7 +12,9 @@ use support::{Node, linked};
 /// Threads of this process that belong to the plugin.
 fn threads() -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-    tasks.filter(|task| std::fs::read_to_string(task.path().join("comm")).is_ok_and(|n| n.starts_with("qpq-fed"))).count()
+    tasks
+        .filter(|task| std::fs::read_to_string(task.path().join("comm")).is_ok_and(|n| n.starts_with("qpq-fed")))
+        .count()
 }
 
 #[test]

@@ -201,10 +201,9 @@ fn the_domain_that_was_dialled_must_be_in_the_certificate() {
 #[test]
 fn blocked_and_unlisted_domains_are_refused_at_both_ends() {
     let ca = Ca::new("ca");
-    for (policy, code) in [
-        (json!({"block": ["B.Example"]}), "domain-blocked"),
-        (json!({"allow": ["c.example"]}), "domain-not-listed"),
-    ] {
+    for (policy, code) in
+        [(json!({"block": ["B.Example"]}), "domain-blocked"), (json!({"allow": ["c.example"]}), "domain-not-listed")]
+    {
         let listener = Node::new(1, &Files::good("a.example", &ca), &policy);
         let uri = listener.listen_anywhere();
         let dialler = Node::with(2, &Files::good("b.example", &ca));

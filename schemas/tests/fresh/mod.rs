@@ -28,10 +28,7 @@ impl Schema {
 
         let code = fs::read_to_string(self.code_file()).unwrap();
         let expected = self.generate(&fs::read(self.request_file()).unwrap());
-        assert!(
-            code == expected,
-            "src/{name}_capnp.rs is not what capnpc makes of generated/{name}.request: {mend}"
-        );
+        assert!(code == expected, "src/{name}_capnp.rs is not what capnpc makes of generated/{name}.request: {mend}");
 
         match self.compile() {
             Some(request) => assert!(

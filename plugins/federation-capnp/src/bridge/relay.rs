@@ -20,6 +20,7 @@ use crate::limits::{
     BRIDGE_PATIENCE, CUSTODY_PATIENCE, MAX_RELAY_PAYLOAD, OPAQUE_HOPS, OPAQUE_TTL_SECS, RELAY_PATIENCE,
     RELAY_RETRY_SECS, RELAY_VERSION,
 };
+use crate::rpc::arguments::Relay;
 use crate::rpc::{Local, Session};
 
 /// The last number that a relay call was answered with. It begins with the time, so that it grows over restarts too.
@@ -76,19 +77,16 @@ fn verdict_of(error: &Error) -> Verdict {
 }
 
 /// Hands what a server of the older kind has sent to the host, once for each recipient. Returns when all of it is durable.
-pub(crate) async fn relay_in(
-    local: &Rc<Local>,
-    session: &Rc<Session>,
-    domain: &str,
-    keys: &[[u8; 32]],
-    payload: &[u8],
-    channel: &[u8],
-) -> Result<Vec<u64>, Error> {
-    let bridge = bridge_to(local, session, domain).await?;
-    let envelopes = keys.iter().map(|key| envelope_for(&bridge, domain, key, payload, channel));
+pub(crate) async fn relay_in(local: &Rc<Local>, session: &Rc<Session>, relay: &Relay) -> Result<Vec<u64>, Error> {
+    let bridge = bridge_to(local, session, &relay.domain).await?;
+    let envelopes = relay.keys.iter().map(|key| match sort(&relay.payload, key)? {
+        Payload::Envelope(envelope) => Ok(envelope),
+        Payload::Opaque => opaque(&bridge, relay, key),
+    });
     let envelopes: Vec<Envelope> = envelopes.collect::<Result<_, Error>>()?;
+    let count = envelopes.len();
     try_join_all(envelopes.into_iter().map(|envelope| take_in(&bridge, envelope))).await?;
-    Ok(keys.iter().map(|_| next_seq(&session.engine)).collect())
+    Ok((0..count).map(|_| next_seq(&session.engine)).collect())
 }
 
 /// The bridge to that domain, with its handshake done; made where there is none.
@@ -103,25 +101,31 @@ async fn bridge_to(local: &Rc<Local>, session: &Rc<Session>, domain: &str) -> Re
     Ok(bridge)
 }
 
-fn envelope_for(
-    bridge: &Bridge,
-    domain: &str,
-    key: &[u8; 32],
-    payload: &[u8],
-    channel: &[u8],
-) -> Result<Envelope, Error> {
-    match Envelope::from_wire(Bytes::copy_from_slice(payload), LARGEST_PAYLOAD) {
-        Ok(envelope) if envelope.view().kind() == Kind::Broadcast => {
-            Err(Error::failed("not-direct: a broadcast has no recipient".into()))
-        }
-        Ok(envelope) if envelope.view().destination() == *key => Ok(envelope),
-        Ok(_) => Err(Error::failed("wrong-recipient: the envelope is for another key than recipientKey".into())),
-        Err(_) => opaque(bridge, domain, key, payload, channel),
+/// What a payload is.
+pub(crate) enum Payload {
+    /// An envelope for that recipient.
+    Envelope(Envelope),
+    /// Something else.
+    Opaque,
+}
+
+/// Looks what a payload for that recipient is. An envelope for somebody else is an error.
+pub(crate) fn sort(payload: &[u8], key: &[u8; 32]) -> Result<Payload, Error> {
+    let Ok(envelope) = Envelope::from_wire(Bytes::copy_from_slice(payload), LARGEST_PAYLOAD) else {
+        return Ok(Payload::Opaque);
+    };
+    if envelope.view().kind() == Kind::Broadcast {
+        return Err(Error::failed("not-direct: a broadcast has no recipient".into()));
     }
+    if envelope.view().destination() != *key {
+        return Err(Error::failed("wrong-recipient: the envelope is for another key than recipientKey".into()));
+    }
+    Ok(Payload::Envelope(envelope))
 }
 
 /// A payload that is no envelope, as the operator wants it.
-fn opaque(bridge: &Bridge, domain: &str, key: &[u8; 32], payload: &[u8], channel: &[u8]) -> Result<Envelope, Error> {
+fn opaque(bridge: &Bridge, relay: &Relay, key: &[u8; 32]) -> Result<Envelope, Error> {
+    let Relay { domain, payload, channel, .. } = relay;
     let engine = &bridge.session.engine;
     if engine.config.legacy_payloads == LegacyPayloads::Refuse {
         return Err(Error::failed(

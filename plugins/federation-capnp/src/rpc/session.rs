@@ -12,9 +12,9 @@ use quinn::{Connection, ConnectionError};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use super::arguments::Standing;
 use super::meter::Meter;
 use super::system::Caught;
-use crate::address::domain_of;
 use crate::engine::{Engine, Peer};
 use crate::error::{End, Error};
 use crate::limits::{LAST_WORD, WHY};
@@ -59,16 +59,9 @@ impl Session {
         })
     }
 
-    /// The domain that the peer speaks for, if it may: one of its certificate's names, and not blocked.
-    pub(crate) fn claim(&self, origin: &str) -> Result<String, Refusal> {
-        let found = |what: &str| Refusal::found(Reason::WrongOrigin, what);
-        let domain = domain_of(origin).map_err(|_| found("no domain name"))?;
-        if !self.peer.names.contains(&domain) {
-            let names = self.peer.names.join(", ");
-            return Err(found(&format!("stated {domain}, certificate for {names}")));
-        }
-        self.engine.policy.check(&domain)?;
-        Ok(domain)
+    /// For whom the peer may speak.
+    pub(super) fn standing(&self) -> Standing<'_> {
+        Standing { names: &self.peer.names, policy: &self.engine.policy }
     }
 
     /// `true` the first time: a link is opened once.

@@ -37,7 +37,8 @@ impl frames::Server for Sink {
     }
 }
 
-fn read(list: capnp::data_list::Reader<'_>) -> Result<VecDeque<Bytes>, Error> {
+/// Reads and checks the frames of one call.
+pub(crate) fn read(list: capnp::data_list::Reader<'_>) -> Result<VecDeque<Bytes>, Error> {
     let len = usize::try_from(list.len()).unwrap_or(usize::MAX);
     if len > BATCH_FRAMES {
         return Err(Error::failed(format!("{len} frames in one call; the limit is {BATCH_FRAMES}")));

@@ -7,7 +7,6 @@ pub mod pki;
 pub mod server;
 pub mod stranger;
 
-
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::c_void;
 use std::sync::{Condvar, Mutex, MutexGuard};

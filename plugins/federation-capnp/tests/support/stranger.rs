@@ -80,8 +80,12 @@ impl Caller {
         let (endpoint, connected) = stranger.connect(uri).await;
         let connection = connected.expect("connected");
         let (send, recv) = connection.open_bi().await.unwrap();
-        let network =
-            twoparty::VatNetwork::new(recv.compat(), send.compat_write(), Side::Client, capnp::message::ReaderOptions::new());
+        let network = twoparty::VatNetwork::new(
+            recv.compat(),
+            send.compat_write(),
+            Side::Client,
+            capnp::message::ReaderOptions::new(),
+        );
         let mut rpc = RpcSystem::new(Box::new(network), None);
         let mesh: mesh_federation::Client = rpc.bootstrap(Side::Server);
         spawn_local(rpc);
