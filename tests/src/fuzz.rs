@@ -31,8 +31,7 @@ pub struct Target {
 
 /// All targets.
 pub fn targets() -> impl Iterator<Item = &'static Target> {
-    let all =
-        [wire::TARGETS, link::TARGETS, packet::TARGETS, federation::TARGETS, files::TARGETS, scripts::TARGETS];
+    let all = [wire::TARGETS, link::TARGETS, packet::TARGETS, federation::TARGETS, files::TARGETS, scripts::TARGETS];
     all.into_iter().flatten()
 }
 

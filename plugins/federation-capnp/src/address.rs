@@ -47,9 +47,9 @@ impl Address {
         let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
         let port = port.parse().ok().filter(|_| digits).ok_or("the port must be 0 to 65535")?;
         if text.starts_with('[') {
-            check_ipv6(host)?
+            check_ipv6(host)?;
         } else {
-            check_name(host)?
+            check_name(host)?;
         }
         Ok(Self { host: host.to_owned(), port })
     }

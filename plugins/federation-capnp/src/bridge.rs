@@ -199,7 +199,7 @@ async fn play(bridge: &Bridge, service: Option<federation_service::Client>, unse
                     }
                     Event::Answers(answers) => bridge.answered(answers),
                     Event::Envelope(envelope) => {
-                        relays.push(Box::pin(relay::relay_out(session.engine.clone(), service.clone(), envelope)))
+                        relays.push(Box::pin(relay::relay_out(session.engine.clone(), service.clone(), envelope)));
                     }
                     Event::Closed(why) => return End::Closed(why),
                 }

@@ -18,7 +18,8 @@ use serde_json::{Value, json};
 use crate::config::Config;
 use crate::der;
 use crate::limits::MAX_FILE;
-use crate::verify::names_of;
+use crate::refusal::{Reason, Refusal};
+use crate::verify::{names_of, self_check};
 
 /// Milliseconds of a day.
 const DAY_MS: i64 = 86_400_000;
@@ -36,6 +37,8 @@ pub(crate) struct Material {
     pub(crate) not_after_ms: i64,
     /// When the CA of the certificate is over, in Unix milliseconds.
     authority_not_after_ms: i64,
+    /// Why others will refuse the certificate, if they trust the same CAs.
+    trouble: Option<String>,
 }
 
 /// Which file is wrong, and how.
@@ -82,8 +85,16 @@ impl Material {
         }
         let not_after = |der: &[u8]| der::fields(der).map_or(0, |fields| fields.not_after.saturating_mul(1_000));
         let not_after_ms = not_after(&leaf);
-        let authority_not_after_ms = issuer_of(&own.cert, &authorities).map_or(0, |authority| not_after(authority));
-        Ok(Self { own: Arc::new(own), roots: Arc::new(roots), names, not_after_ms, authority_not_after_ms })
+        let authority_not_after_ms = issuer_of(&own.cert, &authorities).map_or(0, not_after);
+        let trouble =
+            self_check(&own.cert, &roots, provider).err().map(|refusal| format!("others will refuse us: {refusal}"));
+        Ok(Self { own: Arc::new(own), roots: Arc::new(roots), names, not_after_ms, authority_not_after_ms, trouble })
+    }
+
+    /// What is wrong with the certificate though it can be used: it is not of a trusted CA, or it is over.
+    pub(crate) fn trouble(&self, now_ms: i64) -> Option<String> {
+        let over = || Refusal::new(Reason::Expired).to_string();
+        self.trouble.clone().or_else(|| (self.not_after_ms <= now_ms).then(over))
     }
 }
 
@@ -223,7 +234,7 @@ impl Certificates {
             "names": material.names,
             "not_after_ms": material.not_after_ms,
             "days_left": days_left(material.not_after_ms, now_ms),
-            "error": watched.error,
+            "error": watched.error.clone().or_else(|| material.trouble(now_ms)),
             "reloads": watched.reloads,
         });
         let authority = json!({

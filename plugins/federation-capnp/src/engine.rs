@@ -116,9 +116,16 @@ impl Engine {
             let key = self.config.key.display();
             self.host.warn(format!("{key}: others can read this private key; run `chmod 600 {key}`"));
         }
+        self.warn_of_trouble(&certificates);
         let rpc = RpcThread::start(self.host).map_err(|e| failed(format!("no thread could be started: {e}")))?;
         let _ = self.started.set(Started { certificates, rpc });
         Ok(())
+    }
+
+    fn warn_of_trouble(&self, certificates: &Certificates) {
+        if let Some(trouble) = certificates.current().trouble(self.now_ms()) {
+            self.host.warn(format!("the certificate of {}: {trouble}", self.config.domain));
+        }
     }
 
     /// The certificates.
@@ -198,7 +205,12 @@ impl Engine {
             let engine = self.clone();
             let look = move || engine.certificates().map_or(Look::Same, Certificates::look);
             match spawn_blocking(look).await {
-                Ok(Look::Renewed) => self.host.info("the certificate files have changed; new handshakes use them"),
+                Ok(Look::Renewed) => {
+                    self.host.info("the certificate files have changed; new handshakes use them");
+                    if let Ok(certificates) = self.certificates() {
+                        self.warn_of_trouble(certificates);
+                    }
+                }
                 Ok(Look::Kept(error)) => {
                     self.host.warn(format!("the new certificate files can't be used, so the old ones stay: {error}"));
                 }

@@ -9,7 +9,8 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, PeerIncompatible, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, PeerIncompatible, RootCertStore,
+    SignatureScheme,
 };
 
 use crate::address::domain_of;
@@ -198,6 +199,20 @@ fn reason_of(error: &rustls::Error, certificate: &CertificateDer<'_>) -> Refusal
         Reason::Malformed | Reason::Expired | Reason::NotYetValid => Refusal::found(reason, &error.to_string()),
         reason => Refusal::new(reason),
     }
+}
+
+/// Checks our own chain as another domain with the same CAs will.
+pub(crate) fn self_check(
+    chain: &[CertificateDer<'_>],
+    roots: &RootCertStore,
+    provider: &CryptoProvider,
+) -> Result<(), Refusal> {
+    let (leaf, intermediates) = chain.split_first().ok_or_else(|| Refusal::new(Reason::NoCertificate))?;
+    let algorithms = provider.signature_verification_algorithms.all;
+    let checked = ParsedCertificate::try_from(leaf).and_then(|parsed| {
+        verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, UnixTime::now(), algorithms)
+    });
+    checked.map_err(|error| reason_of(&error, leaf))
 }
 
 /// TLS 1.2 is never offered, so this is never asked.

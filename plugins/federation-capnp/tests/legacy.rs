@@ -211,7 +211,7 @@ fn an_envelope_that_comes_is_answered_when_the_host_has_stored_it() {
     let offered = [sent.clone(), receipt.clone()];
     let host = |mut host: HostLink<'_>| {
         for (expected, verdict) in offered.iter().zip([Verdict::Stored, Verdict::Seen]) {
-            assert_eq!(host.envelopes(), [expected.clone()]);
+            assert_eq!(host.envelopes(), std::slice::from_ref(expected));
             host.answer(expected, verdict);
         }
     };

@@ -166,6 +166,14 @@ fn another_protocol_and_older_tls_are_refused_in_the_handshake() {
 }
 
 #[test]
+fn early_data_which_could_be_replayed_is_never_taken() {
+    let ca = Ca::new("ca");
+    let node = Node::with(1, &Files::good("a.example", &ca));
+    let uri = node.listen_anywhere();
+    assert!(!run(Stranger::with(ca.issue("c.example")).early_data_is_taken(&uri)));
+}
+
+#[test]
 fn a_server_with_another_protocol_is_named() {
     let ca = Ca::new("ca");
     let node = Node::with(1, &Files::good("a.example", &ca));
@@ -281,6 +289,19 @@ fn methods_that_a_node_does_not_offer_say_so() {
             assert!(error.extra.contains("unimplemented"), "{error}");
         }
     });
+}
+
+#[test]
+fn an_operator_reads_that_others_will_refuse_the_certificate() {
+    let (ca, other) = (Ca::new("ca"), Ca::new("other"));
+    let mut over = params("a.example");
+    over.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    for (leaf, code) in [(ca.sign(&over), "certificate-expired"), (other.issue("a.example"), "unknown-authority")] {
+        let node = Node::with(1, &Files::new("a.example", &leaf, &[&ca]));
+        let error = node.stats()["certificate"]["error"].clone();
+        assert!(error.as_str().unwrap().starts_with(&format!("others will refuse us: {code}: ")), "{error}");
+        node.logged("others will refuse us");
+    }
 }
 
 #[test]

@@ -78,7 +78,7 @@ impl FarEnd {
             Frame::Close(close) => return Err(format!("{} (code {})", close.reason, close.code.0)),
             Frame::Ping(number) => events.push(Event::Say(Frame::Pong(number))),
             Frame::Envelopes(envelopes) if self.up => {
-                envelopes.into_iter().for_each(|wire| take_envelope(wire, events))
+                envelopes.into_iter().for_each(|wire| take_envelope(wire, events));
             }
             Frame::Custody(answers) if self.up => events.push(Event::Answers(answers)),
             Frame::Hello(_) | Frame::Auth(_) | Frame::Envelopes(_) | Frame::Custody(_) => {

@@ -87,7 +87,7 @@ async fn ask(
     asked.reborrow().init_auth().set_origin(&session.engine.config.domain);
     asked.set_back(back);
     let forth = match request.send().promise.await {
-        Ok(answer) => answer.get().and_then(|answer| answer.get_forth()),
+        Ok(answer) => answer.get().and_then(mesh_federation::open_results::Reader::get_forth),
         // A server of the older kind.
         Err(error) if error.kind == capnp::ErrorKind::Unimplemented => {
             return Bridge::start(&local, session, domain, Some(service), op).map(|_| ()).map_err(Error::from);

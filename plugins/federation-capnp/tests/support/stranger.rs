@@ -48,6 +48,20 @@ impl Stranger {
         (endpoint, connected)
     }
 
+    /// Connects twice with everything that resumption and early data need, and says whether the second time had early data.
+    pub async fn early_data_is_taken(&self, uri: &str) -> bool {
+        let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+        let addr = uri.rsplit_once('@').unwrap().1.parse().unwrap();
+        let mut tls = self.tls();
+        tls.enable_early_data = true;
+        let config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+        let first = endpoint.connect_with(config.clone(), addr, "any.example").unwrap().await.unwrap();
+        // Time for a ticket, if there were one.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        first.close(0u32.into(), b"");
+        endpoint.connect_with(config, addr, "any.example").unwrap().into_0rtt().is_ok()
+    }
+
     fn tls(&self) -> rustls::ClientConfig {
         let builder = rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13])
