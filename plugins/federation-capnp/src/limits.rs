@@ -44,9 +44,9 @@ pub(crate) const INBOUND_BYTES: usize = 2 << 20;
 /// Messages of one connection that are read and still in use.
 pub(crate) const INBOUND_MESSAGES: usize = 256;
 
-/// Calls of one connection that the peer has not finished. One more ends the connection: an honest peer finishes a call as
-/// soon as it has the answer.
-pub(crate) const UNFINISHED_CALLS: usize = 4_096;
+/// Calls of one connection that the peer has not finished. One more ends the connection. An honest peer finishes a call
+/// when it has the answer, but its word of that stands behind all calls that it has sent before.
+pub(crate) const UNFINISHED_CALLS: usize = 16_384;
 
 /// After so many messages the other connections have their turn.
 pub(crate) const MESSAGES_PER_TURN: u32 = 16;

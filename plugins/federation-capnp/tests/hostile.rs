@@ -118,7 +118,7 @@ fn calls_that_are_never_finished_are_bounded() {
         let (mut send, mut recv) = connection.open_bi().await.unwrap();
         // The answers are read, or the node would wait for us.
         tokio::task::spawn_local(async move { while matches!(recv.read_chunk(65_536, true).await, Ok(Some(_))) {} });
-        for question in 0..10_000 {
+        for question in 0..40_000 {
             if !write(&mut send, |message| message.init_bootstrap().set_question_id(question)).await {
                 break;
             }
@@ -127,6 +127,18 @@ fn calls_that_are_never_finished_are_bounded() {
     });
     assert_eq!(code, 7);
     assert!(text.contains("not finished"), "{text}");
+    assert_unharmed(&node, &uri, &ca);
+}
+
+#[test]
+fn thousands_of_calls_at_once_are_all_answered() {
+    let (node, uri, ca) = node();
+    let answered = run(async {
+        let caller = Caller::connect(&Stranger::with(ca.issue("c.example")), &uri).await;
+        let calls: Vec<_> = (0..6_000).map(|_| caller.service.federation_health_request().send().promise).collect();
+        futures::future::try_join_all(calls).await.map(|answers| answers.len())
+    });
+    assert_eq!(answered.unwrap(), 6_000);
     assert_unharmed(&node, &uri, &ca);
 }
 
