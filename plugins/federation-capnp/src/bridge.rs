@@ -20,7 +20,7 @@ use qpq_schemas::federation_capnp::federation_service;
 use qpq_schemas::link::{Answer, Frame, MAX_BLOCK, Role};
 use qpq_schemas::signature::SigningKey;
 use sha2::Sha256;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use zeroize::Zeroizing;
 
@@ -28,7 +28,7 @@ use self::end::{Event, FarEnd};
 pub(crate) use self::relay::{Payload, relay_in, sort};
 use crate::engine::Engine;
 use crate::error::End;
-use crate::limits::{BINDING_LEN, EXPORTER_LABEL, RELAYS_IN_FLIGHT};
+use crate::limits::{BINDING_LEN, EXPORTER_LABEL, OFFERED_KIB, RELAYS_IN_FLIGHT};
 use crate::link::{self, Link, Way};
 use crate::queue::Next;
 use crate::rpc::{Local, Session, spawn};
@@ -52,6 +52,8 @@ pub(crate) struct Bridge {
     up: watch::Sender<bool>,
     /// Something was said.
     wake: Notify,
+    /// Room for envelopes that the host has not answered for, in KiB.
+    room: Semaphore,
 }
 
 impl Bridge {
@@ -74,6 +76,7 @@ impl Bridge {
             waiting: RefCell::default(),
             up: watch::Sender::new(false),
             wake: Notify::new(),
+            room: Semaphore::new(OFFERED_KIB),
         });
         let before = local.bridges.borrow_mut().insert(domain.to_owned(), bridge.clone());
         if let Some(before) = before {
@@ -131,6 +134,7 @@ async fn run(local: Rc<Local>, bridge: Rc<Bridge>, service: Option<federation_se
     let link = bridge.link.clone();
     let mut unsent = VecDeque::new();
     let end = play(&bridge, service, &mut unsent).await;
+    bridge.room.close();
     bridge.waiting.borrow_mut().clear();
     let mut bridges = local.bridges.borrow_mut();
     if bridges.get(&link.domain).is_some_and(|current| Rc::ptr_eq(current, &bridge)) {

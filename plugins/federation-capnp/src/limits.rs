@@ -133,7 +133,10 @@ pub(crate) const MAX_RELAY_PAYLOAD: usize = 256 * 1024;
 /// Recipients of one `relayBatchEnqueue`, at most.
 pub(crate) const MAX_RECIPIENTS: usize = 256;
 
-/// `relayEnqueue` calls of one bridged domain that are not answered yet, in each direction.
+/// Envelopes of a bridged domain that were offered to the host and not answered for, in KiB of payload.
+pub(crate) const OFFERED_KIB: usize = 1_024;
+
+/// `relayEnqueue` calls to one bridged domain that are not answered yet.
 pub(crate) const RELAYS_IN_FLIGHT: usize = 64;
 
 /// How long the node may take to answer for an envelope that a server of the older kind has sent.

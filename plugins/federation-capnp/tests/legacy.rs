@@ -260,7 +260,7 @@ fn payloads_that_are_no_envelope_for_the_recipient_are_refused() {
     let uri = node.listen_anywhere();
     let sent = envelope(Kind::Direct, [1; 32], "hello");
     let broadcast = envelope(Kind::Broadcast, [1; 32], "to all");
-    let errors = with_host(&node, |_| {}, async {
+    let errors = run(async {
         let caller = Caller::connect(&Stranger::with(ca.issue("old.example")), &uri).await;
         let mut errors = Vec::new();
         for (key, payload) in [([1; 32], &b"opaque"[..]), ([2; 32], sent.wire()), ([1; 32], broadcast.wire())] {
@@ -272,6 +272,7 @@ fn payloads_that_are_no_envelope_for_the_recipient_are_refused() {
     for (error, code) in errors.iter().zip(["opaque-payload: ", "wrong-recipient: ", "not-direct: ", "too-large: "]) {
         assert!(error.contains(code), "{error}");
     }
+    assert!(node.told().up.is_empty(), "nothing was said to the host");
 }
 
 #[test]

@@ -78,15 +78,18 @@ fn verdict_of(error: &Error) -> Verdict {
 
 /// Hands what a server of the older kind has sent to the host, once for each recipient. Returns when all of it is durable.
 pub(crate) async fn relay_in(local: &Rc<Local>, session: &Rc<Session>, relay: &Relay) -> Result<Vec<u64>, Error> {
+    let refuses = session.engine.config.legacy_payloads == LegacyPayloads::Refuse;
+    for key in &relay.keys {
+        // All of them before the first is offered.
+        if matches!(sort(&relay.payload, key)?, Payload::Opaque) && refuses {
+            return Err(Error::failed(
+                "opaque-payload: the payload is no envelope of the mesh, and this node takes nothing else".into(),
+            ));
+        }
+    }
     let bridge = bridge_to(local, session, &relay.domain).await?;
-    let envelopes = relay.keys.iter().map(|key| match sort(&relay.payload, key)? {
-        Payload::Envelope(envelope) => Ok(envelope),
-        Payload::Opaque => opaque(&bridge, relay, key),
-    });
-    let envelopes: Vec<Envelope> = envelopes.collect::<Result<_, Error>>()?;
-    let count = envelopes.len();
-    try_join_all(envelopes.into_iter().map(|envelope| take_in(&bridge, envelope))).await?;
-    Ok((0..count).map(|_| next_seq(&session.engine)).collect())
+    try_join_all(relay.keys.iter().map(|key| take_in(&bridge, relay, key))).await?;
+    Ok(relay.keys.iter().map(|_| next_seq(&session.engine)).collect())
 }
 
 /// The bridge to that domain, with its handshake done; made where there is none.
@@ -127,11 +130,6 @@ pub(crate) fn sort(payload: &[u8], key: &[u8; 32]) -> Result<Payload, Error> {
 fn opaque(bridge: &Bridge, relay: &Relay, key: &[u8; 32]) -> Result<Envelope, Error> {
     let Relay { domain, payload, channel, .. } = relay;
     let engine = &bridge.session.engine;
-    if engine.config.legacy_payloads == LegacyPayloads::Refuse {
-        return Err(Error::failed(
-            "opaque-payload: the payload is no envelope of the mesh, and this node takes nothing else".into(),
-        ));
-    }
     let channel: String = channel.iter().map(|byte| format!("{byte:02x}")).collect();
     let mut body = format!("opaque payload from {domain}, channel {channel:?}, {} bytes\n", payload.len()).into_bytes();
     body.extend_from_slice(payload);
@@ -148,9 +146,16 @@ fn opaque(bridge: &Bridge, relay: &Relay, key: &[u8; 32]) -> Result<Envelope, Er
     draft.sign(&bridge.key).map_err(|refusal| Error::failed(refusal.to_string()))
 }
 
-/// Offers one envelope, and waits for what the host says.
-async fn take_in(bridge: &Bridge, envelope: Envelope) -> Result<(), Error> {
+/// Offers the envelope for one recipient, and waits for what the host says. It is made when there is room for it, so that a
+/// large payload for many recipients does not lie here once for each of them.
+async fn take_in(bridge: &Bridge, relay: &Relay, key: &[u8; 32]) -> Result<(), Error> {
     let gone = || Error::overloaded("not-ready: the link to the node has ended; try again".into());
+    let kibibytes = u32::try_from(relay.payload.len() / 1_024 + 1).unwrap_or(u32::MAX);
+    let _room = bridge.room.acquire_many(kibibytes).await.map_err(|_| gone())?;
+    let envelope = match sort(&relay.payload, key)? {
+        Payload::Envelope(envelope) => envelope,
+        Payload::Opaque => opaque(bridge, relay, key)?,
+    };
     let answered = bridge.offer(envelope.id(), envelope.wire().clone()).ok_or_else(gone)?;
     let late = |_| Error::overloaded("not-ready: the node has not answered in time; try again".into());
     let answer = timeout(CUSTODY_PATIENCE, answered).await.map_err(late)?.map_err(|_| gone())?;
