@@ -18,6 +18,11 @@ mod wire;
 
 pub use ids::{MessageId, ParseIdError, PeerId, TopicId};
 
+/// What two domains say to each other, generated from `federation.capnp`. See `capnp.md` for how to generate it anew.
+#[rustfmt::skip]
+#[allow(missing_docs, unreachable_pub, unused_qualifications, rust_2018_idioms, reason = "generated")]
+#[allow(clippy::all, clippy::pedantic, clippy::unimplemented, reason = "generated")]
+pub mod federation_capnp;
 /// The client interface of a node, generated from `node.capnp`. See `capnp.md` for how to generate it anew.
 #[rustfmt::skip]
 #[allow(missing_docs, unreachable_pub, unused_qualifications, rust_2018_idioms, reason = "generated")]

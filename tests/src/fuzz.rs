@@ -4,6 +4,7 @@
 //! A target takes any bytes. It must not panic, hang or allocate without bound, and what it accepts must obey the
 //! rule written beside it.
 
+mod federation;
 mod files;
 mod link;
 mod mutate;
@@ -30,7 +31,8 @@ pub struct Target {
 
 /// All targets.
 pub fn targets() -> impl Iterator<Item = &'static Target> {
-    [wire::TARGETS, link::TARGETS, packet::TARGETS, files::TARGETS, scripts::TARGETS].into_iter().flatten()
+    let all = [wire::TARGETS, link::TARGETS, packet::TARGETS, federation::TARGETS, files::TARGETS, scripts::TARGETS];
+    all.into_iter().flatten()
 }
 
 /// Feeds the target of that name: the door for cargo-fuzz.

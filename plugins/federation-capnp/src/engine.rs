@@ -1,0 +1,246 @@
+//! What all tasks of an instance share.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use qpq_plugin_api::{Host, Identity, TransportHost};
+use quinn::Connection;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
+use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
+use tokio::time::{interval, timeout};
+
+use crate::address::{Address, uri_of};
+use crate::certs::{Certificates, Look};
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::der;
+use crate::endpoint::Endpoints;
+use crate::error::{End, Error};
+use crate::handshakes::Handshakes;
+use crate::limits::{RELOAD, STATS_LINKS};
+use crate::link::Way;
+use crate::links::Links;
+use crate::peers::Peers;
+use crate::refusal::Refusal;
+use crate::refused::Refused;
+use crate::rpc::RpcThread;
+use crate::tls;
+use crate::verify::Policy;
+
+/// One instance of the transport.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    /// The host.
+    pub(crate) host: Host,
+    /// The host's side of a transport.
+    pub(crate) events: TransportHost,
+    /// The node's identity, for a key of the plugin's own.
+    pub(crate) identity: Identity,
+    /// What the admin set.
+    pub(crate) config: Config,
+    /// Which domains may connect.
+    pub(crate) policy: Policy,
+    /// The cryptography of TLS.
+    pub(crate) provider: Arc<CryptoProvider>,
+    /// The sockets.
+    pub(crate) endpoints: Endpoints,
+    /// The links that are up.
+    pub(crate) links: Arc<Links>,
+    /// Inbound handshakes under way.
+    pub(crate) handshakes: Arc<Handshakes>,
+    /// The domains.
+    pub(crate) peers: Peers,
+    /// Figures.
+    pub(crate) counters: Counters,
+    refused: Refused,
+    /// From `start` on.
+    started: OnceLock<Started>,
+    /// One reference more for each look-up under way, which holds a thread that can't be interrupted.
+    lookups: Arc<()>,
+}
+
+#[derive(Debug)]
+struct Started {
+    certificates: Certificates,
+    rpc: RpcThread,
+}
+
+/// A peer, as its certificate tells.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    /// The domains that it may speak for.
+    pub(crate) names: Vec<String>,
+    /// When its certificate is over, in Unix milliseconds.
+    pub(crate) not_after_ms: Option<i64>,
+}
+
+impl Peer {
+    /// The peer of a connection, whose names the verifier has seen.
+    pub(crate) fn of(connection: &Connection, names: Vec<String>) -> Self {
+        let chain = connection.peer_identity().and_then(|any| any.downcast::<Vec<CertificateDer<'_>>>().ok());
+        let fields = chain.and_then(|chain| der::fields(chain.first()?));
+        Self { names, not_after_ms: fields.map(|fields| fields.not_after.saturating_mul(1_000)) }
+    }
+}
+
+impl Engine {
+    /// An instance without sockets, files or threads.
+    pub(crate) fn new(host: Host, config: Config) -> Result<Self, qpq_plugin_api::Error> {
+        Ok(Self {
+            host,
+            events: host.transport()?,
+            identity: host.identity()?,
+            policy: Policy::new(&config),
+            provider: tls::provider(),
+            endpoints: Endpoints::new(&config),
+            links: Links::new(&config),
+            handshakes: Handshakes::new(&config),
+            peers: Peers::default(),
+            counters: Counters::default(),
+            refused: Refused::default(),
+            started: OnceLock::new(),
+            lookups: Arc::new(()),
+            config,
+        })
+    }
+
+    /// Reads the certificates and starts the RPC thread.
+    pub(crate) fn start(&self) -> Result<(), qpq_plugin_api::Error> {
+        let failed = qpq_plugin_api::Error::failed;
+        let certificates = Certificates::load(&self.config, self.provider.clone())
+            .map_err(|e| failed(format!("the certificate of {} can't be used: {e}", self.config.domain)))?;
+        if certificates.key_is_open() {
+            let key = self.config.key.display();
+            self.host.warn(format!("{key}: others can read this private key; run `chmod 600 {key}`"));
+        }
+        self.warn_of_trouble(&certificates);
+        let rpc = RpcThread::start(self.host).map_err(|e| failed(format!("no thread could be started: {e}")))?;
+        let _ = self.started.set(Started { certificates, rpc });
+        Ok(())
+    }
+
+    fn warn_of_trouble(&self, certificates: &Certificates) {
+        if let Some(trouble) = certificates.current().trouble(self.now_ms()) {
+            self.host.warn(format!("the certificate of {}: {trouble}", self.config.domain));
+        }
+    }
+
+    /// The certificates.
+    pub(crate) fn certificates(&self) -> Result<&Certificates, Error> {
+        self.started.get().map(|started| &started.certificates).ok_or(Error::Stopping)
+    }
+
+    /// The RPC thread.
+    pub(crate) fn rpc(&self) -> Result<&RpcThread, Error> {
+        self.started.get().map(|started| &started.rpc).ok_or(Error::Stopping)
+    }
+
+    /// An error when nothing new is taken on.
+    pub(crate) fn check_running(&self) -> Result<(), Error> {
+        if self.links.is_closed() { Err(Error::Stopping) } else { Ok(()) }
+    }
+
+    /// Look-ups under way.
+    pub(crate) fn lookups(&self) -> usize {
+        Arc::strong_count(&self.lookups) - 1
+    }
+
+    /// Now, in Unix milliseconds.
+    pub(crate) fn now_ms(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// The socket addresses of an address, in the order of the system.
+    pub(crate) async fn resolve(&self, address: &Address) -> Result<Vec<SocketAddr>, Error> {
+        if let Some(addr) = address.socket_addr() {
+            return Ok(vec![addr]);
+        }
+        let failed = |why: String| Error::Resolve { host: address.host.clone(), why };
+        let (host, port) = (address.host.clone(), address.port);
+        let under_way = self.lookups.clone();
+        let look_up = move || {
+            let found = (host.as_str(), port).to_socket_addrs().map(Vec::from_iter);
+            drop(under_way);
+            found
+        };
+        let found =
+            spawn_blocking(look_up).await.unwrap_or_else(|e| Err(e.into())).map_err(|e| failed(e.to_string()))?;
+        if found.is_empty() { Err(failed("it has no address".into())) } else { Ok(found) }
+    }
+
+    /// Notes that a peer was refused, or has refused us, and logs it now and then.
+    pub(crate) fn note_refusal(&self, remote: SocketAddr, domain: Option<&str>, refusal: &Refusal, by_peer: bool) {
+        self.counters.refused.one();
+        if !self.refused.note(remote, domain, refusal, by_peer, self.now_ms()) {
+            return;
+        }
+        let remote = uri_of(domain.unwrap_or("unknown"), remote);
+        self.host.warn(if by_peer {
+            format!("{remote} refuses this node: {refusal} (there, \"the peer\" is this node)")
+        } else {
+            format!("{remote} was refused: {refusal}")
+        });
+    }
+
+    /// Takes on nothing new, flushes and ends all links. Returns how many links were cut off because the time ran out.
+    pub(crate) async fn drain(&self, patience: Duration) -> usize {
+        self.links.close();
+        for link in self.links.all() {
+            link.ask_end(End::Quiesced, patience);
+        }
+        // A link that is late ends by its own patience; a moment more lets it hand back what it did not send.
+        let late = timeout(patience + patience / 8, self.links.emptied()).await.is_err();
+        if late { self.links.len() } else { 0 }
+    }
+
+    /// Looks at the certificate files now and then. Runs for as long as the instance.
+    pub(crate) async fn watch_certificates(self: Arc<Self>) {
+        let mut ticks = interval(RELOAD);
+        loop {
+            ticks.tick().await;
+            let engine = self.clone();
+            let look = move || engine.certificates().map_or(Look::Same, Certificates::look);
+            match spawn_blocking(look).await {
+                Ok(Look::Renewed) => {
+                    self.host.info("the certificate files have changed; new handshakes use them");
+                    if let Ok(certificates) = self.certificates() {
+                        self.warn_of_trouble(certificates);
+                    }
+                }
+                Ok(Look::Kept(error)) => {
+                    self.host.warn(format!("the new certificate files can't be used, so the old ones stay: {error}"));
+                }
+                Ok(Look::Same) | Err(_) => {}
+            }
+        }
+    }
+
+    /// All figures as JSON.
+    pub(crate) fn stats(&self) -> Value {
+        let now_ms = self.now_ms();
+        let (certificate, authority) = match self.certificates() {
+            Ok(certificates) => certificates.to_json(now_ms),
+            Err(_) => (Value::Null, Value::Null),
+        };
+        let listening = self.endpoints.listening();
+        let domain = &self.config.domain;
+        json!({
+            "schema": "qpq.federation-capnp.stats/1",
+            "domain": domain,
+            "listen": listening.into_iter().map(|addr| uri_of(domain, addr)).collect::<Vec<_>>(),
+            "certificate": certificate,
+            "authority": authority,
+            "peers": self.peers.to_json(now_ms),
+            "refused": self.refused.to_json(),
+            "links": {"inbound": self.links.count(Way::In), "outbound": self.links.count(Way::Out)},
+            "by_link": self.links.all().iter().take(STATS_LINKS).map(|link| link.to_json()).collect::<Vec<_>>(),
+            "connections": self.links.connections(),
+            "handshakes": self.handshakes.len(),
+            "counters": self.counters.to_json(),
+        })
+    }
+}
