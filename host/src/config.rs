@@ -28,8 +28,8 @@ pub use key::Key;
 pub use load::{Flag, Loaded, Origin, Sources};
 pub use reference::reference;
 pub use sections::{
-    ControlConfig, DiscoveryConfig, LinksConfig, LogConfig, LogFormat, MessagesConfig, NodeConfig, PluginsConfig,
-    ScriptLimitsConfig, ScriptsConfig, StorageConfig, keys,
+    ClientsConfig, ControlConfig, DiscoveryConfig, LinksConfig, LogConfig, LogFormat, MessagesConfig, NodeConfig,
+    PluginsConfig, ScriptLimitsConfig, ScriptsConfig, StorageConfig, keys,
 };
 pub use tables::Tables;
 
@@ -65,6 +65,8 @@ pub struct Config {
     pub script_tables: Tables,
     /// `[control]`
     pub control: ControlConfig,
+    /// `[clients]`
+    pub clients: ClientsConfig,
     /// `[log]`
     pub log: LogConfig,
 }

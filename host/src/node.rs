@@ -11,8 +11,8 @@
 
 mod addresses;
 mod bot_store;
-mod channels;
-mod clock;
+pub(crate) mod channels;
+pub(crate) mod clock;
 mod commands;
 mod dialer;
 mod discovery;
@@ -21,7 +21,8 @@ mod engine;
 mod keeper;
 mod link_task;
 mod listener;
-mod mail;
+pub(crate) mod mail;
+mod mailboxes;
 mod open;
 mod pings;
 mod plugins;
@@ -42,8 +43,9 @@ use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use crate::api::NodeApi;
+use crate::api::mailbox::MailboxApi;
 use crate::config::Config;
-use crate::identity::IdentityError;
+use crate::identity::{Identity, IdentityError, PeerSet};
 use crate::link::LinkConfig;
 use crate::plugin::{PluginError, Registry, Settings};
 use crate::script::ScriptHost;
@@ -70,6 +72,12 @@ const STOP_PLUGINS: Duration = Duration::from_millis(1_500);
 pub struct RunningNode {
     /// The door into it.
     pub api: Arc<dyn NodeApi>,
+    /// The mailboxes that it keeps for others.
+    pub mailboxes: Arc<dyn MailboxApi>,
+    /// Who it is.
+    pub identity: Arc<Identity>,
+    /// Whom its admin has blocked.
+    pub blocked: PeerSet,
     /// Ready when it has drained and stopped, after [`NodeApi::shutdown`].
     pub stopped: BoxFuture<'static, ()>,
 }
@@ -137,7 +145,10 @@ pub async fn start(config: Config) -> Result<RunningNode, StartError> {
     start_bots(&config, &door);
     plugins::settle(wanted, started).await;
     let stopped = until_stopped(door.clone(), engine).boxed();
-    Ok(RunningNode { api: Arc::new(door), stopped })
+    let identity = Arc::clone(&door.shared.identity);
+    let blocked = door.shared.directory().blocked();
+    let door = Arc::new(door);
+    Ok(RunningNode { api: door.clone(), mailboxes: door, identity, blocked, stopped })
 }
 
 /// Starts the task that owns the core, with the signature workers.

@@ -44,6 +44,11 @@ impl RecordBook {
         self.known.get(peer).map(|known| &known.record)
     }
 
+    /// The newest record of that node, as it was signed.
+    pub fn wire(&self, peer: &PeerId) -> Option<Bytes> {
+        self.known.get(peer).map(|known| known.wire.clone())
+    }
+
     /// How many nodes have a record here.
     pub fn len(&self) -> usize {
         self.known.len()
@@ -167,11 +172,19 @@ impl Core {
             return self.count("record-blocked");
         }
         let wire = Bytes::copy_from_slice(wire); // the frame it came in is larger and shall not stay for it
+        self.learn(Some(link), record, wire);
+        self.with_router(|router, out| router.seen(now_ms, peer, link, 0, out));
+    }
+
+    /// Keeps a checked record, if it is newer than what is known, and spreads it.
+    pub(super) fn learn(&mut self, from: Option<LinkId>, record: NodeRecord, wire: Bytes) {
+        if !self.records.lacks(&record.peer, record.seq_ms) {
+            return self.count("record-old");
+        }
         let gone = self.records.insert(record.clone(), wire.clone());
         self.records_gone(gone);
         self.count("record-new");
-        self.pass_on(Some(link), &wire);
-        self.with_router(|router, out| router.seen(now_ms, peer, link, 0, out));
+        self.pass_on(from, &wire);
         self.effects.push(Effect::Notice(Notice::Record { record: Box::new(record), wire }));
     }
 

@@ -17,6 +17,7 @@ use super::dialer::Dialer;
 use super::discovery::Discovery;
 use super::engine::Message;
 use super::mail::{Defaults, Opener};
+use super::mailboxes::Mailboxes;
 use super::switchboard::Switchboard;
 use crate::api::{ApiError, InboxItem, LinkInfo, Receipt, Reply};
 use crate::core::{Core, Event};
@@ -35,6 +36,7 @@ pub(super) struct Shared {
     directory: Mutex<Directory>,
     channels: Mutex<Channels>,
     sealing: Mutex<SealingKeys>,
+    mailboxes: Mailboxes,
     /// Held while the directory is being written, so that one write follows the other.
     pub(super) saving: tokio::sync::Mutex<()>,
 }
@@ -44,6 +46,7 @@ pub(super) struct Guarded {
     pub(super) directory: Directory,
     pub(super) channels: Channels,
     pub(super) sealing: SealingKeys,
+    pub(super) mailboxes: Mailboxes,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -85,6 +88,7 @@ impl Shared {
             directory: Mutex::new(guarded.directory),
             channels: Mutex::new(guarded.channels),
             sealing: Mutex::new(guarded.sealing),
+            mailboxes: guarded.mailboxes,
             saving: tokio::sync::Mutex::default(),
         }
     }
@@ -99,6 +103,11 @@ impl Shared {
 
     pub(super) fn sealing(&self) -> MutexGuard<'_, SealingKeys> {
         lock(&self.sealing)
+    }
+
+    /// Who has a mailbox here.
+    pub(super) fn mailboxes(&self) -> &Mailboxes {
+        &self.mailboxes
     }
 
     pub(super) fn listening(&self) -> MutexGuard<'_, Vec<String>> {

@@ -14,7 +14,7 @@ use super::*;
 use crate::api::ApiError;
 use crate::store::{Head, NewRecord, SeenEntry};
 
-const TOPIC: TopicId = TopicId([9; 32]);
+pub(super) const TOPIC: TopicId = TopicId([9; 32]);
 const START_MS: u64 = 1_800_000_000_000;
 
 /// Links between two nodes at most.
@@ -232,7 +232,7 @@ impl World {
         self.submit(from, envelope)
     }
 
-    fn submit(&mut self, node: usize, envelope: Envelope) -> Result<MessageId, ApiError> {
+    pub(super) fn submit(&mut self, node: usize, envelope: Envelope) -> Result<MessageId, ApiError> {
         self.next += 1;
         let token = self.next;
         self.event(node, Event::Submit { token, envelope, trusted: true });
@@ -428,7 +428,7 @@ impl World {
                 self.event(node, Event::Submit { token: 0, envelope, trusted: true });
             }
             Effect::Notice(Notice::Delivered { id, .. }) => self.nodes[node].delivered.push(id),
-            Effect::InboxGrew { .. } | Effect::Notice(_) => {}
+            Effect::InboxGrew { .. } | Effect::MailCame { .. } | Effect::Notice(_) => {}
         }
     }
 
