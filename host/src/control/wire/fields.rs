@@ -13,6 +13,7 @@
 //! | `id`, `opt_id` | a 32-byte id | `Data` | \[has,] get, set |
 //! | `texts` | `Vec<String>` | `List(Text)` | get, init |
 //! | `nums` | `Vec<u64>` | `List(UInt64)` | get, init |
+//! | `ids` | a list of 32-byte ids | `List(Data)` | get, init |
 //! | `list`, `nested` | other records | `List(…)`, a struct | get, init |
 //! | `json` | a JSON value | `Text` | get, set |
 //! | `trust` | `Trust` | `Trust` | get, set |
@@ -20,7 +21,7 @@
 
 use std::collections::BTreeMap;
 
-use capnp::{primitive_list, struct_list, text_list};
+use capnp::{data_list, primitive_list, struct_list, text_list};
 use qpq_schemas::node_capnp;
 
 use crate::api::Trust;
@@ -61,6 +62,9 @@ macro_rules! put {
     };
     (nums, $value:expr, $to:ident, $get:ident, $init:ident) => {
         fields::write_nums($value, $to.reborrow().$init(list_len($value.len())))
+    };
+    (ids, $value:expr, $to:ident, $get:ident, $init:ident) => {
+        fields::write_ids($value.iter().map(|id| id.as_bytes()), $to.reborrow().$init(list_len($value.len())))
     };
     (list, $value:expr, $to:ident, $get:ident, $init:ident) => {
         write_list($value, $to.reborrow().$init(list_len($value.len())))
@@ -110,6 +114,9 @@ macro_rules! take {
     (nums, $from:ident, $get:ident, $init:ident) => {
         $from.$get()?.iter().collect()
     };
+    (ids, $from:ident, $get:ident, $init:ident) => {
+        $from.$get()?.iter().map(|id| read_id(id?)).collect::<capnp::Result<_>>()?
+    };
     (list, $from:ident, $get:ident, $init:ident) => {
         read_list($from.$get()?)?
     };
@@ -153,6 +160,12 @@ pub(super) fn write_texts(texts: &[String], mut list: text_list::Builder<'_>) {
 
 pub(super) fn read_texts(list: text_list::Reader<'_>) -> capnp::Result<Vec<String>> {
     list.iter().map(|text| Ok(text?.to_string()?)).collect()
+}
+
+pub(in crate::control) fn write_ids<'a>(ids: impl Iterator<Item = &'a [u8; 32]>, mut list: data_list::Builder<'_>) {
+    for (place, id) in (0..list.len()).zip(ids) {
+        list.set(place, id);
+    }
 }
 
 pub(super) fn write_nums(numbers: &[u64], mut list: primitive_list::Builder<'_, u64>) {
