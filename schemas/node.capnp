@@ -3,6 +3,12 @@
 # The node serves one NodeService as the bootstrap capability of each connection to `node.sock` in its data
 # directory. Only the owner of the directory can open that socket.
 #
+# Where the admin wants it (`clients.listen`), the same is served over QUIC with ALPN `capnp`: TLS 1.3 with raw public
+# keys (RFC 7250) on both sides, the client's identity key and the node's, and one bidirectional stream, which the client
+# opens. Admins may call everything. Users may call enqueue and batchEnqueue for envelopes that they have signed
+# themselves, health, mailbox and whoami; all else fails with `not-permitted`. A client that is not let in hears why in the
+# text of the QUIC close, which has the same form `code: message`.
+#
 # Conventions
 # - A pointer field that is not set (text, data, struct) means "none". An optional number is a `Number` for that reason.
 # - Times are Unix times in milliseconds, unless a name says otherwise.
@@ -93,9 +99,64 @@ interface NodeService {
   federation @29 () -> (report :FederationReport);
   # How this node's domain and the others stand.
 
-  deliveries @30 (after :Number, waitMs :UInt64) -> (page :DeliveryPage);
+  mailbox @30 () -> (mailbox :Mailbox);
+  # The mailbox of the key that the client has proven, made on first use. From then on mail for that key waits here until
+  # the client has it. Over `node.sock` no key is proven, so there it fails with `no-key`.
+
+  whoami @31 () -> (role :Text, peerId :Data);
+  # What this client may do: `owner` (of `node.sock`), `admin` or `user`; and its key, which for the owner is the node's.
+
+  deliveries @32 (after :Number, waitMs :UInt64) -> (page :DeliveryPage);
   # The receipts that came for messages sent with `receipt`, after that place; when there is none yet, waits up to `waitMs`
   # (at most 60,000) for one. Without `after`: none, and the place to go on from. The node keeps the last 1,024 in memory.
+}
+
+interface Mailbox {
+  # The mail of one key, and what its holder needs to write to others. Nobody else's mail is within reach.
+
+  fetch @0 (after :UInt64, limit :UInt32, waitMs :UInt64) -> (items :List(MailItem), nextAfter :UInt64);
+  # Direct messages and receipts that were not acknowledged yet, the most urgent first and in turn by their senders, then
+  # broadcasts of the subscribed topics with a larger sequence number than `after`, in order of arrival. Direct ones come again until they are acknowledged, so do that before the
+  # next page. When there is nothing it waits up to `waitMs` (at most 60,000). `limit` 0 takes 100, at most 1,000; a page
+  # is cut at about 1 MiB. Pass `nextAfter` as `after` to go on.
+
+  ack @1 (ids :List(Data)) -> (dropped :UInt32);
+  # The client has these messages on its disk: the node drops its copies of direct ones. Ids of others change nothing.
+  # At most 1,000.
+
+  subscribe @2 (topicIds :List(Data)) -> ();
+  # Broadcasts of these topics are fetched, too: what is kept of them, and what comes. For good. A mailbox has at most 256.
+
+  unsubscribe @3 (topicIds :List(Data)) -> ();
+
+  publish @4 (record :Data) -> ();
+  # The client's own signed node record, with its sealing key: taken in and spread as a neighbour's. Once in 10 s at most;
+  # sooner it fails with `too-often`.
+
+  lookup @5 (who :Text) -> (records :List(Data));
+  # The signed node record of a peer: 64 hex digits, a beginning of at least 8, or a nickname. None when nobody is known;
+  # `ambiguous-peer` when several are meant. The signature shows that the key said so; whether it is the key of the person
+  # that is meant, the client decides.
+
+  figures @6 () -> (figures :MailFigures);
+}
+
+struct MailItem {
+  seq @0 :UInt64;
+  # Place in this node's order of arrival.
+  envelope @1 :Data;
+  # As its sender signed it. The client checks signature, id and seal itself.
+  receivedMs @2 :UInt64;
+}
+
+struct MailFigures {
+  waiting @0 :UInt64;
+  # Direct messages and receipts that were not acknowledged yet.
+  waitingBytes @1 :UInt64;
+  maxMessages @2 :UInt64;
+  # What may wait at most; beyond it senders are told that the mailbox is full.
+  maxBytes @3 :UInt64;
+  topicIds @4 :List(Data);
 }
 
 struct Number {

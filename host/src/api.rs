@@ -4,6 +4,8 @@
 //! `node.capnp`, bots come through it inside the process; nothing reaches the node by another way.
 //! The result types are what `--json` prints.
 
+pub mod mailbox;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;

@@ -9,6 +9,7 @@ mod commands;
 mod daemon;
 mod docs;
 mod failure;
+mod remote;
 mod repl;
 mod term;
 
@@ -19,10 +20,15 @@ use std::sync::Arc;
 
 use clap::Parser;
 
+use crate::api::NodeApi;
 use crate::config::default_home;
 use crate::control::RemoteNode;
+use crate::control::quic::Target;
 use args::{Cli, Command};
 use failure::Failure;
+
+/// The variable that names a node to use over the network.
+const CONNECT_VARIABLE: &str = "QPQ_CONNECT";
 
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
@@ -51,6 +57,8 @@ pub fn main() -> ExitCode {
 struct Setting {
     /// The data directory, when one was found.
     home: Option<PathBuf>,
+    /// The node to use over the network, instead of the one in the data directory.
+    target: Option<Target>,
     /// Print JSON.
     json: bool,
     /// How to print text.
@@ -58,24 +66,35 @@ struct Setting {
 }
 
 impl Setting {
-    fn new(global: args::Global) -> Self {
+    fn new(global: args::Global) -> Result<Self, Failure> {
         let variable = |name: &str| std::env::var(name).ok();
+        let target = match (global.connect, variable(CONNECT_VARIABLE).filter(|text| !text.is_empty())) {
+            (Some(target), _) => Some(target),
+            (None, Some(text)) => {
+                let wrong = |error| Failure::Usage(format!("{CONNECT_VARIABLE}: {error}"));
+                Some(text.parse().map_err(wrong)?)
+            }
+            (None, None) => None,
+        };
         let home = global.home.or_else(|| default_home(variable).ok());
         let home = home.map(|home| std::path::absolute(&home).unwrap_or(home));
-        Self { home, json: global.json, style: term::Style::of_stdout() }
+        Ok(Self { home, target, json: global.json, style: term::Style::of_stdout() })
     }
 
     fn home(&self) -> Result<PathBuf, Failure> {
         self.home.clone().ok_or_else(|| Failure::Usage(crate::config::NoHome.to_string()))
     }
 
-    fn connect(&self) -> Result<RemoteNode, Failure> {
-        Ok(RemoteNode::connect(&self.home()?)?)
+    fn connect(&self) -> Result<Arc<dyn NodeApi>, Failure> {
+        match &self.target {
+            Some(target) => remote::connect(&self.home()?, target),
+            None => Ok(Arc::new(RemoteNode::connect(&self.home()?)?)),
+        }
     }
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
-    let setting = Setting::new(cli.global);
+    let setting = Setting::new(cli.global)?;
     match cli.command {
         None => repl::run(&setting, &args::UpArgs::default()),
         Some(Command::Repl(up)) => repl::run(&setting, &up),
@@ -90,11 +109,11 @@ fn run(cli: Cli) -> Result<(), Failure> {
 fn one_shot(setting: &Setting, command: Command) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::io)?;
     runtime.block_on(async {
-        match commands::run(setting, command, &|| Ok(Arc::new(setting.connect()?))).await? {
+        match commands::run(setting, command, &|| setting.connect()).await? {
             commands::Outcome::Answer(answer) => answer.print(setting.json),
             commands::Outcome::Follow(follow) => {
                 let node = setting.connect()?;
-                follow.run(&node, setting, &mut answer::print_line).await
+                follow.run(&*node, setting, &mut answer::print_line).await
             }
         }
     })

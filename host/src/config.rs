@@ -31,7 +31,7 @@ pub use key::Key;
 pub use load::{Flag, Loaded, Origin, Sources};
 pub use reference::reference;
 pub use sections::{
-    ControlConfig, DiscoveryConfig, FederationConfig, LegacyPayloads, LinksConfig, LogConfig, LogFormat,
+    ClientsConfig, ControlConfig, DiscoveryConfig, FederationConfig, LegacyPayloads, LinksConfig, LogConfig, LogFormat,
     MessagesConfig, NodeConfig, PluginsConfig, ScriptLimitsConfig, ScriptsConfig, StorageConfig, keys,
 };
 pub use tables::Tables;
@@ -74,6 +74,8 @@ pub struct Config {
     pub script_tables: Tables,
     /// `[control]`
     pub control: ControlConfig,
+    /// `[clients]`
+    pub clients: ClientsConfig,
     /// `[log]`
     pub log: LogConfig,
 }

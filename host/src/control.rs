@@ -1,11 +1,18 @@
-//! The control socket: the node's door for the REPL, the command line and other programs.
+//! The node's door for the REPL, the command line and other programs.
 //!
-//! `node.capnp` is served on a Unix socket in the data directory, which only its owner can open. The server
-//! ([`serve`]) hands each call to a [`NodeApi`](crate::api::NodeApi); the client ([`RemoteNode`]) is a `NodeApi`
-//! again, so that whoever talks to a node needs to know nothing of the socket.
+//! `node.capnp` is served on a Unix socket in the data directory, which only its owner can open, and, where the admin wants
+//! it, over QUIC ([`quic`]). The server ([`serve`]) hands each call to a [`NodeApi`](crate::api::NodeApi); the client
+//! ([`RemoteNode`]) is a `NodeApi` again, so that whoever talks to a node needs to know nothing of the way to it. For
+//! somebody with a mailbox at a node, [`HomeClient`] is one as well.
 
+mod access;
 mod client;
+mod counted;
 mod fault;
+mod home_client;
+mod known_nodes;
+mod mail_service;
+pub mod quic;
 mod server;
 mod service;
 mod slots;
@@ -16,11 +23,13 @@ pub(crate) mod testing;
 mod tests;
 mod wire;
 
-pub use client::{ConnectError, RemoteNode};
+pub use access::Role;
+pub use client::{ConnectError, RemoteNode, Welcome};
+pub use home_client::{HomeClient, OpenError, identity_of};
 pub use server::{ControlServer, Limits, ServeError, serve};
 
 /// Name of the control socket in the data directory.
 pub const SOCKET_NAME: &str = "node.sock";
 
 /// How many methods `NodeService` has: what `health` reports as `apiLevel`.
-pub const API_LEVEL: u32 = 30;
+pub const API_LEVEL: u32 = 33;

@@ -22,6 +22,7 @@ mod custody;
 pub mod federation;
 mod intake;
 mod links;
+mod mailbox;
 mod neighbours;
 mod records;
 mod router;
@@ -38,6 +39,7 @@ use qpq_schemas::link::Frame;
 use qpq_schemas::record::NodeRecord;
 use qpq_schemas::{MessageId, PeerId, TopicId};
 
+pub use mailbox::{MailPlace, MailQuery};
 pub use neighbours::LinkUse;
 pub use records::RecordBook;
 pub use router::{RouteKind, RouteQuery, Router, RouterOutput};
@@ -179,6 +181,20 @@ pub enum Event {
         /// The message that it held.
         id: MessageId,
     },
+    /// Mail for this key stays here until its holder has it, or no longer does.
+    Mailbox {
+        /// The key.
+        peer: PeerId,
+        /// Whether it has a mailbox here.
+        kept: bool,
+    },
+    /// The holder of a mailbox has these messages on its own disk.
+    Collected {
+        /// The holder.
+        peer: PeerId,
+        /// The messages.
+        ids: Vec<MessageId>,
+    },
     /// Time has passed.
     Tick,
 }
@@ -232,6 +248,11 @@ pub enum Effect {
     InboxGrew {
         /// Its place.
         seq: u64,
+    },
+    /// A message came for a mailbox, or a broadcast that one may have subscribed.
+    MailCame {
+        /// The recipient's key or the topic id.
+        destination: [u8; 32],
     },
     /// Sign and submit a delivery receipt.
     MakeReceipt {
@@ -295,6 +316,8 @@ pub struct Core {
     federation: Federation,
     subscribed: BTreeSet<TopicId>,
     blocked: BTreeSet<PeerId>,
+    /// Keys whose mail waits here for them.
+    mailboxes: BTreeSet<PeerId>,
     /// Envelopes between their first check and the disk, with who waits for the outcome.
     pending: HashMap<MessageId, Pending>,
     verifying: HashMap<Ticket, Vec<Candidate>>,
@@ -330,6 +353,7 @@ impl Core {
             records: RecordBook::default(),
             subscribed: BTreeSet::new(),
             blocked: BTreeSet::new(),
+            mailboxes: BTreeSet::new(),
             pending: HashMap::new(),
             verifying: HashMap::new(),
             persisting: HashMap::new(),
@@ -370,6 +394,8 @@ impl Core {
             Event::Unblock(peer) => _ = self.blocked.remove(&peer),
             Event::Trust { peer, trusted } => self.trust(peer, trusted),
             Event::Damaged { id } => self.damaged(&id),
+            Event::Mailbox { peer, kept } => self.set_mailbox(peer, kept),
+            Event::Collected { peer, ids } => self.collected(peer, &ids),
             Event::Tick => self.tick(now_ms),
         }
         self.reroute_step(now_ms);

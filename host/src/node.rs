@@ -11,10 +11,10 @@
 
 mod addresses;
 mod bot_store;
-mod channels;
-mod clock;
+pub(crate) mod channels;
+pub(crate) mod clock;
 mod commands;
-mod deliveries;
+pub(crate) mod deliveries;
 mod dialer;
 mod discovery;
 mod door;
@@ -23,7 +23,8 @@ mod federation;
 mod keeper;
 mod link_task;
 mod listener;
-mod mail;
+pub(crate) mod mail;
+mod mailboxes;
 mod open;
 mod pings;
 mod plugins;
@@ -44,8 +45,9 @@ use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use crate::api::NodeApi;
+use crate::api::mailbox::MailboxApi;
 use crate::config::Config;
-use crate::identity::IdentityError;
+use crate::identity::{Identity, IdentityError, PeerSet};
 use crate::link::LinkConfig;
 use crate::plugin::{PluginError, Registry, Settings};
 use crate::script::ScriptHost;
@@ -72,6 +74,12 @@ const STOP_PLUGINS: Duration = Duration::from_millis(1_500);
 pub struct RunningNode {
     /// The door into it.
     pub api: Arc<dyn NodeApi>,
+    /// The mailboxes that it keeps for others.
+    pub mailboxes: Arc<dyn MailboxApi>,
+    /// Who it is.
+    pub identity: Arc<Identity>,
+    /// Whom its admin has blocked.
+    pub blocked: PeerSet,
     /// Ready when it has drained and stopped, after [`NodeApi::shutdown`].
     pub stopped: BoxFuture<'static, ()>,
 }
@@ -142,7 +150,10 @@ pub async fn start(config: Config) -> Result<RunningNode, StartError> {
         warn!("{text}");
     }
     let stopped = until_stopped(door.clone(), engine).boxed();
-    Ok(RunningNode { api: Arc::new(door), stopped })
+    let identity = Arc::clone(&door.shared.identity);
+    let blocked = door.shared.directory().blocked();
+    let door = Arc::new(door);
+    Ok(RunningNode { api: door.clone(), mailboxes: door, identity, blocked, stopped })
 }
 
 /// Starts the task that owns the core, with the signature workers.

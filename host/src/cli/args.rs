@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 mod federation;
 mod plugin;
 
+use crate::control::quic::Target;
 pub use federation::{AuthorityArgs, CertArgs, CheckFederationArgs, CrossSignArgs, FederationCommand, RequestArgs};
 pub use plugin::{NewPluginArgs, NewPluginKind, PluginLanguage, TestPluginArgs};
 
@@ -34,6 +35,13 @@ pub struct Global {
     /// The data directory [default: $QPQ_HOME, or $XDG_DATA_HOME/qpq, or ~/.local/share/qpq]
     #[arg(long, global = true, value_name = "DIR")]
     pub home: Option<PathBuf>,
+    /// Use the node at that address, over the network, with the identity in the data directory [env: QPQ_CONNECT]
+    ///
+    /// As one of its admins, all commands work as beside the node. As a user, those that send and receive do: mail waits
+    /// there and is fetched, opened and kept here. Without a key, the node's key is noted when it is first met, and must
+    /// stay the same.
+    #[arg(long, global = true, value_name = "[KEY@]HOST:PORT")]
+    pub connect: Option<Target>,
     /// Print JSON, with the name and version of its schema inside
     #[arg(long, global = true)]
     pub json: bool,

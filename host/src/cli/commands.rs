@@ -50,7 +50,10 @@ pub(super) async fn run(setting: &Setting, command: Command, connect: Connect<'_
         Command::Script { command } => script::run(setting, connect, command).await?.into(),
         Command::Federation { command } => federation::run(setting, connect, command).await?.into(),
         Command::Config { command } => configuration::config(setting, &command).await?.into(),
-        Command::Stop => status::stop(&*connect()?, setting.home.as_deref()).await?.into(),
+        Command::Stop => {
+            let here = setting.home.as_deref().filter(|_| setting.target.is_none());
+            status::stop(&*connect()?, here).await?.into()
+        }
         Command::Up(_) | Command::Repl(_) | Command::Completions { .. } | Command::Man { .. } => {
             return Err(Failure::Usage("This command is for the shell: run it as `qpq …` there.".to_owned()));
         }

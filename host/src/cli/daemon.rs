@@ -16,10 +16,12 @@ use std::path::{Path, PathBuf};
 
 use super::args::{LogStyle, UpArgs};
 use super::failure::Failure;
-use crate::config::{Config, Flag, Loaded, Sources};
+use crate::config::{ClientsConfig, Config, Flag, Loaded, Sources};
+use crate::control::quic::{self, ClientServer};
 use crate::control::{self, Limits};
 pub(super) use drain::DEADLINE;
 use drain::Signals;
+pub(super) use home::prepare as prepare_home;
 use start::Running;
 
 /// Where the log goes when the REPL has the terminal.
@@ -132,6 +134,7 @@ where
         max_in_flight: config.control.max_in_flight,
         ..Limits::default()
     };
+    let clients = config.clients.clone();
     let running = start(config).await?;
     let server = match control::serve(running.api.clone(), &home, limits) {
         Ok(server) => server,
@@ -140,14 +143,40 @@ where
             return Err(Failure::new("control-socket", error.to_string()));
         }
     };
+    let network = match serve_clients(&running, &clients, limits) {
+        Ok(network) => network,
+        Err(error) => {
+            drain::stop(running, DEADLINE).await.ok();
+            server.stop();
+            return Err(Failure::new("clients", error.to_string()));
+        }
+    };
     notify::tell("READY=1\nSTATUS=Running");
     tracing::info!(home = %home.display(), pid = std::process::id(), "the node is ready");
     ready();
     let outcome = drain::until_stopped(running, async || signals.next().await, DEADLINE).await;
+    drop(network);
     server.stop();
     match &outcome {
         Ok(()) => tracing::info!("the node has stopped"),
         Err(failure) => tracing::error!("{failure}"),
     }
     outcome
+}
+
+/// Serves clients over the network, where the configuration wants it.
+fn serve_clients(
+    running: &Running,
+    config: &ClientsConfig,
+    limits: Limits,
+) -> Result<Option<ClientServer>, quic::ClientsError> {
+    let Some(network) = running.network.clone().filter(|_| !config.listen.is_empty()) else {
+        return Ok(None);
+    };
+    let limits = Limits { max_in_flight: config.max_in_flight, ..limits };
+    let server = quic::serve_clients(network, config, limits)?;
+    for address in server.addresses() {
+        tracing::info!(%address, "clients are served over the network");
+    }
+    Ok(Some(server))
 }

@@ -48,7 +48,9 @@ impl Failure {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Quiet => 0,
-            Self::Told | Self::Operation(_) | Self::Connect(ConnectError::Io { .. }) => FAILED,
+            Self::Told | Self::Operation(_) | Self::Connect(ConnectError::Io { .. } | ConnectError::Remote { .. }) => {
+                FAILED
+            }
             Self::Usage(_) => USAGE,
             Self::Connect(ConnectError::NoNode { .. }) => NO_NODE,
             Self::Config(_) => CONFIG,
@@ -62,6 +64,7 @@ impl Failure {
             Self::Usage(_) => "usage",
             Self::Connect(ConnectError::NoNode { .. }) => "no-node",
             Self::Connect(ConnectError::Io { .. }) => "unreachable",
+            Self::Connect(ConnectError::Remote { error, .. }) => &error.code,
             Self::Config(_) => "configuration",
         }
     }
@@ -100,7 +103,7 @@ impl fmt::Display for Failure {
             Self::Quiet | Self::Told => Ok(()),
             Self::Operation(error) => write!(f, "{}", super::term::clean_lines(&error.to_string())),
             Self::Usage(text) => f.write_str(text),
-            Self::Connect(error) => write!(f, "{error}"),
+            Self::Connect(error) => write!(f, "{}", super::term::clean_lines(&error.to_string())),
             Self::Config(errors) => write!(f, "{errors}"),
         }
     }

@@ -47,22 +47,16 @@ type LineEditor = Editor<Helper, FileHistory>;
 /// Opens the prompt on the node in the data directory; runs one meanwhile, if none runs.
 pub(super) fn run(setting: &Setting, up: &UpArgs) -> Result<(), Failure> {
     let home = setting.home()?;
-    let (node, behind) = match RemoteNode::connect(&home) {
+    let (node, behind): (Arc<dyn NodeApi>, _) = match setting.connect() {
         Ok(node) => (node, None),
-        Err(ConnectError::NoNode { .. }) => {
+        Err(Failure::Connect(ConnectError::NoNode { .. })) => {
             let behind = Behind::start(&home, up)?;
-            (RemoteNode::connect(&home)?, Some(behind))
+            (Arc::new(RemoteNode::connect(&home)?), Some(behind))
         }
-        Err(error) => return Err(error.into()),
+        Err(failure) => return Err(failure),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::io)?;
-    let prompt = Prompt {
-        setting,
-        node: Arc::new(node),
-        runtime: Arc::new(runtime),
-        own: behind.is_some(),
-        quiet: Arc::default(),
-    };
+    let prompt = Prompt { setting, node, runtime: Arc::new(runtime), own: behind.is_some(), quiet: Arc::default() };
     let outcome = prompt.open(&home, behind.as_ref());
     match behind {
         Some(behind) => outcome.and(behind.stop(&*prompt.node, &prompt.runtime)),
@@ -152,7 +146,12 @@ impl Prompt<'_> {
         if let (true, Some(behind)) = (stops, behind) {
             behind.expect_end();
         }
-        let setting = Setting { home: self.setting.home.clone(), json: parsed.json, style: self.setting.style };
+        let setting = Setting {
+            home: self.setting.home.clone(),
+            target: self.setting.target.clone(),
+            json: parsed.json,
+            style: self.setting.style,
+        };
         match self.runtime.block_on(self.execute(&setting, command)) {
             Ok(()) if stops => return Ok(Next::Leave),
             Ok(()) => {}

@@ -22,8 +22,9 @@ pub type Origin = Place;
 const VARIABLE_ALIASES: [(&str, &str); 3] =
     [("QPQ_LOCAL_DOMAIN", "domain"), ("QPQ_PLUGIN_DIR", "plugins.dirs"), ("QPQ_LOG", "log.filter")];
 
-/// Variables with our prefix that set no key: the data directory, and what only tests and tools read.
-const OTHER_VARIABLES: [&str; 6] = [HOME_VARIABLE, "QPQ_REGENERATE", "QPQ_TEST", "QPQ_BENCH", "QPQ_FUZZ", "QPQ_DEMO"];
+/// Variables with our prefix that set no key: the data directory, the node that clients use, and what only tests and tools read.
+const OTHER_VARIABLES: [&str; 7] =
+    [HOME_VARIABLE, "QPQ_CONNECT", "QPQ_REGENERATE", "QPQ_TEST", "QPQ_BENCH", "QPQ_FUZZ", "QPQ_DEMO"];
 
 /// A key set by a command-line flag.
 #[derive(Debug, Clone)]

@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use qpq_schemas::PeerId;
 use toml::Value;
 
 use super::Config;
@@ -19,7 +20,10 @@ mod checks;
 
 pub(crate) use checks::domain_name;
 pub use checks::{LegacyPayloads, LogFormat};
-use checks::{channels, digests, domain, domain_peers, domains, filter, names, nickname, socket_address, uris};
+use checks::{
+    channels, digests, domain, domain_peers, domains, filter, names, nickname, peer_keys, socket_address,
+    socket_addresses, uris,
+};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -239,6 +243,50 @@ section! {
 }
 
 section! {
+    /// Clients over the network: admins from afar, and people who have no node of their own.
+    ClientsConfig = "clients" {
+        /// Where clients are served over QUIC: HOST:PORT, such as 0.0.0.0:7002. When empty, only the control socket is.
+        listen: Vec<String> = vec![], "", with socket_addresses;
+        /// Keys, of 64 hexadecimal digits, that may do all that the owner of this node can. `qpq mesh identity` shows a key.
+        admins: Vec<String> = vec![], "", with peer_keys;
+        /// Keys, of 64 hexadecimal digits, that may have a mailbox here and send what they have signed.
+        users: Vec<String> = vec![], "", with peer_keys;
+        /// Whether every key may be a user. Keys cost nothing, so then strangers can fill all mailboxes.
+        open: bool = false, "", any;
+        /// Users at a time. Admins have places of their own.
+        max_connections: usize = 256, "connections", between 1, 100_000;
+        /// Connections from one address: of IPv4, or a /64 network of IPv6.
+        max_per_address: usize = 32, "connections", between 1, 100_000;
+        /// Connections at a time that have not proven their key yet. From half of it on an address must prove that it is
+        /// the sender's.
+        max_half_open: usize = 64, "connections", between 2, 100_000;
+        /// The same for one address.
+        max_half_open_per_address: usize = 8, "connections", between 1, 100_000;
+        /// Calls of one client that are being answered; it is not read while so many are.
+        max_in_flight: usize = 32, "calls", between 2, 10_000;
+        /// Mailboxes. Each may hold what `store.recipient_messages` and `store.recipient_bytes` say.
+        max_mailboxes: usize = 1_000, "mailboxes", between 1, 10_000_000;
+    }
+}
+
+impl ClientsConfig {
+    /// Whether that key may do all that the owner can.
+    pub fn is_admin(&self, key: &PeerId) -> bool {
+        lists(&self.admins, key)
+    }
+
+    /// Whether that key may come in at all.
+    pub fn admits(&self, key: &PeerId) -> bool {
+        self.open || lists(&self.users, key) || self.is_admin(key)
+    }
+}
+
+/// The texts were checked when they were set.
+fn lists(keys: &[String], key: &PeerId) -> bool {
+    keys.iter().any(|text| text.parse() == Ok(*key))
+}
+
+section! {
     /// The log, on the standard error output.
     LogConfig = "log" {
         /// What is logged: error, warn, info, debug or trace, also by part, such as info,qpq_host::link=debug.
@@ -255,7 +303,7 @@ fn default_plugins() -> Vec<String> {
 }
 
 /// The keys of all sections, in the order of the reference.
-const ALL: [&[Key]; 11] = [
+const ALL: [&[Key]; 12] = [
     NodeConfig::KEYS,
     PluginsConfig::KEYS,
     StorageConfig::KEYS,
@@ -266,6 +314,7 @@ const ALL: [&[Key]; 11] = [
     ScriptsConfig::KEYS,
     ScriptLimitsConfig::KEYS,
     ControlConfig::KEYS,
+    ClientsConfig::KEYS,
     LogConfig::KEYS,
 ];
 
@@ -287,6 +336,7 @@ pub(super) fn set(config: &mut Config, key: &Key, value: &Value) -> Result<(), F
         "scripts" => config.scripts.set(key.name, value),
         "scripts.limits" => config.script_limits.set(key.name, value),
         "control" => config.control.set(key.name, value),
+        "clients" => config.clients.set(key.name, value),
         "log" => config.log.set(key.name, value),
         _ => Err(Fault::new("there is no such table")),
     }
@@ -305,6 +355,7 @@ pub(super) fn value(config: &Config, key: &Key) -> Option<Value> {
         "scripts" => config.scripts.get(key.name),
         "scripts.limits" => config.script_limits.get(key.name),
         "control" => config.control.get(key.name),
+        "clients" => config.clients.get(key.name),
         "log" => config.log.get(key.name),
         _ => None,
     }

@@ -1,29 +1,33 @@
-//! A node on the other side of the control socket, as a `NodeApi`.
+//! A node on the other side of the control socket, or of the network, as a `NodeApi`.
+
+mod way;
 
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use capnp::message::ReaderOptions;
-use capnp_rpc::rpc_twoparty_capnp::Side;
-use capnp_rpc::{RpcSystem, twoparty};
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
-use futures::io::{BufReader, BufWriter};
+use qpq_schemas::PeerId;
 use qpq_schemas::node_capnp::node_service::Client;
-use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{LocalSet, spawn_local};
-use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
+use tokio::task::LocalSet;
 
-use super::fault::from_exception;
+use super::access::Role;
+use super::known_nodes;
+use super::quic::Target;
 use super::wire::{Wire, read_list, write_trust};
 use super::{SOCKET_NAME, socket};
 use crate::api::*;
+use crate::identity::{Identity, IdentityError};
+use way::{not_welcome, run_quic, run_socket};
 
 /// Largest answer that is read, in words of 8 bytes (64 MiB): far above the longest page of the inbox.
 const MAX_ANSWER_WORDS: usize = 8 << 20;
@@ -49,6 +53,13 @@ pub enum ConnectError {
         /// What the system said.
         source: io::Error,
     },
+    /// A node over the network can't be reached, or lets nobody in.
+    Remote {
+        /// Where it is, `HOST:PORT`.
+        address: String,
+        /// Why, and what to do.
+        error: ApiError,
+    },
 }
 
 impl fmt::Display for ConnectError {
@@ -58,6 +69,7 @@ impl fmt::Display for ConnectError {
                 write!(f, "no node is running in {home}; start one with `qpq --home {home} up`", home = home.display())
             }
             Self::Io { path, source } => write!(f, "cannot reach the node through {}: {source}", path.display()),
+            Self::Remote { address, error } => write!(f, "cannot use the node at {address}: {error}"),
         }
     }
 }
@@ -65,18 +77,49 @@ impl fmt::Display for ConnectError {
 impl std::error::Error for ConnectError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::NoNode { .. } => None,
+            Self::NoNode { .. } | Self::Remote { .. } => None,
             Self::Io { source, .. } => Some(source),
         }
     }
 }
 
-type Job = Box<dyn FnOnce(Client) -> LocalBoxFuture<'static, ()> + Send>;
+/// Makes the error for a person from what Cap'n Proto says.
+type Explain = Rc<dyn Fn(&capnp::Error) -> ApiError>;
+
+type Job = Box<dyn FnOnce(Client, Explain) -> LocalBoxFuture<'static, ()> + Send>;
 
 /// A connection to a running node. Its calls may be made from any thread and at the same time.
 #[derive(Debug, Clone)]
-pub struct RemoteNode {
-    jobs: mpsc::Sender<Job>,
+pub struct RemoteNode(Arc<Line>);
+
+/// The way to the client's thread. When the last handle goes, the node hears that this client leaves.
+#[derive(Debug)]
+struct Line {
+    jobs: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        // Over the network the goodbye must leave before the process ends; it takes a moment at most.
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A node over the network, and what this client is to it.
+#[derive(Debug)]
+pub struct Welcome {
+    /// The connection.
+    pub node: RemoteNode,
+    /// The node's key.
+    pub key: PeerId,
+    /// Whether this client may do everything there, or is a user with a mailbox.
+    pub role: Role,
+    /// The node was not known by this address before; its key is noted now.
+    pub first_met: bool,
 }
 
 impl RemoteNode {
@@ -96,12 +139,44 @@ impl RemoteNode {
 
     fn over(stream: StdStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
+        Self::spawn(move |queue| run_socket(stream, queue))
+    }
+
+    /// Starts the client's thread.
+    fn spawn<F: Future<Output = ()> + 'static>(
+        run: impl FnOnce(mpsc::Receiver<Job>) -> F + Send + 'static,
+    ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (jobs, queue) = mpsc::channel(QUEUED_CALLS);
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("qpq-client".into())
-            .spawn(move || LocalSet::new().block_on(&runtime, run(stream, queue)))?;
-        Ok(Self { jobs })
+            .spawn(move || LocalSet::new().block_on(&runtime, async move { run(queue).await }))?;
+        Ok(Self(Arc::new(Line { jobs: Some(jobs), thread: Some(thread) })))
+    }
+
+    /// Connects to a node over the network, with the identity in `home`. The node must have the key in `target`, or the
+    /// one that it had before; one that is met for the first time is noted. Blocks until the node has let us in.
+    ///
+    /// # Errors
+    /// [`ConnectError::Remote`], with the node's reason when it lets us not in.
+    pub fn dial(home: &Path, identity: &Arc<Identity>, target: &Target) -> Result<Welcome, ConnectError> {
+        let failed = |error: ApiError| ConnectError::Remote { address: target.address.clone(), error };
+        let known = match target.key {
+            Some(_) => None,
+            None => known_nodes::look_up(home, &target.address).map_err(|error| failed(file_error(&error)))?,
+        };
+        let (report, reported) = std::sync::mpsc::channel();
+        let (identity, to) = (Arc::clone(identity), target.clone());
+        let expected = target.key.or(known);
+        let node = Self::spawn(move |queue| run_quic(to, identity, expected, report, queue));
+        let node = node.map_err(|error| failed(ApiError::new("io", error.to_string())))?;
+        let welcomed = reported.recv().map_err(|_| failed(gone()))?;
+        let (key, role) = welcomed.map_err(|why| failed(not_welcome(why, known.is_some(), home)))?;
+        let first_met = expected.is_none();
+        if first_met {
+            known_nodes::note(home, &target.address, key).map_err(|error| failed(file_error(&error)))?;
+        }
+        Ok(Welcome { node, key, role, first_met })
     }
 
     /// Runs a call on the client's thread. Dropping the reply withdraws the call.
@@ -111,21 +186,21 @@ impl RemoteNode {
         F: FnOnce(Client) -> Fut + Send + 'static,
         Fut: Future<Output = capnp::Result<T>> + 'static,
     {
-        let jobs = self.jobs.clone();
+        let line = Arc::clone(&self.0); // the thread stays while a reply is awaited
         async move {
             let (mut answer, answered) = oneshot::channel();
-            let job: Job = Box::new(move |client| {
+            let job: Job = Box::new(move |client, explain| {
                 async move {
                     tokio::select! {
                         result = call(client) => {
-                            let _ = answer.send(result.map_err(|error| from_exception(&error)));
+                            let _ = answer.send(result.map_err(|error| explain(&error)));
                         }
                         () = answer.closed() => {}
                     }
                 }
                 .boxed_local()
             });
-            jobs.send(job).await.map_err(|_| gone())?;
+            line.jobs.as_ref().ok_or_else(gone)?.send(job).await.map_err(|_| gone())?;
             answered.await.map_err(|_| gone())?
         }
         .boxed()
@@ -136,25 +211,8 @@ fn gone() -> ApiError {
     ApiError::new("disconnected", "The connection to the node is closed.")
 }
 
-async fn run(stream: StdStream, mut queue: mpsc::Receiver<Job>) {
-    let Ok(stream) = UnixStream::from_std(stream) else { return };
-    let (reader, writer) = stream.into_split();
-    let mut options = ReaderOptions::new();
-    options.traversal_limit_in_words(Some(MAX_ANSWER_WORDS));
-    let network = twoparty::VatNetwork::new(
-        BufReader::new(reader.compat()),
-        BufWriter::new(writer.compat_write()),
-        Side::Client,
-        options,
-    );
-    let mut system = RpcSystem::new(Box::new(network), None);
-    let client: Client = system.bootstrap(Side::Server);
-    let disconnector = system.get_disconnector();
-    spawn_local(system.map(drop));
-    while let Some(job) = queue.recv().await {
-        spawn_local(job(client.clone()));
-    }
-    let _ = tokio::time::timeout(FAREWELL, disconnector).await;
+fn file_error(error: &IdentityError) -> ApiError {
+    ApiError::new("known-nodes", error.to_string())
 }
 
 /// A call: which request, how it is filled, how its answer is read.
@@ -370,7 +428,7 @@ impl NodeApi for RemoteNode {
         let call = remote!(self, shutdown_request, |call| (), |answer| Ok(()));
         async move {
             match call.await {
-                Err(error) if error.code == "disconnected" => Ok(()),
+                Err(error) if error.code == "disconnected" || error.code == "stopping" => Ok(()),
                 outcome => outcome,
             }
         }

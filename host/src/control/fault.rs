@@ -32,7 +32,8 @@ pub(super) fn from_exception(error: &Error) -> ApiError {
     }
 }
 
-fn split(reason: &str) -> Option<ApiError> {
+/// `code: message`, taken apart.
+pub(super) fn split(reason: &str) -> Option<ApiError> {
     let (code, message) = reason.split_once(": ")?;
     let is_code = !code.is_empty()
         && code.len() <= MAX_CODE_LEN

@@ -12,15 +12,17 @@ use std::time::Duration;
 use capnp::message::ReaderOptions;
 use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{RpcSystem, twoparty};
-use futures::io::{BufReader, BufWriter};
+use futures::io::{AsyncRead, AsyncWrite, BufReader, BufWriter};
 use qpq_schemas::node_capnp::node_service;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
+use super::access::Caller;
+use super::counted::Counted;
 use super::service::Service;
-use super::slots::{Slots, SlottedReader};
+use super::slots::{Slots, SlottedReader, SlottedWriter};
 use super::{SOCKET_NAME, socket};
 use crate::api::NodeApi;
 
@@ -30,10 +32,14 @@ const GRACE: Duration = Duration::from_millis(100);
 /// Pause after a failed accept, so that a lack of file handles doesn't spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Bounds on what clients of the socket may do.
+/// So many times the calls in flight a client may leave unfinished: answered, but kept since the client has not said that
+/// it is done with the answer.
+const UNFINISHED_FACTOR: usize = 4;
+
+/// Bounds on what one client may do.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections at a time. One more is closed at once.
+    /// Connections to the socket at a time. One more is closed at once.
     pub max_connections: usize,
     /// Calls in flight on one connection. The connection isn't read while so many are.
     pub max_in_flight: usize,
@@ -153,12 +159,25 @@ fn admit(stream: UnixStream, node: &Arc<dyn NodeApi>, limits: Limits, places: &A
 }
 
 async fn serve_connection(stream: UnixStream, node: Arc<dyn NodeApi>, limits: Limits) -> capnp::Result<()> {
-    let slots = Slots::new(limits.max_in_flight);
     let (reader, writer) = stream.into_split();
+    speak(reader.compat(), writer.compat_write(), node, Caller::owner(), limits).await
+}
+
+/// Speaks Cap'n Proto with one client until it goes, or breaks a limit.
+pub(super) async fn speak(
+    reader: impl AsyncRead + Unpin + 'static,
+    writer: impl AsyncWrite + Unpin + 'static,
+    node: Arc<dyn NodeApi>,
+    caller: Caller,
+    limits: Limits,
+) -> capnp::Result<()> {
+    let slots = Slots::new(limits.max_in_flight);
     let mut options = ReaderOptions::new();
     options.traversal_limit_in_words(Some(limits.max_request_words)).nesting_limit(limits.max_nesting);
-    let reader = SlottedReader::new(BufReader::new(reader.compat()), Rc::clone(&slots));
-    let network = twoparty::VatNetwork::new(reader, BufWriter::new(writer.compat_write()), Side::Server, options);
-    let service: node_service::Client = capnp_rpc::new_client(Service::new(node, slots));
-    RpcSystem::new(Box::new(network), Some(service.client)).await
+    let reader = SlottedReader::new(BufReader::new(reader), Rc::clone(&slots));
+    let writer = BufWriter::new(SlottedWriter::new(writer, Rc::clone(&slots)));
+    let network = twoparty::VatNetwork::new(reader, writer, Side::Server, options);
+    let unfinished = limits.max_in_flight.saturating_mul(UNFINISHED_FACTOR);
+    let service: node_service::Client = capnp_rpc::new_client(Service::new(node, caller, slots));
+    RpcSystem::new(Box::new(Counted::new(network, unfinished)), Some(service.client)).await
 }

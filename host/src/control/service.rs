@@ -1,18 +1,24 @@
 //! `NodeService` of `node.capnp`, handed on to a `NodeApi`.
 
+use std::cell::OnceCell;
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::future::join_all;
+use futures::FutureExt;
+use futures::future::{join_all, ready};
+use qpq_schemas::PeerId;
 use qpq_schemas::node_capnp::node_service::*;
-use qpq_schemas::node_capnp::{enqueue_result, health};
+use qpq_schemas::node_capnp::{enqueue_result, health, mailbox};
 
 use super::API_LEVEL;
+use super::access::Caller;
 use super::fault::to_exception;
+use super::mail_service::MailService;
 use super::slots::Slots;
 use super::wire::{Wire, list_len, read_trust, write_list};
+use crate::api::mailbox::MailboxApi;
 use crate::api::{ApiError, DeliveryQuery, InboxPage, InboxQuery, NodeApi, Receipt};
 
 /// Most envelopes in one `batchEnqueue`.
@@ -28,23 +34,34 @@ const MAX_WAIT_MS: u64 = 60_000;
 /// The service of one connection.
 pub(super) struct Service {
     node: Arc<dyn NodeApi>,
+    caller: Caller,
     slots: Rc<Slots>,
     /// Calls of `fetchWait` and `deliveries`, which wait. They get half the slots only: a connection whose slots are all taken isn't
     /// read, so it must not be possible to fill them with calls that end by time alone.
     waits: Rc<Slots>,
+    mailbox: OnceCell<mailbox::Client>,
 }
 
 impl Service {
-    /// Serves that node, counting calls in those slots.
-    pub(super) fn new(node: Arc<dyn NodeApi>, slots: Rc<Slots>) -> Self {
+    /// Serves that node to that client, counting calls in those slots.
+    pub(super) fn new(node: Arc<dyn NodeApi>, caller: Caller, slots: Rc<Slots>) -> Self {
         let waits = Slots::new(slots.limit() / 2);
-        Self { node, slots, waits }
+        Self { node, caller, slots, waits, mailbox: OnceCell::new() }
+    }
+
+    /// The client's mailbox: one capability for the connection, however often it is asked for.
+    fn mailbox_of(&self, owner: PeerId, mailboxes: &Arc<dyn MailboxApi>) -> mailbox::Client {
+        let make = || {
+            let (slots, waits) = (Rc::clone(&self.slots), Rc::clone(&self.waits));
+            capnp_rpc::new_client(MailService::new(owner, Arc::clone(mailboxes), slots, waits))
+        };
+        self.mailbox.get_or_init(make).clone()
     }
 }
 
-/// A method: takes its slot at once, when the call comes in, and keeps it until the answer is made.
+/// A method, and who may call it: takes its slot at once, when the call comes in, and keeps it until the answer is made.
 macro_rules! method {
-    ($name:ident($Params:ident, $Results:ident) |$service:ident, $params:ident, $results:ident| $body:block) => {
+    ($who:ident $name:ident($Params:ident, $Results:ident) |$service:ident, $params:ident, $results:ident| $body:block) => {
         fn $name(
             self: Rc<Self>,
             $params: $Params,
@@ -54,6 +71,7 @@ macro_rules! method {
             async move {
                 let _slot = slot;
                 let $service = self;
+                $service.caller.$who(stringify!($name))?;
                 let $params = $params.get()?;
                 let mut $results = $results.get();
                 $body
@@ -71,12 +89,13 @@ macro_rules! ask {
 }
 
 impl Server for Service {
-    method! { enqueue(EnqueueParams, EnqueueResults) |service, params, results| {
-        let envelope = Bytes::copy_from_slice(params.get_envelope()?);
-        ask!(service.node.enqueue(envelope)).write(results.reborrow().init_receipt());
+    method! { everyone enqueue(EnqueueParams, EnqueueResults) |service, params, results| {
+        let envelope = params.get_envelope()?;
+        service.caller.may_enqueue(envelope).map_err(|error| to_exception(&error))?;
+        ask!(service.node.enqueue(Bytes::copy_from_slice(envelope))).write(results.reborrow().init_receipt());
     }}
 
-    method! { batch_enqueue(BatchEnqueueParams, BatchEnqueueResults) |service, params, results| {
+    method! { everyone batch_enqueue(BatchEnqueueParams, BatchEnqueueResults) |service, params, results| {
         let envelopes = params.get_envelopes()?;
         if envelopes.len() > MAX_BATCH {
             return Err(to_exception(&ApiError::new(
@@ -86,7 +105,13 @@ impl Server for Service {
         }
         let calls: Vec<_> = envelopes
             .iter()
-            .map(|envelope| Ok(service.node.enqueue(Bytes::copy_from_slice(envelope?))))
+            .map(|envelope| {
+                let envelope = envelope?;
+                Ok(match service.caller.may_enqueue(envelope) {
+                    Ok(()) => service.node.enqueue(Bytes::copy_from_slice(envelope)),
+                    Err(error) => ready(Err(error)).boxed(),
+                })
+            })
             .collect::<capnp::Result<_>>()?;
         let outcomes = join_all(calls).await;
         let mut list = results.reborrow().init_results(list_len(outcomes.len()));
@@ -95,13 +120,13 @@ impl Server for Service {
         }
     }}
 
-    method! { fetch(FetchParams, FetchResults) |service, params, results| {
+    method! { admins fetch(FetchParams, FetchResults) |service, params, results| {
         let query = InboxQuery::read(params.get_query()?)?;
         let newest = query.newest;
         cut(ask!(service.node.inbox(query)), newest).write(results.reborrow().init_page());
     }}
 
-    method! { fetch_wait(FetchWaitParams, FetchWaitResults) |service, params, results| {
+    method! { admins fetch_wait(FetchWaitParams, FetchWaitResults) |service, params, results| {
         let _wait = service.waits.try_take().ok_or_else(|| to_exception(&too_many_waits()))?;
         let wait_ms = params.get_wait_ms().min(MAX_WAIT_MS);
         let query = InboxQuery { wait_ms, ..InboxQuery::read(params.get_query()?)? };
@@ -109,131 +134,149 @@ impl Server for Service {
         cut(ask!(service.node.inbox(query)), newest).write(results.reborrow().init_page());
     }}
 
-    method! { ack(AckParams, AckResults) |service, params, _results| {
+    method! { admins ack(AckParams, AckResults) |service, params, _results| {
         ask!(service.node.inbox_ack(params.get_reader()?.to_string()?, params.get_seq()));
     }}
 
-    method! { subscribe(SubscribeParams, SubscribeResults) |service, params, results| {
+    method! { admins subscribe(SubscribeParams, SubscribeResults) |service, params, results| {
         ask!(service.node.subscribe(params.get_topic()?.to_string()?)).write(results.reborrow().init_channel());
     }}
 
-    method! { health(HealthParams, HealthResults) |service, _params, results| {
+    method! { everyone health(HealthParams, HealthResults) |service, _params, results| {
         let identity = ask!(service.node.identity());
         write_health(identity.peer_id.as_bytes(), results.reborrow().init_health());
     }}
 
-    method! { status(StatusParams, StatusResults) |service, _params, results| {
+    method! { admins status(StatusParams, StatusResults) |service, _params, results| {
         ask!(service.node.status()).write(results.reborrow().init_status());
     }}
 
-    method! { identity(IdentityParams, IdentityResults) |service, _params, results| {
+    method! { admins identity(IdentityParams, IdentityResults) |service, _params, results| {
         ask!(service.node.identity()).write(results.reborrow().init_identity());
     }}
 
-    method! { peers(PeersParams, PeersResults) |service, _params, results| {
+    method! { admins peers(PeersParams, PeersResults) |service, _params, results| {
         let peers = ask!(service.node.peers());
         write_list(&peers, results.reborrow().init_peers(list_len(peers.len())));
     }}
 
-    method! { note_server(NoteServerParams, NoteServerResults) |service, params, results| {
+    method! { admins note_server(NoteServerParams, NoteServerResults) |service, params, results| {
         ask!(service.node.note_server(params.get_address()?.to_string()?)).write(results.reborrow().init_note());
     }}
 
-    method! { send(SendParams, SendResults) |service, params, results| {
+    method! { admins send(SendParams, SendResults) |service, params, results| {
         ask!(service.node.send(Wire::read(params.get_request()?)?)).write(results.reborrow().init_receipt());
     }}
 
-    method! { broadcast(BroadcastParams, BroadcastResults) |service, params, results| {
+    method! { admins broadcast(BroadcastParams, BroadcastResults) |service, params, results| {
         ask!(service.node.broadcast(Wire::read(params.get_request()?)?)).write(results.reborrow().init_receipt());
     }}
 
-    method! { unsubscribe(UnsubscribeParams, UnsubscribeResults) |service, params, _results| {
+    method! { admins unsubscribe(UnsubscribeParams, UnsubscribeResults) |service, params, _results| {
         ask!(service.node.unsubscribe(params.get_topic()?.to_string()?));
     }}
 
-    method! { create_private(CreatePrivateParams, CreatePrivateResults) |service, params, results| {
+    method! { admins create_private(CreatePrivateParams, CreatePrivateResults) |service, params, results| {
         ask!(service.node.create_private(params.get_name()?.to_string()?)).write(results.reborrow().init_channel());
     }}
 
-    method! { channels(ChannelsParams, ChannelsResults) |service, _params, results| {
+    method! { admins channels(ChannelsParams, ChannelsResults) |service, _params, results| {
         let channels = ask!(service.node.channels());
         write_list(&channels, results.reborrow().init_channels(list_len(channels.len())));
     }}
 
-    method! { routes(RoutesParams, RoutesResults) |service, _params, results| {
+    method! { admins routes(RoutesParams, RoutesResults) |service, _params, results| {
         ask!(service.node.routes()).write(results.reborrow().init_table());
     }}
 
-    method! { store_stats(StoreStatsParams, StoreStatsResults) |service, _params, results| {
+    method! { admins store_stats(StoreStatsParams, StoreStatsResults) |service, _params, results| {
         ask!(service.node.store_stats()).write(results.reborrow().init_stats());
     }}
 
-    method! { plugins(PluginsParams, PluginsResults) |service, _params, results| {
+    method! { admins plugins(PluginsParams, PluginsResults) |service, _params, results| {
         let plugins = ask!(service.node.plugins());
         write_list(&plugins, results.reborrow().init_plugins(list_len(plugins.len())));
     }}
 
-    method! { plugin_enable(PluginEnableParams, PluginEnableResults) |service, params, results| {
+    method! { admins plugin_enable(PluginEnableParams, PluginEnableResults) |service, params, results| {
         ask!(service.node.plugin_enable(params.get_name()?.to_string()?)).write(results.reborrow().init_plugin());
     }}
 
-    method! { scripts(ScriptsParams, ScriptsResults) |service, _params, results| {
+    method! { admins scripts(ScriptsParams, ScriptsResults) |service, _params, results| {
         let scripts = ask!(service.node.scripts());
         write_list(&scripts, results.reborrow().init_scripts(list_len(scripts.len())));
     }}
 
-    method! { script_reload(ScriptReloadParams, ScriptReloadResults) |service, params, results| {
+    method! { admins script_reload(ScriptReloadParams, ScriptReloadResults) |service, params, results| {
         let name = if params.has_name() { Some(params.get_name()?.to_string()?) } else { None };
         let scripts = ask!(service.node.script_reload(name));
         write_list(&scripts, results.reborrow().init_scripts(list_len(scripts.len())));
     }}
 
-    method! { ping(PingParams, PingResults) |service, params, results| {
+    method! { admins ping(PingParams, PingResults) |service, params, results| {
         let peer = params.get_peer()?.to_string()?;
         ask!(service.node.ping(peer, params.get_count())).write(results.reborrow().init_report());
     }}
 
-    method! { set_trust(SetTrustParams, SetTrustResults) |service, params, results| {
+    method! { admins set_trust(SetTrustParams, SetTrustResults) |service, params, results| {
         let trust = read_trust(params.get_trust()?);
         ask!(service.node.set_trust(params.get_peer()?.to_string()?, trust)).write(results.reborrow().init_peer());
     }}
 
-    method! { forget_server(ForgetServerParams, ForgetServerResults) |service, params, results| {
+    method! { admins forget_server(ForgetServerParams, ForgetServerResults) |service, params, results| {
         if let Some(remark) = ask!(service.node.forget_server(params.get_address()?.to_string()?)) {
             results.set_remark(remark.as_str());
         }
     }}
 
-    method! { export_blocks(ExportBlocksParams, ExportBlocksResults) |service, _params, results| {
+    method! { admins export_blocks(ExportBlocksParams, ExportBlocksResults) |service, _params, results| {
         results.set_list(ask!(service.node.export_blocks()).as_str());
     }}
 
-    method! { import_blocks(ImportBlocksParams, ImportBlocksResults) |service, params, results| {
+    method! { admins import_blocks(ImportBlocksParams, ImportBlocksResults) |service, params, results| {
         ask!(service.node.import_blocks(params.get_list()?.to_string()?)).write(results.reborrow().init_outcome());
     }}
 
-    method! { plugin_swap(PluginSwapParams, PluginSwapResults) |service, params, results| {
+    method! { admins plugin_swap(PluginSwapParams, PluginSwapResults) |service, params, results| {
         let file = if params.has_file() { Some(params.get_file()?.to_string()?) } else { None };
         ask!(service.node.plugin_swap(params.get_name()?.to_string()?, file)).write(results.reborrow().init_plugin());
     }}
 
-    method! { federation(FederationParams, FederationResults) |service, _params, results| {
+    method! { admins federation(FederationParams, FederationResults) |service, _params, results| {
         ask!(service.node.federation()).write(results.reborrow().init_report());
     }}
 
-    method! { deliveries(DeliveriesParams, DeliveriesResults) |service, params, results| {
+    method! { admins deliveries(DeliveriesParams, DeliveriesResults) |service, params, results| {
         let _wait = service.waits.try_take().ok_or_else(|| to_exception(&too_many_waits()))?;
         let after = if params.has_after() { Some(params.get_after()?.get_value()) } else { None };
         let query = DeliveryQuery { after, wait_ms: params.get_wait_ms().min(MAX_WAIT_MS) };
         ask!(service.node.deliveries(query)).write(results.reborrow().init_page());
     }}
 
-    method! { shutdown(ShutdownParams, ShutdownResults) |service, _params, _results| {
+    method! { admins shutdown(ShutdownParams, ShutdownResults) |service, _params, _results| {
         ask!(service.node.shutdown());
+    }}
+
+    method! { everyone mailbox(MailboxParams, MailboxResults) |service, _params, results| {
+        let Some((owner, mailboxes)) = &service.caller.proven else {
+            let text = "Whoever comes through the control socket has proven no key. The node's own mail is in its inbox: call fetch.";
+            return Err(to_exception(&ApiError::new("no-key", text)));
+        };
+        ask!(mailboxes.open(*owner));
+        results.set_mailbox(service.mailbox_of(*owner, mailboxes));
+    }}
+
+    method! { everyone whoami(WhoamiParams, WhoamiResults) |service, _params, results| {
+        let key = match &service.caller.proven {
+            Some((key, _)) => *key,
+            None => ask!(service.node.identity()).peer_id,
+        };
+        results.set_role(service.caller.role.word());
+        results.set_peer_id(key.as_bytes());
     }}
 }
 
-fn too_many_waits() -> ApiError {
+pub(super) fn too_many_waits() -> ApiError {
     ApiError::new("too-many-waits", "Too many calls of this client wait for messages. One of each kind is enough.")
 }
 

@@ -135,6 +135,21 @@ async fn one_bad_envelope_of_a_batch_does_not_stop_the_rest() {
     assert_eq!(codes, ["length", "receipt"]);
 }
 
+#[tokio::test]
+async fn the_owner_is_told_who_it_is_and_that_it_has_no_mailbox() {
+    let bench = Bench::new();
+    let remote = bench.connect();
+    let role = remote.call(|client: node_service::Client| async move {
+        let response = client.whoami_request().send().promise.await?;
+        let answer = response.get()?;
+        Ok((answer.get_role()?.to_string()?, answer.get_peer_id()?.to_vec()))
+    });
+    let peer = bench.node.identity().await.unwrap().peer_id;
+    assert_eq!(role.await.unwrap(), ("owner".to_owned(), peer.0.to_vec()));
+    let error = home_client::RemoteMailbox(remote).figures().await.unwrap_err();
+    assert_eq!(error.code, "no-key");
+}
+
 /// Waits until `condition` holds, for at most 5 s.
 async fn eventually(condition: impl Fn() -> bool) -> bool {
     let start = Instant::now();

@@ -158,6 +158,7 @@ impl Core {
         if head.places.has(Places::INBOX) {
             self.effects.push(Effect::InboxGrew { seq: head.seq });
         }
+        self.tell_mailbox(head);
         let view = candidate.envelope.view();
         match view.kind() {
             Kind::Broadcast => {

@@ -107,6 +107,9 @@ impl Core {
 
     /// The links towards a recipient, and whether the router knows them to lead there.
     fn ways(&mut self, recipient: PeerId, now_ms: u64) -> (Vec<LinkId>, bool) {
+        if let Some(links) = self.ways_from_mailbox(&recipient) {
+            return (links, true);
+        }
         let mut links = Vec::new();
         let query = RouteQuery { destination: recipient.0, kind: Kind::Direct, from: None };
         let known = self.router.route(now_ms, &query, &mut links) == RouteKind::Known;
@@ -330,7 +333,7 @@ impl Core {
         }
     }
 
-    fn hand_over(&mut self, id: &MessageId, state: SeenState, batch: &mut Batch) {
+    pub(super) fn hand_over(&mut self, id: &MessageId, state: SeenState, batch: &mut Batch) {
         if let Some(gone) = self.shelf.release(id, Places::WAITING, state) {
             self.recent.remove(gone.head.seq);
             gone.put_into(batch);

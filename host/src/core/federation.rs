@@ -149,7 +149,7 @@ impl Core {
             true => Destination::Here,
             false => Destination::Domain(Domain::from(domain)),
         };
-        if *recipient == self.config.me {
+        if *recipient == self.config.me || self.mailboxes.contains(recipient) {
             return Destination::Here;
         }
         match self.records.get(recipient).filter(|record| record.expires_ms > now_ms && !record.domain.is_empty()) {

@@ -44,6 +44,11 @@ impl RecordBook {
         self.known.get(peer).map(|known| &known.record)
     }
 
+    /// The newest record of that node, as it was signed.
+    pub fn wire(&self, peer: &PeerId) -> Option<Bytes> {
+        self.known.get(peer).map(|known| known.wire.clone())
+    }
+
     /// How many nodes have a record here.
     pub fn len(&self) -> usize {
         self.known.len()
@@ -52,11 +57,6 @@ impl RecordBook {
     /// Whether no record is known.
     pub fn is_empty(&self) -> bool {
         self.known.is_empty()
-    }
-
-    /// The signed bytes of that node's newest record.
-    pub(super) fn wire(&self, peer: &PeerId) -> Option<Bytes> {
-        self.known.get(peer).map(|known| known.wire.clone())
     }
 
     fn lacks(&self, peer: &PeerId, seq_ms: u64) -> bool {
@@ -125,7 +125,7 @@ impl Core {
         if let Ok(record) = read(wire, now_ms) {
             let gone = self.records.insert(record, wire.clone());
             self.records_gone(gone);
-            self.pass_on(None, wire);
+            self.pass_on(None, self.config.me, wire);
         }
     }
 
@@ -175,23 +175,35 @@ impl Core {
         if outside && self.peer_of(link) != Some(peer) {
             return self.count("record-between-domains"); // a gateway speaks for itself; others are asked for
         }
-        self.count("record-new");
-        let wire = self.keep_record(record, wire);
-        if !outside {
-            self.pass_on(Some(link), &wire);
-            self.with_router(|router, out| router.seen(now_ms, peer, link, 0, out));
+        if outside {
+            return self.keep_record(record, wire);
+        }
+        self.learn(Some(link), record, wire);
+        self.with_router(|router, out| router.seen(now_ms, peer, link, 0, out));
+    }
+
+    /// Keeps a checked record, if it is newer than what is known, and spreads it.
+    pub(super) fn learn(&mut self, from: Option<LinkId>, record: NodeRecord, wire: &[u8]) {
+        let peer = record.peer;
+        if !self.records.lacks(&peer, record.seq_ms) {
+            return self.count("record-old");
+        }
+        self.keep_record(record, wire);
+        if let Some(wire) = self.records.wire(&peer) {
+            self.pass_on(from, peer, &wire);
         }
     }
 
-    /// Keeps a record whose signature was checked, unless a newer one is known.
-    pub(super) fn keep_record(&mut self, record: NodeRecord, wire: &[u8]) -> Bytes {
-        let wire = Bytes::copy_from_slice(wire); // the frame it came in is larger and shall not stay for it
-        if self.records.lacks(&record.peer, record.seq_ms) {
-            let gone = self.records.insert(record.clone(), wire.clone());
-            self.records_gone(gone);
-            self.effects.push(Effect::Notice(Notice::Record { record: Box::new(record), wire: wire.clone() }));
+    /// Keeps a checked record, if it is newer than what is known.
+    pub(super) fn keep_record(&mut self, record: NodeRecord, wire: &[u8]) {
+        if !self.records.lacks(&record.peer, record.seq_ms) {
+            return self.count("record-old");
         }
-        wire
+        let wire = Bytes::copy_from_slice(wire); // the frame it came in is larger and shall not stay for it
+        let gone = self.records.insert(record.clone(), wire.clone());
+        self.records_gone(gone);
+        self.count("record-new");
+        self.effects.push(Effect::Notice(Notice::Record { record: Box::new(record), wire }));
     }
 
     /// Tells a neighbour of another domain who this node is.
@@ -201,11 +213,11 @@ impl Core {
         }
     }
 
-    fn pass_on(&mut self, from: Option<LinkId>, wire: &Bytes) {
-        let source = from.and_then(|link| self.peer_of(link));
-        // Another domain hears of this node alone.
-        let wants = |peer: &PeerId| Some(*peer) != source && (from.is_none() || self.domain_of(peer).is_none());
-        for (_, link) in self.preferred_links().filter(|(peer, _)| wants(peer)).collect::<Vec<_>>() {
+    /// Spreads the record of `peer` to all neighbours but the one it came from. Another domain hears of this node alone.
+    fn pass_on(&mut self, from: Option<LinkId>, peer: PeerId, wire: &Bytes) {
+        let (source, own) = (from.and_then(|link| self.peer_of(link)), peer == self.config.me);
+        let wants = |to: &PeerId| Some(*to) != source && (own || self.domain_of(to).is_none());
+        for (_, link) in self.preferred_links().filter(|(to, _)| wants(to)).collect::<Vec<_>>() {
             self.effects.push(Effect::Send { link, frame: Frame::Records(vec![wire.clone()]) });
         }
     }

@@ -83,7 +83,7 @@ pub enum IdentityError {
 
 impl IdentityError {
     /// A closure for `map_err`: the system refused to do that to the path.
-    pub(super) fn io<E: Into<io::Error>>(path: &Path, doing: &'static str) -> impl FnOnce(E) -> Self {
+    pub(crate) fn io<E: Into<io::Error>>(path: &Path, doing: &'static str) -> impl FnOnce(E) -> Self {
         let path = path.to_owned();
         move |error| Self::Io { path, doing, source: error.into() }
     }

@@ -22,7 +22,7 @@ const MAX_FILE: u64 = 1 << 20;
 /// Channels joined at most.
 const MAX_CHANNELS: usize = 1_024;
 /// The subscriber that stands for the node's user.
-pub(super) const USER: &str = "user";
+pub(crate) const USER: &str = "user";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,13 +51,13 @@ struct Joined {
 }
 
 /// The joined channels by topic id.
-pub(super) struct Channels {
+pub(crate) struct Channels {
     path: PathBuf,
     joined: BTreeMap<TopicId, Joined>,
 }
 
 impl Channels {
-    pub(super) fn open(home: &Path) -> Result<Self, IdentityError> {
+    pub(crate) fn open(home: &Path) -> Result<Self, IdentityError> {
         let path = home.join(CHANNELS_FILE);
         private_file::sweep(&path);
         let entries = match private_file::read(&path, MAX_FILE)? {
@@ -75,17 +75,17 @@ impl Channels {
     }
 
     /// The topics joined.
-    pub(super) fn topics(&self) -> Vec<TopicId> {
+    pub(crate) fn topics(&self) -> Vec<TopicId> {
         self.joined.keys().copied().collect()
     }
 
     /// The key of a joined channel.
-    pub(super) fn key(&self, topic: &TopicId) -> Option<&ChannelKey> {
+    pub(crate) fn key(&self, topic: &TopicId) -> Option<&ChannelKey> {
         self.joined.get(topic).map(|joined| &joined.key)
     }
 
     /// The key to publish with: a joined channel of that name (a private one first), else the open one.
-    pub(super) fn key_for(&self, name: &str) -> Result<ChannelKey, ApiError> {
+    pub(crate) fn key_for(&self, name: &str) -> Result<ChannelKey, ApiError> {
         let name = normalise(name).map_err(|error| ApiError::new("bad-topic", error.to_string()))?;
         let mut named = self.joined.values().map(|joined| &joined.key).filter(|key| key.name() == name);
         match named.clone().find(|key| key.is_private()).or_else(|| named.next()) {
@@ -95,7 +95,7 @@ impl Channels {
     }
 
     /// Joins by name or invite.
-    pub(super) fn join(&mut self, topic: &str, subscriber: &str) -> Result<ChannelInfo, ApiError> {
+    pub(crate) fn join(&mut self, topic: &str, subscriber: &str) -> Result<ChannelInfo, ApiError> {
         let key = match ChannelKey::from_invite(topic.trim()) {
             Ok(key) => key,
             Err(InviteError::NoInvite) => self.key_for(topic)?,
@@ -107,7 +107,7 @@ impl Channels {
     /// Makes a private channel and joins it.
     ///
     /// A name that is in use here is refused: two channels of one name can't be told apart by those who publish.
-    pub(super) fn create_private(&mut self, name: &str) -> Result<ChannelInfo, ApiError> {
+    pub(crate) fn create_private(&mut self, name: &str) -> Result<ChannelInfo, ApiError> {
         let wanted = normalise(name).unwrap_or_default();
         if let Some(joined) = self.joined.values().find(|joined| joined.key.name() == wanted) {
             let by: Vec<&str> = joined.subscribers.iter().map(String::as_str).collect();
@@ -139,7 +139,7 @@ impl Channels {
     }
 
     /// Leaves the channel of that name; the topic that nobody here wants any more, if so.
-    pub(super) fn leave(&mut self, name: &str, subscriber: &str) -> Result<Option<TopicId>, ApiError> {
+    pub(crate) fn leave(&mut self, name: &str, subscriber: &str) -> Result<Option<TopicId>, ApiError> {
         let wanted = normalise(name).unwrap_or_default();
         let of_name = |joined: &&mut Joined| joined.key.name() == wanted && joined.subscribers.contains(subscriber);
         let Some(joined) = self.joined.values_mut().find(of_name) else {
@@ -169,7 +169,7 @@ impl Channels {
     }
 
     /// All of them, for people.
-    pub(super) fn list(&self) -> Vec<ChannelInfo> {
+    pub(crate) fn list(&self) -> Vec<ChannelInfo> {
         self.joined.values().map(Joined::info).collect()
     }
 

@@ -16,7 +16,7 @@ const MAX_KEPT: usize = 1_024;
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// What the user waits for, and what came. Kept in memory: after a restart nobody waits any more.
-pub(super) struct Deliveries {
+pub(crate) struct Deliveries {
     state: Mutex<State>,
     last: watch::Sender<u64>,
 }
@@ -40,7 +40,7 @@ impl Deliveries {
     }
 
     /// The user is about to send that message, and asks its recipient for a receipt.
-    pub(super) fn expect(&self, id: MessageId, recipient: PeerId) {
+    pub(crate) fn expect(&self, id: MessageId, recipient: PeerId) {
         let mut state = self.state();
         if state.awaited.insert(id, recipient).is_none() {
             state.order.push_back(id);
@@ -54,7 +54,7 @@ impl Deliveries {
 
     /// A receipt came. It counts when the user waits for it, and the message's recipient signed it: others who know the
     /// message's id could sign one too.
-    pub(super) fn came(&self, id: MessageId, by: PeerId, peer_name: Option<String>, at_ms: u64) {
+    pub(crate) fn came(&self, id: MessageId, by: PeerId, peer_name: Option<String>, at_ms: u64) {
         let mut state = self.state();
         if state.awaited.get(&id) != Some(&by) {
             return;
@@ -70,7 +70,7 @@ impl Deliveries {
     }
 
     /// The receipts after a place, or those that come within the time.
-    pub(super) async fn page(&self, query: DeliveryQuery) -> DeliveryPage {
+    pub(crate) async fn page(&self, query: DeliveryQuery) -> DeliveryPage {
         let mut last = self.last.subscribe();
         let Some(after) = query.after else {
             return DeliveryPage { items: Vec::new(), next_after: *last.borrow_and_update() };

@@ -1,6 +1,7 @@
 //! The one door into the node: [`NodeApi`] over its running parts.
 
 mod inbox;
+mod mailbox;
 mod peers;
 mod ping;
 mod status;

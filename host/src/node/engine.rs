@@ -6,15 +6,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use qpq_schemas::envelope::{Draft, Envelope, Flags, Kind, Priority};
+use qpq_schemas::envelope::Envelope;
 use qpq_schemas::link::Frame;
-use qpq_schemas::receipt::Receipt as DeliveryReceipt;
 use qpq_schemas::{MessageId, PeerId};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tracing::warn;
 
 use super::clock::now_ms;
 use super::commands::{CommandSender, LinkCommand};
+use super::mail::receipt;
 use super::switchboard::Switchboard;
 use super::verify::VerifyPool;
 use crate::api::{ApiError, Receipt};
@@ -30,10 +30,6 @@ pub(super) const MAX_MESSAGES: usize = 1_024;
 const MESSAGE_STEP: usize = 128;
 /// The clock is looked at again at least this often, since it may be set back, in milliseconds.
 const MAX_WAIT_MS: u64 = 1_000;
-/// A receipt lives as long as the message it is for may have: the default time to live, in seconds.
-const RECEIPT_TTL_SECS: u32 = 7 * 24 * 60 * 60;
-/// Links that a receipt may cross.
-const RECEIPT_MAX_HOPS: u8 = 32;
 
 /// A change of the core at that time, and what follows from it.
 pub(super) type Change = Box<dyn FnOnce(&mut Core, u64) -> Vec<Effect> + Send>;
@@ -65,6 +61,8 @@ pub(super) type Completions = mpsc::UnboundedSender<Event>;
 pub(super) trait Listener: Send {
     /// The inbox grew up to this place.
     fn inbox_grew(&mut self, seq: u64);
+    /// A message came that somebody with a mailbox here may wait for.
+    fn mail_came(&mut self, destination: [u8; 32]);
     /// News.
     fn notice(&mut self, notice: Notice);
 }
@@ -216,6 +214,7 @@ impl Engine {
                     self.inbox.send_replace(seq);
                     self.listener.inbox_grew(seq);
                 }
+                Effect::MailCame { destination } => self.listener.mail_came(destination),
                 Effect::MakeReceipt { to, id } => self.make_receipt(to, id),
                 Effect::Notice(notice) => self.listener.notice(notice),
             }
@@ -250,18 +249,7 @@ impl Engine {
     }
 
     fn make_receipt(&mut self, to: PeerId, id: MessageId) {
-        let now_ms = now_ms();
-        let draft = Draft {
-            kind: Kind::Receipt,
-            flags: Flags { sealed: false, receipt_wanted: false, priority: Priority::Normal },
-            max_hops: RECEIPT_MAX_HOPS,
-            ttl_secs: RECEIPT_TTL_SECS,
-            created_ms: now_ms,
-            nonce: rand::random(),
-            destination: to.0,
-            payload: DeliveryReceipt { id, received_ms: now_ms }.encode().to_vec(),
-        };
-        match draft.sign(self.identity.signing_key()) {
+        match receipt(to, id, self.identity.signing_key()) {
             Ok(envelope) => self.handle(Event::Submit { token: 0, envelope, trusted: true }),
             Err(refusal) => warn!(%refusal, "a receipt could not be made"),
         }

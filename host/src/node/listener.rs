@@ -79,6 +79,10 @@ impl Listener for News {
         }
     }
 
+    fn mail_came(&mut self, destination: [u8; 32]) {
+        self.shared.mailboxes().came(&destination);
+    }
+
     fn notice(&mut self, notice: Notice) {
         match notice {
             Notice::PeerUp(peer) => {

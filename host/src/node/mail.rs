@@ -1,13 +1,14 @@
 //! Between people's texts and envelopes: sealing and signing on the way out, opening on the way in.
 
-use qpq_schemas::PeerId;
 use qpq_schemas::channel::ChannelKey;
 use qpq_schemas::content::{Content, KIND_BYTES, KIND_TEXT};
 use qpq_schemas::envelope::{
     Draft, Envelope, EnvelopeRef, Flags, Kind, LARGEST_PAYLOAD, MAX_TTL_SECS, Priority, Refusal,
 };
+use qpq_schemas::receipt::Receipt;
 use qpq_schemas::record::NodeRecord;
 use qpq_schemas::signature::SigningKey;
+use qpq_schemas::{MessageId, PeerId};
 
 use super::channels::Channels;
 use super::clock::now_ms;
@@ -15,15 +16,20 @@ use crate::api::{ApiError, BroadcastRequest, InboxItem, SendRequest};
 use crate::identity::{Directory, SealingKeys, seal_for};
 use crate::store::StoredRecord;
 
+/// A receipt lives as long as the message it is for may have: the default time to live, in seconds.
+const RECEIPT_TTL_SECS: u32 = 7 * 24 * 60 * 60;
+/// Links that a receipt may cross.
+const RECEIPT_MAX_HOPS: u8 = 32;
+
 /// What a message gets where its sender says nothing.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Defaults {
+pub(crate) struct Defaults {
     /// Time to live, in seconds.
-    pub(super) ttl_secs: u32,
+    pub(crate) ttl_secs: u32,
     /// Links that it may cross.
-    pub(super) max_hops: u8,
+    pub(crate) max_hops: u8,
     /// Largest payload, in bytes.
-    pub(super) max_payload: usize,
+    pub(crate) max_payload: usize,
 }
 
 impl Defaults {
@@ -47,7 +53,7 @@ impl Defaults {
     }
 
     /// A signed direct message, sealed unless the sender wants it plain.
-    pub(super) fn direct(
+    pub(crate) fn direct(
         &self,
         request: SendRequest,
         to: PeerId,
@@ -68,7 +74,7 @@ impl Defaults {
     }
 
     /// A signed broadcast, encrypted with the channel's key.
-    pub(super) fn broadcast(
+    pub(crate) fn broadcast(
         &self,
         request: BroadcastRequest,
         channel: &ChannelKey,
@@ -79,6 +85,22 @@ impl Defaults {
         draft.payload = channel.seal(&draft.aad(key.public()), &content(request.payload, request.automatic));
         self.finish(&draft, key)
     }
+}
+
+/// The recipient's signed word that a message arrived.
+pub(crate) fn receipt(to: PeerId, id: MessageId, key: &SigningKey) -> Result<Envelope, Refusal> {
+    let now_ms = now_ms();
+    let draft = Draft {
+        kind: Kind::Receipt,
+        flags: Flags { sealed: false, receipt_wanted: false, priority: Priority::Normal },
+        max_hops: RECEIPT_MAX_HOPS,
+        ttl_secs: RECEIPT_TTL_SECS,
+        created_ms: now_ms,
+        nonce: rand::random(),
+        destination: to.0,
+        payload: Receipt { id, received_ms: now_ms }.encode().to_vec(),
+    };
+    draft.sign(key)
 }
 
 fn content(body: Vec<u8>, automatic: bool) -> Vec<u8> {
@@ -93,16 +115,16 @@ fn priority(number: Option<u8>) -> Result<Priority, ApiError> {
 }
 
 /// What opens the mail of this node.
-pub(super) struct Opener<'a> {
-    pub(super) me: PeerId,
-    pub(super) channels: &'a Channels,
-    pub(super) sealing: &'a SealingKeys,
-    pub(super) directory: &'a Directory,
+pub(crate) struct Opener<'a> {
+    pub(crate) me: PeerId,
+    pub(crate) channels: &'a Channels,
+    pub(crate) sealing: &'a SealingKeys,
+    pub(crate) directory: &'a Directory,
 }
 
 impl Opener<'_> {
     /// A stored message as its reader sees it. What can't be opened comes with the reason instead of a text.
-    pub(super) fn open(&self, record: &StoredRecord) -> Option<InboxItem> {
+    pub(crate) fn open(&self, record: &StoredRecord) -> Option<InboxItem> {
         let view = EnvelopeRef::parse(&record.wire, LARGEST_PAYLOAD).ok()?;
         let (content, problem) = match self.content(view) {
             Ok(content) => (content, None),

@@ -8,6 +8,7 @@ use tracing::{info, warn};
 use super::channels::Channels;
 use super::clock::now_ms;
 use super::listener::RECORD_PREFIX;
+use super::mailboxes::{MAILBOX_PREFIX, Mailboxes};
 use super::shared::Guarded;
 use super::{StartError, door, plugins};
 use crate::api::Trust;
@@ -72,7 +73,8 @@ pub(super) fn open(config: &Config) -> Result<Opened, StartError> {
     tell_homes(&mut core, &directory, now_ms);
     restore_gateways(&mut core, &store)?;
     restore_records(&mut core, &store, now_ms)?;
-    Ok(Opened { store, core, identity, guarded: Guarded { directory, channels, sealing }, last_inbox })
+    let mailboxes = restore_mailboxes(config, &mut core, &store, now_ms)?;
+    Ok(Opened { store, core, identity, guarded: Guarded { directory, channels, sealing, mailboxes }, last_inbox })
 }
 
 fn tell_trust(core: &mut Core, directory: &Directory, now_ms: u64) {
@@ -122,6 +124,29 @@ fn restore_records(core: &mut Core, store: &Store, now_ms: u64) -> Result<(), St
         }
         if !stale.is_empty() {
             _ = store.submit(stale, |_| {}); // what is left goes at the next start
+        }
+    }
+}
+
+/// The mailboxes that this node kept before. Those of keys that are no longer let in are removed; what waits for them is
+/// routed on. Where no clients are served at the moment, all stay as they are, without effect.
+fn restore_mailboxes(config: &Config, core: &mut Core, store: &Store, now_ms: u64) -> Result<Mailboxes, StoreError> {
+    let mailboxes = Mailboxes::new(config.clients.max_mailboxes);
+    if config.clients.listen.is_empty() {
+        return Ok(mailboxes);
+    }
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page = store.kv_scan(MAILBOX_PREFIX, after.as_deref(), MAX_SCAN)?;
+        let Some((last, _)) = page.last() else { return Ok(mailboxes) };
+        after = Some(last.clone());
+        let (owners, stale) = mailboxes.restore(page, &config.clients);
+        for peer in owners {
+            core.handle(Event::Mailbox { peer, kept: true }, now_ms);
+        }
+        if !stale.is_empty() {
+            let kv = stale.into_iter().map(|key| (key, None)).collect();
+            _ = store.submit(Batch { kv, ..Batch::default() }, |_| {}); // what is left goes at the next start
         }
     }
 }

@@ -18,6 +18,7 @@ use super::dialer::Dialer;
 use super::discovery::Discovery;
 use super::engine::Message;
 use super::mail::{Defaults, Opener};
+use super::mailboxes::Mailboxes;
 use super::switchboard::Switchboard;
 use crate::api::{ApiError, InboxItem, LinkInfo, Receipt, Reply};
 use crate::config::{Place, Sources};
@@ -38,6 +39,7 @@ pub(super) struct Shared {
     channels: Mutex<Channels>,
     sealing: Mutex<SealingKeys>,
     pub(super) deliveries: Deliveries,
+    mailboxes: Mailboxes,
     /// Held while the directory is being written, so that one write follows the other.
     pub(super) saving: tokio::sync::Mutex<()>,
 }
@@ -47,6 +49,7 @@ pub(super) struct Guarded {
     pub(super) directory: Directory,
     pub(super) channels: Channels,
     pub(super) sealing: SealingKeys,
+    pub(super) mailboxes: Mailboxes,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -93,6 +96,7 @@ impl Shared {
             channels: Mutex::new(guarded.channels),
             sealing: Mutex::new(guarded.sealing),
             deliveries: Deliveries::default(),
+            mailboxes: guarded.mailboxes,
             saving: tokio::sync::Mutex::default(),
         }
     }
@@ -107,6 +111,11 @@ impl Shared {
 
     pub(super) fn sealing(&self) -> MutexGuard<'_, SealingKeys> {
         lock(&self.sealing)
+    }
+
+    /// Who has a mailbox here.
+    pub(super) fn mailboxes(&self) -> &Mailboxes {
+        &self.mailboxes
     }
 
     pub(super) fn listening(&self) -> MutexGuard<'_, Vec<String>> {

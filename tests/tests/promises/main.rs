@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod bots;
+mod clients;
 mod corruption;
 mod crash;
 mod delivery;

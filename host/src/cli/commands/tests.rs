@@ -9,7 +9,7 @@ use crate::cli::term::Style;
 use crate::control::testing::{Double, item};
 
 fn setting(json: bool) -> Setting {
-    Setting { home: None, json, style: Style::PLAIN }
+    Setting { home: None, target: None, json, style: Style::PLAIN }
 }
 
 async fn outcome(node: Arc<Double>, line: &[&str]) -> Result<Answer, Failure> {

@@ -84,7 +84,7 @@ pub(super) async fn until_stopped(
 
 /// Drains and stops a node, and gives it up at the deadline.
 pub(super) async fn stop(running: Running, deadline: Duration) -> Result<(), Failure> {
-    let Running { api, stopped } = running;
+    let Running { api, stopped, .. } = running;
     let drained = async {
         if let Err(error) = api.shutdown().await {
             tracing::warn!(%error, "the node did not take the order to stop");

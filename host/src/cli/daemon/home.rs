@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::cli::failure::Failure;
 
 /// Makes the data directory, with mode 0700, if there is none. Refuses one that others can write to.
-pub(super) fn prepare(home: &Path) -> Result<(), Failure> {
+pub(in crate::cli) fn prepare(home: &Path) -> Result<(), Failure> {
     let fail = |what: &str| Failure::new("data-directory", format!("The data directory {} {what}.", home.display()));
     DirBuilder::new()
         .recursive(true)

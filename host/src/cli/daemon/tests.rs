@@ -48,7 +48,7 @@ fn node(hangs: bool) -> Running {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    Running { api: double, stopped: stopped.boxed() }
+    Running { api: double, network: None, stopped: stopped.boxed() }
 }
 
 fn run_double(home: &Path, hangs: bool, ready: impl FnOnce()) -> Result<(), Failure> {

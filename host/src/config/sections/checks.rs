@@ -175,6 +175,24 @@ pub(super) fn socket_address(value: Option<String>) -> Result<Option<String>, Fa
     }
 }
 
+pub(super) fn socket_addresses(values: Vec<String>) -> Result<Vec<String>, Fault> {
+    for (place, text) in values.iter().enumerate() {
+        socket_address(Some(text.clone())).map_err(|fault| fault.at(place))?;
+    }
+    Ok(values)
+}
+
+/// Public keys. Nicknames open no doors: anybody can take one.
+pub(super) fn peer_keys(values: Vec<String>) -> Result<Vec<String>, Fault> {
+    for (place, text) in values.iter().enumerate() {
+        if text.parse::<qpq_schemas::PeerId>().is_err() {
+            let text = "expected a public key of 64 hexadecimal digits, as `qpq mesh identity` shows it there";
+            return Err(Fault::new(text).at(place));
+        }
+    }
+    Ok(values)
+}
+
 /// Names of plugins: they become names of files, so they can't have a slash or a dot.
 pub(super) fn names(values: Vec<String>) -> Result<Vec<String>, Fault> {
     let good = |name: &str| {

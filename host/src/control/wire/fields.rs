@@ -13,7 +13,7 @@
 //! | `id`, `opt_id` | a 32-byte id | `Data` | \[has,] get, set |
 //! | `texts` | `Vec<String>` | `List(Text)` | get, init |
 //! | `nums` | `Vec<u64>` | `List(UInt64)` | get, init |
-//! | `ids` | `Vec<PeerId>` | `List(Data)` | get, init |
+//! | `ids` | a list of 32-byte ids | `List(Data)` | get, init |
 //! | `list`, `nested`, `opt_nested` | other records | `List(…)`, a struct | \[has,] get, init |
 //! | `json` | a JSON value | `Text` | get, set |
 //! | `trust` | `Trust` | `Trust` | get, set |
@@ -22,7 +22,7 @@
 use std::collections::BTreeMap;
 
 use capnp::{data_list, primitive_list, struct_list, text_list};
-use qpq_schemas::{PeerId, node_capnp};
+use qpq_schemas::node_capnp;
 
 use crate::api::Trust;
 
@@ -64,7 +64,7 @@ macro_rules! put {
         fields::write_nums($value, $to.reborrow().$init(list_len($value.len())))
     };
     (ids, $value:expr, $to:ident, $get:ident, $init:ident) => {
-        fields::write_ids($value, $to.reborrow().$init(list_len($value.len())))
+        fields::write_ids($value.iter().map(|id| id.as_bytes()), $to.reborrow().$init(list_len($value.len())))
     };
     (list, $value:expr, $to:ident, $get:ident, $init:ident) => {
         write_list($value, $to.reborrow().$init(list_len($value.len())))
@@ -119,11 +119,11 @@ macro_rules! take {
     (nums, $from:ident, $get:ident, $init:ident) => {
         $from.$get()?.iter().collect()
     };
+    (ids, $from:ident, $get:ident, $init:ident) => {
+        $from.$get()?.iter().map(|id| read_id(id?)).collect::<capnp::Result<_>>()?
+    };
     (list, $from:ident, $get:ident, $init:ident) => {
         read_list($from.$get()?)?
-    };
-    (ids, $from:ident, $get:ident, $init:ident) => {
-        fields::read_ids($from.$get()?)?
     };
     (opt_nested, $from:ident, $has:ident, $get:ident, $init:ident) => {
         if $from.$has() { Some(Wire::read($from.$get()?)?) } else { None }
@@ -170,20 +170,16 @@ pub(super) fn read_texts(list: text_list::Reader<'_>) -> capnp::Result<Vec<Strin
     list.iter().map(|text| Ok(text?.to_string()?)).collect()
 }
 
+pub(in crate::control) fn write_ids<'a>(ids: impl Iterator<Item = &'a [u8; 32]>, mut list: data_list::Builder<'_>) {
+    for (place, id) in (0..list.len()).zip(ids) {
+        list.set(place, id);
+    }
+}
+
 pub(super) fn write_nums(numbers: &[u64], mut list: primitive_list::Builder<'_, u64>) {
     for (place, number) in (0..list.len()).zip(numbers) {
         list.set(place, *number);
     }
-}
-
-pub(super) fn write_ids(ids: &[PeerId], mut list: data_list::Builder<'_>) {
-    for (place, id) in (0..list.len()).zip(ids) {
-        list.set(place, id.as_bytes());
-    }
-}
-
-pub(super) fn read_ids(list: data_list::Reader<'_>) -> capnp::Result<Vec<PeerId>> {
-    list.iter().map(|id| super::read_id(id?)).collect()
 }
 
 pub(super) fn write_counters(

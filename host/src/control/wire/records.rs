@@ -4,6 +4,7 @@ use qpq_schemas::node_capnp;
 
 use super::fields::{self, put, record, take};
 use super::{Wire, list_len, read_id, read_list, write_list};
+use crate::api::mailbox::{MailFigures, MailItem};
 use crate::api::*;
 
 record!(ApiError = fault {
@@ -299,4 +300,18 @@ record!(NodeStatus = node_status {
     nested store(get_store, init_store),
     texts warnings(get_warnings, init_warnings),
     num mapped_libraries(get_mapped_libraries, set_mapped_libraries),
+});
+
+record!(MailItem = mail_item {
+    num seq(get_seq, set_seq),
+    data envelope(get_envelope, set_envelope),
+    num received_ms(get_received_ms, set_received_ms),
+});
+
+record!(MailFigures = mail_figures {
+    num waiting(get_waiting, set_waiting),
+    num waiting_bytes(get_waiting_bytes, set_waiting_bytes),
+    num max_messages(get_max_messages, set_max_messages),
+    num max_bytes(get_max_bytes, set_max_bytes),
+    ids topics(get_topic_ids, init_topic_ids),
 });

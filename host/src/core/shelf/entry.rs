@@ -88,6 +88,7 @@ impl Entry {
             topic: self.destination,
             priority: self.priority as u8,
             created_ms: self.created_ms,
+            seq: self.seq,
             len: self.len,
             slot,
         }

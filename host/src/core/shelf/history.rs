@@ -11,6 +11,7 @@ pub(super) struct Kept {
     pub(super) topic: NameId,
     pub(super) priority: u8,
     pub(super) created_ms: u64,
+    pub(super) seq: u64,
     pub(super) len: u32,
     pub(super) slot: u32,
 }
@@ -27,6 +28,8 @@ type Rank = (u8, u64, u32);
 #[derive(Debug, Default)]
 struct Topic {
     ranks: BTreeSet<Rank>,
+    /// Sequence number and slot: the order of arrival.
+    arrivals: BTreeSet<(u64, u32)>,
     used: Room,
 }
 
@@ -42,6 +45,7 @@ impl History {
     pub(super) fn insert(&mut self, kept: Kept) {
         let topic = self.topics.entry(kept.topic).or_default();
         if topic.ranks.insert(kept.rank()) {
+            topic.arrivals.insert((kept.seq, kept.slot));
             topic.used.add(kept.len);
             self.used.add(kept.len);
         }
@@ -52,6 +56,7 @@ impl History {
         self.ranks.remove(&kept.rank());
         let Some(topic) = self.topics.get_mut(&kept.topic) else { return };
         if topic.ranks.remove(&kept.rank()) {
+            topic.arrivals.remove(&(kept.seq, kept.slot));
             topic.used.sub(kept.len);
             self.used.sub(kept.len);
         }
@@ -78,6 +83,12 @@ impl History {
         let mut ranks: Vec<&Rank> = self.topics.get(&topic).into_iter().flat_map(|topic| &topic.ranks).collect();
         ranks.sort_unstable_by_key(|(_, created_ms, slot)| std::cmp::Reverse((*created_ms, *slot)));
         ranks.into_iter().map(|(_, _, slot)| *slot).collect()
+    }
+
+    /// The slots of one topic that arrived behind a place, in order of arrival.
+    pub(super) fn arrived_after(&self, topic: NameId, seq: u64) -> impl Iterator<Item = u32> + '_ {
+        let arrivals = self.topics.get(&topic).into_iter().map(|topic| &topic.arrivals);
+        arrivals.flat_map(move |arrivals| arrivals.range((seq.saturating_add(1), 0)..)).map(|(_, slot)| *slot)
     }
 
     /// The slots of one topic in the order in which they go when it is full.

@@ -81,6 +81,18 @@ impl Shelf {
         slots.into_iter().flatten().filter_map(|slot| self.shown(slot))
     }
 
+    /// The broadcasts kept of a topic that arrived behind a place, in order of arrival. Ends before the first one that is
+    /// not durable yet, so that a reader's place never passes one that shows up later.
+    pub fn history_after(&self, topic: &TopicId, seq: u64) -> impl Iterator<Item = Head> + '_ {
+        let slots = self.names.find(&topic.0).map(|name| self.history.arrived_after(name, seq));
+        slots.into_iter().flatten().map_while(|slot| self.shown(slot))
+    }
+
+    /// How many messages wait for a recipient (or are about to), and their bytes.
+    pub fn waiting_for(&self, recipient: &PeerId) -> (u64, u64) {
+        self.queue_of(recipient).map_or((0, 0), |queue| (queue.used().messages.into(), queue.used().bytes))
+    }
+
     /// The newest broadcasts kept of all topics that have not ended, newest first by their senders' clocks.
     pub fn newest_broadcasts(&self, now_ms: u64, max: usize) -> Vec<MessageId> {
         let kept = self.history.first_to_go().filter_map(|slot| self.entries.get(slot));

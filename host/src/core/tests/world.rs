@@ -257,7 +257,7 @@ impl World {
         self.submit(from, envelope)
     }
 
-    fn submit(&mut self, node: usize, envelope: Envelope) -> Result<MessageId, ApiError> {
+    pub(super) fn submit(&mut self, node: usize, envelope: Envelope) -> Result<MessageId, ApiError> {
         self.next += 1;
         let token = self.next;
         self.event(node, Event::Submit { token, envelope, trusted: true });
@@ -460,7 +460,7 @@ impl World {
                 self.event(node, Event::Submit { token: 0, envelope, trusted: true });
             }
             Effect::Notice(Notice::Delivered { id, .. }) => self.nodes[node].delivered.push(id),
-            Effect::InboxGrew { .. } | Effect::Notice(_) => {}
+            Effect::InboxGrew { .. } | Effect::MailCame { .. } | Effect::Notice(_) => {}
         }
     }
 
