@@ -44,8 +44,8 @@ pub(crate) const INBOUND_BYTES: usize = 2 << 20;
 /// Messages of one connection that are read and still in use.
 pub(crate) const INBOUND_MESSAGES: usize = 256;
 
-/// Calls of one connection that the peer has not finished. One more ends the connection. An honest peer finishes a call
-/// when it has the answer, but its word of that stands behind all calls that it has sent before.
+/// Calls of one connection that the peer has not finished. One more ends the connection. Answers without capabilities are
+/// finished as they are sent; of others an honest peer says so when it has them, but behind all calls that it has sent before.
 pub(crate) const UNFINISHED_CALLS: usize = 16_384;
 
 /// After so many messages the other connections have their turn.

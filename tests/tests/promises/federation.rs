@@ -23,7 +23,8 @@ fn two_domains(community: &Authority, more: &str) -> Outcome<[TestNode; 4]> {
 
 #[test]
 fn mail_and_receipts_find_their_way_between_inner_nodes_of_two_domains() -> Outcome {
-    let [a, _, _, b] = two_domains(&Authority::new("Valley")?, "")?;
+    let community = Authority::new("Valley")?;
+    let [a, _, _, b] = two_domains(&community, "")?;
     let to = b.peer_id()?;
     let told = a.cli(&["mesh", "send", "--receipt", "--wait", "30s", &format!("{to}@b.mesh"), "over the hills"])?;
     ensure!(told.contains("elivered"), "no receipt: {told}");
@@ -57,7 +58,8 @@ fn a_domain_in_the_middle_carries_for_others_only_when_it_wants_to() -> Outcome 
 
 #[test]
 fn a_bridged_channel_is_one_board_and_another_channel_stays_at_home() -> Outcome {
-    let [a, _, _, b] = two_domains(&Authority::new("Valley")?, "channels = [\"announcements\"]\n")?;
+    let community = Authority::new("Valley")?;
+    let [a, _, _, b] = two_domains(&community, "channels = [\"announcements\"]\n")?;
     for topic in ["announcements", "village"] {
         a.subscribe(topic)?;
         b.subscribe(topic)?;
@@ -77,7 +79,8 @@ fn three_domains_that_are_torn_apart_lose_nothing_and_double_nothing() -> Outcom
         return skip(why);
     }
     let lan = Lan::new("domains", 3)?;
-    let nodes = Authority::new("Valley")?.triangle(&lan)?;
+    let community = Authority::new("Valley")?;
+    let nodes = community.triangle(&lan)?;
     let traffic = Traffic::start(&nodes)?;
     for apart in [0, 1, 2] {
         lan.split(0, &[apart])?;
@@ -93,7 +96,8 @@ fn three_domains_that_are_torn_apart_lose_nothing_and_double_nothing() -> Outcom
 
 #[test]
 fn kill_9_of_either_gateway_loses_nothing_that_was_acknowledged() -> Outcome {
-    let [a, mut gate_a, mut gate_b, b] = two_domains(&Authority::new("Valley")?, "")?;
+    let community = Authority::new("Valley")?;
+    let [a, mut gate_a, mut gate_b, b] = two_domains(&community, "")?;
     let (to, back) = (format!("{}@b.mesh", b.peer_id()?), format!("{}@a.mesh", a.peer_id()?));
     let mut sent = (Vec::new(), Vec::new());
     for round in 0..3 {
@@ -117,7 +121,8 @@ fn kill_9_of_either_gateway_loses_nothing_that_was_acknowledged() -> Outcome {
 
 #[test]
 fn a_swap_of_the_federation_plugin_loses_nothing() -> Outcome {
-    let nodes = two_domains(&Authority::new("Valley")?, "")?;
+    let community = Authority::new("Valley")?;
+    let nodes = two_domains(&community, "")?;
     let traffic = Traffic::start(&nodes)?;
     let file = qpq_tests::binaries::plugin("federation-capnp")?.display().to_string();
     for node in [&nodes[1], &nodes[2], &nodes[1]] {
@@ -135,12 +140,15 @@ fn a_swap_of_the_federation_plugin_loses_nothing() -> Outcome {
 fn communities_with_authorities_of_their_own_federate_once_they_vouch_for_each_other() -> Outcome {
     let (valley, hill) = (Authority::new("Valley")?, Authority::new("Hill")?);
     let (a, b) = (Domain::new("valley.mesh")?, Domain::new("hill.mesh")?);
-    let gate_b = hill.trusting(&valley, "valley.mesh")?.gateway(&b, &[], "")?.start()?;
-    let strangers = Authority::new("Valley")?.trusting(&hill, "hill.mesh")?.gateway(&a, &[&b], "")?.start()?;
+    let (hills, others) =
+        (hill.trusting(&valley, "valley.mesh")?, Authority::new("Valley")?.trusting(&hill, "hill.mesh")?);
+    let gate_b = hills.gateway(&b, &[], "")?.start()?;
+    let strangers = others.gateway(&a, &[&b], "")?.start()?;
     let refused = strangers.wait("the refusal", || domains::last_error(&strangers, "hill.mesh"))?;
     ensure!(refused.contains("uthority") || refused.contains("CA") || refused.contains("issuer"), "why? {refused}");
     drop(strangers);
-    let gate_a = valley.trusting(&hill, "hill.mesh")?.gateway(&a, &[&b], "")?.start()?;
+    let valleys = valley.trusting(&hill, "hill.mesh")?;
+    let gate_a = valleys.gateway(&a, &[&b], "")?.start()?;
     gate_a.wait_links(1)?;
     let id = gate_a.send(&format!("{}@hill.mesh", gate_b.peer_id()?), "we know each other")?;
     gate_b.wait_id(&id).map(drop)
@@ -166,7 +174,8 @@ fn a_domain_that_is_not_allowed_is_told_why_and_brings_nothing() -> Outcome {
 
 #[test]
 fn the_status_shows_both_domains_and_a_ping_measures() -> Outcome {
-    let [_, gate_a, ..] = two_domains(&Authority::new("Valley")?, "")?;
+    let community = Authority::new("Valley")?;
+    let [_, gate_a, ..] = two_domains(&community, "")?;
     let status = gate_a.json(&["federation", "status"])?;
     let domain = &status["domains"][0];
     ensure!(status["schema"] == "qpq.federation/1" && status["domain"] == "a.mesh", "{status}");

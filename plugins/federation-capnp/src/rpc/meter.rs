@@ -5,6 +5,7 @@
 //! control holds the peer back.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -12,6 +13,7 @@ use std::task::{Context, Poll, Waker};
 
 use capnp::Error;
 use capnp::capability::Promise;
+use capnp::message::{Builder, HeapAllocator};
 use capnp_rpc::rpc_capnp::message;
 use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{Connection, FlowController, IncomingMessage, OutgoingMessage, VatNetwork};
@@ -25,8 +27,8 @@ use crate::limits::{INBOUND_BYTES, INBOUND_MESSAGES, MESSAGES_PER_TURN, UNFINISH
 pub(crate) struct Meter {
     messages: Cell<usize>,
     bytes: Cell<usize>,
-    /// Calls whose answer the peer has not let go of.
-    unfinished: Cell<usize>,
+    /// Calls whose answer the peer has not let go of, by their numbers.
+    unfinished: RefCell<HashSet<u32>>,
     /// Bytes read since the last message.
     read: Cell<usize>,
     turn: Cell<u32>,
@@ -75,13 +77,26 @@ impl Meter {
 
     /// Counts the calls that the peer keeps open.
     fn count(&self, message: &dyn IncomingMessage) -> Result<(), Error> {
+        let mut unfinished = self.unfinished.borrow_mut();
         match message.get_body()?.get_as::<message::Reader<'_>>()?.which() {
-            Ok(message::Call(_) | message::Bootstrap(_)) => self.unfinished.set(self.unfinished.get() + 1),
-            Ok(message::Finish(_)) => self.unfinished.set(self.unfinished.get().saturating_sub(1)),
+            Ok(message::Call(call)) => _ = unfinished.insert(call?.get_question_id()),
+            Ok(message::Bootstrap(bootstrap)) => _ = unfinished.insert(bootstrap?.get_question_id()),
+            Ok(message::Finish(finish)) => _ = unfinished.remove(&finish?.get_question_id()),
             _ => {}
         }
-        if self.unfinished.get() > UNFINISHED_CALLS {
+        if unfinished.len() > UNFINISHED_CALLS {
             return Err(Error::failed(format!("more than {UNFINISHED_CALLS} calls that were not finished")));
+        }
+        Ok(())
+    }
+
+    /// An answer without capabilities needs no word that the peer is done with it: it is let go of as it is sent.
+    fn answered(&self, message: &dyn OutgoingMessage) -> Result<(), Error> {
+        if let Ok(message::Return(answer)) = message.get_body_as_reader()?.get_as::<message::Reader<'_>>()?.which() {
+            let answer = answer?;
+            if answer.get_no_finish_needed() {
+                self.unfinished.borrow_mut().remove(&answer.get_answer_id());
+            }
         }
         Ok(())
     }
@@ -161,6 +176,35 @@ impl<N: VatNetwork<Side>> VatNetwork<Side> for Metered<N> {
     }
 }
 
+/// A message to the peer.
+struct Outgoing {
+    message: Box<dyn OutgoingMessage>,
+    meter: Rc<Meter>,
+}
+
+impl OutgoingMessage for Outgoing {
+    fn get_body(&mut self) -> capnp::Result<capnp::any_pointer::Builder<'_>> {
+        self.message.get_body()
+    }
+
+    fn get_body_as_reader(&self) -> capnp::Result<capnp::any_pointer::Reader<'_>> {
+        self.message.get_body_as_reader()
+    }
+
+    fn send(self: Box<Self>) -> (Promise<(), Error>, Rc<Builder<HeapAllocator>>) {
+        _ = self.meter.answered(self.message.as_ref()); // a message of our own can be read
+        self.message.send()
+    }
+
+    fn take(self: Box<Self>) -> Builder<HeapAllocator> {
+        self.message.take()
+    }
+
+    fn size_in_words(&self) -> usize {
+        self.message.size_in_words()
+    }
+}
+
 struct MeteredConnection {
     inner: Box<dyn Connection<Side>>,
     meter: Rc<Meter>,
@@ -172,7 +216,8 @@ impl Connection<Side> for MeteredConnection {
     }
 
     fn new_outgoing_message(&mut self, first_segment_word_size: u32) -> Box<dyn OutgoingMessage> {
-        self.inner.new_outgoing_message(first_segment_word_size)
+        let message = self.inner.new_outgoing_message(first_segment_word_size);
+        Box::new(Outgoing { message, meter: self.meter.clone() })
     }
 
     fn receive_incoming_message(&mut self) -> Promise<Option<Box<dyn IncomingMessage>>, Error> {
