@@ -24,7 +24,7 @@ fn two_domains(community: &Authority, more: &str) -> Outcome<[TestNode; 4]> {
 #[test]
 fn mail_and_receipts_find_their_way_between_inner_nodes_of_two_domains() -> Outcome {
     let community = Authority::new("Valley")?;
-    let [a, _, _, b] = two_domains(&community, "")?;
+    let [a, _gate_a, _gate_b, b] = two_domains(&community, "")?;
     let to = b.peer_id()?;
     let told = a.cli(&["mesh", "send", "--receipt", "--wait", "30s", &format!("{to}@b.mesh"), "over the hills"])?;
     ensure!(told.contains("elivered"), "no receipt: {told}");
@@ -59,7 +59,7 @@ fn a_domain_in_the_middle_carries_for_others_only_when_it_wants_to() -> Outcome 
 #[test]
 fn a_bridged_channel_is_one_board_and_another_channel_stays_at_home() -> Outcome {
     let community = Authority::new("Valley")?;
-    let [a, _, _, b] = two_domains(&community, "channels = [\"announcements\"]\n")?;
+    let [a, _gate_a, _gate_b, b] = two_domains(&community, "channels = [\"announcements\"]\n")?;
     for topic in ["announcements", "village"] {
         a.subscribe(topic)?;
         b.subscribe(topic)?;
@@ -175,7 +175,7 @@ fn a_domain_that_is_not_allowed_is_told_why_and_brings_nothing() -> Outcome {
 #[test]
 fn the_status_shows_both_domains_and_a_ping_measures() -> Outcome {
     let community = Authority::new("Valley")?;
-    let [_, gate_a, ..] = two_domains(&community, "")?;
+    let [_inner_a, gate_a, _gate_b, _inner_b] = two_domains(&community, "")?;
     let status = gate_a.json(&["federation", "status"])?;
     let domain = &status["domains"][0];
     ensure!(status["schema"] == "qpq.federation/1" && status["domain"] == "a.mesh", "{status}");
