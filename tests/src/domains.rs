@@ -26,6 +26,11 @@ impl Domain {
         Ok(Self { name, address: format!("127.0.0.1:{port}") })
     }
 
+    /// Where its gateway listens, HOST:PORT.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// A node of the domain behind its gateway.
     pub fn inner(&self, gateway: &TestNode) -> Plan {
         let config = format!("domain = \"{}\"\n", self.name);

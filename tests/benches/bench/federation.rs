@@ -1,5 +1,7 @@
 //! Relaying between domains, beside the same relaying over transport-quic, and beside a domain that takes nothing.
 
+mod strangers;
+
 use qpq_tests::domains::{Authority, Domain};
 use qpq_tests::{Line, Outcome, TestNode};
 use rustix::process::Signal;
@@ -44,7 +46,7 @@ pub(crate) fn measure(report: &mut Report) -> Outcome {
     entry.ratio_to(plain, "of transport-quic".to_owned()).goal(Goal::RatioAtLeast(0.7));
     let entry = report.add("the same beside a fourth domain that has stopped, with mail for it", beside, "/s");
     entry.ratio_to(between, "of the rate without".to_owned());
-    Ok(())
+    strangers::measure(report)
 }
 
 /// Stops a gateway, and leaves mail for it at another.

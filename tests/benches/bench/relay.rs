@@ -89,6 +89,13 @@ pub(crate) fn full_speed(from: &TestNode, to: &TestNode, seed: u64) -> Outcome<f
     Ok(FLOOD as f64 / flood.took.as_secs_f64())
 }
 
+/// The 99th percentile of the time that envelopes at an even pace take from one node to another, durable at both.
+pub(crate) fn delays(from: &TestNode, to: &TestNode, count: usize, pace: u64, seed: u64) -> Outcome<Duration> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut run = runtime.block_on(Route::open(from, to)?.run(envelopes(to, count, seed)?, Some(pace)))?;
+    Ok(percentile(&mut run.latencies, 0.99))
+}
+
 fn latencies(report: &mut Report, latencies: &mut [Duration]) {
     let [p50, p99] = [0.5, 0.99].map(|share| percentile(latencies, share).as_secs_f64() * 1000.0);
     report.add(format!("A → C at {PACE}/s, durable at each node, p50"), p50, "ms");
