@@ -37,7 +37,11 @@ pub(super) fn measure(report: &mut Report) -> Outcome {
     let address: SocketAddr = a.address().parse()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 
-    let idle = cpu_during(&gate_a, || Ok(std::thread::sleep(IDLE)))?.as_secs_f64() / IDLE.as_secs_f64();
+    let rest = || {
+        std::thread::sleep(IDLE);
+        Ok(())
+    };
+    let idle = cpu_during(&gate_a, rest)?.as_secs_f64() / IDLE.as_secs_f64();
     let began = std::time::Instant::now();
     let busy = cpu_during(&gate_a, || runtime.block_on(be_refused(address)))?.as_secs_f64();
     let cost = (busy - idle * began.elapsed().as_secs_f64()) / REFUSED as f64 * 1_000.0;
