@@ -47,6 +47,8 @@ pub const MAX_RECORDS: usize = 64;
 pub const MAX_RECORDS_BODY: usize = MAX_RECORDS * (2 + MAX_RECORD_LEN);
 /// Most peers in one RESOLVE frame, asked for or answered.
 pub const MAX_RESOLVED: usize = 32;
+/// Largest body of RESOLVE, in bytes: a key, a length and a record for each peer.
+pub const MAX_RESOLVE_BODY: usize = 1 + MAX_RESOLVED * (34 + MAX_RECORD_LEN);
 /// Longest reason in CLOSE, in bytes of UTF-8.
 pub const MAX_REASON_LEN: usize = 256;
 /// Most fragments that a block may come in.

@@ -6,8 +6,8 @@ use super::custody::ANSWER_LEN;
 use super::frame::{Close, CloseCode, Frame, SubscriptionChange, Sync, kind};
 use super::{
     AUTH_BODY, Answer, Fragment, FrameError, Hello, MAX_ANSWERS, MAX_BLOCK, MAX_ENVELOPES, MAX_ENVELOPES_BODY,
-    MAX_HELLO_BODY, MAX_OPTIONAL_BODY, MAX_REASON_LEN, MAX_RECORDS, MAX_RECORDS_BODY, MAX_ROUTE_BODY, MAX_SYNC_IDS,
-    MAX_TOPICS, Resolve,
+    MAX_HELLO_BODY, MAX_OPTIONAL_BODY, MAX_REASON_LEN, MAX_RECORDS, MAX_RECORDS_BODY, MAX_RESOLVE_BODY, MAX_ROUTE_BODY,
+    MAX_SYNC_IDS, MAX_TOPICS, Resolve,
 };
 use crate::envelope::OVERHEAD;
 use crate::wire::{Reader, is_control, split_bytes};
@@ -53,7 +53,8 @@ impl Frame {
             kind::PING | kind::PONG => 8,
             kind::CLOSE => 2 + MAX_REASON_LEN,
             kind::FRAGMENT => MAX_BLOCK,
-            kind::FIRST_OPTIONAL.. => MAX_OPTIONAL_BODY,
+            kind::RESOLVE => MAX_RESOLVE_BODY,
+            kind::FIRST_UNKNOWN.. => MAX_OPTIONAL_BODY,
             _ => return Err(FrameError::UnknownType(kind)),
         })
     }

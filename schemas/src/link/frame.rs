@@ -17,10 +17,9 @@ pub(super) mod kind {
     pub(crate) const PONG: u8 = 10;
     pub(crate) const CLOSE: u8 = 11;
     pub(crate) const FRAGMENT: u8 = 12;
-    /// First type that may be skipped.
-    pub(crate) const FIRST_OPTIONAL: u8 = 128;
+    /// The first type that may be skipped.
     pub(crate) const RESOLVE: u8 = 128;
-    /// First optional type that this version doesn't know.
+    /// The first optional type that this version doesn't know.
     pub(crate) const FIRST_UNKNOWN: u8 = 129;
 }
 

@@ -6,7 +6,7 @@ from .fields import Fields, is_control
 TRUNCATED, MALFORMED = "frame-truncated", "frame-malformed"
 LARGEST_BODY = {
     1: 256, 2: 64, 3: 2**20 + 157 + 4, 4: 1024 * 35, 5: 1 + 1024 * 32, 6: 65_536, 7: 1 + 1024 * 32, 8: 64 * 1026,
-    9: 8, 10: 8, 11: 258, 12: 2**20 + 157 + 4 + 5,
+    9: 8, 10: 8, 11: 258, 12: 2**20 + 157 + 4 + 5, 128: 1 + 32 * 1058,
 }
 VERDICTS = [
     "stored", "seen", "recipient-full", "sender-full", "relay-full", "too-old", "too-large", "hops", "refused",
@@ -29,13 +29,13 @@ def read_frame(f):
     length, kind = header.number(4), header.number(1)
     if length == 0:
         raise Refused("frame-empty")
-    largest = 65_536 if kind >= 128 else LARGEST_BODY.get(kind)
+    largest = 65_536 if kind > 128 else LARGEST_BODY.get(kind)
     if largest is None:
         raise Refused("frame-unknown-type")
     if length - 1 > largest:
         raise Refused("frame-too-large")
     body = f.take(length - 1)
-    if kind >= 128:
+    if kind > 128:
         return {"optional": {"type": kind, "body": body.hex()}}
     return READERS[kind](Fields(body, TRUNCATED))
 
@@ -102,6 +102,25 @@ def sync(f):
     return {["have", "want"][form]: found}
 
 
+def resolve(f):
+    form = f.number(1)
+    need(form <= 1)
+    if form == 0:
+        need(len(f.data) % 32 == 0)
+        if len(f.data) > 32 * 32:
+            raise Refused("frame-too-many")
+        return {"ask": [f.take(32).hex() for _ in range(len(f.data) // 32)]}
+    homes = []
+    while f.data:
+        if len(homes) == 32:
+            raise Refused("frame-too-many")
+        peer, length = f.take(32), f.number(2)
+        need(length <= 1024)
+        record = f.take(length)
+        homes.append({"peer": peer.hex(), "record": record.hex() if record else None})
+    return {"homes": homes}
+
+
 def number(name):
     def read(f):
         need(len(f.data) == 8)
@@ -129,7 +148,7 @@ def fragment(f):
 READERS = {
     1: hello, 2: auth, 3: items("envelopes", 4, 157, 2**32, 1024), 4: custody, 5: subscriptions,
     6: lambda f: {"route": f.rest().hex()}, 7: sync, 8: items("records", 2, 65, 1024, 64), 9: number("ping"),
-    10: number("pong"), 11: close, 12: fragment,
+    10: number("pong"), 11: close, 12: fragment, 128: resolve,
 }
 
 

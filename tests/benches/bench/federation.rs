@@ -3,11 +3,12 @@
 mod strangers;
 
 use qpq_tests::domains::{Authority, Domain};
+use qpq_tests::flow::ROOM;
 use qpq_tests::{Line, Outcome, TestNode};
 use rustix::process::Signal;
 
 use crate::rate::median;
-use crate::relay::{CONFIG, full_speed};
+use crate::relay::full_speed;
 use crate::report::{Goal, Report};
 
 /// Turns; the median counts.
@@ -20,11 +21,11 @@ const MORE: &str = "transit = true\nmessages_per_minute = 1000000000\nbytes_per_
 const STUCK: usize = 6_000;
 
 pub(crate) fn measure(report: &mut Report) -> Outcome {
-    let line = Line::shaped(|plan| plan.config(CONFIG))?;
+    let line = Line::shaped(|plan| plan.config(ROOM))?;
     let community = Authority::new("Valley")?;
     let [a, b, c, d] = ["a.mesh", "b.mesh", "c.mesh", "d.mesh"].map(Domain::new);
     let (a, b, c, d) = (a?, b?, c?, d?);
-    let more = format!("{MORE}{CONFIG}");
+    let more = format!("{MORE}{ROOM}");
     let gate_b = community.gateway(&b, &[], &more)?.start()?;
     let gate_a = community.gateway(&a, &[&b], &more)?.start()?;
     let gate_c = community.gateway(&c, &[&b], &more)?.start()?;

@@ -37,7 +37,7 @@ const SENDERS: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Room for the window in a recipient's queue, for the whole run in the inbox, and for the calls of one client.
-pub(crate) const CONFIG: &str = "[store]\nrecipient_messages = 20000\nrecipient_bytes = 33554432\ninbox_messages = 100000\ninbox_bytes = 268435456\n[control]\nmax_in_flight = 1024\n";
+const CONFIG: &str = "[store]\nrecipient_messages = 20000\nrecipient_bytes = 33554432\ninbox_messages = 100000\ninbox_bytes = 268435456\n[control]\nmax_in_flight = 1024\n";
 
 /// When each envelope was handed to A.
 type Departures = Mutex<HashMap<MessageId, Instant>>;

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use qpq_tests::domains::{Authority, Domain};
+use qpq_tests::flow::ROOM;
 use qpq_tests::{Outcome, TestNode, procfs};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Endpoint};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::task::JoinSet;
 
-use crate::relay::{CONFIG, delays};
+use crate::relay::delays;
 use crate::report::{Goal, Report};
 
 /// Peers with a certificate of their own making.
@@ -31,8 +32,8 @@ const IDLE: Duration = Duration::from_secs(2);
 pub(super) fn measure(report: &mut Report) -> Outcome {
     let community = Authority::new("Valley")?;
     let (a, b) = (Domain::new("a.mesh")?, Domain::new("b.mesh")?);
-    let gate_a = community.gateway(&a, &[], CONFIG)?.start()?;
-    let gate_b = community.gateway(&b, &[&a], CONFIG)?.start()?;
+    let gate_a = community.gateway(&a, &[], ROOM)?.start()?;
+    let gate_b = community.gateway(&b, &[&a], ROOM)?.start()?;
     gate_b.wait_links(1)?;
     let address: SocketAddr = a.address().parse()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
