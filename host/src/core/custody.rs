@@ -297,7 +297,7 @@ impl Core {
             }
             Verdict::Stored => self.copied(link, answer.id, now_ms),
             _ => {
-                self.doubt_home(link, &recipient, answer.verdict);
+                self.doubt_home(link, recipient, answer.verdict, now_ms);
                 self.declined(link, recipient, answer, now_ms);
             }
         }

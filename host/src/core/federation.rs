@@ -264,10 +264,11 @@ impl Core {
         self.reroute_all();
     }
 
-    /// A domain does not take mail for a recipient: perhaps it has moved.
-    pub(super) fn doubt_home(&mut self, link: LinkId, recipient: &PeerId, verdict: Verdict) {
+    /// A domain does not take mail for a recipient: perhaps it has moved, so the others are asked. What is known stands until
+    /// somebody proves better: a domain may also refuse for another reason, and some never answer questions.
+    pub(super) fn doubt_home(&mut self, link: LinkId, recipient: PeerId, verdict: Verdict, now_ms: u64) {
         if verdict == Verdict::Refused && self.domain_behind(link).is_some() {
-            self.federation.homes.forget(recipient);
+            self.federation.homes.doubt(recipient, now_ms);
         }
     }
 }
