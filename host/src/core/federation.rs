@@ -253,7 +253,8 @@ impl Core {
         let Some(wire) = &home.record else { return self.count("home-unknown") };
         let Ok(record) = NodeRecord::verify(wire) else { return self.count("home-refused") };
         let fits = record.peer == home.peer && !record.domain.is_empty() && record.check_times(now_ms).is_ok();
-        if !fits || self.blocked.contains(&record.peer) {
+        let old = self.records.get(&home.peer).is_some_and(|known| known.seq_ms > record.seq_ms);
+        if !fits || old || self.blocked.contains(&record.peer) {
             return self.count("home-refused");
         }
         let domain = Domain::from(record.domain.as_str());
