@@ -107,6 +107,14 @@ impl Core {
         self.persist(Batch { kv, ..Batch::default() });
     }
 
+    /// A neighbour by an ordinary link is a part of this mesh, whatever it was before: what it brings may go where ours may.
+    pub(super) fn forget_gateway(&mut self, peer: &PeerId) {
+        if self.federation.gateways.remove(peer).is_some() {
+            let kv = vec![([GATEWAY_PREFIX, &peer.0].concat(), None)];
+            self.persist(Batch { kv, ..Batch::default() });
+        }
+    }
+
     /// Takes back a gateway that was kept over a restart; false when it is none.
     pub fn restore_gateway(&mut self, key: &[u8], domain: &[u8]) -> bool {
         let peer = key.strip_prefix(GATEWAY_PREFIX).and_then(|key| key.try_into().ok()).map(PeerId);

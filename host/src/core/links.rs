@@ -103,6 +103,7 @@ impl Core {
             self.greet(link, now_ms);
         }
         if !out {
+            self.forget_gateway(&peer);
             self.with_router(|router, out| router.link_up(now_ms, link, peer, out));
         }
         if first {
