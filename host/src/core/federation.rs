@@ -166,6 +166,14 @@ impl Core {
         }
     }
 
+    /// Whether a record is of somebody in another domain, of whom this mesh need not know. Neighbours by ordinary links are a
+    /// part of it, whatever their domain.
+    pub(super) fn lives_outside(&self, record: &NodeRecord) -> bool {
+        let Some(policy) = &self.federation.policy else { return false };
+        let elsewhere = !record.domain.is_empty() && record.domain.as_str() != &*policy.domain;
+        elsewhere && (!self.linked(record.peer) || self.domain_of(&record.peer).is_some())
+    }
+
     /// A user, or the directory, says where a peer lives.
     pub(super) fn note_home(&mut self, peer: PeerId, domain: Option<Domain>) {
         self.federation.homes.say(peer, domain);

@@ -130,7 +130,8 @@ impl Core {
     }
 
     pub(super) fn send_all_records(&mut self, link: LinkId) {
-        let mut newest: Vec<_> = self.records.known.values().collect();
+        let mut newest: Vec<_> =
+            self.records.known.values().filter(|known| !self.lives_outside(&known.record)).collect();
         newest.sort_by_key(|known| (known.record.peer != self.config.me, std::cmp::Reverse(known.record.seq_ms)));
         let wires: Vec<_> = newest.iter().take(MAX_SENT).map(|known| known.wire.clone()).collect();
         for chunk in wires.chunks(MAX_RECORDS) {
