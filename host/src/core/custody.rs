@@ -7,6 +7,7 @@ use qpq_schemas::envelope::Kind;
 use qpq_schemas::link::{Answer, Verdict};
 use qpq_schemas::{MessageId, PeerId};
 
+use super::federation::Destination;
 use super::intake::REACCEPT_AFTER_MS;
 use super::links::{Declined, InFlight};
 use super::shelf::Waiting;
@@ -94,7 +95,7 @@ impl Core {
     pub(super) fn dispatch(&mut self, head: &Head, now_ms: u64) {
         let recipient = PeerId(head.destination);
         let (links, known) = self.ways(recipient, now_ms);
-        self.look_for(recipient, known);
+        self.look_for(recipient, known, now_ms);
         for link in links {
             let Some(state) = self.links.get(&link) else { continue };
             if state.draining.contains(&recipient) || self.room(link) == 0 {
@@ -118,9 +119,13 @@ impl Core {
         if out.is_empty() { (links, known) } else { (out, true) }
     }
 
-    /// Says so where mail waits for somebody to whom no way is known: perhaps a link can be made.
-    fn look_for(&mut self, recipient: PeerId, known: bool) {
-        if !known && !self.linked(recipient) {
+    /// Says so where mail waits for somebody to whom no way is known: perhaps a link can be made. Not to somebody in another
+    /// domain: with an ordinary link both domains would be one mesh.
+    fn look_for(&mut self, recipient: PeerId, known: bool, now_ms: u64) {
+        if known || self.linked(recipient) {
+            return;
+        }
+        if !matches!(self.resolve_destination(&recipient, now_ms), Destination::Domain(_)) {
             self.effects.push(Effect::Notice(Notice::NoWay(recipient)));
         }
     }
@@ -388,7 +393,7 @@ impl Core {
         let from = self.reroute.rest.len().saturating_sub(REROUTE_STEP);
         for recipient in self.reroute.rest.split_off(from) {
             let (links, known) = self.ways(recipient, now_ms);
-            self.look_for(recipient, known);
+            self.look_for(recipient, known, now_ms);
             links.into_iter().for_each(|link| self.drain(link, recipient));
         }
     }
