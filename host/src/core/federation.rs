@@ -4,6 +4,7 @@
 //! part of this mesh: no routing is spoken with it, and of records, broadcasts and history it gets only what the policy lets
 //! through. What does cross keeps all promises of a link: custody, dedup, hop limit. `host/docs/federation.md` tells the whole.
 
+mod gateways;
 mod homes;
 mod policy;
 mod quota;
@@ -18,22 +19,15 @@ use qpq_schemas::record::NodeRecord;
 use qpq_schemas::{MessageId, PeerId, TopicId};
 
 use super::{Core, Effect, LinkId};
-use crate::store::Batch;
+pub use gateways::{GATEWAY_PREFIX, gateway_of};
 use homes::Homes;
 pub use policy::{Domain, FederationPolicy};
 pub use quota::Limit;
 use quota::Quota;
 pub use report::DomainReport;
 
-/// Gateways of other domains that are remembered, so that what they brought doesn't leave by another domain unless transit is
-/// allowed. Each costs its domain a certificate and a handshake.
-const MAX_GATEWAYS: usize = 4_096;
-
 /// Domains whose use is counted at a time.
 const MAX_QUOTAS: usize = 1_024;
-
-/// Where the gateways are kept over restarts, in the store's key-value space.
-pub const GATEWAY_PREFIX: &[u8] = b"gateway/";
 
 /// Where a recipient lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,11 +60,11 @@ impl Federation {
 
 /// Links to other domains.
 impl Core {
-    /// Why no link to that domain may stay, if so.
-    pub(super) fn refuse_domain(&self, domain: &Domain) -> Option<String> {
+    /// Why no link to that gateway of that domain may stay, if so.
+    pub(super) fn refuse_domain(&self, peer: &PeerId, domain: &Domain) -> Option<String> {
         match &self.federation.policy {
             None => Some("this node does not relay between domains".to_owned()),
-            Some(policy) => policy.refuses(domain),
+            Some(policy) => policy.refuses(domain).or_else(|| self.no_room_for(peer, domain)),
         }
     }
 
@@ -94,38 +88,6 @@ impl Core {
         self.send_own_record(link);
         self.announce_history(link, now_ms);
         self.federation.homes.ask_again(now_ms);
-    }
-
-    fn remember_gateway(&mut self, link: LinkId, peer: PeerId) {
-        let Some(domain) = self.links.get(&link).and_then(|state| state.domain.clone()) else { return };
-        let gateways = &mut self.federation.gateways;
-        if gateways.get(&peer) == Some(&domain) || (gateways.len() >= MAX_GATEWAYS && !gateways.contains_key(&peer)) {
-            return;
-        }
-        gateways.insert(peer, Arc::clone(&domain));
-        let kv = vec![([GATEWAY_PREFIX, &peer.0].concat(), Some(domain.as_bytes().to_vec()))];
-        self.persist(Batch { kv, ..Batch::default() });
-    }
-
-    /// A neighbour by an ordinary link is a part of this mesh, whatever it was before: what it brings may go where ours may.
-    pub(super) fn forget_gateway(&mut self, peer: &PeerId) {
-        if self.federation.gateways.remove(peer).is_some() {
-            let kv = vec![([GATEWAY_PREFIX, &peer.0].concat(), None)];
-            self.persist(Batch { kv, ..Batch::default() });
-        }
-    }
-
-    /// Takes back a gateway that was kept over a restart; false when it is none.
-    pub fn restore_gateway(&mut self, key: &[u8], domain: &[u8]) -> bool {
-        let peer = key.strip_prefix(GATEWAY_PREFIX).and_then(|key| key.try_into().ok()).map(PeerId);
-        let domain = std::str::from_utf8(domain).ok().map(Domain::from);
-        match (peer, domain) {
-            (Some(peer), Some(domain)) if self.federation.gateways.len() < MAX_GATEWAYS => {
-                self.federation.gateways.insert(peer, domain);
-                true
-            }
-            _ => false,
-        }
     }
 
     /// The last link to a gateway is gone.

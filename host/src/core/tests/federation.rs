@@ -257,3 +257,19 @@ fn a_gateway_with_an_ordinary_link_is_a_part_of_the_mesh_while_that_lasts() {
     assert_eq!(outside, [(key, Some(b"b".to_vec()))]);
     assert_eq!(core.domains().len(), 1);
 }
+
+/// Its keys cost it nothing.
+#[test]
+fn one_domain_does_not_take_the_memory_for_the_gateways_of_all() {
+    let config = CoreConfig { federation: Some(policy("a")), ..CoreConfig::new(PeerId([1; 32])) };
+    let mut core = Core::new(config, Shelf::new(StoreLimits::default()), 1, Box::new(Toy::default()));
+    let mut stays = |number: u16, domain: &str| {
+        let mut key = [9; 32];
+        key[..2].copy_from_slice(&number.to_be_bytes());
+        let up = Event::LinkUp { link: u64::from(number), peer: PeerId(key), domain: Some(domain.into()) };
+        !core.handle(up, 1_000).iter().any(|effect| matches!(effect, Effect::Close { .. }))
+    };
+    assert!((1..=256).all(|number| stays(number, "b")));
+    assert!(!stays(257, "b"));
+    assert!(stays(258, "c"));
+}
