@@ -7,7 +7,6 @@ use qpq_schemas::envelope::Kind;
 use qpq_schemas::link::{Answer, Verdict};
 use qpq_schemas::{MessageId, PeerId};
 
-use super::federation::Destination;
 use super::intake::REACCEPT_AFTER_MS;
 use super::links::{Declined, InFlight};
 use super::shelf::Waiting;
@@ -122,10 +121,7 @@ impl Core {
     /// Says so where mail waits for somebody to whom no way is known: perhaps a link can be made. Not to somebody in another
     /// domain: with an ordinary link both domains would be one mesh.
     fn look_for(&mut self, recipient: PeerId, known: bool, now_ms: u64) {
-        if known || self.linked(recipient) {
-            return;
-        }
-        if !matches!(self.resolve_destination(&recipient, now_ms), Destination::Domain(_)) {
+        if !known && !self.linked(recipient) && !self.waits_for_domain(&recipient, now_ms) {
             self.effects.push(Effect::Notice(Notice::NoWay(recipient)));
         }
     }

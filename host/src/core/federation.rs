@@ -10,7 +10,7 @@ mod policy;
 mod quota;
 mod report;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use qpq_schemas::envelope::{EnvelopeRef, Kind};
@@ -28,6 +28,9 @@ pub use report::DomainReport;
 
 /// Domains whose use is counted at a time.
 const MAX_QUOTAS: usize = 1_024;
+
+/// Members of this mesh that are remembered as such. A full memory is emptied: their next record brings them back.
+const MAX_INSIDE: usize = 16_384;
 
 /// Where a recipient lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +53,8 @@ pub(super) struct Federation {
     gateways: HashMap<PeerId, Domain>,
     /// The bridged topics that each linked gateway wants.
     wanted: HashMap<PeerId, BTreeSet<TopicId>>,
+    /// Whose record came over an ordinary link since the start: they are in this mesh, whatever their domain.
+    inside: HashSet<PeerId>,
 }
 
 impl Federation {
@@ -128,12 +133,29 @@ impl Core {
         }
     }
 
-    /// Whether a record is of somebody in another domain, of whom this mesh need not know. Neighbours by ordinary links are a
-    /// part of it, whatever their domain.
-    pub(super) fn lives_outside(&self, record: &NodeRecord) -> bool {
+    /// A record of that peer came over a link.
+    pub(super) fn note_inside(&mut self, link: LinkId, peer: PeerId) {
+        if self.federation.policy.is_none() || self.domain_behind(link).is_some() {
+            return;
+        }
+        let inside = &mut self.federation.inside;
+        if inside.len() >= MAX_INSIDE && !inside.contains(&peer) {
+            inside.clear();
+        }
+        inside.insert(peer);
+    }
+
+    /// Whether a record is of somebody in another domain, of whom this mesh need not know.
+    pub(super) fn is_outsiders(&self, record: &NodeRecord) -> bool {
         let Some(policy) = &self.federation.policy else { return false };
         let elsewhere = !record.domain.is_empty() && record.domain.as_str() != &*policy.domain;
-        elsewhere && (!self.linked(record.peer) || self.domain_of(&record.peer).is_some())
+        elsewhere && !self.federation.inside.contains(&record.peer)
+    }
+
+    /// Whether mail for a recipient waits for another domain's link, and not for a way in this mesh.
+    pub(super) fn waits_for_domain(&self, recipient: &PeerId, now_ms: u64) -> bool {
+        let elsewhere = matches!(self.resolve_destination(recipient, now_ms), Destination::Domain(_));
+        elsewhere && !self.federation.inside.contains(recipient)
     }
 
     /// A user, or the directory, says where a peer lives.
