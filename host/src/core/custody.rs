@@ -94,7 +94,7 @@ impl Core {
     pub(super) fn dispatch(&mut self, head: &Head, now_ms: u64) {
         let recipient = PeerId(head.destination);
         let (links, known) = self.ways(recipient, now_ms);
-        self.look_for(recipient, known);
+        self.look_for(recipient, known, now_ms);
         for link in links {
             let Some(state) = self.links.get(&link) else { continue };
             if state.draining.contains(&recipient) || self.room(link) == 0 {
@@ -118,9 +118,10 @@ impl Core {
         if out.is_empty() { (links, known) } else { (out, true) }
     }
 
-    /// Says so where mail waits for somebody to whom no way is known: perhaps a link can be made.
-    fn look_for(&mut self, recipient: PeerId, known: bool) {
-        if !known && !self.linked(recipient) {
+    /// Says so where mail waits for somebody to whom no way is known: perhaps a link can be made. Not to somebody in another
+    /// domain: with an ordinary link both domains would be one mesh.
+    fn look_for(&mut self, recipient: PeerId, known: bool, now_ms: u64) {
+        if !known && !self.linked(recipient) && !self.waits_for_domain(&recipient, now_ms) {
             self.effects.push(Effect::Notice(Notice::NoWay(recipient)));
         }
     }
@@ -297,7 +298,7 @@ impl Core {
             }
             Verdict::Stored => self.copied(link, answer.id, now_ms),
             _ => {
-                self.doubt_home(link, &recipient, answer.verdict);
+                self.doubt_home(link, recipient, answer.verdict, now_ms);
                 self.declined(link, recipient, answer, now_ms);
             }
         }
@@ -388,7 +389,7 @@ impl Core {
         let from = self.reroute.rest.len().saturating_sub(REROUTE_STEP);
         for recipient in self.reroute.rest.split_off(from) {
             let (links, known) = self.ways(recipient, now_ms);
-            self.look_for(recipient, known);
+            self.look_for(recipient, known, now_ms);
             links.into_iter().for_each(|link| self.drain(link, recipient));
         }
     }

@@ -4,12 +4,13 @@
 //! part of this mesh: no routing is spoken with it, and of records, broadcasts and history it gets only what the policy lets
 //! through. What does cross keeps all promises of a link: custody, dedup, hop limit. `host/docs/federation.md` tells the whole.
 
+mod gateways;
 mod homes;
 mod policy;
 mod quota;
 mod report;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use qpq_schemas::envelope::{EnvelopeRef, Kind};
@@ -18,22 +19,18 @@ use qpq_schemas::record::NodeRecord;
 use qpq_schemas::{MessageId, PeerId, TopicId};
 
 use super::{Core, Effect, LinkId};
-use crate::store::Batch;
+pub use gateways::{GATEWAY_PREFIX, gateway_of};
 use homes::Homes;
 pub use policy::{Domain, FederationPolicy};
 pub use quota::Limit;
 use quota::Quota;
 pub use report::DomainReport;
 
-/// Gateways of other domains that are remembered, so that what they brought doesn't leave by another domain unless transit is
-/// allowed. Each costs its domain a certificate and a handshake.
-const MAX_GATEWAYS: usize = 4_096;
-
 /// Domains whose use is counted at a time.
 const MAX_QUOTAS: usize = 1_024;
 
-/// Where the gateways are kept over restarts, in the store's key-value space.
-pub const GATEWAY_PREFIX: &[u8] = b"gateway/";
+/// Members of this mesh that are remembered as such. A full memory is emptied: their next record brings them back.
+const MAX_INSIDE: usize = 16_384;
 
 /// Where a recipient lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +53,8 @@ pub(super) struct Federation {
     gateways: HashMap<PeerId, Domain>,
     /// The bridged topics that each linked gateway wants.
     wanted: HashMap<PeerId, BTreeSet<TopicId>>,
+    /// Whose record came over an ordinary link since the start: they are in this mesh, whatever their domain.
+    inside: HashSet<PeerId>,
 }
 
 impl Federation {
@@ -66,11 +65,11 @@ impl Federation {
 
 /// Links to other domains.
 impl Core {
-    /// Why no link to that domain may stay, if so.
-    pub(super) fn refuse_domain(&self, domain: &Domain) -> Option<String> {
+    /// Why no link to that gateway of that domain may stay, if so.
+    pub(super) fn refuse_domain(&self, peer: &PeerId, domain: &Domain) -> Option<String> {
         match &self.federation.policy {
             None => Some("this node does not relay between domains".to_owned()),
-            Some(policy) => policy.refuses(domain),
+            Some(policy) => policy.refuses(domain).or_else(|| self.no_room_for(peer, domain)),
         }
     }
 
@@ -94,30 +93,6 @@ impl Core {
         self.send_own_record(link);
         self.announce_history(link, now_ms);
         self.federation.homes.ask_again(now_ms);
-    }
-
-    fn remember_gateway(&mut self, link: LinkId, peer: PeerId) {
-        let Some(domain) = self.links.get(&link).and_then(|state| state.domain.clone()) else { return };
-        let gateways = &mut self.federation.gateways;
-        if gateways.get(&peer) == Some(&domain) || (gateways.len() >= MAX_GATEWAYS && !gateways.contains_key(&peer)) {
-            return;
-        }
-        gateways.insert(peer, Arc::clone(&domain));
-        let kv = vec![([GATEWAY_PREFIX, &peer.0].concat(), Some(domain.as_bytes().to_vec()))];
-        self.persist(Batch { kv, ..Batch::default() });
-    }
-
-    /// Takes back a gateway that was kept over a restart; false when it is none.
-    pub fn restore_gateway(&mut self, key: &[u8], domain: &[u8]) -> bool {
-        let peer = key.strip_prefix(GATEWAY_PREFIX).and_then(|key| key.try_into().ok()).map(PeerId);
-        let domain = std::str::from_utf8(domain).ok().map(Domain::from);
-        match (peer, domain) {
-            (Some(peer), Some(domain)) if self.federation.gateways.len() < MAX_GATEWAYS => {
-                self.federation.gateways.insert(peer, domain);
-                true
-            }
-            _ => false,
-        }
     }
 
     /// The last link to a gateway is gone.
@@ -156,6 +131,31 @@ impl Core {
             Some(record) => place(&record.domain),
             None => self.federation.homes.said(recipient).map_or(Destination::Unknown, |domain| place(domain)),
         }
+    }
+
+    /// A record of that peer came over a link.
+    pub(super) fn note_inside(&mut self, link: LinkId, peer: PeerId) {
+        if self.federation.policy.is_none() || self.domain_behind(link).is_some() {
+            return;
+        }
+        let inside = &mut self.federation.inside;
+        if inside.len() >= MAX_INSIDE && !inside.contains(&peer) {
+            inside.clear();
+        }
+        inside.insert(peer);
+    }
+
+    /// Whether a record is of somebody in another domain, of whom this mesh need not know.
+    pub(super) fn is_outsiders(&self, record: &NodeRecord) -> bool {
+        let Some(policy) = &self.federation.policy else { return false };
+        let elsewhere = !record.domain.is_empty() && record.domain.as_str() != &*policy.domain;
+        elsewhere && !self.federation.inside.contains(&record.peer)
+    }
+
+    /// Whether mail for a recipient waits for another domain's link, and not for a way in this mesh.
+    pub(super) fn waits_for_domain(&self, recipient: &PeerId, now_ms: u64) -> bool {
+        let elsewhere = matches!(self.resolve_destination(recipient, now_ms), Destination::Domain(_));
+        elsewhere && !self.federation.inside.contains(recipient)
     }
 
     /// A user, or the directory, says where a peer lives.
@@ -253,7 +253,8 @@ impl Core {
         let Some(wire) = &home.record else { return self.count("home-unknown") };
         let Ok(record) = NodeRecord::verify(wire) else { return self.count("home-refused") };
         let fits = record.peer == home.peer && !record.domain.is_empty() && record.check_times(now_ms).is_ok();
-        if !fits || self.blocked.contains(&record.peer) {
+        let old = self.records.get(&home.peer).is_some_and(|known| known.seq_ms > record.seq_ms);
+        if !fits || old || self.blocked.contains(&record.peer) {
             return self.count("home-refused");
         }
         let domain = Domain::from(record.domain.as_str());
@@ -264,10 +265,11 @@ impl Core {
         self.reroute_all();
     }
 
-    /// A domain does not take mail for a recipient: perhaps it has moved.
-    pub(super) fn doubt_home(&mut self, link: LinkId, recipient: &PeerId, verdict: Verdict) {
+    /// A domain does not take mail for a recipient: perhaps it has moved, so the others are asked. What is known stands until
+    /// somebody proves better: a domain may also refuse for another reason, and some never answer questions.
+    pub(super) fn doubt_home(&mut self, link: LinkId, recipient: PeerId, verdict: Verdict, now_ms: u64) {
         if verdict == Verdict::Refused && self.domain_behind(link).is_some() {
-            self.federation.homes.forget(recipient);
+            self.federation.homes.doubt(recipient, now_ms);
         }
     }
 }

@@ -93,7 +93,7 @@ impl Core {
         if self.blocked.contains(&peer) {
             return self.close(link, "blocked by this node's admin");
         }
-        if let Some(why) = domain.as_ref().and_then(|domain| self.refuse_domain(domain)) {
+        if let Some(why) = domain.as_ref().and_then(|domain| self.refuse_domain(&peer, domain)) {
             return self.close(link, &why);
         }
         let (out, was_outside) = (domain.is_some(), self.domain_of(&peer).is_some());
@@ -103,6 +103,7 @@ impl Core {
             self.greet(link, now_ms);
         }
         if !out {
+            self.forget_gateway(&peer);
             self.with_router(|router, out| router.link_up(now_ms, link, peer, out));
         }
         if first {

@@ -130,7 +130,8 @@ impl Core {
     }
 
     pub(super) fn send_all_records(&mut self, link: LinkId) {
-        let mut newest: Vec<_> = self.records.known.values().collect();
+        let mut newest: Vec<_> =
+            self.records.known.values().filter(|known| !self.is_outsiders(&known.record)).collect();
         newest.sort_by_key(|known| (known.record.peer != self.config.me, std::cmp::Reverse(known.record.seq_ms)));
         let wires: Vec<_> = newest.iter().take(MAX_SENT).map(|known| known.wire.clone()).collect();
         for chunk in wires.chunks(MAX_RECORDS) {
@@ -142,7 +143,10 @@ impl Core {
         for wire in wires {
             match NodeRecord::peek(&wire) {
                 Some((peer, seq_ms)) if peer == self.config.me => self.own_record_came_back(&wire, seq_ms, now_ms),
-                Some((peer, seq_ms)) if !self.records.lacks(&peer, seq_ms) => self.count("record-old"),
+                Some((peer, seq_ms)) if !self.records.lacks(&peer, seq_ms) => {
+                    self.note_inside(link, peer);
+                    self.count("record-old");
+                }
                 _ => self.peer_record(link, &wire, now_ms),
             }
         }
@@ -178,6 +182,7 @@ impl Core {
         if outside {
             return self.keep_record(record, wire);
         }
+        self.note_inside(link, peer);
         self.learn(Some(link), record, wire);
         self.with_router(|router, out| router.seen(now_ms, peer, link, 0, out));
     }

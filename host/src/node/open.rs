@@ -1,8 +1,10 @@
 //! What the data directory holds: identity, directory, channels, store.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use qpq_schemas::PeerId;
 use tracing::{info, warn};
 
 use super::channels::Channels;
@@ -13,7 +15,7 @@ use super::shared::Guarded;
 use super::{StartError, door, plugins};
 use crate::api::Trust;
 use crate::config::Config;
-use crate::core::federation::{Domain, GATEWAY_PREFIX};
+use crate::core::federation::{Domain, GATEWAY_PREFIX, gateway_of};
 use crate::core::shelf::Shelf;
 use crate::core::{Core, CoreConfig, Event};
 use crate::identity::{self, Directory, SealingKeys};
@@ -36,11 +38,12 @@ pub(super) fn open(config: &Config) -> Result<Opened, StartError> {
     let channels = Channels::open(&config.home)?;
     let topics = channels.topics();
     let mut shelf = Shelf::new(config.store_limits());
-    let mut last_inbox = 0;
+    let (mut last_inbox, mut sources) = (0, HashSet::new());
     let (store, recovery) =
         Store::open_each(&config.home.join("store"), config.store_engine(), now_ms, &mut |found| match found {
             Found::Head(head) => {
                 last_inbox = last_inbox.max(head.seq);
+                sources.extend(head.source);
                 shelf.restore(&head);
             }
             Found::Seen(entry) => shelf.restore_seen(&entry),
@@ -71,7 +74,7 @@ pub(super) fn open(config: &Config) -> Result<Opened, StartError> {
         core.handle(Event::InboxRead { seq: u64::from_be_bytes(read) }, now_ms);
     }
     tell_homes(&mut core, &directory, now_ms);
-    restore_gateways(&mut core, &store)?;
+    restore_gateways(&mut core, &store, &sources)?;
     restore_records(&mut core, &store, now_ms)?;
     let mailboxes = restore_mailboxes(config, &mut core, &store, now_ms)?;
     Ok(Opened { store, core, identity, guarded: Guarded { directory, channels, sealing, mailboxes }, last_inbox })
@@ -96,15 +99,23 @@ fn tell_homes(core: &mut Core, directory: &Directory, now_ms: u64) {
     }
 }
 
-/// The gateways of other domains that were linked to before.
-fn restore_gateways(core: &mut Core, store: &Store) -> Result<(), StoreError> {
+/// The gateways of other domains that were linked to before, and brought something that is still held. The others are removed
+/// from the store; they are noted again when they come.
+fn restore_gateways(core: &mut Core, store: &Store, sources: &HashSet<PeerId>) -> Result<(), StoreError> {
     let mut after: Option<Vec<u8>> = None;
     loop {
         let page = store.kv_scan(GATEWAY_PREFIX, after.as_deref(), MAX_SCAN)?;
         let Some((last, _)) = page.last() else { return Ok(()) };
         after = Some(last.clone());
+        let mut stale = Batch::default();
         for (key, domain) in page {
-            core.restore_gateway(&key, &domain);
+            let needed = gateway_of(&key).is_some_and(|peer| sources.contains(&peer));
+            if !needed || !core.restore_gateway(&key, &domain) {
+                stale.kv.push((key, None));
+            }
+        }
+        if !stale.is_empty() {
+            _ = store.submit(stale, |_| {}); // what is left goes at the next start
         }
     }
 }

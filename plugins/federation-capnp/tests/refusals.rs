@@ -26,6 +26,8 @@ fn bad_certificates(ca: &Ca) -> Vec<(&'static str, Leaf)> {
     let authority = with(&|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
     let usage = with(&|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning]);
     let nameless = with(&|params| params.subject_alt_names.clear());
+    // A name for many domains stands for none.
+    let wildcard = with(&|params| params.subject_alt_names = support::pki::params("*.example").subject_alt_names);
     let good = ca.issue("c.example");
     let mismatch = Leaf { chain: good.chain, key: ca.issue("c.example").key };
     vec![
@@ -38,6 +40,7 @@ fn bad_certificates(ca: &Ca) -> Vec<(&'static str, Leaf)> {
         ("certificate-is-authority", ca.sign(&authority)),
         ("certificate-usage", ca.sign(&usage)),
         ("certificate-without-domain", ca.sign(&nameless)),
+        ("certificate-without-domain", ca.sign(&wildcard)),
         ("key-mismatch", mismatch),
     ]
 }
@@ -114,6 +117,26 @@ fn each_bad_certificate_of_a_server_has_its_own_reason_at_both_ends() {
         node.logged(&format!("was refused: {code}: "));
         assert!(node.told().up.is_empty());
     }
+}
+
+#[test]
+fn a_certificate_for_one_side_is_not_good_for_the_other() {
+    let ca = Ca::new("ca");
+    let for_one = |usage| {
+        let mut params = params("c.example");
+        params.extended_key_usages = vec![usage];
+        ca.sign(&params)
+    };
+    let node = Node::with(1, &Files::good("a.example", &ca));
+    let uri = node.listen_anywhere();
+    let said = heard(&uri, &Stranger::with(for_one(ExtendedKeyUsagePurpose::ServerAuth)));
+    assert!(said.contains("certificate-usage: "), "{said}");
+    node.refusal("certificate-usage");
+    let server = OldServer::start("c.example", &for_one(ExtendedKeyUsagePurpose::ClientAuth), &ca);
+    let (status, why) = node.dial(&server.uri).unwrap_err();
+    assert_eq!(status, Status::REFUSED, "{why}");
+    assert!(why.starts_with("certificate-usage: "), "{why}");
+    assert_unharmed(&node, &uri, &ca);
 }
 
 #[test]

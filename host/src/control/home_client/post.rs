@@ -55,7 +55,11 @@ impl Inner {
             for (to, id) in taken.receipts {
                 let envelope = receipt(to, id, self.identity.signing_key());
                 let envelope = envelope.map_err(|refusal| ApiError::new(refusal.code(), refusal.to_string()))?;
-                self.hand_in(&envelope).await?;
+                // One that the node refuses must not hold up the mail behind it. Where the connection is lost, the next call says
+                // so, and the message comes again.
+                if let Err(error) = self.hand_in(&envelope).await {
+                    tracing::warn!(%error, id = %id.short(), "a delivery receipt was not sent");
+                }
             }
             let dropped = self.mailbox.acknowledge(taken.done).await?;
             if dropped == 0 && next_after == after {

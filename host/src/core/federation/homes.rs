@@ -54,7 +54,8 @@ impl Homes {
 
     /// Notes where a peer lives.
     pub(super) fn say(&mut self, peer: PeerId, domain: Option<Domain>) {
-        self.forget(&peer);
+        self.said.remove(&peer);
+        self.via.remove(&peer);
         if let Some(domain) = domain {
             insert(&mut self.said, peer, domain);
         }
@@ -69,10 +70,10 @@ impl Homes {
         }
     }
 
-    /// What was said of a peer's home is no longer believed.
-    pub(super) fn forget(&mut self, peer: &PeerId) {
-        self.said.remove(peer);
-        self.via.remove(peer);
+    /// A peer's mail was refused where it should live: nobody carries for it any more, and its home is wanted.
+    pub(super) fn doubt(&mut self, peer: PeerId, now_ms: u64) {
+        self.via.remove(&peer);
+        self.want(peer, now_ms);
     }
 
     /// Somebody's home is wanted.

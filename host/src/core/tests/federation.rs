@@ -2,8 +2,8 @@
 
 use qpq_schemas::link::{Home, Resolve};
 
-use super::super::federation::{Destination, FederationPolicy, Limit};
-use super::world::{TOPIC, World};
+use super::super::federation::{Destination, FederationPolicy, GATEWAY_PREFIX, Limit};
+use super::world::{TOPIC, Toy, World};
 use super::*;
 
 /// Domains with one gateway each, which are linked in a line: A – B – C ….
@@ -67,6 +67,10 @@ fn neither_records_nor_routes_nor_history_cross_by_themselves() {
     assert!(world.core(1).records().get(&inner).is_none(), "nobody asked for it");
     assert!(world.core(1).records().get(&gateway).is_some(), "a gateway says who it is");
     assert!(world.core(0).records().get(&gateway).is_none(), "and that goes no further");
+    world.disconnect(0, 1);
+    world.connect(0, 1);
+    world.settle();
+    assert!(world.core(0).records().get(&gateway).is_none(), "nor when the two meet again");
 }
 
 #[test]
@@ -211,4 +215,61 @@ fn a_domain_can_not_claim_peers_that_did_not_say_so() {
         assert_eq!(world.core(0).resolve_destination(&victim, 1_800_000_000_000), Destination::Unknown);
     }
     assert_eq!(world.counter(0, "home-refused"), 2);
+}
+
+/// A user knows of recipients that no domain answers for, and a domain may refuse for a passing reason.
+#[test]
+fn a_refusal_leaves_what_a_user_said_and_has_the_others_asked() {
+    let mut world = gateways(vec![policy("a"), policy("b"), policy("c")]);
+    let moved = world.peer(2);
+    world.event(0, Event::Home { peer: moved, domain: Some("b".into()) });
+    world.send(0, 2).unwrap();
+    world.settle();
+    assert_eq!(world.waiting(0), 1, "B doesn't carry for others");
+    let home = world.core(0).resolve_destination(&moved, 1_800_000_000_000);
+    assert_eq!(home, Destination::Domain("b".into()));
+    assert!(world.counter(0, "home-unknown") > 0, "nobody was asked\n{}", world.report());
+}
+
+/// What is to be written of gateways.
+fn written(effects: Vec<Effect>) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    let kv = |effect| match effect {
+        Effect::Persist { batch, .. } => batch.kv,
+        _ => Vec::new(),
+    };
+    effects.into_iter().flat_map(kv).collect()
+}
+
+/// Whichever of its links comes first.
+#[test]
+fn a_gateway_with_an_ordinary_link_is_a_part_of_the_mesh_while_that_lasts() {
+    let config = CoreConfig { federation: Some(policy("a")), ..CoreConfig::new(PeerId([1; 32])) };
+    let mut core = Core::new(config, Shelf::new(StoreLimits::default()), 1, Box::new(Toy::default()));
+    let peer = PeerId([2; 32]);
+    let key = [GATEWAY_PREFIX, &peer.0].concat();
+    let outside = written(core.handle(Event::LinkUp { link: 1, peer, domain: Some("b".into()) }, 1_000));
+    assert_eq!(outside, [(key.clone(), Some(b"b".to_vec()))]);
+    assert_eq!(core.domains().len(), 1);
+    let inside = written(core.handle(Event::LinkUp { link: 2, peer, domain: None }, 1_000));
+    assert_eq!(inside, [(key.clone(), None)]);
+    assert!(core.domains().is_empty());
+    let outside = written(core.handle(Event::LinkDown { link: 2 }, 1_000));
+    assert_eq!(outside, [(key, Some(b"b".to_vec()))]);
+    assert_eq!(core.domains().len(), 1);
+}
+
+/// Its keys cost it nothing.
+#[test]
+fn one_domain_does_not_take_the_memory_for_the_gateways_of_all() {
+    let config = CoreConfig { federation: Some(policy("a")), ..CoreConfig::new(PeerId([1; 32])) };
+    let mut core = Core::new(config, Shelf::new(StoreLimits::default()), 1, Box::new(Toy::default()));
+    let mut stays = |number: u16, domain: &str| {
+        let mut key = [9; 32];
+        key[..2].copy_from_slice(&number.to_be_bytes());
+        let up = Event::LinkUp { link: u64::from(number), peer: PeerId(key), domain: Some(domain.into()) };
+        !core.handle(up, 1_000).iter().any(|effect| matches!(effect, Effect::Close { .. }))
+    };
+    assert!((1..=256).all(|number| stays(number, "b")));
+    assert!(!stays(257, "b"));
+    assert!(stays(258, "c"));
 }
