@@ -231,7 +231,7 @@ impl Core {
         for peer in peers {
             let known = match self.resolve_destination(&peer, now_ms) {
                 Destination::Here => true,
-                Destination::Domain(domain) => transit && domain != *asker,
+                Destination::Domain(domain) => transit && domain != *asker && self.carries(&peer, &domain, asker),
                 Destination::Unknown => {
                     if transit {
                         self.federation.homes.want(peer, now_ms); // the asker comes again, and finds the answer here
@@ -243,6 +243,12 @@ impl Core {
             homes.push(Home { peer, record });
         }
         self.effects.push(Effect::Send { link, frame: Frame::Resolve(Resolve::Homes(homes)) });
+    }
+
+    /// Whether this node has a way to a peer's domain that doesn't lead back to the one that asks (split horizon).
+    fn carries(&self, peer: &PeerId, domain: &Domain, asker: &Domain) -> bool {
+        let via = || self.federation.homes.via(peer).filter(|via| *via != asker);
+        !self.links_to(domain).is_empty() || via().is_some_and(|via| !self.links_to(via).is_empty())
     }
 
     /// Only the peer itself can say where it lives: what counts is its signed record.

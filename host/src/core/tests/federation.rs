@@ -273,3 +273,20 @@ fn one_domain_does_not_take_the_memory_for_the_gateways_of_all() {
     assert!(!stays(257, "b"));
     assert!(stays(258, "c"));
 }
+
+/// Else mail for a domain that is away would be handed to and fro, and the domains around would hold it.
+#[test]
+fn a_domain_does_not_offer_to_carry_to_where_its_only_way_is_the_asker() {
+    let mut world = gateways(vec![carrier("a"), carrier("b"), carrier("c")]);
+    let first = world.send(0, 2).unwrap(); // so that a has the record of c's gateway
+    world.settle();
+    assert_eq!(world.inbox(2), [first]);
+    world.disconnect(1, 2);
+    let id = world.send(1, 2).unwrap();
+    world.pass(120_000);
+    assert_eq!((world.waiting(0), world.waiting(1)), (0, 1), "{}", world.report());
+    world.connect(1, 2);
+    world.pass(20_000);
+    assert_eq!(world.inbox(2), [first, id]);
+    assert_eq!(world.waiting(1), 0);
+}
