@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use error::{ConfigError, ConfigErrors, Place};
-pub use federation::FEDERATION_PLUGIN;
+pub use federation::{FEDERATION_PLUGIN, FEDERATION_PREFIX};
 pub use file::MAX_FILE_BYTES;
 pub(crate) use file::nearest;
 pub use home::{HOME_VARIABLE, NoHome, default_home};

@@ -12,7 +12,7 @@ use crate::core::federation::{FederationPolicy, Limit};
 pub const FEDERATION_PLUGIN: &str = "federation-capnp";
 
 /// What stands before the names of federation plugins.
-const PREFIX: &str = "federation-";
+pub const FEDERATION_PREFIX: &str = "federation-";
 
 impl Config {
     /// Whether this node relays between domains: as `federation_enabled` says, else once all that it needs is set.
@@ -65,7 +65,7 @@ impl Config {
 
     /// What a federation plugin gets from the keys outside of its own table; what stands in that table counts more.
     pub(super) fn federation_config(&self, name: &str) -> Map<String, Value> {
-        if !name.starts_with(PREFIX) || !self.federates() {
+        if !name.starts_with(FEDERATION_PREFIX) || !self.federates() {
             return Map::new();
         }
         let (node, federation) = (&self.node, &self.federation);
@@ -86,7 +86,7 @@ impl Config {
 
     /// Loads the usual plugin where federation is wanted and none is named.
     pub(super) fn add_federation_plugin(&mut self) {
-        if self.federates() && !self.plugins.load.iter().any(|name| name.starts_with(PREFIX)) {
+        if self.federates() && !self.plugins.load.iter().any(|name| name.starts_with(FEDERATION_PREFIX)) {
             self.plugins.load.push(FEDERATION_PLUGIN.to_owned());
         }
     }

@@ -91,6 +91,10 @@ fn the_variables_of_the_federation_are_enough_to_turn_it_on() {
     let plugin = config.plugin_config(FEDERATION_PLUGIN);
     assert_eq!((&plugin["domain"], &plugin["ca"]), (&"node1.mesh.local".into(), &"/path/to/ca.der".into()));
     assert_eq!(&*config.federation_policy().unwrap().domain, "node1.mesh.local");
+    let file = "[federation]\nallow = [\"B.mesh\"]\nblock = [\"c.mesh\"]\nlegacy_payloads = \"store\"";
+    let plugin = load_with(file, &variables, &[]).unwrap().config.plugin_config(FEDERATION_PLUGIN);
+    assert_eq!((&plugin["allow"][0], &plugin["block"][0]), (&"b.mesh".into(), &"c.mesh".into()));
+    assert_eq!(plugin["legacy_payloads"], "store");
 
     let off = load_with("federation_enabled = false", &variables, &[]).unwrap().config;
     assert!(!off.federates() && off.federation_policy().is_none() && off.federation_uri().is_none());

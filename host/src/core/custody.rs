@@ -317,7 +317,7 @@ impl Core {
         }
     }
 
-    fn announce_later(&mut self, link: LinkId, now_ms: u64) {
+    pub(super) fn announce_later(&mut self, link: LinkId, now_ms: u64) {
         if let Some(neighbour) = self.behind(link) {
             neighbour.announce_at_ms.get_or_insert(now_ms + REACCEPT_AFTER_MS);
         }

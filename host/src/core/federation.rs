@@ -158,10 +158,20 @@ impl Core {
         elsewhere && !self.federation.inside.contains(recipient)
     }
 
-    /// A user, or the directory, says where a peer lives.
+    /// Takes in where a peer lives, as the directory said at the start.
+    pub fn restore_home(&mut self, peer: PeerId, domain: &str) {
+        self.federation.homes.say(peer, Some(Domain::from(domain)));
+    }
+
+    /// A user says where a peer lives.
     pub(super) fn note_home(&mut self, peer: PeerId, domain: Option<Domain>) {
         self.federation.homes.say(peer, domain);
         self.reroute_all();
+    }
+
+    /// Whether the admin has blocked a domain: nothing goes there, through others neither.
+    fn is_blocked_domain(&self, domain: &Domain) -> bool {
+        self.federation.policy.as_ref().is_some_and(|policy| policy.block.contains(&**domain))
     }
 
     /// The links to other domains that lead to a recipient. None: it lives here, nobody has said where, or its domain isn't
@@ -175,6 +185,7 @@ impl Core {
         }
         let links = match self.resolve_destination(&recipient, now_ms) {
             Destination::Here => return Vec::new(),
+            Destination::Domain(domain) if self.is_blocked_domain(&domain) => return Vec::new(),
             Destination::Domain(domain) => {
                 let via = || self.federation.homes.via(&recipient).map(|via| self.links_to(via));
                 Some(self.links_to(&domain)).filter(|links| !links.is_empty()).or_else(via)
@@ -234,7 +245,7 @@ impl Core {
                 Destination::Domain(domain) => transit && domain != *asker && self.carries(&peer, &domain, asker),
                 Destination::Unknown => {
                     if transit {
-                        self.federation.homes.want(peer, now_ms); // the asker comes again, and finds the answer here
+                        self.federation.homes.want_for_another(peer, now_ms); // who asks comes again, and finds the answer here
                     }
                     false
                 }
@@ -358,13 +369,19 @@ impl Core {
             return;
         }
         let bridged = topics.iter().filter(|topic| policy.topics.contains(topic)).copied();
+        let first = !self.federation.wanted.contains_key(&peer);
         let wanted = self.federation.wanted.entry(peer).or_default();
+        let before = wanted.clone();
         match change {
             SubscriptionChange::Set => *wanted = bridged.collect(),
             SubscriptionChange::Add => wanted.extend(bridged),
             SubscriptionChange::Remove => topics.iter().for_each(|topic| _ = wanted.remove(topic)),
         }
-        self.announce_history(link, now_ms);
+        match (first, *wanted == before) {
+            (true, _) => self.announce_history(link, now_ms),
+            (false, true) => {}
+            (false, false) => self.announce_later(link, now_ms), // a small frame must not cost much each time
+        }
     }
 
     fn tell_bridged(&mut self, link: LinkId) {

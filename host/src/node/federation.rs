@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::door::Door;
 use crate::api::{ApiError, CertificateInfo, DomainInfo, FederationReport, RefusedDomain};
+use crate::config::FEDERATION_PREFIX;
 use crate::core::Core;
 use crate::core::federation::Domain;
 
@@ -21,6 +22,11 @@ pub(super) fn domain_of(uri: &str) -> Option<Domain> {
     let rest = uri.strip_prefix(SCHEME)?.strip_prefix("://")?;
     let domain = rest.split(['@', '/', '?', '#']).next()?;
     (!domain.is_empty()).then(|| Domain::from(domain.to_ascii_lowercase()))
+}
+
+/// The domain that a link leads to; an empty name, which is refused, where a federation plugin doesn't say.
+pub(super) fn domain_behind(plugin: &str, remote: &str) -> Option<Domain> {
+    domain_of(remote).or_else(|| plugin.starts_with(FEDERATION_PREFIX).then(|| Domain::from("")))
 }
 
 /// Whether a found or known address may be dialled: one of another domain only if the configuration says so.
@@ -149,6 +155,8 @@ mod tests {
         ] {
             assert_eq!(domain_of(uri).as_deref(), domain, "{uri}");
         }
+        assert_eq!(domain_behind("federation-x", "x://a").as_deref(), Some(""));
+        assert_eq!(domain_behind("transport-quic", "quic://a:1"), None);
         assert!(is_ordinary("quic://a:1") && !is_ordinary("federation://a"));
     }
 

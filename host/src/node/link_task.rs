@@ -277,7 +277,7 @@ impl LinkTask {
         };
         match self.board.enter(self.up.link, entry) {
             Ok(()) => {
-                let domain = federation::domain_of(&self.up.remote);
+                let domain = federation::domain_behind(self.transport.name(), &self.up.remote);
                 _ = self.engine.send(Message::LinkUp(self.up.link, peer, domain, sender)).await; // fails only at the end
                 // After this one is up, so that what was learned of ways over them goes over to it.
                 for link in self.board.back(peer) {

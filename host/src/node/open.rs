@@ -15,7 +15,7 @@ use super::shared::Guarded;
 use super::{StartError, door, plugins};
 use crate::api::Trust;
 use crate::config::Config;
-use crate::core::federation::{Domain, GATEWAY_PREFIX, gateway_of};
+use crate::core::federation::{GATEWAY_PREFIX, gateway_of};
 use crate::core::shelf::Shelf;
 use crate::core::{Core, CoreConfig, Event};
 use crate::identity::{self, Directory, SealingKeys};
@@ -73,7 +73,7 @@ pub(super) fn open(config: &Config) -> Result<Opened, StartError> {
     if let Some(read) = store.kv_get(door::READ_KEY)?.and_then(|bytes| bytes.try_into().ok()) {
         core.handle(Event::InboxRead { seq: u64::from_be_bytes(read) }, now_ms);
     }
-    tell_homes(&mut core, &directory, now_ms);
+    tell_homes(&mut core, &directory);
     restore_gateways(&mut core, &store, &sources)?;
     restore_records(&mut core, &store, now_ms)?;
     let mailboxes = restore_mailboxes(config, &mut core, &store, now_ms)?;
@@ -91,10 +91,10 @@ fn tell_trust(core: &mut Core, directory: &Directory, now_ms: u64) {
 }
 
 /// Where peers live, as far as the directory knows.
-fn tell_homes(core: &mut Core, directory: &Directory, now_ms: u64) {
+fn tell_homes(core: &mut Core, directory: &Directory) {
     for (peer, entry) in directory.entries() {
-        if let Some(domain) = entry.domain.as_deref().map(Domain::from) {
-            core.handle(Event::Home { peer: *peer, domain: Some(domain) }, now_ms);
+        if let Some(domain) = &entry.domain {
+            core.restore_home(*peer, domain);
         }
     }
 }

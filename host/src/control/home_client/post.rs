@@ -41,7 +41,9 @@ impl Inner {
             self.mailbox.subscribe(topics).await?;
             session.subscribed = true;
         }
-        self.publish_record().await?;
+        if let Err(error) = self.publish_record().await {
+            tracing::warn!(%error, "this client's record was not taken; others seal for its key alone");
+        }
         loop {
             self.files().inbox.check_room()?;
             let after = self.files().inbox.progress(&self.node_key).after;
@@ -132,7 +134,8 @@ impl Inner {
 
     /// Whom a text means, and what they say of themselves. The node finds records; it doesn't decide whose they are.
     pub(super) async fn recipient(&self, to: &str) -> Result<(PeerId, Option<NodeRecord>), ApiError> {
-        let to = to.trim();
+        // Which domain a peer lives in, the home node finds out by itself.
+        let to = to.split_once('@').map_or(to, |(peer, _domain)| peer).trim();
         let found = self.mailbox.look_up(to.to_owned()).await?;
         let mut records: Vec<NodeRecord> = found.iter().filter_map(|wire| checked(wire)).collect();
         if let Ok(key) = to.parse::<PeerId>() {

@@ -86,6 +86,14 @@ impl Homes {
         }
     }
 
+    /// Another domain wants somebody's home. Half of the places are kept for this domain's own mail, and such a question lives
+    /// no longer for being asked again.
+    pub(super) fn want_for_another(&mut self, peer: PeerId, now_ms: u64) {
+        if self.wanted.len() < MAX_WANTED / 2 && !self.wanted.contains_key(&peer) {
+            self.want(peer, now_ms);
+        }
+    }
+
     /// Whether an answer about a peer is waited for.
     pub(super) fn is_wanted(&self, peer: &PeerId) -> bool {
         self.wanted.contains_key(peer)

@@ -36,6 +36,9 @@ impl FederationPolicy {
 
     /// Why no link to that domain may stay, if so.
     pub(crate) fn refuses(&self, domain: &Domain) -> Option<String> {
+        if domain.is_empty() {
+            return Some("the federation plugin does not say which domain this is".to_owned());
+        }
         if *domain == self.domain {
             return Some(format!("{domain} is this node's own domain; nodes of one domain link by other transports"));
         }

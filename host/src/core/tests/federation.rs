@@ -290,3 +290,14 @@ fn a_domain_does_not_offer_to_carry_to_where_its_only_way_is_the_asker() {
     assert_eq!(world.inbox(2), [first, id]);
     assert_eq!(world.waiting(1), 0);
 }
+
+#[test]
+fn nothing_goes_to_a_blocked_domain_through_others_either() {
+    let blocks = FederationPolicy { block: ["c".to_owned()].into(), ..policy("a") };
+    let mut world = gateways(vec![blocks, carrier("b"), policy("c")]);
+    let recipient = world.peer(2);
+    world.event(0, Event::Home { peer: recipient, domain: Some("c".into()) });
+    world.send(0, 2).unwrap();
+    world.pass(60_000);
+    assert_eq!((world.waiting(0), world.inbox(2).len()), (1, 0));
+}
