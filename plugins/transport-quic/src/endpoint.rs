@@ -67,7 +67,7 @@ impl Endpoints {
 
     fn open(&self, config: ServerConfig, socket: UdpSocket) -> io::Result<Endpoint> {
         let second = socket.try_clone()?;
-        let endpoint = Endpoint::new(EndpointConfig::default(), Some(config), socket, Arc::new(TokioRuntime))?;
+        let endpoint = over(socket, Some(config))?;
         let mut open = self.lock();
         open.sockets.push(second);
         open.listening.push(endpoint.clone());
@@ -90,7 +90,8 @@ impl Endpoints {
         if let Some(endpoint) = slot {
             return Ok(endpoint.clone());
         }
-        let endpoint = Endpoint::client(addr).map_err(|source| Error::Bind { addr, source })?;
+        let bound = socket::bind(addr).and_then(|socket| over(socket, None));
+        let endpoint = bound.map_err(|source| Error::Bind { addr, source })?;
         Ok(slot.insert(endpoint).clone())
     }
 
@@ -156,4 +157,8 @@ impl Endpoints {
     fn lock(&self) -> std::sync::MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn over(socket: UdpSocket, server: Option<ServerConfig>) -> io::Result<Endpoint> {
+    Endpoint::new(EndpointConfig::default(), server, socket, Arc::new(TokioRuntime))
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use qpq_plugin_api::stream::HEADER_LEN;
+use qpq_plugin_api::{MAX_QUEUED_FRAMES, QueueLimits};
 
 /// Application protocol of TLS (ALPN, RFC 7301). A peer that speaks another one is refused in the handshake.
 pub const ALPN: &[u8] = b"quicproquo/link/1";
@@ -19,8 +20,17 @@ pub const MAX_FRAME: usize = 256 * 1024;
 /// The opening of a stream: each side sends it first. Nothing follows it, so it reads like a frame without content.
 pub(crate) const OPENING: [u8; HEADER_LEN] = [0; HEADER_LEN];
 
-/// Bytes taken from the queue for one write, at most (one frame more, if it is larger).
-pub(crate) const BATCH_BYTES: usize = 64 * 1024;
+/// What may wait in a link's outgoing queue: as much as the boundary permits, but fewer bytes. What waits longer has left the
+/// processor's cache when it is sent, and only delays what comes after it; all that waits has to be flushed in a live swap.
+pub(crate) const QUEUE: QueueLimits = QueueLimits { frames: MAX_QUEUED_FRAMES, bytes: 1 << 20 };
+
+/// Bytes taken from the queue for one write, at most (one frame more, if it is larger). A quarter of the queue, so that
+/// the host is told seldom that there is room, and fills it again while this is being sent.
+pub(crate) const BATCH_BYTES: usize = 256 * 1024;
+
+/// Bytes of packets that a socket keeps until its thread comes to read them. The usual 208 KiB run over when that thread has
+/// to wait for a processor, and each time the peer takes it for congestion. As much as a link's default `receive_window`.
+pub(crate) const RECEIVE_BUFFER: usize = 1 << 20;
 
 /// How long `close`, and a peer that takes its leave, waits for the queue to be flushed; and how long a host without room may
 /// take in what had arrived when the connection ended.

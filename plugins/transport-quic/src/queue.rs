@@ -7,8 +7,10 @@ use bytes::Bytes;
 use qpq_plugin_api::{FrameBatch, FrameQueue};
 use tokio::sync::Notify;
 
+use crate::limits::QUEUE;
+
 /// A bounded queue with one consumer: the boundary's [`FrameQueue`], and what wakes the writer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Outbox {
     queue: FrameQueue,
     sealed: AtomicBool,
@@ -26,6 +28,12 @@ pub(crate) enum Next {
     },
     /// All was taken and nothing more will come.
     Finished,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self { queue: FrameQueue::new(QUEUE), sealed: AtomicBool::new(false), ready: Notify::new() }
+    }
 }
 
 impl Outbox {

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
+use crate::limits::RECEIVE_BUFFER;
+
 /// How long one attempt to bind is apart from the next: all neighbours wait meanwhile, and an attempt costs a few
 /// microseconds.
 const BIND_RETRY: Duration = Duration::from_micros(200);
@@ -29,10 +31,13 @@ pub(crate) fn bind_within(addr: SocketAddr, patience: Duration) -> io::Result<Ud
 
 /// Binds a socket, also beside one for which [`make_way`] was called.
 pub(crate) fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {
-    match UdpSocket::bind(addr) {
+    let socket = match UdpSocket::bind(addr) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => beside(addr),
         bound => bound,
-    }
+    }?;
+    // The system cuts it to its own limit. With less, more packets are lost under load, and no harm is done otherwise.
+    let _ = sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER);
+    Ok(socket)
 }
 
 /// The system lets two sockets share a port only when both say so, and belong to one user. No other socket of a node says
@@ -61,6 +66,18 @@ pub(crate) fn make_way(socket: &UdpSocket) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_socket_has_room_for_what_arrives_while_its_thread_waits() {
+        let plain = UdpSocket::bind("127.0.0.1:0").expect("bound");
+        let _ = sockopt::set_socket_recv_buffer_size(&plain, RECEIVE_BUFFER);
+        let wanted = sockopt::socket_recv_buffer_size(&plain).expect("a size");
+        let own = bind("127.0.0.1:0".parse().expect("an address")).expect("bound");
+        assert_eq!(sockopt::socket_recv_buffer_size(&own).expect("a size"), wanted, "what this system permits");
+        make_way(&own).expect("possible");
+        let after = bind(own.local_addr().expect("bound")).expect("bound beside it");
+        assert_eq!(sockopt::socket_recv_buffer_size(&after).expect("a size"), wanted, "a successor has it, too");
+    }
 
     #[test]
     fn a_successor_waits_for_the_port_and_gets_it() {

@@ -189,11 +189,18 @@ fn what_a_dead_peer_did_not_get_is_handed_back() {
     let relay = Relay::to(&listener.listen_anywhere());
     let link = dialler.dial(relay.uri(), None).unwrap();
     relay.cut();
-    let frames = vec![vec![3; 100_000]; 60];
-    assert_eq!(dialler.send(link, &frames), 60);
+    // More than the queue of 1 MiB holds at a time: the first of them go on to QUIC.
+    let frames = vec![vec![3; 100_000]; 20];
+    let mut accepted = dialler.send(link, &frames);
+    while accepted < frames.len() && dialler.told().down.is_empty() {
+        std::thread::sleep(Duration::from_millis(5));
+        accepted += dialler.send(link, &frames[accepted..]);
+    }
+    assert_eq!(accepted, frames.len());
     dialler.end_of(link);
-    // About a send window of 1 MiB went to QUIC; the rest comes back.
-    assert!(dialler.told().unsent.len() >= 45, "{}", dialler.told().unsent.len());
+    // At most a send window of 1 MiB went to QUIC; the rest comes back.
+    let unsent = dialler.told().unsent.len();
+    assert!(unsent >= accepted - 11, "{unsent} of {accepted}");
 }
 
 #[test]
