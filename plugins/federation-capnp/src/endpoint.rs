@@ -93,7 +93,7 @@ impl Endpoints {
     fn bind(&self, config: ServerConfig, addr: SocketAddr) -> io::Result<Endpoint> {
         let socket = socket::bind(addr)?;
         let second = socket.try_clone()?;
-        let endpoint = Endpoint::new(EndpointConfig::default(), Some(config), socket, Arc::new(TokioRuntime))?;
+        let endpoint = over(socket, Some(config))?;
         let mut open = self.lock();
         open.sockets.push(second);
         open.listening.push(endpoint.clone());
@@ -121,7 +121,8 @@ impl Endpoints {
         if let Some(endpoint) = slot {
             return Ok(endpoint.clone());
         }
-        let endpoint = Endpoint::client(addr).map_err(|source| Error::Bind { addr, source })?;
+        let bound = socket::bind(addr).and_then(|socket| over(socket, None));
+        let endpoint = bound.map_err(|source| Error::Bind { addr, source })?;
         Ok(slot.insert(endpoint).clone())
     }
 
@@ -167,4 +168,8 @@ fn transport_config(config: &Config, streams: u32) -> TransportConfig {
         .receive_window(window)
         .send_window(config.send_window.into());
     transport
+}
+
+fn over(socket: UdpSocket, server: Option<ServerConfig>) -> io::Result<Endpoint> {
+    Endpoint::new(EndpointConfig::default(), server, socket, Arc::new(TokioRuntime))
 }

@@ -156,3 +156,7 @@ pub(crate) const OPAQUE_TTL_SECS: u32 = 7 * 24 * 60 * 60;
 
 /// How many links an opaque payload may cross.
 pub(crate) const OPAQUE_HOPS: u8 = 16;
+
+/// Bytes of packets that a socket keeps until its thread comes to read them. The usual 208 KiB run over when that thread has
+/// to wait for a processor, and each time the peer takes it for congestion. As much as a link's default `receive_window`.
+pub(crate) const RECEIVE_BUFFER: usize = 1 << 20;
