@@ -140,6 +140,38 @@ fn a_certificate_for_one_side_is_not_good_for_the_other() {
 }
 
 #[test]
+fn a_ca_that_was_vouched_for_is_good_for_no_other_domain() {
+    let (ca, hill) = (Ca::new("ca"), Ca::new("hill"));
+    let files = Files::good("a.example", &ca);
+    files.trust_certificates(&[ca.der(), ca.vouch(&hill, "hill", "hill.mesh")]);
+    let node = Node::with(1, &files);
+    let uri = node.listen_anywhere();
+    // They trust the node; the node trusts them for hill.mesh.
+    let friend = Node::with(2, &Files::new("hill.mesh", &hill.issue("hill.mesh"), &[&ca]));
+    friend.dial(&uri).unwrap();
+    node.link_from("hill.mesh");
+    let valley = Node::with(3, &Files::new("valley.mesh", &hill.issue("valley.mesh"), &[&ca]));
+    let valley_uri = valley.listen_anywhere();
+    let mut both = params("hill.mesh");
+    both.subject_alt_names.extend(params("valley.mesh").subject_alt_names);
+    let both = Node::with(4, &Files::new("hill.mesh", &hill.sign(&both), &[&ca]));
+    let code = "domain-not-permitted: ";
+    for peer in [&valley, &both] {
+        let (status, why) = peer.dial(&uri).unwrap_err();
+        assert_eq!(status, Status::REFUSED);
+        assert!(why.starts_with(code) && why.contains("--permit") && why.contains("valley.mesh"), "{why}");
+        assert_eq!(peer.refusal("domain-not-permitted")["by_peer"], true);
+    }
+    assert_eq!(node.refusal("domain-not-permitted")["by_peer"], false);
+    node.logged(&format!("was refused: {code}"));
+    let (status, why) = node.dial(&valley_uri).unwrap_err();
+    assert_eq!(status, Status::REFUSED);
+    assert!(why.starts_with(code) && why.contains("--permit"), "{why}");
+    valley.logged(&format!("refuses this node: {code}"));
+    assert!(valley.told().up.is_empty() && node.told().up.len() == 1);
+}
+
+#[test]
 fn the_other_node_reads_why_it_was_refused() {
     let (ca, other) = (Ca::new("ca"), Ca::new("other"));
     let listener = Node::with(1, &Files::good("a.example", &ca));
