@@ -6,8 +6,10 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use qpq_federation_capnp::MAX_INTERMEDIATES;
 use qpq_plugin_api::Status;
 use serde_json::json;
+use support::bad::deep;
 use support::pki::{Ca, Files, params};
 use support::{Node, linked};
 
@@ -187,6 +189,17 @@ fn intermediate_certificates_are_sent() {
     };
     let (dialler, listener) = (Node::with(1, &chained("a.example")), Node::with(2, &chained("b.example")));
     dialler.dial(&listener.listen_anywhere()).unwrap();
+}
+
+#[test]
+fn as_many_intermediate_certificates_as_are_allowed_are_taken() {
+    let ca = Ca::new("ca");
+    let deep = deep(&ca, MAX_INTERMEDIATES);
+    assert_eq!(deep.chain.len(), MAX_INTERMEDIATES + 1);
+    let dialler = Node::with(1, &Files::new("c.example", &deep, &[&ca]));
+    let listener = Node::with(2, &Files::good("b.example", &ca));
+    dialler.dial(&listener.listen_anywhere()).unwrap();
+    listener.dial(&dialler.listen_anywhere()).unwrap();
 }
 
 #[test]

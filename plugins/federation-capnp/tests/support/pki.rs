@@ -43,8 +43,14 @@ impl Ca {
 
     /// A CA below this one.
     pub fn below(&self, name: &str) -> Self {
-        let key = KeyPair::generate().unwrap();
-        Self(CertifiedIssuer::signed_by(Self::params(name), key, &self.0).unwrap())
+        self.below_with(name, |_| ())
+    }
+
+    /// The same with a change of its certificate.
+    pub fn below_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let mut params = Self::params(name);
+        change(&mut params);
+        Self(CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &self.0).unwrap())
     }
 
     fn params(name: &str) -> CertificateParams {
