@@ -14,15 +14,23 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::der;
 use crate::limits::MAX_FILE;
 use crate::refusal::{Reason, Refusal};
+use crate::tls;
 use crate::verify::{names_of, self_check};
 
 /// Milliseconds of a day.
 const DAY_MS: i64 = 86_400_000;
+
+/// Permission bits of everybody but the owner: a private key has none of them.
+const OTHERS: u32 = 0o077;
+
+/// Room beyond a file's length, in bytes, so that its end is seen without a larger buffer.
+const SPARE: usize = 64;
 
 /// What the files hold.
 #[derive(Debug)]
@@ -43,15 +51,49 @@ pub(crate) struct Material {
 
 /// Which file is wrong, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CertError {
-    path: PathBuf,
-    what: String,
+pub(crate) enum CertError {
+    /// The file can't be read, or what it holds can't be used.
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Others than the owner may read or write the private key, so that they may have it.
+    Loose {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+}
+
+impl CertError {
+    fn unfit(path: &Path, what: impl Into<String>) -> Self {
+        Self::Unfit { path: path.to_owned(), what: what.into() }
+    }
 }
 
 impl fmt::Display for CertError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path.display(), self.what)
+        match self {
+            Self::Unfit { path, what } => write!(f, "{}: {what}", path.display()),
+            Self::Loose { path, mode } => write!(
+                f,
+                "{}: others can read or write this private key (mode {mode:04o}), so it is not used; close it with: \
+                 chmod 600 {}",
+                path.display(),
+                quoted(path)
+            ),
+        }
     }
+}
+
+/// A path as a shell takes it: what is more than plain letters stands in single quotes.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=@%,".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 impl std::error::Error for CertError {}
@@ -59,10 +101,10 @@ impl std::error::Error for CertError {}
 impl Material {
     /// Reads and checks the files.
     pub(crate) fn load(config: &Config, provider: &CryptoProvider) -> Result<Self, CertError> {
-        let wrong = |path: &Path, what: String| CertError { path: path.to_owned(), what };
+        let wrong = |path: &Path, what: String| CertError::unfit(path, what);
         let chain = certificates(&config.cert)?;
         let key = private_key(&config.key)?;
-        let key = provider.key_provider.load_private_key(key).map_err(|e| {
+        let key = tls::signing_key(&key).map_err(|e| {
             wrong(&config.key, format!("this key can't be used ({e}); take an Ed25519 or P-256 key in PKCS#8 or SEC1"))
         })?;
         let leaf = chain.first().ok_or_else(|| wrong(&config.cert, "there is no certificate in it".into()))?.clone();
@@ -112,12 +154,19 @@ pub(crate) fn days_left(not_after_ms: i64, now_ms: i64) -> i64 {
     not_after_ms.saturating_sub(now_ms).div_euclid(DAY_MS)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, CertError> {
-    let failed = |e: io::Error| CertError { path: path.to_owned(), what: format!("can't be read: {e}") };
-    let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes)).map_err(failed)?;
+fn open(path: &Path) -> Result<File, CertError> {
+    File::open(path).map_err(|e| CertError::unfit(path, format!("can't be read: {e}")))
+}
+
+/// All that a file holds. The bytes are wiped when they are dropped.
+fn read(path: &Path, file: File) -> Result<Zeroizing<Vec<u8>>, CertError> {
+    let failed = |e: io::Error| CertError::unfit(path, format!("can't be read: {e}"));
+    let len = file.metadata().map_err(failed)?.len().min(MAX_FILE);
+    // Room for all of it at once: bytes that a growing buffer leaves behind are not wiped.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(len).unwrap_or_default() + SPARE));
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > MAX_FILE {
-        return Err(CertError { path: path.to_owned(), what: format!("larger than {MAX_FILE} bytes") });
+        return Err(CertError::unfit(path, format!("larger than {MAX_FILE} bytes")));
     }
     Ok(bytes)
 }
@@ -128,10 +177,10 @@ fn is_pem(bytes: &[u8]) -> bool {
 
 /// All certificates of a file: PEM, or one in DER.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertError> {
-    let wrong = |what: String| CertError { path: path.to_owned(), what };
-    let bytes = read(path)?;
+    let wrong = |what: String| CertError::unfit(path, what);
+    let bytes = read(path, open(path)?)?;
     if !is_pem(&bytes) {
-        let der = CertificateDer::from(bytes);
+        let der = CertificateDer::from(bytes.to_vec());
         return if der::fields(&der).is_some() {
             Ok(vec![der])
         } else {
@@ -143,18 +192,27 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertError> 
     if all.is_empty() { Err(wrong("there is no certificate in it".into())) } else { Ok(all) }
 }
 
-/// The private key of a file: PKCS#8 of either version, or SEC1.
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertError> {
-    let wrong = |what: String| CertError { path: path.to_owned(), what };
-    let bytes = read(path)?;
-    if is_pem(&bytes) {
-        return PrivateKeyDer::from_pem_slice(&bytes).map_err(|e| wrong(format!("no private key in PEM: {e}")));
+/// The private key of a file: PKCS#8 of either version, or SEC1. A file that others may read or write is refused, by the mode
+/// of the opened file, so that nobody can swap it between check and read. The bytes are wiped when they are dropped.
+fn private_key(path: &Path) -> Result<Zeroizing<PrivateKeyDer<'static>>, CertError> {
+    let file = open(path)?;
+    let about = file.metadata().map_err(|e| CertError::unfit(path, format!("can't be examined: {e}")))?;
+    let mode = about.mode() & 0o7777;
+    if mode & OTHERS != 0 {
+        return Err(CertError::Loose { path: path.to_owned(), mode });
     }
-    PrivateKeyDer::try_from(bytes).map_err(|_| wrong("no private key in PEM or DER (PKCS#8, SEC1)".into()))
+    let bytes = read(path, file)?;
+    if is_pem(&bytes) {
+        let key = PrivateKeyDer::from_pem_slice(&bytes);
+        return key.map(Zeroizing::new).map_err(|e| CertError::unfit(path, format!("no private key in PEM: {e}")));
+    }
+    let key = PrivateKeyDer::try_from(bytes.as_slice()).map(|key| Zeroizing::new(key.clone_key()));
+    key.map_err(|_| CertError::unfit(path, "no private key in PEM or DER (PKCS#8, SEC1)"))
 }
 
-/// What tells that a file has changed: modification time with nanoseconds, size, and inode, for a rename over it.
-type Stamp = Option<(i64, i64, u64, u64)>;
+/// What tells that a file has changed: modification time with nanoseconds, size, and inode, for a rename over it,
+/// and the permissions.
+type Stamp = Option<(i64, i64, u64, u64, u32)>;
 
 /// The material in use, and what happened to the files since.
 #[derive(Debug)]
@@ -221,11 +279,6 @@ impl Certificates {
         }
     }
 
-    /// Whether others than the owner can read the key.
-    pub(crate) fn key_is_open(&self) -> bool {
-        fs::metadata(&self.config.key).is_ok_and(|about| about.mode() & 0o077 != 0)
-    }
-
     /// For `stats`: the certificate and its CA.
     pub(crate) fn to_json(&self, now_ms: i64) -> (Value, Value) {
         let material = self.current();
@@ -248,7 +301,7 @@ impl Certificates {
 fn stamps(config: &Config) -> [Stamp; 3] {
     [&config.cert, &config.key, &config.ca].map(|path| {
         let about = fs::metadata(path).ok()?;
-        Some((about.mtime(), about.mtime_nsec(), about.size(), about.ino()))
+        Some((about.mtime(), about.mtime_nsec(), about.size(), about.ino(), about.mode()))
     })
 }
 

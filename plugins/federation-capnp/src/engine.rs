@@ -112,10 +112,6 @@ impl Engine {
         let failed = qpq_plugin_api::Error::failed;
         let certificates = Certificates::load(&self.config, self.provider.clone())
             .map_err(|e| failed(format!("the certificate of {} can't be used: {e}", self.config.domain)))?;
-        if certificates.key_is_open() {
-            let key = self.config.key.display();
-            self.host.warn(format!("{key}: others can read this private key; run `chmod 600 {key}`"));
-        }
         self.warn_of_trouble(&certificates);
         let rpc = RpcThread::start(self.host).map_err(|e| failed(format!("no thread could be started: {e}")))?;
         let _ = self.started.set(Started { certificates, rpc });

@@ -44,7 +44,7 @@ mod tls;
 mod verify;
 
 pub use config::{Config, LegacyPayloads};
-pub use limits::{ALPN, DEFAULT_PORT, EXPORTER_LABEL, MAX_FRAME, RELAY_VERSION};
+pub use limits::{ALPN, DEFAULT_PORT, EXPORTER_LABEL, MAX_FRAME, MAX_INTERMEDIATES, RELAY_VERSION};
 pub use plugin::FederationCapnp;
 
 qpq_plugin_api::export_plugin! {

@@ -86,7 +86,7 @@ pub(crate) const RELOAD: Duration = Duration::from_secs(1);
 pub(crate) const MAX_FILE: u64 = 1 << 20;
 
 /// Certificates of a peer beside its own, at most: each costs a signature check.
-pub(crate) const MAX_INTERMEDIATES: usize = 4;
+pub const MAX_INTERMEDIATES: usize = 4;
 
 /// DNS names of a peer's certificate that count, at most.
 pub(crate) const MAX_NAMES: usize = 16;

@@ -21,6 +21,8 @@ pub(crate) enum Reason {
     WrongDomain,
     /// Its certificate names no domain.
     NoDomain,
+    /// Its CA is trusted for other domains than one that its certificate names.
+    NotPermitted,
     /// Its certificate is not made for this use.
     Usage,
     /// It shows the certificate of a CA as its own.
@@ -45,7 +47,7 @@ pub(crate) enum Reason {
     WrongVersion,
 }
 
-const ALL: [Reason; 18] = [
+const ALL: [Reason; 19] = [
     Reason::NoCertificate,
     Reason::Expired,
     Reason::NotYetValid,
@@ -53,6 +55,7 @@ const ALL: [Reason; 18] = [
     Reason::SelfSigned,
     Reason::WrongDomain,
     Reason::NoDomain,
+    Reason::NotPermitted,
     Reason::Usage,
     Reason::AuthorityAsLeaf,
     Reason::Malformed,
@@ -89,6 +92,7 @@ impl Reason {
             Self::SelfSigned => "certificate-self-signed",
             Self::WrongDomain => "wrong-domain",
             Self::NoDomain => "certificate-without-domain",
+            Self::NotPermitted => "domain-not-permitted",
             Self::Usage => "certificate-usage",
             Self::AuthorityAsLeaf => "certificate-is-authority",
             Self::Malformed => "certificate-malformed",
@@ -120,6 +124,10 @@ impl Reason {
             }
             Self::WrongDomain => "the peer's certificate is for another domain; check the address, or its certificate",
             Self::NoDomain => "the peer's certificate names no domain; make one with a DNS name as SAN",
+            Self::NotPermitted => {
+                "the CA of the peer's certificate is trusted here for other domains only; give the peer a name in one of \
+                 them, or vouch for that CA again with `qpq federation cross-sign --permit`"
+            }
             Self::Usage => {
                 "the peer's certificate may not be used for this; it needs both serverAuth and clientAuth, as \
                  `qpq federation cert` makes it"

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::client::Resumption;
+use rustls::crypto::ring::sign::any_supported_type;
 use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::PrivateKeyDer;
 use rustls::server::{NoServerSessionStorage, ResolvesServerCertUsingSni};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::version::TLS13;
 
 use crate::certs::Material;
@@ -17,6 +19,11 @@ use crate::verify::{Judge, Policy, Seen, Verifier};
 /// The cryptography: all that ring offers for TLS 1.3.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
+}
+
+/// A key of that cryptography. It is borrowed, for the caller to wipe it; only what ring makes of it stays.
+pub(crate) fn signing_key(key: &PrivateKeyDer<'_>) -> Result<Arc<dyn SigningKey>, rustls::Error> {
+    any_supported_type(key)
 }
 
 /// For a connection that another domain opens.

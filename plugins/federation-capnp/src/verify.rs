@@ -193,10 +193,16 @@ fn reason_of(error: &rustls::Error, certificate: &CertificateDer<'_>) -> Refusal
         {
             Reason::AuthorityAsLeaf
         }
+        CertificateError::Other(OtherError(other))
+            if matches!(other.downcast_ref(), Some(webpki::Error::NameConstraintViolation)) =>
+        {
+            Reason::NotPermitted
+        }
         _ => Reason::Malformed,
     };
     match reason {
         Reason::Malformed | Reason::Expired | Reason::NotYetValid => Refusal::found(reason, &error.to_string()),
+        Reason::NotPermitted => Refusal::found(reason, &names_of(certificate).unwrap_or_default().join(", ")),
         reason => Refusal::new(reason),
     }
 }

@@ -165,7 +165,8 @@ fn what_the_other_server_refuses_is_offered_again_later() {
     let mut host = HostLink::up(&node, link);
     let sent = envelope(Kind::Direct, [1; 32], "hello");
     for (fault, verdict) in [
-        (capnp::Error::failed("no such user".into()), Verdict::Refused),
+        (capnp::Error::failed("no such user".into()), Verdict::RelayFull),
+        (capnp::Error::failed("refused: no such user".into()), Verdict::Refused),
         (capnp::Error::overloaded("later".into()), Verdict::RelayFull),
         (capnp::Error::overloaded("recipient-full: no room".into()), Verdict::RecipientFull),
     ] {

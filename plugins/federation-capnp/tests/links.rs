@@ -6,8 +6,10 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use qpq_federation_capnp::MAX_INTERMEDIATES;
 use qpq_plugin_api::Status;
 use serde_json::json;
+use support::bad::deep;
 use support::pki::{Ca, Files, params};
 use support::{Node, linked};
 
@@ -190,6 +192,17 @@ fn intermediate_certificates_are_sent() {
 }
 
 #[test]
+fn as_many_intermediate_certificates_as_are_allowed_are_taken() {
+    let ca = Ca::new("ca");
+    let deep = deep(&ca, MAX_INTERMEDIATES);
+    assert_eq!(deep.chain.len(), MAX_INTERMEDIATES + 1);
+    let dialler = Node::with(1, &Files::new("c.example", &deep, &[&ca]));
+    let listener = Node::with(2, &Files::good("b.example", &ca));
+    dialler.dial(&listener.listen_anywhere()).unwrap();
+    listener.dial(&dialler.listen_anywhere()).unwrap();
+}
+
+#[test]
 fn a_certificate_with_several_domains_is_good_for_each() {
     let ca = Ca::new("ca");
     let mut both = params("b.example");
@@ -262,4 +275,29 @@ fn missing_or_wrong_files_are_named_at_the_start() {
     let node = Node::create(1, &files.config(&json!({"key": "/nowhere/key"}))).unwrap();
     let (_, why) = node.start().unwrap_err();
     assert!(why.contains("/nowhere/key"), "{why}");
+}
+
+#[test]
+fn a_key_that_others_can_read_is_refused_at_the_start_and_kept_out_at_a_reload() {
+    let ca = Ca::new("ca");
+    let files = Files::good("a.example", &ca);
+    let key = files.path("key");
+    let set = |mode| std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    let remedy = format!("chmod 600 {}", key.display());
+    set(0o640);
+    let node = Node::create(1, &files.config(&json!({}))).unwrap();
+    let (status, why) = node.start().unwrap_err();
+    assert_eq!(status, Status::FAILED);
+    assert!(why.contains("mode 0640") && why.ends_with(&remedy), "{why}");
+    set(0o600);
+    let node = Node::with(1, &files);
+    files.show(&ca.issue("a.example"));
+    node.logged("certificate files have changed");
+    set(0o644);
+    let line = node.logged("so the old ones stay");
+    assert!(line.ends_with(&remedy), "{line}");
+    assert!(node.stats()["certificate"]["error"].as_str().unwrap().ends_with(&remedy));
+    // Handshakes go on with the old key.
+    let friend = Node::with(2, &Files::good("b.example", &ca));
+    friend.dial(&node.listen_anywhere()).unwrap();
 }

@@ -4,46 +4,13 @@ mod support;
 
 use qpq_plugin_api::Status;
 use quinn::{Connection, ConnectionError, Endpoint};
-use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa};
+use rcgen::ExtendedKeyUsagePurpose;
 use serde_json::json;
 use support::Node;
-use support::pki::{Ca, Files, Leaf, params, self_signed};
+use support::bad::certificates as bad_certificates;
+use support::pki::{Ca, Files, params};
 use support::server::{OldServer, config};
 use support::stranger::{Caller, Stranger, run};
-
-/// Bad certificates for `c.example`, and the code of the reason.
-fn bad_certificates(ca: &Ca) -> Vec<(&'static str, Leaf)> {
-    let with = |change: &dyn Fn(&mut rcgen::CertificateParams)| {
-        let mut params = params("c.example");
-        change(&mut params);
-        params
-    };
-    let expired = with(&|params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
-    let early = with(&|params| {
-        params.not_before = rcgen::date_time_ymd(2090, 1, 1);
-        params.not_after = rcgen::date_time_ymd(2095, 1, 1);
-    });
-    let authority = with(&|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
-    let usage = with(&|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning]);
-    let nameless = with(&|params| params.subject_alt_names.clear());
-    // A name for many domains stands for none.
-    let wildcard = with(&|params| params.subject_alt_names = support::pki::params("*.example").subject_alt_names);
-    let good = ca.issue("c.example");
-    let mismatch = Leaf { chain: good.chain, key: ca.issue("c.example").key };
-    vec![
-        ("certificate-expired", ca.sign(&expired)),
-        ("certificate-not-yet-valid", ca.sign(&early)),
-        ("unknown-authority", Ca::new("another").issue("c.example")),
-        // The name of the right CA with another key.
-        ("unknown-authority", Ca::new("ca").issue("c.example")),
-        ("certificate-self-signed", self_signed(&params("c.example"))),
-        ("certificate-is-authority", ca.sign(&authority)),
-        ("certificate-usage", ca.sign(&usage)),
-        ("certificate-without-domain", ca.sign(&nameless)),
-        ("certificate-without-domain", ca.sign(&wildcard)),
-        ("key-mismatch", mismatch),
-    ]
-}
 
 /// What a refused client hears: the text of the close.
 fn heard(uri: &str, stranger: &Stranger) -> String {
@@ -87,17 +54,16 @@ fn assert_unharmed(node: &Node, uri: &str, ca: &Ca) {
 #[test]
 fn each_bad_certificate_of_a_client_has_its_own_reason_at_both_ends() {
     let ca = Ca::new("ca");
-    for (code, leaf) in bad_certificates(&ca) {
+    for bad in bad_certificates(&ca) {
+        let code = bad.code;
         let node = Node::with(1, &Files::good("a.example", &ca));
         let uri = node.listen_anywhere();
-        let said = heard(&uri, &Stranger::with(leaf));
-        assert!(said.contains(&format!("{code}: ")), "{code}: {said}");
+        let said = heard(&uri, &Stranger::with(bad.leaf));
+        assert!(said.contains(&format!("{code}: ")), "{}: {said}", bad.what);
         let refusal = node.refusal(code);
         assert!(refusal["remote"].as_str().unwrap().starts_with("127.0.0.1:"), "{refusal}");
         assert_eq!((&refusal["by_peer"], &refusal["count"]), (&json!(false), &json!(1)));
-        if code != "certificate-without-domain" {
-            assert_eq!(refusal["domain"], "c.example");
-        }
+        assert_eq!(refusal["domain"], json!(bad.names.first()), "{}", bad.what);
         node.logged(&format!("was refused: {code}: "));
         assert!(node.told().up.is_empty());
         assert_unharmed(&node, &uri, &ca);
@@ -107,12 +73,13 @@ fn each_bad_certificate_of_a_client_has_its_own_reason_at_both_ends() {
 #[test]
 fn each_bad_certificate_of_a_server_has_its_own_reason_at_both_ends() {
     let ca = Ca::new("ca");
-    for (code, leaf) in bad_certificates(&ca) {
+    for bad in bad_certificates(&ca) {
+        let code = bad.code;
         let node = Node::with(1, &Files::good("a.example", &ca));
-        let server = OldServer::start("c.example", &leaf, &ca);
+        let server = OldServer::start("c.example", &bad.leaf, &ca);
         let (status, why) = node.dial(&server.uri).unwrap_err();
-        assert_eq!(status, Status::REFUSED, "{code}: {why}");
-        assert!(why.starts_with(&format!("{code}: ")), "{code}: {why}");
+        assert_eq!(status, Status::REFUSED, "{}: {why}", bad.what);
+        assert!(why.starts_with(&format!("{code}: ")), "{}: {why}", bad.what);
         assert_eq!(node.peer("c.example")["last_error"], why);
         node.logged(&format!("was refused: {code}: "));
         assert!(node.told().up.is_empty());
@@ -137,6 +104,38 @@ fn a_certificate_for_one_side_is_not_good_for_the_other() {
     assert_eq!(status, Status::REFUSED, "{why}");
     assert!(why.starts_with("certificate-usage: "), "{why}");
     assert_unharmed(&node, &uri, &ca);
+}
+
+#[test]
+fn a_ca_that_was_vouched_for_is_good_for_no_other_domain() {
+    let (ca, hill) = (Ca::new("ca"), Ca::new("hill"));
+    let files = Files::good("a.example", &ca);
+    files.trust_certificates(&[ca.der(), ca.vouch(&hill, "hill", "hill.mesh")]);
+    let node = Node::with(1, &files);
+    let uri = node.listen_anywhere();
+    // They trust the node; the node trusts them for hill.mesh.
+    let friend = Node::with(2, &Files::new("hill.mesh", &hill.issue("hill.mesh"), &[&ca]));
+    friend.dial(&uri).unwrap();
+    node.link_from("hill.mesh");
+    let valley = Node::with(3, &Files::new("valley.mesh", &hill.issue("valley.mesh"), &[&ca]));
+    let valley_uri = valley.listen_anywhere();
+    let mut both = params("hill.mesh");
+    both.subject_alt_names.extend(params("valley.mesh").subject_alt_names);
+    let both = Node::with(4, &Files::new("hill.mesh", &hill.sign(&both), &[&ca]));
+    let code = "domain-not-permitted: ";
+    for peer in [&valley, &both] {
+        let (status, why) = peer.dial(&uri).unwrap_err();
+        assert_eq!(status, Status::REFUSED);
+        assert!(why.starts_with(code) && why.contains("--permit") && why.contains("valley.mesh"), "{why}");
+        assert_eq!(peer.refusal("domain-not-permitted")["by_peer"], true);
+    }
+    assert_eq!(node.refusal("domain-not-permitted")["by_peer"], false);
+    node.logged(&format!("was refused: {code}"));
+    let (status, why) = node.dial(&valley_uri).unwrap_err();
+    assert_eq!(status, Status::REFUSED);
+    assert!(why.starts_with(code) && why.contains("--permit"), "{why}");
+    valley.logged(&format!("refuses this node: {code}"));
+    assert!(valley.told().up.is_empty() && node.told().up.len() == 1);
 }
 
 #[test]

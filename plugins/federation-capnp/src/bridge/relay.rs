@@ -66,14 +66,12 @@ async fn call(engine: &Engine, service: &federation_service::Client, envelope: &
     }
 }
 
-/// What an exception of the other side means: a code of ours in front of its text, else its type.
+/// What an exception of the other side means: a code of ours in front of its text, else that it may go well later. Nobody
+/// knows what a failure without a code means there, and a final verdict would end the message for a passing fault.
 fn verdict_of(error: &Error) -> Verdict {
     let known = (0..=u8::MAX).map_while(Verdict::from_byte).filter(|verdict| *verdict != Verdict::Stored);
     let mut stated = known.filter(|verdict| error.extra.contains(&format!("{}: ", verdict.code())));
-    stated.next().unwrap_or(match error.kind {
-        capnp::ErrorKind::Overloaded | capnp::ErrorKind::Disconnected => Verdict::RelayFull,
-        _ => Verdict::Refused,
-    })
+    stated.next().unwrap_or(Verdict::RelayFull)
 }
 
 /// Hands what a server of the older kind has sent to the host, once for each recipient. Returns when all of it is durable.
@@ -187,7 +185,9 @@ mod tests {
         assert_eq!(verdict_of(&Error::failed(remote("too-old: x"))), Verdict::TooOld);
         assert_eq!(verdict_of(&Error::overloaded(remote("recipient-full: x"))), Verdict::RecipientFull);
         assert_eq!(verdict_of(&Error::overloaded(remote("later"))), Verdict::RelayFull);
-        assert_eq!(verdict_of(&Error::failed(remote("no"))), Verdict::Refused);
-        assert_eq!(verdict_of(&Error::failed(remote("stored: no"))), Verdict::Refused);
+        assert_eq!(verdict_of(&Error::failed(remote("no"))), Verdict::RelayFull);
+        assert_eq!(verdict_of(&Error::unimplemented(remote("no"))), Verdict::RelayFull);
+        assert_eq!(verdict_of(&Error::failed(remote("stored: no"))), Verdict::RelayFull);
+        assert_eq!(verdict_of(&Error::failed(remote("refused: no"))), Verdict::Refused);
     }
 }

@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use rcgen::{
@@ -29,6 +30,7 @@ impl Files {
     fn write(&self, name: &str, bytes: &[u8]) {
         let new = self.path(&format!("{name}.new"));
         fs::write(&new, bytes).unwrap();
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).unwrap();
         fs::rename(new, self.path(name)).unwrap();
     }
 
@@ -173,4 +175,51 @@ fn new_files_are_noticed_and_broken_ones_change_nothing() {
     renew();
     assert_eq!(certificates.look(), Look::Renewed);
     assert_eq!(certificates.to_json(0).0["error"], Value::Null);
+}
+
+#[test]
+fn a_key_that_others_can_read_or_write_is_refused_with_the_remedy() {
+    let files = Files::new();
+    let (cert, key) = files.issue("a.example", KeyPair::generate().unwrap());
+    files.write("cert", &cert);
+    files.write("key", &key.serialize_der());
+    let path = files.path("key");
+    let set = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    for bit in [0o040, 0o020, 0o010, 0o004, 0o002, 0o001] {
+        set(0o600 | bit);
+        let error = files.load().unwrap_err();
+        assert_eq!(error, CertError::Loose { path: path.clone(), mode: 0o600 | bit });
+        assert!(error.to_string().ends_with(&format!("chmod 600 {}", path.display())), "{error}");
+    }
+    for private in [0o600, 0o400] {
+        set(private);
+        files.load().unwrap();
+    }
+    // The other files are public.
+    fs::set_permissions(files.path("cert"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(files.path("ca"), fs::Permissions::from_mode(0o644)).unwrap();
+    files.load().unwrap();
+}
+
+#[test]
+fn a_key_that_is_opened_to_others_changes_nothing_until_it_is_closed() {
+    let files = Files::new();
+    let (cert, key) = files.issue("a.example", KeyPair::generate().unwrap());
+    files.write("cert", &cert);
+    files.write("key", &key.serialize_der());
+    let certificates = Certificates::load(&files.config(), provider()).unwrap();
+    fs::set_permissions(files.path("key"), fs::Permissions::from_mode(0o644)).unwrap();
+    let Look::Kept(error) = certificates.look() else { panic!("others can read the key") };
+    assert!(error.contains("mode 0644") && error.contains("chmod 600 "), "{error}");
+    assert_eq!(certificates.to_json(0).0["error"], error);
+    assert_eq!(certificates.current().own.cert[0].as_ref(), cert);
+    fs::set_permissions(files.path("key"), fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(certificates.look(), Look::Renewed);
+    assert_eq!(certificates.to_json(0).0["error"], Value::Null);
+}
+
+#[test]
+fn a_path_in_a_command_is_quoted_where_it_must_be() {
+    assert_eq!(quoted(Path::new("/etc/qpq/a.example.key")), "/etc/qpq/a.example.key");
+    assert_eq!(quoted(Path::new("/a b/it's")), r"'/a b/it'\''s'");
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stderr, reason = "the log of a test")]
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod bad;
 pub mod pki;
 pub mod server;
 pub mod stranger;

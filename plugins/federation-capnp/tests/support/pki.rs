@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
+    KeyPair, KeyUsagePurpose, NameConstraints,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
@@ -43,8 +43,14 @@ impl Ca {
 
     /// A CA below this one.
     pub fn below(&self, name: &str) -> Self {
-        let key = KeyPair::generate().unwrap();
-        Self(CertifiedIssuer::signed_by(Self::params(name), key, &self.0).unwrap())
+        self.below_with(name, |_| ())
+    }
+
+    /// The same with a change of its certificate.
+    pub fn below_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let mut params = Self::params(name);
+        change(&mut params);
+        Self(CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &self.0).unwrap())
     }
 
     fn params(name: &str) -> CertificateParams {
@@ -53,6 +59,16 @@ impl Ca {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params
+    }
+
+    /// The certificate by which this CA vouches for another one, for domains below that one alone.
+    pub fn vouch(&self, other: &Self, other_name: &str, domain: &str) -> CertificateDer<'static> {
+        let mut params = Self::params(other_name);
+        params.name_constraints = Some(NameConstraints {
+            permitted_subtrees: vec![GeneralSubtree::DnsName(domain.to_owned())],
+            excluded_subtrees: Vec::new(),
+        });
+        params.signed_by(other.0.key(), &self.0).unwrap().der().clone()
     }
 
     pub fn der(&self) -> CertificateDer<'static> {
@@ -107,7 +123,12 @@ impl Files {
 
     /// Replaces the trusted CAs.
     pub fn trust(&self, trusted: &[&Ca]) {
-        let all: String = trusted.iter().map(|ca| ca.0.pem()).collect();
+        self.trust_certificates(&trusted.iter().map(|ca| ca.der()).collect::<Vec<_>>());
+    }
+
+    /// Replaces the trusted CAs by those of these certificates.
+    pub fn trust_certificates(&self, trusted: &[CertificateDer<'_>]) {
+        let all: String = trusted.iter().map(|der| pem(der)).collect();
         write(&self.path("ca"), all.as_bytes());
     }
 

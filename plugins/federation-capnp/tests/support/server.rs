@@ -51,8 +51,13 @@ pub struct OldServer {
 impl OldServer {
     /// A server for that domain that trusts that CA.
     pub fn start(domain: &str, leaf: &Leaf, ca: &Ca) -> Self {
+        Self::start_with(domain, tls(leaf, ca, qpq_federation_capnp::ALPN))
+    }
+
+    /// One with these settings of TLS.
+    pub fn start_with(domain: &str, tls: rustls::ServerConfig) -> Self {
         let memory = Arc::new(Mutex::new(Memory::default()));
-        let config = config(leaf, ca, qpq_federation_capnp::ALPN);
+        let config = quic(tls);
         let (tell, told) = std::sync::mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let (at, name) = (memory.clone(), domain.to_owned());
@@ -77,8 +82,17 @@ impl Drop for OldServer {
     }
 }
 
-/// TLS of a server with that certificate.
+/// QUIC of a server with that certificate.
 pub fn config(leaf: &Leaf, ca: &Ca, alpn: &[u8]) -> ServerConfig {
+    quic(tls(leaf, ca, alpn))
+}
+
+fn quic(tls: rustls::ServerConfig) -> ServerConfig {
+    ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()))
+}
+
+/// TLS of a server with that certificate.
+pub fn tls(leaf: &Leaf, ca: &Ca, alpn: &[u8]) -> rustls::ServerConfig {
     let provider = Arc::new(ring::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(ca.der()).unwrap();
@@ -90,7 +104,7 @@ pub fn config(leaf: &Leaf, ca: &Ca, alpn: &[u8]) -> ServerConfig {
         .with_client_cert_verifier(clients)
         .with_cert_resolver(Arc::new(Shown(Arc::new(CertifiedKey::new(leaf.chain.clone(), key)))));
     tls.alpn_protocols = vec![alpn.to_vec()];
-    ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()))
+    tls
 }
 
 async fn accept(endpoint: Endpoint, memory: Arc<Mutex<Memory>>, domain: String) {

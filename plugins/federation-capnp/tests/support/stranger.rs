@@ -39,9 +39,18 @@ impl Stranger {
 
     /// Connects; the runtime must be entered. The endpoint must be kept.
     pub async fn connect(&self, uri: &str) -> (Endpoint, Result<Connection, ConnectionError>) {
+        self.connect_with(self.tls(), uri).await
+    }
+
+    /// The same with settings of TLS that are kept for more than one connection.
+    pub async fn connect_with(
+        &self,
+        tls: rustls::ClientConfig,
+        uri: &str,
+    ) -> (Endpoint, Result<Connection, ConnectionError>) {
         let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
         let addr = uri.rsplit_once('@').unwrap().1.parse().unwrap();
-        let tls = QuicClientConfig::try_from(self.tls()).unwrap();
+        let tls = QuicClientConfig::try_from(tls).unwrap();
         let config =
             if self.old { ClientConfig::new(Arc::new(Old(Arc::new(tls)))) } else { ClientConfig::new(Arc::new(tls)) };
         let connected = endpoint.connect_with(config, addr, "any.example").unwrap().await;
@@ -62,7 +71,8 @@ impl Stranger {
         endpoint.connect_with(config, addr, "any.example").unwrap().into_0rtt().is_ok()
     }
 
-    fn tls(&self) -> rustls::ClientConfig {
+    /// Its settings of TLS.
+    pub fn tls(&self) -> rustls::ClientConfig {
         let builder = rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap()
@@ -91,7 +101,11 @@ pub struct Caller {
 impl Caller {
     /// Connects; must run inside of [`run`].
     pub async fn connect(stranger: &Stranger, uri: &str) -> Self {
-        let (endpoint, connected) = stranger.connect(uri).await;
+        Self::over(stranger.connect(uri).await).await
+    }
+
+    /// The same over a connection.
+    pub async fn over((endpoint, connected): (Endpoint, Result<Connection, ConnectionError>)) -> Self {
         let connection = connected.expect("connected");
         let (send, recv) = connection.open_bi().await.unwrap();
         let network = twoparty::VatNetwork::new(
