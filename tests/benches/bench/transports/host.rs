@@ -45,10 +45,7 @@ impl Kind<'_> {
     fn config(&self) -> serde_json::Value {
         match self {
             Self::Iroh(Some(url)) => json!({ "relays": [url.to_string()], "relay_only": true }),
-            _ => std::env::var("QPQ_BENCH_CFG")
-                .ok()
-                .and_then(|text| serde_json::from_str(&text).ok())
-                .unwrap_or(json!({})),
+            _ => json!({}),
         }
     }
 }
