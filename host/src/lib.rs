@@ -1,7 +1,5 @@
 //! The minimal host of a quicproquo mesh node.
 
-mod background;
-
 pub mod api;
 pub mod cli;
 pub mod config;

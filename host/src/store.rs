@@ -98,10 +98,7 @@ impl Store {
         let committer = committer::Committer::new(Arc::clone(&shared), opened.cursor);
         let thread = std::thread::Builder::new()
             .name("qpq-store".into())
-            .spawn(move || {
-                crate::background::step_back();
-                committer.run();
-            })
+            .spawn(move || committer.run())
             .map_err(|e| StoreError::io("starting the store's thread", &e))?;
         Ok((Self(Arc::new(Inner { shared, thread: Mutex::new(Some(thread)) })), recovery))
     }

@@ -117,10 +117,7 @@ pub fn serve(node: Arc<dyn NodeApi>, home: &Path, limits: Limits) -> Result<Cont
     let (stop, stopped) = oneshot::channel();
     let thread = std::thread::Builder::new()
         .name("qpq-control".into())
-        .spawn(move || {
-            crate::background::step_back();
-            LocalSet::new().block_on(&runtime, run(listener, node, limits, stopped))
-        })
+        .spawn(move || LocalSet::new().block_on(&runtime, run(listener, node, limits, stopped)))
         .map_err(fail)?;
     Ok(ControlServer { path, stop: Some(stop), thread: Some(thread) })
 }

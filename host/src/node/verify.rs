@@ -11,7 +11,6 @@ use std::thread::JoinHandle;
 use qpq_schemas::envelope::{Envelope, EnvelopeRef, Refusal};
 use qpq_schemas::signature::{DEFAULT_KEY_CACHE, Verifier};
 
-use crate::background;
 use crate::core::{Event, Ticket};
 
 /// Envelopes checked as one batch at most: past it a batch gains little and delays the first.
@@ -47,10 +46,10 @@ impl VerifyPool {
         let shared = Arc::new(Shared { queue: Mutex::default(), filled: Condvar::new(), verifier });
         let spawn = |index: usize| {
             let (shared, done) = (shared.clone(), done.clone());
-            std::thread::Builder::new().name(format!("qpq-verify-{index}")).stack_size(512 << 10).spawn(move || {
-                background::step_back();
-                while shared.work(&done) {}
-            })
+            std::thread::Builder::new()
+                .name(format!("qpq-verify-{index}"))
+                .stack_size(512 << 10)
+                .spawn(move || while shared.work(&done) {})
         };
         let threads = (0..threads).map(spawn).collect::<Result<_, _>>()?;
         Ok(Self { shared, threads })
