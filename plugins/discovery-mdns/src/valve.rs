@@ -103,7 +103,7 @@ mod tests {
     }
 
     /// Opens a socket beside others on the same port.
-    fn beside(port: u16) -> rustix::fd::OwnedFd {
+    fn beside(port: u16) -> OwnedFd {
         use rustix::net::{AddressFamily, SocketType, bind, socket, sockopt::set_socket_reuseaddr};
         let socket = socket(AddressFamily::INET, SocketType::DGRAM, None).unwrap();
         set_socket_reuseaddr(&socket, true).unwrap();
