@@ -98,6 +98,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         None => repl::run(&setting, &args::UpArgs::default()),
         Some(Command::Repl(up)) => repl::run(&setting, &up),
+        Some(Command::Up(_)) if setting.target.is_some() => Err(Failure::Usage(format!(
+            "`up` starts a node on this machine, so it can't go with --connect (or the variable {CONNECT_VARIABLE})."
+        ))),
         Some(Command::Up(up)) => daemon::run(&setting.home()?, &up),
         Some(Command::Completions { shell }) => docs::completions(shell).print(setting.json),
         Some(Command::Man { dir }) => docs::man(dir.as_deref())?.print(setting.json),

@@ -95,6 +95,9 @@ fn wrong_usage_is_2_and_names_the_nearest_command() {
     assert!(run.err().contains("'send'"), "{}", run.err());
     assert_eq!(home.run(&["mesh", "send", "anna"]).code(), 2);
     assert_eq!(home.run(&["mesh", "send", "anna", "x", "--ttl", "soon"]).code(), 2);
+    let run = home.run(&["--connect", "127.0.0.1:1", "up"]);
+    assert_eq!(run.code(), 2, "a node that runs here has nothing to connect to");
+    assert!(run.err().contains("--connect"), "{}", run.err());
 }
 
 #[test]

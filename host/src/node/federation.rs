@@ -46,7 +46,11 @@ impl Door {
         let mut report = FederationReport {
             domain: self.shared.domain.clone(),
             plugin: plugin.as_ref().map(|plugin| plugin.name.clone()),
-            problem: plugin.as_ref().and_then(|plugin| plugin.last_error.clone()),
+            // Why it failed once is history while it runs.
+            problem: plugin
+                .as_ref()
+                .filter(|plugin| plugin.state != "active")
+                .and_then(|plugin| plugin.last_error.clone()),
             listen: texts(&figures["listen"]),
             certificate: certificate(&figures["certificate"]),
             authority: certificate(&figures["authority"]),
@@ -129,11 +133,20 @@ fn domain_info(row: &Value) -> DomainInfo {
     }
 }
 
+/// The reason as a person here must read it: where the other side refused, its words are about this node.
+fn reason(row: &Value) -> String {
+    let reason = text(&row["reason"]).unwrap_or_default();
+    match row["by_peer"].as_bool() {
+        Some(true) => format!("the other side refuses this node, which is \"the peer\" in its words: {reason}"),
+        _ => reason,
+    }
+}
+
 fn refused(row: &Value) -> RefusedDomain {
     RefusedDomain {
         remote: text(&row["remote"]).unwrap_or_default(),
         domain: text(&row["domain"]),
-        reason: text(&row["reason"]).unwrap_or_default(),
+        reason: reason(row),
         count: row["count"].as_u64().unwrap_or_default(),
         last_ms: row["last_ms"].as_u64(),
     }

@@ -116,8 +116,8 @@ impl Reason {
             Self::Expired => "the peer's certificate is over; renew it with `qpq federation cert`",
             Self::NotYetValid => "the peer's certificate is not valid yet; check the clocks of both machines",
             Self::UnknownAuthority => {
-                "the peer's certificate is of a CA that is not trusted here; add that CA to the file `ca`, or have the \
-                 certificate made by a CA in it"
+                "the peer's certificate is of a CA that is not trusted here; have that CA cross-signed (`qpq federation \
+                 cross-sign`) and put the result into the file of `federation_ca`, or have the certificate made by a CA in it"
             }
             Self::SelfSigned => {
                 "the peer's certificate is signed by itself; have it made by the common CA with `qpq federation cert`"

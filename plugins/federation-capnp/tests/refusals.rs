@@ -147,7 +147,7 @@ fn the_other_node_reads_why_it_was_refused() {
     let dialler = Node::with(2, &Files::new("b.example", &other.issue("b.example"), &[&ca]));
     let (status, why) = dialler.dial(&uri).unwrap_err();
     assert_eq!(status, Status::REFUSED);
-    assert!(why.starts_with("unknown-authority: ") && why.contains("add that CA"), "{why}");
+    assert!(why.starts_with("unknown-authority: ") && why.contains("cross-sign"), "{why}");
     assert_eq!(dialler.peer("a.example")["last_error"], why);
     assert_eq!(dialler.refusal("unknown-authority")["by_peer"], true);
     dialler.logged("refuses this node: unknown-authority: ");

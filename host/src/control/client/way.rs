@@ -44,8 +44,8 @@ pub(super) fn not_welcome(why: Unwelcome, noted: bool, home: &Path) -> ApiError 
             ),
         ),
         Unwelcome::Dial(error @ DialError::OtherKey { .. }) => ApiError::new("wrong-key", error.to_string()),
+        Unwelcome::Dial(DialError::Refused(error)) | Unwelcome::Refused(error) => error,
         Unwelcome::Dial(error) => ApiError::new("unreachable", error.to_string()),
-        Unwelcome::Refused(error) => error,
     }
 }
 

@@ -134,8 +134,15 @@ impl Inner {
 
     /// Whom a text means, and what they say of themselves. The node finds records; it doesn't decide whose they are.
     pub(super) async fn recipient(&self, to: &str) -> Result<(PeerId, Option<NodeRecord>), ApiError> {
+        let (to, domain) = to.split_once('@').map_or((to, None), |(peer, domain)| (peer, Some(domain.trim())));
         // Which domain a peer lives in, the home node finds out by itself.
-        let to = to.split_once('@').map_or(to, |(peer, _domain)| peer).trim();
+        if domain.is_some_and(|domain| !crate::identity::is_domain(&domain.to_ascii_lowercase())) {
+            return Err(ApiError::new(
+                "bad-domain",
+                "what stands behind the @ is no domain name, such as node1.mesh.local",
+            ));
+        }
+        let to = to.trim();
         let found = self.mailbox.look_up(to.to_owned()).await?;
         let mut records: Vec<NodeRecord> = found.iter().filter_map(|wire| checked(wire)).collect();
         if let Ok(key) = to.parse::<PeerId>() {

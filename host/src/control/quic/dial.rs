@@ -41,6 +41,8 @@ pub enum DialError {
         /// Who answered.
         found: PeerId,
     },
+    /// The node has closed the connection, and said why.
+    Refused(ApiError),
     /// The connection failed.
     Failed(String),
 }
@@ -55,6 +57,7 @@ impl fmt::Display for DialError {
                 HANDSHAKE.as_secs()
             ),
             Self::OtherKey { expected, found } => write!(f, "it has the key {found}, and not {expected}"),
+            Self::Refused(why) => f.write_str(&why.message),
             Self::Failed(why) => f.write_str(why),
         }
     }
@@ -84,7 +87,7 @@ pub(in crate::control) async fn dial(
     for address in addresses {
         match attempt(address, identity, expected).await {
             Ok(dialled) => return Ok(dialled),
-            Err(error @ DialError::OtherKey { .. }) => return Err(error),
+            Err(error @ (DialError::OtherKey { .. } | DialError::Refused(_))) => return Err(error),
             Err(error) => last = error,
         }
     }
@@ -111,28 +114,40 @@ async fn attempt(
     let connection = connected.map_err(|error| match (expected, verifier.other_key()) {
         (Some(expected), Some(found)) => DialError::OtherKey { expected, found },
         _ if error == ConnectionError::TimedOut => DialError::Silent,
-        _ => DialError::Failed(format!("the connection failed: {error}")),
+        _ => lost(&error),
     })?;
     let key = tls::key_behind(&connection).ok_or_else(|| DialError::Failed("it showed no key".to_owned()))?;
-    let (send, receive) = connection.open_bi().await.map_err(|error| failed(&error))?;
+    let (send, receive) = connection.open_bi().await.map_err(|error| lost(&error))?;
     Ok(Dialled { endpoint, connection, send, receive, key })
+}
+
+/// Why a connection that was just made is gone. A node that refuses a client may say so before its first call.
+fn lost(error: &ConnectionError) -> DialError {
+    match said(error) {
+        Some(why) => DialError::Refused(why),
+        None => DialError::Failed(format!("the connection failed: {error}")),
+    }
+}
+
+/// What the node said as it closed a connection.
+fn said(error: &ConnectionError) -> Option<ApiError> {
+    let ConnectionError::ApplicationClosed(close) = error else { return None };
+    let text: String = String::from_utf8_lossy(&close.reason).chars().take(MAX_REASON).collect();
+    let other = || ApiError::new("disconnected", format!("The node closed the connection: {text}"));
+    Some(split(&text).unwrap_or_else(other))
 }
 
 /// What a failed call means to a person. When the node has closed the connection, its own word says why.
 pub(in crate::control) fn explain(connection: &Connection, error: &capnp::Error) -> ApiError {
-    let said = from_exception(error);
-    if !matches!(said.code.as_str(), "disconnected" | "protocol") {
-        return said;
+    let failed = from_exception(error);
+    if !matches!(failed.code.as_str(), "disconnected" | "protocol") {
+        return failed;
     }
     match connection.close_reason() {
-        Some(ConnectionError::ApplicationClosed(close)) => {
-            let text: String = String::from_utf8_lossy(&close.reason).chars().take(MAX_REASON).collect();
-            split(&text)
-                .unwrap_or_else(|| ApiError::new("disconnected", format!("The node closed the connection: {text}")))
-        }
+        Some(closed) if said(&closed).is_some() => said(&closed).unwrap_or(failed),
         Some(ConnectionError::TimedOut) => ApiError::new("disconnected", "The node does not answer any more."),
         Some(lost) => ApiError::new("disconnected", format!("The connection to the node is lost: {lost}.")),
-        None => said,
+        None => failed,
     }
 }
 

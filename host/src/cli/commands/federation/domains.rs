@@ -35,8 +35,10 @@ pub(super) async fn ping(node: &dyn NodeApi, domain: &str, count: u32, style: St
 
 fn table(report: &FederationReport, style: Style) -> String {
     let Some(plugin) = &report.plugin else {
-        return "This node does not federate. `qpq federation ca` and `qpq federation cert` make certificates; \
-                set domain, federation_cert, federation_key and federation_ca, and start it again."
+        return "No federation plugin runs in this node. Where it is configured it may still be starting (`qpq plugin list`), or \
+                be switched off by `federation_enabled = false`; on other nodes of a domain, ask its gateway. To make this \
+                node a gateway: `qpq federation ca` and `qpq federation cert` make certificates; set domain, \
+                federation_cert, federation_key and federation_ca, and start it again."
             .to_owned();
     };
     let mut text = format!(
