@@ -145,8 +145,8 @@ pub async fn start(config: Config) -> Result<RunningNode, StartError> {
     let plugins = Arc::new(OnceLock::from(registry));
     let door = Door { shared, plugins, scripts, subscriber: USER, stop: Arc::new(Notify::new()) };
     start_bots(&config, &door);
-    plugins::settle(wanted, started).await;
-    if let Some(text) = door::nowhere(&door.shared) {
+    let settled = plugins::settle(wanted, started).await;
+    if let Some(text) = door::nowhere(&door.shared).filter(|_| settled) {
         warn!("{text}");
     }
     let stopped = until_stopped(door.clone(), engine).boxed();

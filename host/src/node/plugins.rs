@@ -40,8 +40,8 @@ pub(super) fn specs(config: &Config, shared: &Shared) -> Vec<PluginSpec> {
 }
 
 /// Waits until each plugin has started (and listens) or failed for the first time, so that a node that says it is ready is.
-/// A slow one is not waited for longer than [`SETTLE`].
-pub(super) async fn settle(count: usize, mut settled: mpsc::Receiver<String>) {
+/// A slow one is not waited for longer than [`SETTLE`]. Whether all have.
+pub(super) async fn settle(count: usize, mut settled: mpsc::Receiver<String>) -> bool {
     let all = async {
         let mut names = BTreeSet::new();
         while names.len() < count {
@@ -49,9 +49,11 @@ pub(super) async fn settle(count: usize, mut settled: mpsc::Receiver<String>) {
             names.insert(name);
         }
     };
-    if tokio::time::timeout(SETTLE, all).await.is_err() {
+    let done = tokio::time::timeout(SETTLE, all).await.is_ok();
+    if !done {
         warn!("some plugins are still starting");
     }
+    done
 }
 
 /// What following the plugins needs.
