@@ -154,6 +154,28 @@ fn communities_with_authorities_of_their_own_federate_once_they_vouch_for_each_o
     gate_b.wait_id(&id).map(drop)
 }
 
+/// Its home node is the gateway, so the other domain asks for it and gets the record that the phone has published.
+#[test]
+fn a_phone_at_one_domain_gets_mail_from_another_and_answers() -> Outcome {
+    let community = Authority::new("Valley")?;
+    let (a, b) = (Domain::new("a.mesh")?, Domain::new("b.mesh")?);
+    let door = format!("127.0.0.1:{}", std::net::UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port());
+    let clients = format!("[clients]\nlisten = [\"{door}\"]\nopen = true\n");
+    let gate_a = community.gateway(&a, &[], &clients)?.start()?;
+    let gate_b = community.gateway(&b, &[&a], "")?.start()?;
+    gate_b.wait_links(1)?;
+    let phone = TestNode::plan("phone").environment("QPQ_CONNECT", &door).prepare()?;
+    ensure!(phone.inbox()?.is_empty(), "nothing has come yet");
+    let id = gate_b.send(&phone.peer_id()?, "to your pocket")?;
+    let message = phone.wait_id(&id)?;
+    ensure!(message.sealed && message.text == "to your pocket", "{message:?}");
+    let back = phone.send(&format!("{}@b.mesh", gate_b.peer_id()?), "from my pocket")?;
+    let answer = gate_b.wait_id(&back)?;
+    ensure!(answer.from == phone.peer_id()?, "{answer:?}");
+    drop(gate_a);
+    Ok(())
+}
+
 /// Both sides say why, in the log and in `federation status`.
 #[test]
 fn a_domain_that_is_not_allowed_is_told_why_and_brings_nothing() -> Outcome {
