@@ -108,6 +108,17 @@ pub enum Event {
         /// Its number.
         link: LinkId,
     },
+    /// One link takes the place of another to the same neighbour, whose transport is being replaced. May come before the new one
+    /// is up.
+    Succeeds {
+        /// The number of the one that goes.
+        before: LinkId,
+        /// The number of the one that stays.
+        after: LinkId,
+        /// Whether this side closes the one that goes, once all that went over it is answered. The side that dialled does:
+        /// the other might before both are up there.
+        close: bool,
+    },
     /// A link was measured.
     LinkMeasured {
         /// Its number.
@@ -378,6 +389,7 @@ impl Core {
         match event {
             Event::LinkUp { link, peer, domain } => self.link_up(link, peer, domain, now_ms),
             Event::LinkDown { link } => self.link_down(link, now_ms),
+            Event::Succeeds { before, after, close } => self.succeeds(before, after, close),
             Event::LinkMeasured { link, rtt_us, loss_ppm } => {
                 self.measured(link, Quality { rtt_us, loss_ppm }, now_ms);
             }

@@ -28,7 +28,7 @@ use steady::Steady;
 
 pub use close::{CloseReason, Fault, Stage, Violation};
 pub use ports::{LinkInput, LinkOutput, LinkStats, SendError};
-pub use settings::{HANDSHAKE_MS, HELLO_MS, LinkConfig, LinkSetup, MISSED_HELLOS, REASSEMBLY_MS};
+pub use settings::{BELIEVED_AFTER_MS, HANDSHAKE_MS, HELLO_MS, LinkConfig, LinkSetup, MISSED_HELLOS, REASSEMBLY_MS};
 
 /// The state machine of one link.
 pub struct Link {
@@ -44,6 +44,10 @@ pub struct Link {
     peer: Option<PeerId>,
     /// The last word is said: nothing more is sent.
     leaving: bool,
+    /// When the neighbour had proven its key (steady time).
+    ready_at: u64,
+    /// It has said that it moves.
+    moving: bool,
 }
 
 enum State {
@@ -70,6 +74,8 @@ impl Link {
             stats: LinkStats::default(),
             peer: None,
             leaving: false,
+            ready_at: 0,
+            moving: false,
             state: State::Handshake {
                 handshake: Box::new(Handshake::new(setup, config.features, rng)),
                 since: clock.now(),
@@ -92,6 +98,16 @@ impl Link {
             }
             LinkInput::Ping => {
                 self.ping_for(out);
+                Ok(())
+            }
+            LinkInput::Move(port) => {
+                if matches!(self.state, State::Ready) {
+                    self.transmit_one(&Frame::Moving(port), out);
+                }
+                Ok(())
+            }
+            LinkInput::Busy => {
+                self.liveness.heard(self.clock.now());
                 Ok(())
             }
             LinkInput::Tick => self.check_times(),
@@ -229,6 +245,7 @@ impl Link {
             Frame::Auth(signature) => {
                 let (peer, features) = handshake.take_auth(&signature)?;
                 self.peer = Some(peer);
+                self.ready_at = self.clock.now();
                 self.state = State::Ready;
                 out.push(LinkOutput::Ready { peer, features });
                 self.ping(out); // at once, so that routing soon knows how far away the neighbour is
@@ -254,6 +271,12 @@ impl Link {
             },
             Frame::Hello(_) | Frame::Auth(_) | Frame::Fragment(_) | Frame::Close(_) => {
                 return Err(Violation::unexpected(&frame, Stage::Ready).into());
+            }
+            Frame::Moving(port) => {
+                let lived = self.clock.now().saturating_sub(self.ready_at);
+                if lived >= BELIEVED_AFTER_MS && !std::mem::replace(&mut self.moving, true) {
+                    out.push(LinkOutput::Moving { port });
+                }
             }
             Frame::Optional(..) => {} // of a later version, and meant to be skipped
             frame => {
@@ -286,6 +309,7 @@ impl Link {
                 | Frame::Ping(_)
                 | Frame::Pong(_)
                 | Frame::Close(_)
+                | Frame::Moving(_)
                 | Frame::Fragment(_) => Err(SendError::Reserved),
                 Frame::Envelopes(envelopes) => self.pack_envelopes(envelopes),
                 frame => self.pack(&frame).map_err(SendError::Frame),

@@ -104,6 +104,7 @@ pub use instance::{CREATE_DEADLINE, START_DEADLINE, STOP_DEADLINE};
 pub use loader::{Loader, MAX_GENERATIONS};
 pub use policy::{FAILURE_WINDOW, FIRST_BACKOFF, MAX_BACKOFF, MAX_FAILURES, RestartPolicy, Verdict};
 pub use port::MAX_LINKS;
+pub(crate) use port::is_of_one_instance;
 pub use registry::{Fresh, Listeners, PluginEvent, PluginSpec, Registry, Running, Settings, find, missing_file};
 pub use routing::{MAX_CONTROL, MAX_CONTROLS, RoutingHandle};
 pub use store::{MAX_FETCH, STORE_DEADLINE, StoreEvents, StoreHandle};

@@ -113,6 +113,8 @@ typedef struct qpq_host {
 
 #define QPQ_PLUGIN_PANIC_UNWIND 1u            /* no panic aborts the process; set it in C too. Required. */
 #define QPQ_PLUGIN_NEEDS_EXCLUSIVE 2u         /* two instances can't work side by side: a swap drains the old one first */
+#define QPQ_PLUGIN_OVERLAPS 4u                /* a transport, with NEEDS_EXCLUSIVE: only its ports are one instance's alone. In
+                                               * a swap the new one listens at other ports, and the links go over to it first */
 #define QPQ_PLUGIN_MUST_UNDERSTAND 0xffff0000u/* a host refuses bits of these that it doesn't know, and ignores others */
 
 /* The static descriptor. Texts are static; id, kind, version up to 64 bytes, the schema up to 64 KiB, the others 1 KiB. */

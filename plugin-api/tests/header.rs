@@ -119,6 +119,7 @@ fn add_constants(out: &mut String) {
         "QPQ_LOG_TRACE" = log_level::TRACE,
         "QPQ_PLUGIN_PANIC_UNWIND" = plugin_flags::PANIC_UNWIND,
         "QPQ_PLUGIN_NEEDS_EXCLUSIVE" = plugin_flags::NEEDS_EXCLUSIVE,
+        "QPQ_PLUGIN_OVERLAPS" = plugin_flags::OVERLAPS,
         "QPQ_PLUGIN_MUST_UNDERSTAND" = plugin_flags::MUST_UNDERSTAND,
         "QPQ_LINK_UP" = link_event::UP,
         "QPQ_LINK_DOWN" = link_event::DOWN,

@@ -53,6 +53,18 @@ impl Lab {
         self.spaces.ip(from, &format!("route get {address}")).is_ok()
     }
 
+    /// Why this machine can't filter packets in a lab, if so.
+    pub fn filters_missing() -> Option<&'static str> {
+        Spaces::filters_missing()
+    }
+
+    /// From now on nobody reaches the node at `place` by UDP but at that port, as behind a strict firewall.
+    pub fn shut_ports_but(&self, place: usize, port: u16) -> Outcome {
+        let chain = "type filter hook input priority 0;";
+        let rule = format!("iifname != lo ct state new udp dport != {port} drop");
+        self.spaces.nft(place, &format!("table inet wall {{ chain in {{ {chain} {rule}; }} }}"))
+    }
+
     /// Cuts or mends the link between `left` and its right neighbour.
     pub fn set_link(&self, left: usize, up: bool) -> Outcome {
         self.spaces.ip(left, if up { "link set right up" } else { "link set right down" })

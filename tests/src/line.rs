@@ -3,7 +3,7 @@
 use crate::{Lab, Outcome, Plan, TestNode};
 
 /// The port of the nodes in a lab, where each has addresses of its own.
-const LAB_PORT: u16 = 7000;
+pub const LAB_PORT: u16 = 7000;
 
 /// Three running nodes.
 #[derive(Debug)]

@@ -36,6 +36,10 @@ pub(super) struct LinkState {
     pub(super) casts_lost: bool,
     /// How good it is, once that was measured.
     pub(super) quality: Option<Quality>,
+    /// The link that takes its place.
+    pub(super) successor: Option<LinkId>,
+    /// To be closed when it has one and nothing is under way any more.
+    pub(super) retires: bool,
     /// Bad signatures so far.
     bad: u32,
 }
@@ -83,6 +87,8 @@ impl LinkState {
             casts: VecDeque::new(),
             casts_lost: false,
             quality: None,
+            successor: None,
+            retires: false,
             bad: 0,
         }
     }
@@ -109,6 +115,7 @@ impl Core {
         if first {
             self.effects.push(Effect::Notice(Notice::PeerUp(peer)));
         }
+        self.take_place(link);
         if first || was_outside {
             self.reroute_all(); // what waits for this neighbour, or for any way at all, may go now
         }

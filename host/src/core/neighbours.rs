@@ -197,6 +197,37 @@ impl Core {
         }
     }
 
+    /// One link takes the place of another to the same neighbour, as soon as both are up.
+    pub(super) fn succeeds(&mut self, before: LinkId, after: LinkId, close: bool) {
+        if let Some(state) = self.links.get_mut(&before) {
+            state.successor = Some(after);
+            state.retires |= close;
+            self.take_place(after);
+        }
+    }
+
+    /// Whatever that link is the successor of is used no more.
+    pub(super) fn take_place(&mut self, after: LinkId) {
+        let Some(peer) = self.peer_of(after) else { return };
+        let goes = |(_, state): &(&LinkId, &LinkState)| state.successor == Some(after) && state.peer == peer;
+        for before in self.links.iter().filter(goes).map(|(link, _)| *link).collect::<Vec<_>>() {
+            if let Some(neighbour) = self.neighbours.get_mut(&peer).filter(|neighbour| neighbour.preferred == before) {
+                (neighbour.preferred, neighbour.rival) = (after, None);
+                self.change_over(before, after);
+            }
+            self.close_if_succeeded(before);
+        }
+    }
+
+    /// Closes a link whose place another one has taken, once everything that went over it is answered.
+    pub(super) fn close_if_succeeded(&mut self, link: LinkId) {
+        let done = |state: &LinkState| state.retires && state.in_flight.is_empty() && state.offers.is_empty();
+        let Some(state) = self.links.get(&link).filter(|state| done(state)) else { return };
+        if state.successor.is_some_and(|after| self.links.contains_key(&after)) {
+            self.close(link, "another link to this peer is used instead");
+        }
+    }
+
     /// Both links live: what waits for the old one goes over the new one, what is under way is answered over the old.
     fn change_over(&mut self, old: LinkId, new: LinkId) {
         self.count("changed-over");

@@ -156,6 +156,12 @@ impl CloseReason {
         Self::Local { code: CloseCode::RESTARTING, reason: "this node replaces its transport".to_owned() }
     }
 
+    /// Another link to the peer goes on in the place of this one.
+    pub fn duplicate() -> Self {
+        let reason = "another link to this peer is used instead".to_owned();
+        Self::Local { code: CloseCode::DUPLICATE, reason }
+    }
+
     /// The neighbour replaces its transport, and can be dialled again at once.
     pub fn is_restarting(&self) -> bool {
         matches!(self, Self::ByPeer(close) if close.code == CloseCode::RESTARTING)
@@ -326,6 +332,7 @@ fn name(frame: &Frame) -> &'static str {
         Frame::Close(_) => "CLOSE",
         Frame::Fragment(_) => "FRAGMENT",
         Frame::Resolve(_) => "RESOLVE",
+        Frame::Moving(_) => "MOVING",
         Frame::Optional(..) => "an optional frame",
     }
 }

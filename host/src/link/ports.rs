@@ -19,8 +19,13 @@ pub enum LinkInput {
     Ping,
     /// [`Link::deadline`](super::Link::deadline) has come.
     Tick,
+    /// What the neighbour has sent waits for this node, which is busy. So its silence counts for nothing; but it shall hear from
+    /// this node, as by [`Tick`](Self::Tick).
+    Busy,
     /// Close the link, and tell the neighbour why.
     Close(CloseReason),
+    /// Tell the neighbour that it may dial this port of the same host, where the transport that replaces this link's listens.
+    Move(u16),
     /// Tell the neighbour why the link will end, as the last word; what it still sends is taken in until the transport
     /// ends the link.
     Leave(CloseReason),
@@ -41,6 +46,11 @@ pub enum LinkOutput {
     /// A frame for the node: ENVELOPES, CUSTODY, SUBSCRIPTIONS, ROUTE, SYNC or RECORDS, well-formed and within its limits.
     /// Its byte strings share the memory of what the transport brought; copy what shall be kept for long.
     Frame(Frame),
+    /// The neighbour replaces its transport: the new one can be dialled at this port of the same host. Comes once.
+    Moving {
+        /// Never 0.
+        port: u16,
+    },
     /// A PING that was asked for is on its way; nothing comes if the link isn't ready.
     Pinged {
         /// Its number.

@@ -16,6 +16,10 @@ pub const HELLO_MS: u64 = 1_000;
 /// How many of the neighbour's hellos may fail to come before the link counts as dead.
 pub const MISSED_HELLOS: u64 = 2;
 
+/// A neighbour that says that its transport is being replaced is believed when its link has lived for so long, in
+/// milliseconds. Else one that always says so would be dialled without pause for ever.
+pub const BELIEVED_AFTER_MS: u64 = 200;
+
 /// How long the pieces of one block may take to arrive, in milliseconds.
 pub const REASSEMBLY_MS: u64 = 60_000;
 

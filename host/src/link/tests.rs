@@ -52,6 +52,7 @@ struct Side {
     frames: Vec<Frame>,
     not_sent: Vec<SendError>,
     closed: Option<CloseReason>,
+    moving: Vec<u16>,
 }
 
 impl Side {
@@ -67,6 +68,7 @@ impl Side {
             frames: Vec::new(),
             not_sent: Vec::new(),
             closed: None,
+            moving: Vec::new(),
         }
     }
 
@@ -85,6 +87,7 @@ impl Side {
                     self.frames.push(frame);
                 }
                 LinkOutput::Pinged { .. } | LinkOutput::Ponged { .. } | LinkOutput::Measured { .. } => {}
+                LinkOutput::Moving { port } => self.moving.push(port),
                 LinkOutput::NotSent(error) => self.not_sent.push(error),
                 LinkOutput::Closed(reason) => self.closed = Some(reason),
             }

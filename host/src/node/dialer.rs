@@ -18,13 +18,14 @@ use rand::rngs::StdRng;
 use tokio::sync::Notify;
 use tracing::{debug, info};
 
+use super::engine::Message;
 use super::shared::Shared;
-use super::switchboard::{Fate, Switchboard};
+use super::switchboard::{Fate, Moving, Switchboard};
 use super::transports::Transports;
 use crate::api::ApiError;
-use crate::core::LinkId;
+use crate::core::{Event, LinkId};
 use crate::link::CloseReason;
-pub(super) use address::{host, place, scheme};
+pub(super) use address::{at_port, host, is_ipv6, place, port, scheme};
 pub(super) use pause::Pauses;
 use planner::{Dial, Planner, View};
 pub(super) use planner::{End, Fact, Limits, Server, State};
@@ -128,6 +129,9 @@ impl Dialer {
             for dial in self.step(&shared, &mut seen) {
                 tokio::spawn(Arc::clone(&self).attempt(dial, Arc::clone(&shared)));
             }
+            for moving in self.board.take_moving() {
+                tokio::spawn(Arc::clone(&self).move_over(moving, Arc::clone(&shared)));
+            }
             let deadline = self.lock().deadline_ms();
             let wait = deadline.map_or(MAX_WAIT, |at| Duration::from_millis(at.saturating_sub(self.now_ms())));
             tokio::select! {
@@ -165,6 +169,20 @@ impl Dialer {
         }
         self.lock().done(dial.number, outcome, self.now_ms());
         self.wake.notify_one();
+    }
+
+    /// Dials the transport that replaces a link's; the old link is used no more once the new one is up. Where that fails, the
+    /// old one ends by and by, and is dialled again as any other.
+    async fn move_over(self: Arc<Self>, moving: Moving, shared: Arc<Shared>) {
+        let Moving { link: before, peer, uri } = moving;
+        match self.dial(&Dial { number: 0, uri, peer: Some(peer) }).await {
+            Ok((after, _)) => {
+                self.lock().moved(before, after);
+                let succeeds = Event::Succeeds { before, after, close: true };
+                _ = shared.engine.send(Message::Event(succeeds)).await; // fails only at the end
+            }
+            Err(end) => debug!(link = before, peer = %peer.short(), why = end.reason, "the link did not go over"),
+        }
     }
 
     /// Once for each reason: a server may be away for weeks.

@@ -3,23 +3,25 @@
 //! Each link waits for nobody but itself. A transport that takes no more frames stops this link's commands; a
 //! core that is busy stops this link's reading, and the transport is told by a short acceptance.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use qpq_plugin_api::FrameQueue;
+use qpq_schemas::PeerId;
 use qpq_schemas::link::{Frame as LinkFrame, MAX_ENVELOPES};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tracing::{debug, warn};
 
 use super::clock::now_ms;
 use super::commands::{CommandSender, LinkCommand, commands};
+use super::dialer::at_port;
 use super::engine::Message;
 use super::federation;
 use super::pings::Pings;
-use super::switchboard::{Entry, Figures, Switchboard};
+use super::switchboard::{Entry, Figures, Moving, Switchboard};
 use super::transports::HalfOpen;
 use crate::core::{Event, Offered};
 use crate::link::{CloseReason, Fault, Link, LinkInput, LinkOutput};
@@ -39,6 +41,8 @@ const FRAMES_AHEAD: usize = 16;
 const FRAME_BYTES: usize = 64 << 10;
 /// How long the end of a link may take whose transport is being replaced: as long as the one before may drain.
 const LETTING_GO: Duration = DRAIN;
+/// While frames wait for a busy core, the neighbour is told at most this often that this node is alive, in milliseconds.
+const BUSY_MS: u64 = 50;
 /// The link's deadline is looked at again at least this often, so that a leap of the clock delays nothing for long.
 const MAX_SLEEP_MS: u64 = 1_000;
 
@@ -54,7 +58,9 @@ pub(super) struct Inbox {
     is_down: AtomicBool,
     /// The link shall say its last word; the sender is dropped when the transport has taken it.
     leave: Mutex<Option<oneshot::Sender<()>>>,
-    /// `leave` was set.
+    /// The port at which the neighbour shall dial the transport that replaces this one; 0 for none.
+    move_to: AtomicU16,
+    /// `leave` or `move_to` was set.
     parting: Notify,
 }
 
@@ -75,6 +81,18 @@ impl Inbox {
         self.arrived.notify_one();
         self.parting.notify_one();
         heard
+    }
+
+    /// Has the link ask its neighbour to come over to the transport that replaces this one, which listens at that port.
+    pub(super) fn ask_move(&self, port: u16) {
+        self.move_to.store(port, Ordering::Release);
+        self.arrived.notify_one();
+        self.parting.notify_one();
+    }
+
+    fn asked_to_move(&self) -> Option<u16> {
+        let port = self.move_to.swap(0, Ordering::AcqRel);
+        (port != 0).then_some(port)
     }
 
     fn asked_to_leave(&self) -> Option<oneshot::Sender<()>> {
@@ -121,18 +139,38 @@ pub(super) struct Restart {
     said: Option<oneshot::Sender<()>>,
 }
 
-/// When the links of one instance took their first and last frames in, after the handshake.
+/// When the links of one instance took their first and last frames in, after the handshake, by neighbour.
 #[derive(Default)]
-pub(super) struct Taken(Mutex<Option<(Instant, Instant)>>);
+pub(super) struct Taken {
+    times: Mutex<BTreeMap<PeerId, (Instant, Instant)>>,
+    /// The instance is being replaced: who goes from now on is expected back.
+    parting: AtomicBool,
+}
 
 impl Taken {
-    fn note(&self) {
+    fn note(&self, peer: PeerId) {
         let now = Instant::now();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert((now, now)).1 = now;
+        self.lock().entry(peer).or_insert((now, now)).1 = now;
     }
 
-    pub(super) fn times(&self) -> Option<(Instant, Instant)> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The neighbour's link is gone.
+    fn forget(&self, peer: &PeerId) {
+        if !self.parting.load(Ordering::Acquire) {
+            self.lock().remove(peer);
+        }
+    }
+
+    /// From now on nobody is forgotten.
+    pub(super) fn part(&self) {
+        self.parting.store(true, Ordering::Release);
+    }
+
+    pub(super) fn times(&self) -> BTreeMap<PeerId, (Instant, Instant)> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<PeerId, (Instant, Instant)>> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -155,6 +193,10 @@ impl LinkTask {
         let mut desk = Desk { sender: Some(sender), closer };
         let mut reason = self.step(LinkInput::Start, &mut desk).await;
         while reason.is_none() {
+            if let Some(port) = self.inbox.asked_to_move() {
+                reason = self.step(LinkInput::Move(port), &mut desk).await;
+                continue;
+            }
             if let Some(said) = self.inbox.asked_to_leave() {
                 self.restart = Restart { known: true, said: Some(said) };
                 reason = self.step(LinkInput::Leave(CloseReason::restarting()), &mut desk).await;
@@ -190,6 +232,9 @@ impl LinkTask {
     async fn finish(mut self, reason: &str) {
         self.transmit(); // the last word, as far as the transport takes it
         self.inbox.frames.close();
+        if let Some(peer) = self.link.peer() {
+            self.taken.forget(&peer);
+        }
         let back = match self.link.peer().filter(|_| self.restart.known) {
             Some(peer) => {
                 self.let_go(reason).await;
@@ -244,6 +289,7 @@ impl LinkTask {
                     }
                     self.tell(Event::LinkMeasured { link: self.up.link, rtt_us, loss_ppm }).await;
                 }
+                LinkOutput::Moving { port } => self.go_over(port),
                 LinkOutput::Pinged { number } => self.pings.sent(number),
                 LinkOutput::Ponged { number } => self.pings.answered(number),
                 LinkOutput::Ready { peer, .. } => self.enter(peer, desk).await,
@@ -261,8 +307,16 @@ impl LinkTask {
         None
     }
 
+    /// The neighbour replaces its transport. The one that dialled dials again: its way there is known to be open.
+    fn go_over(&self, port: u16) {
+        let uri = at_port(&self.up.remote, port).filter(|_| self.up.outbound);
+        if let (Some(peer), Some(uri)) = (self.link.peer(), uri) {
+            self.board.move_over(Moving { link: self.up.link, peer, uri });
+        }
+    }
+
     /// The peer has proven its key.
-    async fn enter(&mut self, peer: qpq_schemas::PeerId, desk: &mut Desk) {
+    async fn enter(&mut self, peer: PeerId, desk: &mut Desk) {
         let Some(sender) = desk.sender.take() else { return };
         self.half_open = None;
         let entry = Entry {
@@ -279,6 +333,9 @@ impl LinkTask {
             Ok(()) => {
                 let domain = federation::domain_behind(self.transport.name(), &self.up.remote);
                 _ = self.engine.send(Message::LinkUp(self.up.link, peer, domain, sender)).await; // fails only at the end
+                for before in self.board.predecessors(self.up.link) {
+                    self.tell(Event::Succeeds { before, after: self.up.link, close: false }).await;
+                }
                 // After this one is up, so that what was learned of ways over them goes over to it.
                 for link in self.board.back(peer) {
                     self.tell(Event::LinkDown { link }).await;
@@ -297,38 +354,51 @@ impl LinkTask {
         }
         let Some(room) = self.wait_for_room().await else { return };
         _ = self.engine.send(Message::Frame(self.up.link, frame, room)).await; // fails only while the node stops
-        self.taken.note();
+        if let Some(peer) = self.link.peer() {
+            self.taken.note(peer);
+        }
     }
 
     /// A place in the core's queue. That takes long where the core is busy, and the last word must not: all neighbours' pause
-    /// is as long as that of the slowest.
+    /// is as long as that of the slowest. Nor may the neighbour think that this node is dead.
     async fn wait_for_room(&mut self) -> Option<OwnedSemaphorePermit> {
         let room = Arc::clone(&self.room).acquire_owned();
         tokio::pin!(room);
         loop {
+            let due = self.link.deadline().map_or(MAX_SLEEP_MS, |at| at.saturating_sub(now_ms()));
             tokio::select! {
                 biased;
                 room = &mut room => return room.ok(),
-                () = self.inbox.parting.notified(), if self.up.reliable => self.say_last_word(),
+                () = self.inbox.parting.notified(), if self.up.reliable => self.heed_orders(),
+                () = tokio::time::sleep(Duration::from_millis(due.clamp(BUSY_MS, MAX_SLEEP_MS))) => self.say(LinkInput::Busy),
             }
         }
     }
 
     /// On a reliable transport of a link that is up, where more may come in after it.
-    fn say_last_word(&mut self) {
-        let Some(said) = self.inbox.asked_to_leave() else { return };
-        self.restart = Restart { known: true, said: Some(said) };
+    fn heed_orders(&mut self) {
+        if let Some(port) = self.inbox.asked_to_move() {
+            self.say(LinkInput::Move(port));
+        }
+        if let Some(said) = self.inbox.asked_to_leave() {
+            self.restart = Restart { known: true, said: Some(said) };
+            self.say(LinkInput::Leave(CloseReason::restarting()));
+        }
+        if self.unsent.is_empty() {
+            self.restart.said = None;
+        }
+    }
+
+    /// Does what says something to the neighbour, and nothing else.
+    fn say(&mut self, input: LinkInput) {
         let mut outputs = Vec::new();
-        self.link.handle(LinkInput::Leave(CloseReason::restarting()), now_ms(), &mut outputs);
+        self.link.handle(input, now_ms(), &mut outputs);
         for output in outputs {
             if let LinkOutput::Transmit(bytes) = output {
                 self.unsent.push_back(Frame { link: self.up.link, bytes });
             }
         }
         self.transmit();
-        if self.unsent.is_empty() {
-            self.restart.said = None;
-        }
     }
 
     async fn tell(&self, event: Event) {

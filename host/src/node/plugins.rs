@@ -7,8 +7,9 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
+use super::dialer::{at_port, is_ipv6, port, scheme};
 use super::engine::Message;
 use super::shared::Shared;
 use super::transports::Transports;
@@ -151,6 +152,34 @@ async fn listen_all(name: &str, handle: &TransportHandle, listen: &[String], sha
     failed
 }
 
+/// Has the running library listen at the configured addresses, each at a port that the system chooses, while the configured
+/// ports belong to the instance before. Returns what came of it.
+async fn passing_ports(handle: &TransportHandle, listen: &[String]) -> Vec<(String, u16)> {
+    let mut ports = Vec::new();
+    for uri in listen.iter().filter(|uri| handle.serves_uri(uri)) {
+        let Some(any) = at_port(uri, 0) else { continue };
+        match handle.listen(&any).await.map(|bound| port(&bound)) {
+            Ok(Some(port)) => ports.push((uri.clone(), port)),
+            Ok(None) => debug!(uri, "the transport did not say at which port it listens"),
+            Err(why) => debug!(uri, %why, "no second port for it"),
+        }
+    }
+    ports
+}
+
+/// The port at which a neighbour with that address can come over: nothing where it can't be told which of this node's
+/// addresses it uses.
+fn port_for(remote: &str, ports: &[(String, u16)]) -> Option<u16> {
+    let same_kind = |(uri, _): &&(String, u16)| scheme(uri) == scheme(remote);
+    let alike = |(uri, _): &&(String, u16)| is_ipv6(uri) == is_ipv6(remote);
+    let of_kind: Vec<_> = ports.iter().filter(same_kind).collect();
+    let alike: Vec<_> = of_kind.iter().copied().filter(alike).collect();
+    match (if alike.is_empty() { of_kind } else { alike })[..] {
+        [(_, port)] => Some(*port),
+        _ => None,
+    }
+}
+
 /// The shell's side of the plugins: where their events go, and how a new instance takes over in a swap.
 pub(super) struct Stage {
     pub(super) shared: Arc<Shared>,
@@ -168,6 +197,17 @@ impl Listeners for Stage {
         self.shared.discovery.ear(name)
     }
 
+    fn overlap(&self, name: &str, running: Running) -> BoxFuture<'static, ()> {
+        let (name, transports, listen) = (name.to_owned(), Arc::clone(&self.transports), self.listen.clone());
+        async move {
+            let Running::Transport(handle) = running else { return };
+            let ports = passing_ports(&handle, &listen).await;
+            let Some(before) = transports.started(&name, handle) else { return };
+            before.go_over(|remote| port_for(remote, &ports)).await;
+        }
+        .boxed()
+    }
+
     fn adopt(&self, name: &str, running: Running) -> BoxFuture<'static, Result<(), String>> {
         let (name, shared, transports) = (name.to_owned(), Arc::clone(&self.shared), Arc::clone(&self.transports));
         let listen = self.listen.clone();
@@ -178,13 +218,14 @@ impl Listeners for Stage {
                     let before = transports.started(&name, handle.clone());
                     shared.listening().retain(|uri| !before.as_ref().is_some_and(|before| before.serves(uri)));
                     if let Err(why) = listen_all(&name, &handle, &listen, &shared).await {
-                        transports.put_back(&name, before);
+                        transports.put_back(&name);
                         *shared.listening() = listening;
                         for uri in listen.iter().filter(|uri| handle.serves_uri(uri)) {
                             shared.warn(uri, None); // what this one can't do does not count
                         }
                         return Err(why);
                     }
+                    transports.settled(&name);
                 }
                 Running::Routing(handle) => route_by(&shared, Box::new(handle)).await,
                 Running::Discovery(handle) => shared.discovery.started(&name, handle, &shared),
@@ -216,5 +257,30 @@ impl Router for NoRouter {
     }
     fn dump(&self, _: u64) -> String {
         "[]".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_neighbour_is_asked_over_only_where_its_way_here_is_certain() {
+        let ports =
+            |ports: &[(&str, u16)]| ports.iter().map(|(uri, port)| ((*uri).to_owned(), *port)).collect::<Vec<_>>();
+        let both = ports(&[("quic://0.0.0.0:7000", 1), ("quic://[::]:7000", 2), ("federation://a@0.0.0.0:7001", 3)]);
+        for (remote, port) in [
+            ("quic://10.0.0.2:40000", Some(1)),
+            ("quic://[fe80::1%eth0]:40000", Some(2)),
+            ("federation://b.mesh@10.0.0.2:40000", Some(3)),
+            ("iroh://abcd", None),
+        ] {
+            assert_eq!(port_for(remote, &both), port, "{remote}");
+        }
+        let mapped = ports(&[("quic://[::]:7000", 2)]);
+        assert_eq!(port_for("quic://10.0.0.2:40000", &mapped), Some(2), "IPv4 over a socket for both");
+        let two = ports(&[("quic://10.0.0.1:7000", 1), ("quic://10.1.0.1:7000", 2)]);
+        assert_eq!(port_for("quic://10.1.0.2:40000", &two), None);
+        assert_eq!(port_for("quic://10.1.0.2:40000", &[]), None);
     }
 }

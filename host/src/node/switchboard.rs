@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use qpq_schemas::PeerId;
-use qpq_schemas::link::CloseCode;
+
 use tokio::sync::watch;
 use tracing::{debug, info};
 
@@ -19,7 +19,7 @@ use super::dialer::{End, Fact, host, place, scheme};
 use crate::api::LinkInfo;
 use crate::core::LinkId;
 use crate::link::CloseReason;
-use crate::plugin::NewPath;
+use crate::plugin::{NewPath, is_of_one_instance};
 use ends::Ends;
 use expected::Expected;
 
@@ -68,6 +68,17 @@ pub(super) enum Fate {
     Ended(End),
 }
 
+/// A link whose transport is being replaced, here or there, and where to dial the one that replaces it.
+#[derive(Debug)]
+pub(super) struct Moving {
+    /// The link.
+    pub(super) link: LinkId,
+    /// Its peer.
+    pub(super) peer: PeerId,
+    /// What to dial.
+    pub(super) uri: String,
+}
+
 /// The table of links.
 #[derive(Default)]
 pub(super) struct Switchboard {
@@ -76,6 +87,8 @@ pub(super) struct Switchboard {
     ends: Mutex<Ends>,
     /// Links that are back in a moment.
     expected: Mutex<Vec<Expected>>,
+    /// Links that shall go over to another instance of their transport.
+    moving: Mutex<Vec<Moving>>,
     /// Grows with each link that comes or goes, for those who wait for that.
     changes: watch::Sender<u64>,
 }
@@ -114,15 +127,18 @@ impl Switchboard {
     /// The reason to close it with.
     pub(super) fn enter(&self, id: LinkId, entry: Entry) -> Result<(), CloseReason> {
         let mut links = self.lock();
-        let rivals: Vec<&Entry> = links.values().filter(|other| other.peer == entry.peer).collect();
+        // Those of another instance of the transport are on their way out, and take their leave themselves.
+        let is_rival = |(other, old): &(&LinkId, &Entry)| old.peer == entry.peer && is_of_one_instance(**other, id);
+        let same_peer = links.values().filter(|other| other.peer == entry.peer).count();
+        let rivals: Vec<&Entry> = links.iter().filter(is_rival).map(|(_, rival)| rival).collect();
         let beaten = rivals.iter().any(|other| matches!(self.compare(other, &entry), Rivalry::Old));
         let going = rivals.iter().filter(|other| matches!(self.compare(other, &entry), Rivalry::New)).count();
-        if beaten || rivals.len() - going >= MAX_LINKS_PER_PEER {
+        if beaten || same_peer - going >= MAX_LINKS_PER_PEER {
             self.ends().note_refused(id, entry.peer);
-            return Err(duplicate());
+            return Err(CloseReason::duplicate());
         }
         for rival in rivals.iter().filter(|other| matches!(self.compare(other, &entry), Rivalry::New)) {
-            rival.closer.send_replace(Some(duplicate()));
+            rival.closer.send_replace(Some(CloseReason::duplicate()));
         }
         info!(link = id, peer = %entry.peer.short(), remote = %entry.remote, "link up");
         links.insert(id, entry);
@@ -177,6 +193,26 @@ impl Switchboard {
         }
     }
 
+    /// The links to the same peer, by the same transport, of an instance that another one replaces.
+    pub(super) fn predecessors(&self, id: LinkId) -> Vec<LinkId> {
+        let links = self.lock();
+        let Some(entry) = links.get(&id) else { return Vec::new() };
+        let alike = |other: &Entry| other.peer == entry.peer && other.transport == entry.transport;
+        let before = links.iter().filter(|(other, old)| alike(old) && !is_of_one_instance(**other, id));
+        before.map(|(other, _)| *other).collect()
+    }
+
+    /// A link shall go over to another instance of its transport: the dialer sees to it.
+    pub(super) fn move_over(&self, moving: Moving) {
+        self.moving.lock().unwrap_or_else(PoisonError::into_inner).push(moving);
+        self.changed();
+    }
+
+    /// The links that shall go over, each once.
+    pub(super) fn take_moving(&self) -> Vec<Moving> {
+        std::mem::take(&mut *self.moving.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn changed(&self) {
         self.changes.send_modify(|number| *number += 1);
     }
@@ -184,6 +220,11 @@ impl Switchboard {
     /// Wakes whoever waits for links to come or go.
     pub(super) fn watch(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    /// Whether a link is up.
+    pub(super) fn has(&self, id: LinkId) -> bool {
+        self.lock().contains_key(&id)
     }
 
     /// What became of a link; nothing while its peer is being proven, or when it ended long ago.
@@ -199,7 +240,10 @@ impl Switchboard {
 
     /// The links that are up.
     pub(super) fn facts(&self) -> Vec<Fact> {
-        let fact = |(id, entry): (&LinkId, &Entry)| Fact { link: *id, peer: entry.peer, remote: entry.remote.clone() };
+        let fact = |(id, entry): (&LinkId, &Entry)| {
+            let Entry { peer, outbound, .. } = *entry;
+            Fact { link: *id, peer, outbound, remote: entry.remote.clone() }
+        };
         self.lock().iter().map(fact).collect()
     }
 
@@ -225,11 +269,6 @@ impl Switchboard {
         }
         peers
     }
-}
-
-fn duplicate() -> CloseReason {
-    let reason = "another link to this peer is used instead".to_owned();
-    CloseReason::Local { code: CloseCode::DUPLICATE, reason }
 }
 
 impl Entry {

@@ -10,16 +10,18 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use qpq_plugin_api::FrameBatch;
+use qpq_schemas::PeerId;
 use qpq_schemas::link::Role;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use super::clock::now_ms;
+use super::dialer::Fact;
 use super::engine::Message;
 use super::link_task::{Inbox, LinkTask, Restart, Taken, room};
 use super::pings::Pings;
-use super::switchboard::{Figures, Switchboard};
+use super::switchboard::{Figures, Moving, Switchboard};
 use crate::core::LinkId;
 use crate::identity::{Identity, PeerSet};
 use crate::link::{Link, LinkConfig, LinkSetup};
@@ -56,7 +58,12 @@ struct Seat {
     newest: Option<Arc<Links>>,
     /// The one that new links are made with.
     running: Option<Arc<Links>>,
+    /// In a swap, the one that was `running` before.
+    before: Option<Arc<Links>>,
 }
+
+/// How long a swap waits for neighbours to come over, while the old links go on: a few round trips over a slow network.
+const COMING_OVER: Duration = Duration::from_secs(1);
 
 /// How long the last words to all neighbours may take: as long as a full queue takes on a slow disk of work.
 const LAST_WORDS: Duration = Duration::from_millis(100);
@@ -70,31 +77,44 @@ impl Transports {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The newest instance runs: its links can be served, and new ones are made with it. Returns the one before.
+    /// The newest instance runs: its links can be served, and new ones are made with it. Returns the one that it replaces.
     pub(super) fn started(&self, name: &str, handle: TransportHandle) -> Option<Arc<Links>> {
         let mut seats = self.lock();
         let seat = seats.get_mut(name)?;
         let newest = seat.newest.clone()?;
         _ = newest.handle.set(handle); // a new instance has a new listener
-        let before = seat.running.replace(newest);
+        if !seat.running.as_ref().is_some_and(|running| Arc::ptr_eq(running, &newest)) {
+            seat.before = seat.running.replace(newest);
+        }
+        let before = seat.before.clone();
         drop(seats);
         self.changes.send_modify(|number| *number += 1);
         before
     }
 
-    /// New links are made with the instance before again.
-    pub(super) fn put_back(&self, name: &str, before: Option<Arc<Links>>) {
+    /// The one that runs has taken over for good.
+    pub(super) fn settled(&self, name: &str) {
         if let Some(seat) = self.lock().get_mut(name) {
-            seat.running = before;
+            seat.before = None;
+        }
+    }
+
+    /// New links are made with the instance before again.
+    pub(super) fn put_back(&self, name: &str) {
+        if let Some(seat) = self.lock().get_mut(name) {
+            seat.running = seat.before.take();
         }
         self.changes.send_modify(|number| *number += 1);
     }
 
     /// No instance runs any more; returns the links of the last one.
     pub(super) fn ended(&self, name: &str) -> Option<Arc<Links>> {
-        let before = self.lock().get_mut(name)?.running.take();
+        let before = self.lock().get_mut(name).and_then(|seat| {
+            seat.before = None;
+            seat.running.take()
+        })?;
         self.changes.send_modify(|number| *number += 1);
-        before
+        Some(before)
     }
 
     /// Changes with each transport that starts or ends.
@@ -144,6 +164,27 @@ impl Links {
     /// Whether the instance serves addresses like that one.
     pub(super) fn serves(&self, uri: &str) -> bool {
         self.handle.get().is_some_and(|handle| handle.serves_uri(uri))
+    }
+
+    /// Has all links go over to the instance that runs now, while they carry on: those that this node dialled are dialled
+    /// again, the neighbours of the others are asked to come to the port that `port` tells for their address. Waits until
+    /// they have, for a while.
+    pub(super) async fn go_over(&self, port: impl Fn(&str) -> Option<u16>) {
+        self.taken.part();
+        let board = &self.parts.board;
+        let mut changes = board.watch();
+        let mut going = Vec::new();
+        for Fact { link, peer, remote, outbound } in board.facts() {
+            let Some(inbox) = self.inbox(link) else { continue };
+            match (outbound, port(&remote)) {
+                (true, _) => board.move_over(Moving { link, peer, uri: remote }),
+                (false, Some(port)) => inbox.ask_move(port),
+                (false, None) => continue,
+            }
+            going.push(link);
+        }
+        let over = async { while going.iter().any(|link| board.has(*link)) && changes.changed().await.is_ok() {} };
+        _ = tokio::time::timeout(COMING_OVER, over).await; // who is late has to come back after the old one's end
     }
 
     fn is_leaving(&self) -> bool {
@@ -240,6 +281,7 @@ impl TransportEvents for Links {
 
     fn part(&self) -> BoxFuture<'static, ()> {
         self.leaving.store(true, Ordering::Release);
+        self.taken.part();
         let said: Vec<_> = self.inboxes().values().map(|inbox| inbox.ask_leave()).collect();
         async move {
             _ = tokio::time::timeout(LAST_WORDS, futures::future::join_all(said)).await;
@@ -247,7 +289,7 @@ impl TransportEvents for Links {
         .boxed()
     }
 
-    fn taken(&self) -> Option<(Instant, Instant)> {
+    fn taken(&self) -> BTreeMap<PeerId, (Instant, Instant)> {
         self.taken.times()
     }
 

@@ -211,6 +211,11 @@ impl Instance {
         self.image.descriptor.info.flags & plugin_flags::NEEDS_EXCLUSIVE != 0
     }
 
+    /// Whether a second instance can work beside it, at other ports.
+    pub(super) fn can_overlap(&self) -> bool {
+        self.image.descriptor.info.flags & plugin_flags::OVERLAPS != 0
+    }
+
     async fn stop_and_destroy(self: &Arc<Self>, deadline: Duration) -> Result<(), PluginError> {
         let (me, token) = (Arc::clone(self), self.token);
         run(self.name(), "stop", deadline + STOP_GRACE, move || me.stop_here(deadline)).await?;

@@ -20,6 +20,11 @@ pub const MAX_LINKS: usize = 16_384;
 /// Links of one instance have numbers below this.
 pub(super) const LINKS_PER_INSTANCE: u64 = 1 << 48;
 
+/// Whether two links were made by one instance of a transport.
+pub(crate) fn is_of_one_instance(link: u64, other: u64) -> bool {
+    link / LINKS_PER_INSTANCE == other / LINKS_PER_INSTANCE
+}
+
 /// Who hears of what an instance reports; which one counts depends on the plugin's kind.
 #[derive(Clone)]
 pub(super) enum Role {

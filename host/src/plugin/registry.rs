@@ -90,6 +90,12 @@ pub trait Listeners: Send + Sync {
         let _ = name;
         Arc::new(Deaf)
     }
+    /// In a swap of a transport that can ([`OVERLAPS`](qpq_plugin_api::abi::plugin_flags::OVERLAPS)), has the links of the
+    /// instance before go over to `running` while they carry on. What does not go over in time is left.
+    fn overlap(&self, name: &str, running: Running) -> BoxFuture<'static, ()> {
+        let _ = (name, running);
+        ready(()).boxed()
+    }
     /// In a swap, lets `running` take the place of the instance before it, which may still run or be drained: a transport
     /// listens, a routing protocol gets the links. An error, in words for the admin, means that it did not; then the
     /// instance before it counts as before, as long as it runs.
@@ -201,6 +207,13 @@ impl Shared {
         let trusted = self.trusted_with_key.read().unwrap_or_else(PoisonError::into_inner);
         let trusted = trusted.iter().any(|trusted| trusted == name);
         Port::new(name, &image.descriptor.info.id, role, Arc::clone(&self.identity)).trusted_with_key(trusted)
+    }
+
+    /// See [`Listeners::overlap`].
+    pub(super) async fn overlap(&self, instance: &Arc<Instance>) {
+        if let Some(running) = Running::of(instance) {
+            self.listeners.overlap(instance.name(), running).await;
+        }
     }
 
     /// See [`Listeners::adopt`].

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use qpq_schemas::PeerId;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
@@ -47,7 +48,11 @@ pub(super) struct Live {
     pub(super) pause: Option<Pause>,
 }
 
-/// A pause that is measured, from the last frame that the old instance took in to the first of the new.
+/// A neighbour that is not back after so long does not count in the pause: it may have gone for good.
+const MISSED: Duration = Duration::from_secs(5);
+
+/// A pause that is measured: how long a neighbour had no link, from the last frame that the old instance took in to the first
+/// of the new; none for one that came over before its old link had ended. The longest of all neighbours counts.
 pub(super) struct Pause {
     /// When the old one was told to part: where nothing flowed, the pause began then.
     parted: Instant,
@@ -58,9 +63,14 @@ pub(super) struct Pause {
 impl Pause {
     /// How long it was; `None` while it goes on.
     fn length(&self) -> Option<Duration> {
-        let (first, _) = self.new.taken()?;
-        let last = self.old.taken().map_or(self.parted, |(_, last)| last.max(self.parted));
-        Some(first.saturating_duration_since(last))
+        let (before, after) = (self.old.taken(), self.new.taken());
+        let pause = |(peer, (_, last)): (&PeerId, &(Instant, Instant))| {
+            let (first, _) = after.get(peer)?;
+            Some(first.saturating_duration_since((*last).max(self.parted)))
+        };
+        let over: Vec<Duration> = before.iter().filter_map(pause).collect();
+        let all = over.len() == before.len() || self.parted.elapsed() >= MISSED;
+        over.into_iter().max().filter(|_| all)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Transports: what the shell calls, and what it is told.
 #![allow(unsafe_code, reason = "calls the plugin's functions")]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -93,9 +94,9 @@ pub trait TransportEvents: Send + Sync {
     fn part(&self) -> BoxFuture<'static, ()> {
         ready(()).boxed()
     }
-    /// When the first and the last frame of a neighbour that had proven its key were taken in.
-    fn taken(&self) -> Option<(Instant, Instant)> {
-        None
+    /// When the first and the last frame of each neighbour were taken in that is linked, or was when the swap began.
+    fn taken(&self) -> BTreeMap<PeerId, (Instant, Instant)> {
+        BTreeMap::new()
     }
 }
 
@@ -221,8 +222,8 @@ impl Port {
     }
 
     /// See [`TransportEvents::taken`].
-    pub(super) fn taken(&self) -> Option<(Instant, Instant)> {
-        self.transport()?.taken()
+    pub(super) fn taken(&self) -> BTreeMap<PeerId, (Instant, Instant)> {
+        self.transport().map(|events| events.taken()).unwrap_or_default()
     }
 
     fn transport(&self) -> Option<&dyn TransportEvents> {

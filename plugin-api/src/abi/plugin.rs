@@ -22,6 +22,9 @@ pub mod plugin_flags {
     pub const PANIC_UNWIND: u32 = 1;
     /// Two instances can't work side by side (a fixed port, one key): a swap drains the old one first.
     pub const NEEDS_EXCLUSIVE: u32 = 2;
+    /// A transport, with [`NEEDS_EXCLUSIVE`]: nothing but its ports belongs to one instance alone. In a swap the new one
+    /// listens at other ports first, and the links go over to it before the old one drains.
+    pub const OVERLAPS: u32 = 4;
     /// The bits that a host must understand.
     pub const MUST_UNDERSTAND: u32 = 0xffff_0000;
 }

@@ -7,6 +7,7 @@
 ///     config_schema: include_str!("../config.schema.json"),
 ///     needs: "qpq.host.identity/1",              // optional: host interfaces that it can't work without
 ///     exclusive: true,                           // optional: two instances can't work side by side
+///     overlaps: true,                            // optional, for transports: they can, but for their ports
 ///     schemes: "mine mine+tls",                  // optional, for transports: URI schemes; else the id without "transport-"
 /// }
 /// ```
@@ -40,6 +41,7 @@ macro_rules! export_plugin {
         config_schema: $schema:expr
         $(, needs: $needs:expr)?
         $(, exclusive: $exclusive:expr)?
+        $(, overlaps: $overlaps:expr)?
         $(, schemes: $schemes:expr)?
         $(,)?
     ) => {
@@ -60,6 +62,7 @@ macro_rules! export_plugin {
                     needs: $crate::export_plugin!(@or "", $($needs)?),
                     config_schema: $schema,
                     exclusive: $crate::export_plugin!(@or false, $($exclusive)?),
+                    overlaps: $crate::export_plugin!(@or false, $($overlaps)?),
                     schemes: $crate::export_plugin!(@or "", $($schemes)?),
                     unwinds: cfg!(panic = "unwind"),
                 },

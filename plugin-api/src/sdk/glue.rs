@@ -87,6 +87,8 @@ pub struct Parts {
     pub schemes: &'static str,
     /// Whether two instances can't work side by side.
     pub exclusive: bool,
+    /// Whether they can but for their ports.
+    pub overlaps: bool,
     /// Whether the plugin's crate was built with unwinding panics.
     pub unwinds: bool,
 }
@@ -100,12 +102,13 @@ impl<P: Plugin> Exported<P> {
     pub const fn descriptor(parts: Parts, get_interface: unsafe extern "C" fn(Str) -> *const c_void) -> abi::Plugin {
         let unwinds = if parts.unwinds { plugin_flags::PANIC_UNWIND } else { 0 };
         let exclusive = if parts.exclusive { plugin_flags::NEEDS_EXCLUSIVE } else { 0 };
+        let overlaps = if parts.overlaps { plugin_flags::OVERLAPS } else { 0 };
         abi::Plugin {
             magic: MAGIC,
             size: size_of::<abi::Plugin>() as u32,
             abi_major: ABI_MAJOR,
             abi_minor: ABI_MINOR,
-            flags: unwinds | exclusive,
+            flags: unwinds | exclusive | overlaps,
             id: Str::new(parts.id),
             kind: Str::new(parts.kind),
             version: Str::new(parts.version),

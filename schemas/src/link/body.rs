@@ -35,6 +35,7 @@ impl Frame {
             Self::Close(_) => kind::CLOSE,
             Self::Fragment(_) => kind::FRAGMENT,
             Self::Resolve(_) => kind::RESOLVE,
+            Self::Moving(_) => kind::MOVING,
             Self::Optional(kind, _) => *kind,
         }
     }
@@ -54,6 +55,7 @@ impl Frame {
             kind::CLOSE => 2 + MAX_REASON_LEN,
             kind::FRAGMENT => MAX_BLOCK,
             kind::RESOLVE => MAX_RESOLVE_BODY,
+            kind::MOVING => 2,
             kind::FIRST_UNKNOWN.. => MAX_OPTIONAL_BODY,
             _ => return Err(FrameError::UnknownType(kind)),
         })
@@ -86,6 +88,7 @@ impl Frame {
             Self::Close(close) => put_close(close, out),
             Self::Fragment(fragment) => fragment.put(out),
             Self::Resolve(resolve) => resolve.put(out),
+            Self::Moving(port) => out.extend_from_slice(&port.to_be_bytes()),
         }
     }
 
@@ -106,6 +109,7 @@ impl Frame {
             Self::Records(list) => in_range(list.iter().all(|item| is_record_len(item.len())), "record length"),
             Self::Fragment(fragment) => fragment.check(),
             Self::Resolve(resolve) => resolve.check(),
+            Self::Moving(port) => in_range(*port != 0, "port"),
             Self::Optional(kind, _) => in_range(*kind >= kind::FIRST_UNKNOWN, "type"),
             _ => Ok(()),
         }
@@ -135,6 +139,7 @@ impl Frame {
             kind::CLOSE => read_close(&body).map(Self::Close),
             kind::FRAGMENT => Fragment::read(&body).map(Self::Fragment),
             kind::RESOLVE => Resolve::read(body).map(Self::Resolve),
+            kind::MOVING => read_port(&body).map(Self::Moving),
             kind::FIRST_UNKNOWN.. => Ok(Self::Optional(kind, body)),
             _ => Err(FrameError::UnknownType(kind)),
         }
@@ -216,6 +221,12 @@ fn read_ids(kind: u8, body: &[u8]) -> Result<(u8, impl Iterator<Item = [u8; ID_L
 
 fn read_number(kind: u8, body: &[u8]) -> Result<u64, FrameError> {
     body.try_into().map(u64::from_be_bytes).map_err(|_| FrameError::Malformed { kind, what: "length" })
+}
+
+fn read_port(body: &[u8]) -> Result<u16, FrameError> {
+    let malformed = |what| FrameError::Malformed { kind: kind::MOVING, what };
+    let port = body.try_into().map(u16::from_be_bytes).map_err(|_| malformed("length"))?;
+    if port == 0 { Err(malformed("port")) } else { Ok(port) }
 }
 
 fn read_close(body: &[u8]) -> Result<Close, FrameError> {

@@ -19,8 +19,9 @@ pub(super) mod kind {
     pub(crate) const FRAGMENT: u8 = 12;
     /// The first type that may be skipped.
     pub(crate) const RESOLVE: u8 = 128;
+    pub(crate) const MOVING: u8 = 129;
     /// The first optional type that this version doesn't know.
-    pub(crate) const FIRST_UNKNOWN: u8 = 129;
+    pub(crate) const FIRST_UNKNOWN: u8 = 130;
 }
 
 /// One frame of a link. Byte strings share the memory of the block that they came in.
@@ -52,6 +53,9 @@ pub enum Frame {
     Fragment(Fragment),
     /// Who lives in which domain. Optional: an older node skips it.
     Resolve(Resolve),
+    /// My transport is being replaced. Whoever dialled this link may dial the same host at this port now (never 0), and close
+    /// this link once the new one is up. Optional: an older node skips it.
+    Moving(u16),
     /// An optional frame of a type that this version doesn't know. Skip it.
     Optional(u8, Bytes),
 }

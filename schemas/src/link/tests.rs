@@ -38,6 +38,7 @@ fn one_of_each() -> Vec<Frame> {
             Home { peer: PeerId([8; 32]), record: None },
             Home { peer: PeerId([9; 32]), record: Some(Bytes::from_static(b"record")) },
         ])),
+        Frame::Moving(7_001),
         Frame::Optional(200, Bytes::from_static(b"news")),
     ]
 }
@@ -96,6 +97,8 @@ fn what_no_neighbour_would_take_is_not_written() {
         Frame::Resolve(Resolve::Homes(vec![Home { peer: PeerId([0; 32]), record: Some(Bytes::from(vec![0; 1_025])) }])),
         Frame::Optional(12, Bytes::new()),
         Frame::Optional(kind::RESOLVE, Bytes::new()),
+        Frame::Optional(kind::MOVING, Bytes::new()),
+        Frame::Moving(0),
     ];
     for frame in too_much {
         assert!(frame.encode(&mut out).is_err());

@@ -121,7 +121,8 @@ pub(crate) fn frame() -> impl Strategy<Value = Frame> {
         (any::<u16>(), "[ -~ü]{0,100}")
             .prop_map(|(code, reason)| Frame::Close(Close { code: CloseCode(code), reason })),
         fragment(),
-        (129u8.., bytes(0..100)).prop_map(|(kind, body)| Frame::Optional(kind, body)),
+        (130u8.., bytes(0..100)).prop_map(|(kind, body)| Frame::Optional(kind, body)),
+        (1u16..).prop_map(Frame::Moving),
         vec(any::<[u8; 32]>(), 0..=MAX_RESOLVED)
             .prop_map(|peers| Frame::Resolve(Resolve::Ask(peers.into_iter().map(PeerId).collect()))),
         vec((any::<[u8; 32]>(), of(bytes(1..200))), 0..=MAX_RESOLVED).prop_map(|homes| {

@@ -43,6 +43,7 @@ fn shown(frame: &Frame) -> Value {
         }),
         Frame::Resolve(Resolve::Ask(peers)) => json!({ "ask": peers }),
         Frame::Resolve(Resolve::Homes(homes)) => json!({ "homes": homes.iter().map(home).collect::<Vec<_>>() }),
+        Frame::Moving(port) => json!({ "moving": port }),
         Frame::Optional(kind, bytes) => json!({ "optional": { "type": kind, "body": hex(bytes) } }),
     }
 }
@@ -110,6 +111,7 @@ fn blocks() -> Vec<Value> {
                 ])),
             ]),
         ),
+        case("a transport that moves to another port", &pack(&[Frame::Moving(7_001)])),
         case(
             "an optional frame of the future, then a known one",
             &pack(&[Frame::Optional(200, Bytes::from_static(b"news")), Frame::Ping(1)]),

@@ -6,7 +6,7 @@ from .fields import Fields, is_control
 TRUNCATED, MALFORMED = "frame-truncated", "frame-malformed"
 LARGEST_BODY = {
     1: 256, 2: 64, 3: 2**20 + 157 + 4, 4: 1024 * 35, 5: 1 + 1024 * 32, 6: 65_536, 7: 1 + 1024 * 32, 8: 64 * 1026,
-    9: 8, 10: 8, 11: 258, 12: 2**20 + 157 + 4 + 5, 128: 1 + 32 * 1058,
+    9: 8, 10: 8, 11: 258, 12: 2**20 + 157 + 4 + 5, 128: 1 + 32 * 1058, 129: 2,
 }
 VERDICTS = [
     "stored", "seen", "recipient-full", "sender-full", "relay-full", "too-old", "too-large", "hops", "refused",
@@ -29,13 +29,13 @@ def read_frame(f):
     length, kind = header.number(4), header.number(1)
     if length == 0:
         raise Refused("frame-empty")
-    largest = 65_536 if kind > 128 else LARGEST_BODY.get(kind)
+    largest = 65_536 if kind > 129 else LARGEST_BODY.get(kind)
     if largest is None:
         raise Refused("frame-unknown-type")
     if length - 1 > largest:
         raise Refused("frame-too-large")
     body = f.take(length - 1)
-    if kind > 128:
+    if kind > 129:
         return {"optional": {"type": kind, "body": body.hex()}}
     return READERS[kind](Fields(body, TRUNCATED))
 
@@ -121,6 +121,13 @@ def resolve(f):
     return {"homes": homes}
 
 
+def moving(f):
+    need(len(f.data) == 2)
+    port = f.number(2)
+    need(port != 0)
+    return {"moving": port}
+
+
 def number(name):
     def read(f):
         need(len(f.data) == 8)
@@ -148,7 +155,7 @@ def fragment(f):
 READERS = {
     1: hello, 2: auth, 3: items("envelopes", 4, 157, 2**32, 1024), 4: custody, 5: subscriptions,
     6: lambda f: {"route": f.rest().hex()}, 7: sync, 8: items("records", 2, 65, 1024, 64), 9: number("ping"),
-    10: number("pong"), 11: close, 12: fragment, 128: resolve,
+    10: number("pong"), 11: close, 12: fragment, 128: resolve, 129: moving,
 }
 
 

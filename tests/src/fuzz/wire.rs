@@ -103,6 +103,7 @@ fn blocks() -> Seeds {
         Frame::Records(records),
         Frame::Resolve(Resolve::Ask(vec![PeerId([4; 32])])),
         Frame::Resolve(Resolve::Homes(vec![Home { peer: PeerId([4; 32]), record: Some(vec![5; 70].into()) }])),
+        Frame::Moving(7_001),
         Frame::Ping(1),
         Frame::Pong(u64::MAX),
         Frame::Close(Close { code: CloseCode::GOING_AWAY, reason: "bye".to_owned() }),

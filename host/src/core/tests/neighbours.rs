@@ -112,3 +112,27 @@ fn of_the_links_that_are_left_the_best_is_used() {
     assert_eq!(used.values().filter(|link| link.preferred).count(), 1);
     assert_eq!(used.values().map(|link| link.in_flight).sum::<usize>(), 1);
 }
+
+#[test]
+fn a_link_whose_place_is_taken_carries_nothing_new_and_ends_once_all_is_answered() {
+    let mut world = World::new(2);
+    world.connect_lane(0, 1, 0);
+    world.settle();
+    let mut sent: Vec<_> = (0..5).map(|_| world.send(0, 1).unwrap()).collect();
+    world.connect_lane(0, 1, 1);
+    world.succeed(0, 1, [0, 1]);
+    assert_eq!(world.lanes(0, 1), [0, 1], "five messages have no answer yet");
+    sent.extend((0..3).map(|_| world.send(0, 1).unwrap()));
+    assert_eq!(world.under_way(0, 1), [5, 3, 0]);
+    world.settle();
+    assert_eq!(world.lanes(0, 1), [1]);
+    sent.sort_unstable();
+    let mut inbox = world.inbox(1);
+    inbox.sort_unstable();
+    assert_eq!(inbox, sent);
+    assert_eq!(world.counter(1, "duplicate"), 0, "nothing went twice");
+    assert!(world.core(0).linked(world.peer(1)));
+    world.connect_lane(0, 1, 2);
+    world.succeed(0, 1, [1, 2]);
+    assert_eq!(world.lanes(0, 1), [2], "where nothing is under way, at once");
+}

@@ -305,6 +305,17 @@ impl World {
         }
     }
 
+    /// A node that dialled is told that one lane takes the place of another.
+    pub(super) fn succeed(&mut self, node: usize, far: usize, [before, after]: [u8; 2]) {
+        let [before, after] = [before, after].map(|lane| self.nodes[node].links[&(far, lane)]);
+        self.event(node, Event::Succeeds { before, after, close: true });
+    }
+
+    /// Which lanes there are from one node to another.
+    pub(super) fn lanes(&self, near: usize, far: usize) -> Vec<u8> {
+        (0..LANES).filter(|lane| self.nodes[near].links.contains_key(&(far, *lane))).collect()
+    }
+
     /// A measurement of one lane, told to both ends.
     pub(super) fn measure(&mut self, a: usize, b: usize, lane: u8, rtt_us: u64) {
         for (near, far) in [(a, b), (b, a)] {

@@ -25,6 +25,7 @@ fn one_of_each() -> Vec<Frame> {
         Frame::Ping(1),
         Frame::Pong(1),
         Frame::Fragment(Fragment { message: 0, index: 0, count: 1, bytes: "x".into() }),
+        Frame::Moving(7_001),
         Frame::Optional(200, "later".into()),
     ]
 }

@@ -174,3 +174,41 @@ fn a_pong_to_no_ping_changes_nothing() {
     assert_eq!((side.link.rtt_us(), side.closed.clone()), (before, None));
     assert_eq!(side.link.stats().errors, 1);
 }
+
+#[test]
+fn a_neighbour_that_moves_is_believed_once_and_not_at_once() {
+    let mut pair = Pair::ready();
+    let say = |pair: &mut Pair, port| {
+        let now = pair.now;
+        pair.a.input(LinkInput::Move(port), now);
+        pair.run();
+    };
+    say(&mut pair, 7_001);
+    assert!(pair.b.moving.is_empty(), "else it could have itself dialled without end");
+    pair.until(NOW + BELIEVED_AFTER_MS);
+    say(&mut pair, 7_002);
+    say(&mut pair, 7_003);
+    assert_eq!(pair.b.moving, [7_002]);
+    assert!(pair.agrees() && pair.b.closed.is_none());
+}
+
+#[test]
+fn a_link_that_is_not_up_moves_nowhere() {
+    let (mut side, _) = Forger::dialled();
+    side.input(LinkInput::Move(7_001), NOW);
+    assert!(side.take_sent().is_empty());
+}
+
+#[test]
+fn a_node_that_is_busy_is_heard_and_holds_nobody_for_dead() {
+    let (mut busy, mut other) = (Pair::ready().a, Pair::ready().b);
+    busy.take_sent();
+    for now in (NOW..NOW + 10 * DEAD_MS).step_by(100) {
+        busy.input(LinkInput::Busy, now);
+        busy.sent.drain(..).for_each(|block| other.input(LinkInput::Received(block), now));
+        other.input(LinkInput::Tick, now);
+    }
+    assert!(busy.closed.is_none() && other.closed.is_none(), "{:?}, {:?}", busy.closed, other.closed);
+    alone(&mut busy, NOW + 10 * DEAD_MS, NOW + 12 * DEAD_MS);
+    assert_eq!(busy.closed, Some(CloseReason::Silent), "a neighbour that sends nothing is dead all the same");
+}

@@ -27,6 +27,25 @@ pub(in crate::node) fn place(uri: &str) -> &str {
     rest.split(['/', '?', '#']).next().unwrap_or_default()
 }
 
+/// The same address with another port; nothing for one that has no port.
+pub(in crate::node) fn at_port(uri: &str, port: u16) -> Option<String> {
+    let (before, place) = (uri.find("://")? + 3, place(uri));
+    let (host, old) = place.rsplit_once(':')?;
+    old.parse::<u16>().ok()?;
+    let after = uri.get(before + place.len()..)?;
+    Some(format!("{}{host}:{port}{after}", uri.get(..before)?))
+}
+
+/// The port of an address.
+pub(in crate::node) fn port(uri: &str) -> Option<u16> {
+    place(uri).rsplit_once(':')?.1.parse().ok()
+}
+
+/// Whether the host of an address is an IPv6 address.
+pub(in crate::node) fn is_ipv6(uri: &str) -> bool {
+    place(uri).rsplit_once('@').map_or(place(uri), |(_, place)| place).starts_with('[')
+}
+
 /// The address of a node of which nothing but the key is known.
 pub(super) fn by_key(peer: &PeerId) -> String {
     format!("{BY_KEY}://{peer}")
@@ -48,6 +67,19 @@ mod tests {
         ] {
             assert_eq!((scheme(uri), host(uri), place(uri)), parts, "{uri}");
         }
+        for (uri, other) in [
+            ("quic://10.0.0.1:7000", Some("quic://10.0.0.1:9")),
+            ("quic://[fe80::1%eth0]:7000/x?y", Some("quic://[fe80::1%eth0]:9/x?y")),
+            ("federation://a.mesh@10.0.0.1:0", Some("federation://a.mesh@10.0.0.1:9")),
+            ("iroh://abcd?direct=10.0.0.1:9", None),
+            ("quic://[::1]", None),
+            ("10.0.0.1:7000", None),
+        ] {
+            assert_eq!(at_port(uri, 9).as_deref(), other, "{uri}");
+        }
+        assert!(
+            is_ipv6("quic://[::]:7000") && is_ipv6("federation://a.mesh@[::1]:1") && !is_ipv6("quic://10.0.0.1:7000")
+        );
         assert_eq!(by_key(&PeerId([0xab; 32])), format!("iroh://{}", "ab".repeat(32)));
     }
 }

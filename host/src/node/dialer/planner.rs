@@ -18,13 +18,11 @@ use rand::rngs::StdRng;
 
 use super::pause::Pauses;
 use crate::core::LinkId;
+use crate::link::BELIEVED_AFTER_MS;
 use servers::Use;
 pub(in crate::node) use servers::{Server, State};
 use wishes::Wish;
 
-/// A link that says that it restarts is believed when it lived at least so long, in milliseconds. Else a server that always says
-/// so would be dialled without pause for ever.
-const RESTARTED_AFTER_MS: u64 = 200;
 /// A link that lived at least so long was a good one, in milliseconds: the pauses start anew.
 const GOOD_AFTER_MS: u64 = 10_000;
 
@@ -45,6 +43,8 @@ pub(in crate::node) struct Limits {
 /// A link that is up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::node) struct Fact {
+    /// This node dialled.
+    pub(in crate::node) outbound: bool,
     pub(in crate::node) link: LinkId,
     pub(in crate::node) peer: PeerId,
     /// The remote address, as the transport reports it.
@@ -104,7 +104,7 @@ enum Meaning {
 impl End {
     fn meaning(&self) -> Meaning {
         match self.code {
-            Some(CloseCode::RESTARTING) if self.lived_ms >= RESTARTED_AFTER_MS => Meaning::Restarts,
+            Some(CloseCode::RESTARTING) if self.lived_ms >= BELIEVED_AFTER_MS => Meaning::Restarts,
             Some(CloseCode::DUPLICATE) => Meaning::Duplicate,
             Some(CloseCode::BLOCKED | CloseCode::SELF | CloseCode::VERSION | CloseCode::WRONG_PEER) => {
                 Meaning::Unwanted
@@ -187,6 +187,13 @@ impl Planner {
                 }
             }
             None => {}
+        }
+    }
+
+    /// A link takes the place of another to the same peer: whatever had made that one has this one now.
+    pub(super) fn moved(&mut self, before: LinkId, after: LinkId) {
+        for server in self.servers.values_mut() {
+            server.moved(before, after);
         }
     }
 

@@ -1,5 +1,7 @@
 //! Which of several links to one peer go on.
 
+use qpq_schemas::link::CloseCode;
+
 use super::*;
 use crate::node::clock::now_ms;
 
@@ -59,6 +61,19 @@ fn a_peer_that_comes_again_from_the_very_same_place_replaces_its_link() {
     let place = ("quic://10.0.0.2:7000", false);
     assert_eq!(meet(LARGER, place, place), (false, true));
     assert_eq!(meet(LARGER, place, ("quic://10.0.0.2:7001", false)), (true, true));
+}
+
+#[test]
+fn a_link_of_the_instance_that_takes_over_leaves_the_old_one_to_its_dialler() {
+    let board = Switchboard::new(ME);
+    let place = "quic://10.0.0.2:40000";
+    let (old, old_closed) = entry(LARGER, place, false);
+    board.enter(1 << 48 | 7, old).unwrap();
+    board.enter(2 << 48 | 1, entry(LARGER, place, false).0).unwrap();
+    assert!(old_closed.borrow().is_none(), "what it still brings is taken in");
+    board.enter(2 << 48 | 2, entry(LARGER, place, false).0).unwrap();
+    assert!(old_closed.borrow().is_none());
+    assert_eq!(board.len(), 3, "the one of its own instance has yet to end");
 }
 
 #[test]

@@ -162,6 +162,10 @@ impl Supervisor {
 
     /// Only one can hold what they need, such as a port: the new one gets it as soon as the old one has let go.
     async fn one_after_the_other(&mut self, old: Arc<Instance>, new: Arc<Instance>) -> Outcome {
+        if old.can_overlap() && new.can_overlap() {
+            self.phase("started; the links come over to it", "active");
+            self.shared.overlap(&new).await;
+        }
         let parted = Instant::now();
         let before = Arc::clone(&old.image);
         // The new one waits for the port while the old one drains, so that it has it the moment it is free.
@@ -238,7 +242,7 @@ impl Supervisor {
 
     fn measure(&self, old: &Arc<Instance>, new: &Arc<Instance>, parted: Instant) {
         // A transport that carried nothing has no pause.
-        let carried = old.port.taken().is_some();
+        let carried = !old.port.taken().is_empty();
         let pause = || Pause { parted, old: Arc::clone(&old.port), new: Arc::clone(&new.port) };
         self.live().pause = carried.then(pause);
     }

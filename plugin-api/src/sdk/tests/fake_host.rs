@@ -209,6 +209,7 @@ impl Driven {
             needs: "",
             config_schema: "",
             exclusive: false,
+            overlaps: false,
             schemes: "",
             unwinds: true,
         };

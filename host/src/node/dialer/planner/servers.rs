@@ -112,6 +112,13 @@ impl Server {
         }
     }
 
+    /// Another link goes on in the place of the one that a dial of this address had made.
+    pub(super) fn moved(&mut self, before: LinkId, after: LinkId) {
+        if self.link == Some(before) {
+            self.link = Some(after);
+        }
+    }
+
     pub(super) fn hurry(&mut self, within_ms: u64, now_ms: u64) {
         self.retry.after(within_ms, now_ms);
     }

@@ -75,7 +75,7 @@ impl Desk {
 
     fn links_up(&mut self, peer: PeerId, remote: &str) -> LinkId {
         self.next_link += 1;
-        self.links.push(Fact { link: self.next_link, peer, remote: remote.to_owned() });
+        self.links.push(Fact { link: self.next_link, peer, remote: remote.to_owned(), outbound: true });
         self.next_link
     }
 
@@ -149,6 +149,22 @@ fn a_peer_that_restarts_its_transport_is_dialled_at_once_and_without_pauses() {
     let dial = one(desk.wait(0));
     desk.fail(&dial);
     assert!(desk.wait(60_000).1 >= MIN / 2, "but not for ever");
+}
+
+#[test]
+fn a_server_whose_link_goes_over_to_another_port_is_dialled_again_only_when_that_one_ends() {
+    let mut desk = Desk::new();
+    desk.keep("quic://b:1");
+    let dial = one(desk.wait(0));
+    let old = desk.link(&dial, B);
+    let new = desk.links_up(B, "quic://b:2");
+    desk.planner.moved(old, new);
+    desk.unlink(old, Some(CloseCode::DUPLICATE), 1_000);
+    assert!(desk.wait(600_000).0.is_empty());
+    assert_eq!(desk.state("quic://b:1"), State::Up);
+    desk.unlink(new, Some(CloseCode::RESTARTING), 1_000);
+    let (dials, wait) = desk.wait(60_000);
+    assert_eq!((dials[0].uri.as_str(), wait), ("quic://b:1", 0), "at the address that was noted");
 }
 
 #[test]
