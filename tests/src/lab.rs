@@ -62,7 +62,7 @@ impl Lab {
     pub fn shut_ports_but(&self, place: usize, port: u16) -> Outcome {
         let chain = "type filter hook input priority 0;";
         let rule = format!("iifname != lo ct state new udp dport != {port} drop");
-        self.spaces.nft(place, &format!("table inet wall {{ chain in {{ {chain} {rule}; }} }}"))
+        self.spaces.nft(place, &format!("table inet wall {{ chain in {{ {chain} {rule}; }}; }}\n"))
     }
 
     /// Cuts or mends the link between `left` and its right neighbour.
