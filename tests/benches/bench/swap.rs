@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use qpq_host::api::NodeApi;
 use qpq_host::control::RemoteNode;
@@ -21,10 +21,20 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) fn measure(report: &mut Report) -> Outcome {
     let line = Line::shaped(|plan| plan.config(flow::ROOM))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (mut pauses, tallies) = runtime.block_on(run(&line))?;
+    let (swaps, tallies) = runtime.block_on(run(&line))?;
+    let mut pauses: Vec<_> = swaps.iter().map(|swap| swap.pause).collect();
     let [p50, p99] = [0.5, 0.99].map(|share| percentile(&mut pauses, share).as_secs_f64() * 1000.0);
     report.add(format!("{} swaps of a relay's transport-quic under full load: pause p50", pauses.len()), p50, "ms");
     report.add("the same, p99", p99, "ms").goal(Goal::AtMost(20.0));
+    let mut silence = |what: String, window: fn(&Swap) -> [Instant; 2]| {
+        let mut all: Vec<_> =
+            swaps.iter().flat_map(|swap| tallies.each_ref().map(|t| longest(t, window(swap)))).collect();
+        let [p50, p99] = [0.5, 0.99].map(|share| percentile(&mut all, share).as_secs_f64() * 1000.0);
+        report.add(format!("longest silence at a receiving application {what}: p50"), p50, "ms");
+        report.add("the same, p99", p99, "ms");
+    };
+    silence("during a swap".to_owned(), |swap| [swap.began, swap.over]);
+    silence("in as much time before it".to_owned(), |swap| [swap.began - (swap.over - swap.began), swap.began]);
     let sum = |of: fn(&Tally) -> usize| tallies.iter().map(of).sum::<usize>() as f64;
     report.add("messages sent meanwhile", sum(|tally| tally.sent), "");
     report.add("of them lost", sum(|tally| tally.lost), "").goal(Goal::AtMost(0.0));
@@ -32,23 +42,38 @@ pub(crate) fn measure(report: &mut Report) -> Outcome {
     Ok(())
 }
 
-async fn run(line: &Line) -> Outcome<(Vec<Duration>, [Tally; 2])> {
+/// One swap.
+struct Swap {
+    began: Instant,
+    /// Every neighbour is back.
+    over: Instant,
+    pause: Duration,
+}
+
+/// The longest time without an arrival that falls into a window, as far as it does.
+fn longest(tally: &Tally, [began, over]: [Instant; 2]) -> Duration {
+    let within = tally.arrivals.iter().copied().filter(|at| (began..over).contains(at));
+    let moments: Vec<Instant> = [began].into_iter().chain(within).chain([over]).collect();
+    moments.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
+}
+
+async fn run(line: &Line) -> Outcome<(Vec<Swap>, [Tally; 2])> {
     let stop = Rc::new(Cell::new(false));
     let flows = [Flow::between(&line.a, &line.c, 1)?, Flow::between(&line.c, &line.a, 2)?];
     let relay = RemoteNode::connect(&line.b.home())?;
     let swapping = async {
-        let pauses = swap_all(&relay, &flows).await;
+        let swaps = swap_all(&relay, &flows).await;
         stop.set(true);
-        pauses
+        swaps
     };
     let [there, back] = &flows;
-    let (pauses, one, other) = tokio::join!(swapping, there.run(Rc::clone(&stop)), back.run(Rc::clone(&stop)));
-    Ok((pauses?, [one?, other?]))
+    let (swaps, one, other) = tokio::join!(swapping, there.run(Rc::clone(&stop)), back.run(Rc::clone(&stop)));
+    Ok((swaps?, [one?, other?]))
 }
 
-async fn swap_all(relay: &RemoteNode, flows: &[Flow; 2]) -> Outcome<Vec<Duration>> {
+async fn swap_all(relay: &RemoteNode, flows: &[Flow; 2]) -> Outcome<Vec<Swap>> {
     let file = binaries::plugin("transport-quic")?.display().to_string();
-    let mut pauses = Vec::new();
+    let mut swaps = Vec::new();
     for _ in 0..SWAPS {
         let before = flows.each_ref().map(Flow::arrived);
         let flowing = async {
@@ -57,11 +82,13 @@ async fn swap_all(relay: &RemoteNode, flows: &[Flow; 2]) -> Outcome<Vec<Duration
             }
         };
         tokio::time::timeout(PATIENCE, flowing).await.map_err(|_| Failure::new("messages stand still"))?;
+        let began = Instant::now();
         relay.plugin_swap("transport-quic".to_owned(), Some(file.clone())).await?;
-        let over = tokio::time::timeout(PATIENCE, pause(relay)).await;
-        pauses.push(over.map_err(|_| Failure::new("the pause does not end"))??);
+        let pause = tokio::time::timeout(PATIENCE, pause(relay)).await;
+        let pause = pause.map_err(|_| Failure::new("the pause does not end"))??;
+        swaps.push(Swap { began, over: Instant::now(), pause });
     }
-    Ok(pauses)
+    Ok(swaps)
 }
 
 /// The pause of the last swap, once it is over: a long one may go on when the swap itself is done.

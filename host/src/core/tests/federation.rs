@@ -301,3 +301,30 @@ fn nothing_goes_to_a_blocked_domain_through_others_either() {
     world.pass(60_000);
     assert_eq!((world.waiting(0), world.inbox(2).len()), (1, 0));
 }
+
+/// Random messages with receipts between two domains, links that come and go, crashes, and gateways whose stores are made anew.
+/// Once all are linked nothing may stay behind.
+#[test]
+fn whatever_happens_no_message_and_no_receipt_stays_in_a_gateway() {
+    for seed in 0..std::env::var("QPQ_SEEDS").map_or(60, |n| n.parse().unwrap()) {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut world = two_domains(policy("a"), policy("b"));
+        for _ in 0..60 {
+            let (here, there) = (rng.random_range(0..2), rng.random_range(2..4));
+            let (from, to) = if rng.random() { (here, there) } else { (there, here) };
+            let end = rng.random_range(1..4);
+            match rng.random_range(0..12) {
+                0..=4 => _ = world.send_with_receipt(from, to),
+                5..=6 => world.connect(end - 1, end),
+                7 => world.disconnect(end - 1, end),
+                8 => world.crash(from),
+                9 => world.wipe(rng.random_range(1..3)),
+                10 => world.steps(rng.random_range(0..20)),
+                _ => world.pass(rng.random_range(0..20_000)),
+            }
+        }
+        (1..4).for_each(|node| world.connect(node - 1, node));
+        world.pass(90_000);
+        assert_eq!([1, 2].map(|gateway| world.waiting(gateway)), [0, 0], "seed {seed}\n{}", world.report());
+    }
+}

@@ -355,6 +355,12 @@ impl World {
         *core = fresh(key.public(), &self.limits, disk, *subscribed, policy.clone());
     }
 
+    /// A crash after which the store is made anew.
+    pub(super) fn wipe(&mut self, node: usize) {
+        self.nodes[node].disk = Disk::default();
+        self.crash(node);
+    }
+
     pub(super) fn break_disk(&mut self, node: usize, broken: bool) {
         self.nodes[node].disk.broken = broken;
     }
