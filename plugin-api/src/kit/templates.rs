@@ -110,11 +110,13 @@ const SDK: &[File] = sources! {
     "sdk/host.rs",
     "sdk/identity.rs",
     "sdk/op.rs",
+    "sdk/outbox.rs",
     "sdk/plugin.rs",
     "sdk/queue.rs",
     "sdk/routing.rs",
     "sdk/store.rs",
     "sdk/stream.rs",
+    "sdk/task.rs",
     "sdk/tracing.rs",
     "sdk/transport.rs",
 };
