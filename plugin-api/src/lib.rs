@@ -33,6 +33,8 @@ pub mod abi;
 #[cfg(feature = "kit")]
 pub mod kit;
 mod sdk;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use abi::Status;
 pub use bytes::Bytes;

@@ -119,6 +119,9 @@ const SDK: &[File] = sources! {
     "sdk/task.rs",
     "sdk/tracing.rs",
     "sdk/transport.rs",
+    "testing.rs",
+    "testing/host.rs",
+    "testing/node.rs",
 };
 
 #[cfg(test)]
