@@ -13,8 +13,11 @@ use tokio::time::{sleep, timeout};
 
 use crate::socket;
 
-/// How long binding waits for a port that is just being given up. In a live swap the new instance waits for it while the one
-/// before drains, which may take half a second.
+/// How long binding waits for a port that is just being given up. In a live swap the host asks the new instance to listen at
+/// the moment when the one before is to leave. That may take 100 ms for the last words of its links, and then 500 ms for
+/// flushing, as slow as the slowest peer takes it. An instance that gives up earlier is asked once more, but only after the
+/// drain; until then the node goes back to the instance that is leaving, and new links fail. A port that another program
+/// has costs the operator's `listen` this time, before it says so.
 pub const BIND_PATIENCE: Duration = Duration::from_millis(600);
 
 /// How long the packets that tell the peers of the end may take to leave this machine.
