@@ -76,3 +76,6 @@ where
     }
     last
 }
+
+#[cfg(test)]
+mod tests;

@@ -207,3 +207,6 @@ async fn leave<E: LinkEnd>(
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

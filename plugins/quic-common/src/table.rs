@@ -126,3 +126,6 @@ impl<L> Table<L> {
         self.links.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;
