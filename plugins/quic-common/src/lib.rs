@@ -7,6 +7,7 @@
 //!  Flow ── one link: what waits, who asked for its end, what is flushed before
 //!  HostPort, Lookups, race ── from the address in a URI to a connection
 //!  Ports ── (feature `quinn`) UDP ports, and how a successor gets them
+//!  Verifier ── (feature `quinn`) a check of the peer, as rustls wants it
 //! ```
 #![forbid(unsafe_code)]
 
@@ -20,6 +21,8 @@ mod runtime;
 #[cfg(feature = "quinn")]
 mod socket;
 mod table;
+#[cfg(feature = "quinn")]
+mod tls;
 
 pub use address::{HostPort, MAX_HOST, canonical, printable};
 pub use counters::Counter;
@@ -29,6 +32,8 @@ pub use flow::{Bearer, Flow, LINGER, LinkEnd};
 pub use ports::{BIND_PATIENCE, BindError, Ports, Settings};
 pub use runtime::{FAREWELL, Runtime, Threads, spawn};
 pub use table::Table;
+#[cfg(feature = "quinn")]
+pub use tls::{PeerCheck, Role, Verifier};
 
 /// What [`counters!`] expands to; not for use by hand.
 #[doc(hidden)]
