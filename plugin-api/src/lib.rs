@@ -33,6 +33,8 @@ pub mod abi;
 #[cfg(feature = "kit")]
 pub mod kit;
 mod sdk;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use abi::Status;
 pub use bytes::Bytes;
@@ -43,10 +45,12 @@ pub use sdk::guard::{Caught, catch};
 pub use sdk::host::Host;
 pub use sdk::identity::Identity;
 pub use sdk::op::Op;
+pub use sdk::outbox::{Next, Outbox};
 pub use sdk::plugin::Plugin;
 pub use sdk::queue::{FrameQueue, MAX_QUEUED_BYTES, MAX_QUEUED_FRAMES, QueueLimits, Taken};
 pub use sdk::routing::{LinkState, RouteContext, RouteKind, RouteLink, RouteLinks, RouteQuery, Routing};
 pub use sdk::store::{Store, StoreHost, StoredItem};
+pub use sdk::task::guarded;
 pub use sdk::transport::{LinkUp, Transport, TransportHost};
 
 /// Frames with their lengths on a byte stream.

@@ -9,11 +9,13 @@ pub(crate) mod guard;
 pub(crate) mod host;
 pub(crate) mod identity;
 pub(crate) mod op;
+pub(crate) mod outbox;
 pub(crate) mod plugin;
 pub(crate) mod queue;
 pub(crate) mod routing;
 pub(crate) mod store;
 pub(crate) mod stream;
+pub(crate) mod task;
 #[cfg(feature = "tracing")]
 mod tracing;
 pub(crate) mod transport;

@@ -110,13 +110,18 @@ const SDK: &[File] = sources! {
     "sdk/host.rs",
     "sdk/identity.rs",
     "sdk/op.rs",
+    "sdk/outbox.rs",
     "sdk/plugin.rs",
     "sdk/queue.rs",
     "sdk/routing.rs",
     "sdk/store.rs",
     "sdk/stream.rs",
+    "sdk/task.rs",
     "sdk/tracing.rs",
     "sdk/transport.rs",
+    "testing.rs",
+    "testing/host.rs",
+    "testing/node.rs",
 };
 
 #[cfg(test)]

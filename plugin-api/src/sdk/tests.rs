@@ -8,6 +8,8 @@ mod frames;
 mod identity;
 mod life;
 mod other_kinds;
+mod outbox;
 mod queue;
+mod task;
 #[cfg(feature = "tracing")]
 mod tracing;

@@ -3,26 +3,27 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use qpq_quic_common::{canonical, spawn};
 use quinn::{Connection, ConnectionError, Endpoint, Incoming};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use crate::address::{Address, canonical, uri_of};
+use crate::address::{parse_listen, uri_of};
 use crate::engine::{Engine, Peer};
 use crate::error::{End, Error, code};
 use crate::handshakes::Place;
 use crate::rpc::inbound;
+use crate::tls;
 use crate::verify::Seen;
-use crate::{tasks, tls};
 
 /// Listens at that URI; returns the one that was bound.
 pub(crate) async fn listen(engine: Arc<Engine>, uri: &str) -> Result<String, Error> {
     engine.check_running()?;
-    let address = Address::to_listen(uri)?;
+    let address = parse_listen(uri)?;
     let addr = *engine.resolve(&address).await?.first().ok_or(Error::Timeout)?;
     let endpoint = engine.endpoints.listen(addr, tls::placeholder(&engine.provider)?).await?;
     let bound = endpoint.local_addr().map_err(|source| Error::Bind { addr, source })?;
-    tasks::spawn(&Handle::current(), engine.host, accept(engine.clone(), endpoint));
+    spawn(&Handle::current(), engine.host, accept(engine.clone(), endpoint));
     Ok(uri_of(&engine.config.domain, bound))
 }
 
@@ -30,7 +31,7 @@ pub(crate) async fn listen(engine: Arc<Engine>, uri: &str) -> Result<String, Err
 async fn accept(engine: Arc<Engine>, endpoint: Endpoint) {
     while let Some(incoming) = endpoint.accept().await {
         if let Some((incoming, place)) = admit(&engine, incoming) {
-            tasks::spawn(&Handle::current(), engine.host, open(engine.clone(), incoming, place));
+            spawn(&Handle::current(), engine.host, open(engine.clone(), incoming, place));
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Addresses as URIs: `federation://HOST:PORT` to listen, `federation://DOMAIN` or `federation://DOMAIN@HOST:PORT` to dial.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+
+use qpq_quic_common::{HostPort, canonical};
 
 use crate::error::Error;
 use crate::limits::{MAX_DOMAIN, PEER_TEXT};
@@ -11,53 +13,21 @@ const SCHEME: &str = "federation://";
 /// Longest label of a domain name in bytes (RFC 1035, 2.3.4).
 const MAX_LABEL: usize = 63;
 
-/// Where something listens: an IP address or a DNS name, and a UDP port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Address {
-    /// An IP address without brackets, or a DNS name.
-    pub(crate) host: String,
-    /// The UDP port; 0 lets the system choose one when listening.
-    pub(crate) port: u16,
-}
-
 /// Whom to dial.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     /// The domain that the certificate of the other end must name.
     pub(crate) domain: String,
     /// Where it is; looked up when missing.
-    pub(crate) address: Option<Address>,
+    pub(crate) address: Option<HostPort>,
 }
 
-impl Address {
-    /// Reads what `listen` is given: a URI with an address, and perhaps a domain, which is ours and means nothing.
-    pub(crate) fn to_listen(uri: &str) -> Result<Self, Error> {
-        let wrong = |why: &'static str| Error::Uri { uri: printable(uri), why };
-        let rest = without_scheme(uri).map_err(wrong)?;
-        let (_, address) = rest.split_once('@').unwrap_or(("", rest));
-        Self::parse(address).map_err(wrong)
-    }
-
-    /// Reads `HOST:PORT`.
-    fn parse(text: &str) -> Result<Self, &'static str> {
-        let (host, port) = match text.strip_prefix('[') {
-            Some(rest) => rest.split_once("]:").ok_or("`]:PORT` is missing")?,
-            None => text.rsplit_once(':').ok_or("the port is missing")?,
-        };
-        let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
-        let port = port.parse().ok().filter(|_| digits).ok_or("the port must be 0 to 65535")?;
-        if text.starts_with('[') {
-            check_ipv6(host)?;
-        } else {
-            check_name(host)?;
-        }
-        Ok(Self { host: host.to_owned(), port })
-    }
-
-    /// The socket address, if the host part is a plain IP address; names and zones need a look-up.
-    pub(crate) fn socket_addr(&self) -> Option<SocketAddr> {
-        Some(SocketAddr::new(self.host.parse::<IpAddr>().ok()?, self.port))
-    }
+/// Reads what `listen` is given: a URI with an address, and perhaps a domain, which is ours and means nothing.
+pub(crate) fn parse_listen(uri: &str) -> Result<HostPort, Error> {
+    let wrong = |why: &'static str| Error::Uri { uri: printable(uri), why };
+    let rest = without_scheme(uri).map_err(wrong)?;
+    let (_, address) = rest.split_once('@').unwrap_or(("", rest));
+    HostPort::parse(address).map_err(wrong)
 }
 
 impl Target {
@@ -66,7 +36,7 @@ impl Target {
         let wrong = |why: &'static str| Error::Uri { uri: printable(uri), why };
         let rest = without_scheme(uri).map_err(wrong)?;
         let (domain, address) = match rest.split_once('@') {
-            Some((domain, address)) => (domain, Some(Address::parse(address).map_err(wrong)?)),
+            Some((domain, address)) => (domain, Some(HostPort::parse(address).map_err(wrong)?)),
             None => (rest, None),
         };
         if address.as_ref().is_some_and(|address| address.port == 0) {
@@ -101,38 +71,9 @@ pub(crate) fn uri_of(domain: &str, addr: SocketAddr) -> String {
     format!("{SCHEME}{domain}@{}", canonical(addr))
 }
 
-/// The address with IPv4 inside IPv6 unwrapped.
-pub(crate) fn canonical(addr: SocketAddr) -> SocketAddr {
-    match addr.ip().to_canonical() {
-        ip if ip == addr.ip() => addr,
-        ip => SocketAddr::new(ip, addr.port()),
-    }
-}
-
-fn check_ipv6(host: &str) -> Result<(), &'static str> {
-    let (ip, zone) = host.split_once('%').unwrap_or((host, "0"));
-    let zone_ok = (1..=15).contains(&zone.len()) && zone.bytes().all(|b| b.is_ascii_graphic() && b != b'/');
-    match ip.parse::<std::net::Ipv6Addr>() {
-        Ok(_) if zone_ok => Ok(()),
-        _ => Err("what stands in brackets must be an IPv6 address"),
-    }
-}
-
-fn check_name(host: &str) -> Result<(), &'static str> {
-    let letters = host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
-    match host.len() {
-        0 => Err("the host is missing"),
-        1..=MAX_DOMAIN if letters => Ok(()),
-        1..=MAX_DOMAIN if host.contains(':') => Err("an IPv6 address must stand in brackets"),
-        1..=MAX_DOMAIN => Err("the host has characters that a name can't have"),
-        _ => Err("the host is too long"),
-    }
-}
-
-/// Text from outside, fit for a message: printable ASCII only, and not too long.
+/// Text from outside, fit for a message.
 pub(crate) fn printable(text: &str) -> String {
-    let shown = text.chars().take(PEER_TEXT);
-    shown.map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect()
+    qpq_quic_common::printable(text, PEER_TEXT)
 }
 
 #[cfg(test)]
@@ -156,7 +97,7 @@ mod tests {
     #[test]
     fn a_bound_uri_can_be_listened_at_again() {
         for uri in ["federation://127.0.0.1:0", "federation://a.example@127.0.0.1:0"] {
-            assert_eq!(Address::to_listen(uri).unwrap().socket_addr(), "127.0.0.1:0".parse().ok());
+            assert_eq!(parse_listen(uri).unwrap().socket_addr(), "127.0.0.1:0".parse().ok());
         }
     }
 

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use hkdf::Hkdf;
+use qpq_plugin_api::Next;
 use qpq_schemas::MessageId;
 use qpq_schemas::federation_capnp::federation_service;
 use qpq_schemas::link::{Answer, Frame, MAX_BLOCK, Role};
@@ -30,7 +31,6 @@ use crate::engine::Engine;
 use crate::error::End;
 use crate::limits::{BINDING_LEN, EXPORTER_LABEL, OFFERED_KIB, RELAYS_IN_FLIGHT};
 use crate::link::{self, Link, Way};
-use crate::queue::Next;
 use crate::rpc::{Local, Session, spawn};
 
 /// Salt of the keys of the far ends.
@@ -80,7 +80,7 @@ impl Bridge {
         });
         let before = local.bridges.borrow_mut().insert(domain.to_owned(), bridge.clone());
         if let Some(before) = before {
-            before.link.ask_end(End::Closed("another connection to the domain is used".into()), Duration::ZERO);
+            before.link.flow.ask_end(End::Closed("another connection to the domain is used".into()), Duration::ZERO);
         }
         spawn(session.engine.host, run(local.clone(), bridge.clone(), service));
         Ok(bridge)
@@ -174,7 +174,7 @@ async fn play(bridge: &Bridge, service: Option<federation_service::Client>, unse
         let deadline = leaving.as_ref().map(|(_, deadline)| *deadline);
         let mut batch = VecDeque::new();
         tokio::select! {
-            next = link.outbox.next(&mut batch, 1, MAX_BLOCK), if takes => match next {
+            next = link.flow.outbox.next(&mut batch, 1, MAX_BLOCK), if takes => match next {
                 Next::Finished => open = false,
                 Next::Batch { writable } => if writable { session.engine.events.writable(link.id) },
             },
@@ -182,8 +182,8 @@ async fn play(bridge: &Bridge, service: Option<federation_service::Client>, unse
                 let _ = bridge.say(&Frame::Custody(vec![answer]));
             }
             () = bridge.wake.notified() => {}
-            () = link.resumed(), if said > 0 => {}
-            (end, patience) = link.asked(), if leaving.is_none() => leaving = Some((end, Instant::now() + patience)),
+            () = link.flow.resumed(), if said > 0 => {}
+            (end, patience) = link.flow.asked(), if leaving.is_none() => leaving = Some((end, Instant::now() + patience)),
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                 return leaving.map_or(End::Silent, |(end, _)| end);
             }

@@ -1,44 +1,6 @@
 //! Figures for `stats`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use serde_json::{Map, Value};
-
-macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// What happened since the instance was made.
-        #[derive(Debug, Default)]
-        pub(crate) struct Counters {
-            $($(#[$doc])* pub(crate) $name: Counter,)*
-        }
-
-        impl Counters {
-            /// All figures by name.
-            pub(crate) fn to_json(&self) -> Value {
-                let all = [$((stringify!($name), self.$name.0.load(Ordering::Relaxed)),)*];
-                Value::Object(all.into_iter().map(|(name, n)| (name.to_owned(), n.into())).collect::<Map<_, _>>())
-            }
-        }
-    };
-}
-
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds `n`.
-    pub(crate) fn add(&self, n: usize) {
-        self.0.fetch_add(n as u64, Ordering::Relaxed);
-    }
-
-    /// Adds one.
-    pub(crate) fn one(&self) {
-        self.add(1);
-    }
-}
-
-counters! {
+qpq_quic_common::counters! {
     /// Frames that were received.
     frames_in,
     /// Their bytes.

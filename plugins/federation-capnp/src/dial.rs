@@ -3,16 +3,16 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use qpq_quic_common::{HostPort, MAX_ADDRESSES, race};
 use quinn::Connection;
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
-use crate::address::{Address, Target};
+use crate::address::Target;
 use crate::dns;
 use crate::engine::{Engine, Peer};
 use crate::error::{End, Error};
-use crate::limits::{ADDRESS_STAGGER, DEFAULT_PORT, MAX_ADDRESSES};
+use crate::limits::DEFAULT_PORT;
 use crate::rpc::{Dialled, outbound};
 use crate::tls;
 
@@ -52,10 +52,8 @@ async fn try_dial(engine: &Arc<Engine>, target: &Target, op: u64) -> Result<(), 
 
 async fn reach(engine: &Arc<Engine>, target: &Target) -> Result<(Connection, Vec<String>), Error> {
     let targets = addresses(engine, target).await?;
-    match targets.first() {
-        Some(only) if targets.len() == 1 => attempt(engine, *only, &target.domain).await,
-        _ => race(engine, targets, &target.domain).await,
-    }
+    let reached = race(targets, |addr| attempt(engine.clone(), addr, target.domain.clone())).await;
+    reached.unwrap_or(Err(Error::Timeout))
 }
 
 /// Where the domain is: as the caller says, else as DNS says.
@@ -71,43 +69,16 @@ async fn addresses(engine: &Engine, target: &Target) -> Result<Vec<SocketAddr>, 
         }
     }
     if found.is_empty() {
-        found = engine.resolve(&Address { host: target.domain.clone(), port: DEFAULT_PORT }).await?;
+        found = engine.resolve(&HostPort { host: target.domain.clone(), port: DEFAULT_PORT }).await?;
     }
     Ok(found)
 }
 
-/// Tries several addresses, each a little later than the one before (RFC 8305). The first connection wins.
-async fn race(
-    engine: &Arc<Engine>,
-    targets: Vec<SocketAddr>,
-    domain: &str,
-) -> Result<(Connection, Vec<String>), Error> {
-    let mut attempts = JoinSet::new();
-    let mut head_start = std::time::Duration::ZERO;
-    for target in targets.into_iter().take(MAX_ADDRESSES) {
-        let (engine, domain) = (engine.clone(), domain.to_owned());
-        attempts.spawn(async move {
-            sleep(head_start).await;
-            attempt(&engine, target, &domain).await
-        });
-        head_start += ADDRESS_STAGGER;
-    }
-    let mut last = Error::Timeout;
-    while let Some(ended) = attempts.join_next().await {
-        match ended {
-            Ok(Ok(reached)) => return Ok(reached),
-            Ok(Err(error)) => last = error,
-            Err(panic) => last = Error::Setup(panic.to_string()),
-        }
-    }
-    Err(last)
-}
-
-async fn attempt(engine: &Engine, target: SocketAddr, domain: &str) -> Result<(Connection, Vec<String>), Error> {
+async fn attempt(engine: Arc<Engine>, target: SocketAddr, domain: String) -> Result<(Connection, Vec<String>), Error> {
     let material = engine.certificates()?.current();
-    let (tls, seen) = tls::client(&engine.provider, material, domain)?;
+    let (tls, seen) = tls::client(&engine.provider, material, &domain)?;
     let config = engine.endpoints.client_config(tls);
-    let connecting = engine.endpoints.dialler(target)?.connect_with(config, target, domain);
+    let connecting = engine.endpoints.ports.dialler(target)?.connect_with(config, target, &domain);
     let connecting = connecting.map_err(|e| Error::Setup(format!("{target} can't be dialled: {e}")))?;
     match connecting.await {
         Ok(connection) => Ok((connection, seen.names())),
@@ -119,7 +90,7 @@ async fn attempt(engine: &Engine, target: SocketAddr, domain: &str) -> Result<(C
             }
             let end = End::of(&error);
             if let End::Refused(refusal) = &end {
-                engine.note_refusal(target, Some(domain), refusal, true);
+                engine.note_refusal(target, Some(&domain), refusal, true);
             }
             Err(end.into())
         }

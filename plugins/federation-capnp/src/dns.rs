@@ -7,11 +7,11 @@ use std::cmp::Reverse;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use qpq_quic_common::{HostPort, MAX_ADDRESSES};
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::address::{Address, domain_of};
-use crate::limits::MAX_ADDRESSES;
+use crate::address::domain_of;
 
 /// In front of the domain.
 const SERVICE: &str = "_quicproquo-federation._udp";
@@ -33,7 +33,7 @@ const TYPE_SRV: u16 = 33;
 const CLASS_IN: u16 = 1;
 
 /// Where the service is, best first; none when nobody knows.
-pub(crate) async fn services(domain: &str) -> Vec<Address> {
+pub(crate) async fn services(domain: &str) -> Vec<HostPort> {
     let conf = tokio::task::spawn_blocking(|| std::fs::read_to_string(RESOLV_CONF)).await;
     let conf = conf.ok().and_then(Result::ok).unwrap_or_default();
     for server in servers(&conf) {
@@ -54,7 +54,7 @@ fn servers(conf: &str) -> Vec<SocketAddr> {
 }
 
 /// Asks one server; `None` when it doesn't answer.
-async fn ask(server: SocketAddr, domain: &str) -> Option<Vec<Address>> {
+async fn ask(server: SocketAddr, domain: &str) -> Option<Vec<HostPort>> {
     let id = rand::random::<u16>();
     let question = question(id, domain)?;
     let any: SocketAddr = if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0; 8], 0).into() };
@@ -91,7 +91,7 @@ fn question(id: u16, domain: &str) -> Option<Vec<u8>> {
 }
 
 /// The services of an answer to that question; `None` when it is no such answer.
-fn parse(answer: &[u8], question: &[u8]) -> Option<Vec<Address>> {
+fn parse(answer: &[u8], question: &[u8]) -> Option<Vec<HostPort>> {
     let number = |at: usize| Some(u16::from_be_bytes(answer.get(at..at + 2)?.try_into().ok()?));
     let asked = question.get(HEADER..)?;
     let is_answer = answer.get(..2)? == question.get(..2)? && answer.get(2)? & 0x80 != 0 && number(4)? == 1;
@@ -112,7 +112,7 @@ fn parse(answer: &[u8], question: &[u8]) -> Option<Vec<Address>> {
         let (priority, weight, port) = (number(data)?, number(data + 2)?, number(data + 4)?);
         // A dot alone says that there is no such service.
         if let Some(host) = name(answer, data + 6).and_then(|host| domain_of(&host).ok()).filter(|_| port != 0) {
-            found.push((priority, Reverse(weight), Address { host, port }));
+            found.push((priority, Reverse(weight), HostPort { host, port }));
         }
     }
     found.sort_by_key(|(priority, weight, _)| (*priority, *weight));
@@ -227,7 +227,7 @@ mod tests {
                 server.send_to(&answer(&asked[..len], &[(0, 0, 7, "h.b.example")]), from).await.unwrap();
             };
             let (found, ()) = tokio::join!(ask(at, "b.example"), answering);
-            assert_eq!(found, Some(vec![Address { host: "h.b.example".into(), port: 7 }]));
+            assert_eq!(found, Some(vec![HostPort { host: "h.b.example".into(), port: 7 }]));
         });
     }
 }

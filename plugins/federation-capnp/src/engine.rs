@@ -1,18 +1,19 @@
 //! What all tasks of an instance share.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use qpq_plugin_api::{Host, Identity, TransportHost};
+use qpq_quic_common::{HostPort, Lookups};
 use quinn::Connection;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
-use tokio::time::{interval, timeout};
+use tokio::time::interval;
 
-use crate::address::{Address, uri_of};
+use crate::address::uri_of;
 use crate::certs::{Certificates, Look};
 use crate::config::Config;
 use crate::counters::Counters;
@@ -58,8 +59,8 @@ pub(crate) struct Engine {
     refused: Refused,
     /// From `start` on.
     started: OnceLock<Started>,
-    /// One reference more for each look-up under way, which holds a thread that can't be interrupted.
-    lookups: Arc<()>,
+    /// Looks names up.
+    pub(crate) lookups: Lookups,
 }
 
 #[derive(Debug)]
@@ -102,7 +103,7 @@ impl Engine {
             counters: Counters::default(),
             refused: Refused::default(),
             started: OnceLock::new(),
-            lookups: Arc::new(()),
+            lookups: Lookups::default(),
             config,
         })
     }
@@ -136,12 +137,7 @@ impl Engine {
 
     /// An error when nothing new is taken on.
     pub(crate) fn check_running(&self) -> Result<(), Error> {
-        if self.links.is_closed() { Err(Error::Stopping) } else { Ok(()) }
-    }
-
-    /// Look-ups under way.
-    pub(crate) fn lookups(&self) -> usize {
-        Arc::strong_count(&self.lookups) - 1
+        if self.links.table.is_closed() { Err(Error::Stopping) } else { Ok(()) }
     }
 
     /// Now, in Unix milliseconds.
@@ -151,21 +147,9 @@ impl Engine {
     }
 
     /// The socket addresses of an address, in the order of the system.
-    pub(crate) async fn resolve(&self, address: &Address) -> Result<Vec<SocketAddr>, Error> {
-        if let Some(addr) = address.socket_addr() {
-            return Ok(vec![addr]);
-        }
-        let failed = |why: String| Error::Resolve { host: address.host.clone(), why };
-        let (host, port) = (address.host.clone(), address.port);
-        let under_way = self.lookups.clone();
-        let look_up = move || {
-            let found = (host.as_str(), port).to_socket_addrs().map(Vec::from_iter);
-            drop(under_way);
-            found
-        };
-        let found =
-            spawn_blocking(look_up).await.unwrap_or_else(|e| Err(e.into())).map_err(|e| failed(e.to_string()))?;
-        if found.is_empty() { Err(failed("it has no address".into())) } else { Ok(found) }
+    pub(crate) async fn resolve(&self, address: &HostPort) -> Result<Vec<SocketAddr>, Error> {
+        let found = self.lookups.resolve(address).await;
+        found.map_err(|error| Error::Resolve { host: address.host.clone(), why: error.to_string() })
     }
 
     /// Notes that a peer was refused, or has refused us, and logs it now and then.
@@ -184,13 +168,8 @@ impl Engine {
 
     /// Takes on nothing new, flushes and ends all links. Returns how many links were cut off because the time ran out.
     pub(crate) async fn drain(&self, patience: Duration) -> usize {
-        self.links.close();
-        for link in self.links.all() {
-            link.ask_end(End::Quiesced, patience);
-        }
-        // A link that is late ends by its own patience; a moment more lets it hand back what it did not send.
-        let late = timeout(patience + patience / 8, self.links.emptied()).await.is_err();
-        if late { self.links.len() } else { 0 }
+        self.links.table.close();
+        self.links.table.end_all(patience, |link| link.flow.ask_end(End::Quiesced, patience)).await
     }
 
     /// Looks at the certificate files now and then. Runs for as long as the instance.
@@ -222,7 +201,7 @@ impl Engine {
             Ok(certificates) => certificates.to_json(now_ms),
             Err(_) => (Value::Null, Value::Null),
         };
-        let listening = self.endpoints.listening();
+        let listening = self.endpoints.ports.listening();
         let domain = &self.config.domain;
         json!({
             "schema": "qpq.federation-capnp.stats/1",
@@ -233,7 +212,7 @@ impl Engine {
             "peers": self.peers.to_json(now_ms),
             "refused": self.refused.to_json(),
             "links": {"inbound": self.links.count(Way::In), "outbound": self.links.count(Way::Out)},
-            "by_link": self.links.all().iter().take(STATS_LINKS).map(|link| link.to_json()).collect::<Vec<_>>(),
+            "by_link": self.links.table.all().iter().take(STATS_LINKS).map(|link| link.to_json()).collect::<Vec<_>>(),
             "connections": self.links.connections(),
             "handshakes": self.handshakes.len(),
             "counters": self.counters.to_json(),

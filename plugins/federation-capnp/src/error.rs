@@ -4,9 +4,11 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use qpq_quic_common::{BindError, LinkEnd, canonical};
 use quinn::{ConnectionError, TransportErrorCode, VarInt};
+use tokio::task::JoinError;
 
-use crate::address::{canonical, printable};
+use crate::address::printable;
 use crate::limits::CLOSE_TEXT;
 use crate::refusal::{Reason, Refusal};
 
@@ -93,6 +95,11 @@ pub(crate) mod code {
 
 /// The QUIC error codes of TLS alerts (RFC 9001, 4.8).
 const ALERTS: std::ops::Range<u64> = 0x100..0x200;
+
+impl LinkEnd for End {
+    const PEER_DONE: Self = Self::PeerDone;
+    const QUIESCED: Self = Self::Quiesced;
+}
 
 impl End {
     /// What a connection error means for the link.
@@ -221,6 +228,18 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<BindError> for Error {
+    fn from(BindError { addr, source }: BindError) -> Self {
+        Self::Bind { addr, source }
+    }
+}
+
+impl From<JoinError> for Error {
+    fn from(panic: JoinError) -> Self {
+        Self::Setup(panic.to_string())
+    }
+}
 
 impl From<End> for Error {
     fn from(end: End) -> Self {

@@ -34,12 +34,9 @@ mod link;
 mod links;
 mod peers;
 mod plugin;
-mod queue;
 mod refusal;
 mod refused;
 mod rpc;
-mod socket;
-mod tasks;
 mod tls;
 mod verify;
 

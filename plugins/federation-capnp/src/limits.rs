@@ -55,9 +55,6 @@ pub(crate) const MESSAGES_PER_TURN: u32 = 16;
 /// windows of QUIC (1 MiB each) a link holds less than 8 MiB.
 pub(crate) const OUTBOX: QueueLimits = QueueLimits { frames: 1_024, bytes: 2 << 20 };
 
-/// How long `close`, and a peer that takes its leave, waits for the queue to be flushed.
-pub(crate) const LINGER: Duration = Duration::from_secs(1);
-
 /// How long a link that makes way for another instance's still takes in what has arrived, after its own queue is flushed.
 pub(crate) const LAST_READ: Duration = Duration::from_millis(2);
 
@@ -66,18 +63,6 @@ pub(crate) const WHY: Duration = Duration::from_millis(500);
 
 /// How long the packet that says why a connection is closed may take to leave, before its streams are dropped.
 pub(crate) const LAST_WORD: Duration = Duration::from_millis(20);
-
-/// Addresses of one domain that are tried, at most.
-pub(crate) const MAX_ADDRESSES: usize = 4;
-
-/// Head start of one address over the next (RFC 8305, 5: 250 ms).
-pub(crate) const ADDRESS_STAGGER: Duration = Duration::from_millis(250);
-
-/// How long binding waits for a port that is just being given up.
-pub(crate) const BIND_PATIENCE: Duration = Duration::from_millis(100);
-
-/// How long the packets that tell the peers of the end may take to leave this machine.
-pub(crate) const GOODBYE: Duration = Duration::from_millis(50);
 
 /// How often the certificate files are looked at.
 pub(crate) const RELOAD: Duration = Duration::from_secs(1);
@@ -111,12 +96,6 @@ pub(crate) const PEERS: usize = 1_024;
 
 /// Links that `stats` lists one by one, at most.
 pub(crate) const STATS_LINKS: usize = 64;
-
-/// Packets of connections that are not accepted yet are kept up to so many bytes, for one and for all together.
-pub(crate) const INCOMING_BUFFER: (u64, u64) = (32 * 1024, 1 << 20);
-
-/// Round-trip time that is assumed before it was measured, as in transport-quic.
-pub(crate) const INITIAL_RTT: Duration = Duration::from_millis(150);
 
 /// Stack of a worker thread in bytes.
 pub(crate) const STACK: usize = 512 * 1024;
@@ -156,7 +135,3 @@ pub(crate) const OPAQUE_TTL_SECS: u32 = 7 * 24 * 60 * 60;
 
 /// How many links an opaque payload may cross.
 pub(crate) const OPAQUE_HOPS: u8 = 16;
-
-/// Bytes of packets that a socket keeps until its thread comes to read them. The usual 208 KiB run over when that thread has
-/// to wait for a processor, and each time the peer takes it for congestion. As much as a link's default `receive_window`.
-pub(crate) const RECEIVE_BUFFER: usize = 1 << 20;

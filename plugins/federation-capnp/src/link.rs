@@ -1,25 +1,23 @@
 //! One link: what the host knows of it, and how it ends. Its frames travel as calls, see `rpc::sink`.
 
 use std::collections::VecDeque;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use qpq_plugin_api::LinkUp;
+use qpq_quic_common::{Flow, LINGER};
 use qpq_schemas::federation_capnp::frames;
 use qpq_schemas::link::MAX_BLOCK;
 use quinn::Connection;
 use serde_json::{Value, json};
-use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::address::uri_of;
 use crate::error::End;
-use crate::limits::{BINDING_LEN, EXPORTER_LABEL, LAST_READ, LINGER, MAX_FRAME};
-use crate::queue::Outbox;
+use crate::limits::{BINDING_LEN, EXPORTER_LABEL, LAST_READ, MAX_FRAME, OUTBOX};
 use crate::rpc::{Session, carry_out};
 
 /// Who opened a link.
@@ -44,16 +42,8 @@ pub(crate) struct Link {
     pub(crate) legacy: bool,
     /// The QUIC connection.
     pub(crate) connection: Connection,
-    /// Frames that wait for sending.
-    pub(crate) outbox: Outbox,
-    /// The host has room again.
-    resume: Notify,
-    /// Why this side wants the link to end, and how long flushing may take.
-    asked: Mutex<Option<(End, Duration)>>,
-    /// `asked` was set.
-    leave: Notify,
-    /// The time for flushing ran out.
-    cut_off: AtomicBool,
+    /// What waits, and how it ends.
+    pub(crate) flow: Flow<End>,
     /// The host was told of its end, or is being told.
     gone: AtomicBool,
 }
@@ -61,7 +51,7 @@ pub(crate) struct Link {
 impl Link {
     /// For `stats`.
     pub(crate) fn to_json(&self) -> Value {
-        let (queued_frames, queued_bytes) = self.outbox.depth();
+        let (queued_frames, queued_bytes) = self.flow.outbox.depth();
         let path = self.connection.stats().path;
         json!({
             "link": self.id,
@@ -76,36 +66,9 @@ impl Link {
         })
     }
 
-    /// The host has room again.
-    pub(crate) fn resume(&self) {
-        self.resume.notify_one();
-    }
-
-    /// Waits until the host has room again.
-    pub(crate) async fn resumed(&self) {
-        self.resume.notified().await;
-    }
-
     /// Whether its end was reported.
     pub(crate) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire)
-    }
-
-    /// Ends the link once its queue is flushed, at the latest after `patience`. The first reason counts.
-    pub(crate) fn ask_end(&self, why: End, patience: Duration) {
-        lock(&self.asked).get_or_insert((why, patience));
-        self.outbox.seal();
-        self.leave.notify_one();
-    }
-
-    /// Waits until this side wants it to end.
-    pub(crate) async fn asked(&self) -> (End, Duration) {
-        loop {
-            if let Some(asked) = lock(&self.asked).clone() {
-                return asked;
-            }
-            self.leave.notified().await;
-        }
     }
 }
 
@@ -118,17 +81,13 @@ pub(crate) fn admit(session: &Rc<Session>, domain: &str, legacy: bool, op: u64) 
         domain: domain.to_owned(),
         legacy,
         connection: connection.clone(),
-        outbox: Outbox::default(),
-        resume: Notify::new(),
-        asked: Mutex::default(),
-        leave: Notify::new(),
-        cut_off: AtomicBool::new(false),
+        flow: Flow::new(OUTBOX),
         gone: AtomicBool::new(false),
     };
-    let link = engine.links.enter(make).ok_or(End::Quiesced)?;
+    let link = engine.links.table.enter(|_| true, make).ok_or(End::Quiesced)?;
     let mut binding = [0; BINDING_LEN];
     if connection.export_keying_material(&mut binding, EXPORTER_LABEL, b"").is_err() {
-        engine.links.remove(link.id);
+        engine.links.table.remove(link.id);
         return Err(End::Lost("TLS gave no channel binding".into()));
     }
     let remote = uri_of(domain, connection.remote_address());
@@ -148,7 +107,7 @@ pub(crate) fn admit(session: &Rc<Session>, domain: &str, legacy: bool, op: u64) 
     // Before the host, which may send at once.
     engine.peers.up(domain, &remote, legacy, session.peer.not_after_ms, engine.now_ms());
     if let Err(unwanted) = engine.events.link_up(&up) {
-        engine.links.remove(link.id);
+        engine.links.table.remove(link.id);
         engine.peers.down(domain, None, engine.now_ms());
         return Err(End::Closed(unwanted.message));
     }
@@ -160,7 +119,7 @@ pub(crate) fn admit(session: &Rc<Session>, domain: &str, legacy: bool, op: u64) 
 pub(crate) fn dismiss(session: &Session, link: &Link, mut unsent: VecDeque<Bytes>, end: &End) {
     let engine = &session.engine;
     link.gone.store(true, Ordering::Release);
-    unsent.extend(link.outbox.close());
+    unsent.extend(link.flow.outbox.close());
     if !unsent.is_empty() {
         engine.events.unsent(link.id, unsent.make_contiguous());
     }
@@ -180,7 +139,7 @@ pub(crate) fn dismiss(session: &Session, link: &Link, mut unsent: VecDeque<Bytes
     engine.peers.down(&link.domain, error, engine.now_ms());
     engine.events.link_down(link.id, &end.to_string());
     // Last: who waits for the table to be empty may end the process.
-    engine.links.remove(link.id);
+    engine.links.table.remove(link.id);
 }
 
 /// Carries frames to the peer until the link ends; then hands back what was not sent, and reports the end.
@@ -196,96 +155,12 @@ pub(crate) async fn run(session: Rc<Session>, link: Arc<Link>, forth: frames::Cl
                 }),
             }
         });
-        carry(&session, &link, writer).await
+        let reader = pin!(session.reader());
+        link.flow.carry(&*session, LAST_READ, writer, reader).await
     };
     dismiss(&session, &link, unsent, &end);
-    if link.cut_off.load(Ordering::Acquire) {
+    if link.flow.is_cut_off() {
         session.close_at_once();
     }
     session.finish(end);
-}
-
-/// Runs both directions until one of them, or the host, ends the link.
-async fn carry(session: &Session, link: &Link, mut writer: Pin<&mut impl Future<Output = Result<(), End>>>) -> End {
-    let mut reader = pin!(session.reader());
-    let mut writing = true;
-    loop {
-        tokio::select! {
-            flushed = &mut writer, if writing => match flushed {
-                Ok(()) => writing = false,
-                Err(end) => return end,
-            },
-            end = &mut reader => return match end {
-                End::PeerDone => answer_leave(session, link, writer, writing).await,
-                end => end,
-            },
-            (end, patience) = link.asked() => return match timeout(patience, leave(&end, writer, writing, reader)).await {
-                Ok(None) => end,
-                Ok(Some(worse)) => worse,
-                Err(_late) => {
-                    link.cut_off.store(true, Ordering::Release);
-                    end
-                }
-            },
-        }
-    }
-}
-
-/// This side ends the link: flushes, and when another instance takes over ([`End::Quiesced`]) hands over what has come in.
-/// What the peer has still queued is not waited for. Returns the end if the connection broke.
-async fn leave(
-    why: &End,
-    mut writer: Pin<&mut impl Future<Output = Result<(), End>>>,
-    mut writing: bool,
-    mut reader: Pin<&mut impl Future<Output = End>>,
-) -> Option<End> {
-    let mut reading = true;
-    while writing {
-        tokio::select! {
-            flushed = &mut writer, if writing => match flushed {
-                Ok(()) => writing = false,
-                Err(end) => return Some(end),
-            },
-            end = &mut reader, if reading => match end {
-                End::PeerDone => reading = false,
-                end => return Some(end),
-            },
-        }
-    }
-    if !reading || *why != End::Quiesced {
-        return None;
-    }
-    match timeout(LAST_READ, reader).await {
-        Ok(End::PeerDone) | Err(_) => None,
-        Ok(end) => Some(end),
-    }
-}
-
-/// The peer has said all: flushes this side too. Who began to leave closes the connection, once it has read everything.
-async fn answer_leave(
-    session: &Session,
-    link: &Link,
-    writer: Pin<&mut impl Future<Output = Result<(), End>>>,
-    writing: bool,
-) -> End {
-    let began_here = link.outbox.is_sealed();
-    link.outbox.seal();
-    let flush = async {
-        if writing {
-            tokio::select! {
-                _ = writer => {}
-                end = session.ended() => return end,
-            }
-        }
-        if began_here { End::PeerDone } else { session.ended().await }
-    };
-    let end = timeout(LINGER, flush).await.unwrap_or_else(|_late| {
-        link.cut_off.store(true, Ordering::Release);
-        End::PeerDone
-    });
-    lock(&link.asked).clone().map_or(end, |(why, _)| why)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

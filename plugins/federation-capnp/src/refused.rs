@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use qpq_quic_common::canonical;
 use serde_json::{Value, json};
 
-use crate::address::canonical;
 use crate::limits::{LOG_EVERY, REFUSALS};
 use crate::refusal::{Reason, Refusal};
 

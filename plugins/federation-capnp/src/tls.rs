@@ -14,7 +14,7 @@ use rustls::version::TLS13;
 use crate::certs::Material;
 use crate::error::Error;
 use crate::limits::ALPN;
-use crate::verify::{Judge, Policy, Seen, Verifier};
+use crate::verify::{Examiner, Judge, Policy, Seen};
 
 /// The cryptography: all that ring offers for TLS 1.3.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
@@ -34,7 +34,7 @@ pub(crate) fn server(
 ) -> Result<(QuicServerConfig, Arc<Seen>), Error> {
     let setup = |e: &dyn std::fmt::Display| Error::Setup(e.to_string());
     let own = material.own.clone();
-    let (verifier, seen) = Verifier::new(provider, material, Judge::Policy(policy)).map_err(|e| setup(&e))?;
+    let (verifier, seen) = Examiner::new(provider, material, Judge::Policy(policy)).map_err(|e| setup(&e))?;
     let mut config = rustls::ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&TLS13])
         .map_err(|e| setup(&e))?
@@ -67,7 +67,7 @@ pub(crate) fn client(
     let setup = |e: &dyn std::fmt::Display| Error::Setup(e.to_string());
     let own = material.own.clone();
     let (verifier, seen) =
-        Verifier::new(provider, material, Judge::Domain(domain.to_owned())).map_err(|e| setup(&e))?;
+        Examiner::new(provider, material, Judge::Domain(domain.to_owned())).map_err(|e| setup(&e))?;
     let mut config = rustls::ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&TLS13])
         .map_err(|e| setup(&e))?

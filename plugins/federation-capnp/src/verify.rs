@@ -2,16 +2,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use qpq_quic_common::{PeerCheck, Role, Verifier};
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
-use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, PeerIncompatible, RootCertStore,
-    SignatureScheme,
-};
+use rustls::{CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 
 use crate::address::domain_of;
 use crate::certs::Material;
@@ -104,7 +102,7 @@ pub(crate) enum Judge {
 
 /// Checks the certificate of the peer of one connection.
 #[derive(Debug)]
-pub(crate) struct Verifier {
+pub(crate) struct Examiner {
     algorithms: WebPkiSupportedAlgorithms,
     material: Arc<Material>,
     judge: Judge,
@@ -113,18 +111,19 @@ pub(crate) struct Verifier {
     seen: Arc<Seen>,
 }
 
-impl Verifier {
-    /// A verifier for one connection, and what it will have seen.
+impl Examiner {
+    /// What verifies the peer of one connection, and what it will have seen.
     pub(crate) fn new(
         provider: &Arc<CryptoProvider>,
         material: Arc<Material>,
         judge: Judge,
-    ) -> Result<(Self, Arc<Seen>), rustls::Error> {
+    ) -> Result<(Verifier<Self>, Arc<Seen>), rustls::Error> {
         let clients = WebPkiClientVerifier::builder_with_provider(material.roots.clone(), provider.clone())
             .build()
             .map_err(|e| rustls::Error::General(e.to_string()))?;
         let (algorithms, seen) = (provider.signature_verification_algorithms, Arc::new(Seen::default()));
-        Ok((Self { algorithms, material, judge, clients, seen: seen.clone() }, seen))
+        let examiner = Self { algorithms, material, judge, clients, seen: seen.clone() };
+        Ok((Verifier(Arc::new(examiner)), seen))
     }
 
     /// Judges a certificate; `chain_check` is the part that differs between clients and servers.
@@ -157,18 +156,43 @@ impl Verifier {
             false => Err(Refusal::found(Reason::WrongDomain, &format!("dialled {wanted}, found {}", names.join(", ")))),
         }
     }
+}
+
+impl PeerCheck for Examiner {
+    const RAW_KEYS: bool = false;
+
+    fn check(
+        &self,
+        role: Role,
+        shown: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        self.judge(shown, intermediates, || match role {
+            Role::Client => self.clients.verify_client_cert(shown, intermediates, now).map(|_| ()),
+            Role::Server => {
+                let parsed = ParsedCertificate::try_from(shown)?;
+                let roots = &self.material.roots;
+                verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, now, self.algorithms.all)
+            }
+        })
+    }
 
     fn check_signature(
         &self,
         message: &[u8],
-        cert: &CertificateDer<'_>,
+        shown: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, signed, &self.algorithms).map_err(|_| {
+        verify_tls13_signature(message, shown, signed, &self.algorithms).map_err(|_| {
             let refusal = Refusal::new(Reason::KeyMismatch);
             self.seen.note(&self.seen.names(), &Err(refusal.clone()));
             to_rustls(refusal)
         })
+    }
+
+    fn schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
     }
 }
 
@@ -219,88 +243,4 @@ pub(crate) fn self_check(
         verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, UnixTime::now(), algorithms)
     });
     checked.map_err(|error| reason_of(&error, leaf))
-}
-
-/// TLS 1.2 is never offered, so this is never asked.
-fn no_tls12() -> rustls::Error {
-    PeerIncompatible::Tls13RequiredForQuic.into()
-}
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let chain = || {
-            let parsed = ParsedCertificate::try_from(end_entity)?;
-            let roots = &self.material.roots;
-            verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, now, self.algorithms.all)
-        };
-        self.judge(end_entity, intermediates, chain).map(|()| ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(no_tls12())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.check_signature(message, cert, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
-}
-
-impl ClientCertVerifier for Verifier {
-    /// None: a peer with a certificate of another CA shows it all the same, and hears what is wrong with it.
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        let chain = || self.clients.verify_client_cert(end_entity, intermediates, now).map(|_| ());
-        self.judge(end_entity, intermediates, chain).map(|()| ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(no_tls12())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.check_signature(message, cert, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
 }

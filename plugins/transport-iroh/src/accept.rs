@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use iroh::endpoint::{ConnectingError, Connection, Incoming, IncomingAddr};
 use iroh::{Endpoint, TransportAddr};
+use qpq_quic_common::{canonical, spawn};
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
-use crate::address::{canonical, parse_listen, uri_of};
+use crate::address::{parse_listen, uri_of};
 use crate::engine::{Engine, read_opening};
 use crate::error::{End, Error, code};
 use crate::limits::REBIND_PATIENCE;
 use crate::link::{Origin, Streams};
-use crate::tasks;
 
 /// Listens at that URI; returns the one at which others can dial this node.
 pub(crate) async fn listen(engine: Arc<Engine>, uri: &str) -> Result<String, Error> {
@@ -29,7 +29,7 @@ pub(crate) async fn listen(engine: Arc<Engine>, uri: &str) -> Result<String, Err
 
 /// Takes in what comes to a new endpoint.
 pub(crate) fn serve(engine: &Arc<Engine>, endpoint: Endpoint) {
-    tasks::spawn(&Handle::current(), engine.host, accept(engine.clone(), endpoint));
+    spawn(&Handle::current(), engine.host, accept(engine.clone(), endpoint));
 }
 
 /// Takes connections in until the endpoint is closed.
@@ -37,7 +37,7 @@ async fn accept(engine: Arc<Engine>, endpoint: Endpoint) {
     while let Some(incoming) = endpoint.accept().await {
         if let Some((incoming, permit)) = admit(&engine, incoming) {
             let task = open(engine.clone(), incoming, permit);
-            tasks::spawn(&Handle::current(), engine.host, task);
+            spawn(&Handle::current(), engine.host, task);
         }
     }
 }
@@ -61,7 +61,7 @@ fn admit(engine: &Engine, incoming: Incoming) -> Option<(Incoming, OwnedSemaphor
     match engine.handshakes.clone().try_acquire_owned() {
         Ok(permit) if room => Some((incoming, permit)),
         _ => {
-            engine.counters.handshake_refused();
+            engine.counters.handshakes_refused.one();
             incoming.refuse();
             None
         }
@@ -81,7 +81,7 @@ async fn open(engine: Arc<Engine>, incoming: Incoming, permit: OwnedSemaphorePer
     match opened.await {
         Ok(()) | Err(Error::Ended(End::Probe)) => {}
         Err(error) => {
-            engine.counters.handshake_failed();
+            engine.counters.handshakes_failed.one();
             engine.host.debug(format!("a link from {origin:?} did not come up: {error}"));
         }
     }

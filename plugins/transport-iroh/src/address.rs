@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use iroh::{EndpointId, RelayUrl, TransportAddr};
+use qpq_quic_common::canonical;
 
 use crate::error::Error;
 use crate::limits::{MAX_URI, MAX_URI_ADDRESSES, PEER_TEXT};
@@ -105,18 +106,9 @@ pub(crate) fn hex(key: &[u8; 32]) -> String {
     key.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The address with IPv4 inside IPv6 unwrapped.
-pub(crate) fn canonical(addr: SocketAddr) -> SocketAddr {
-    match addr.ip().to_canonical() {
-        ip if ip == addr.ip() => addr,
-        ip => SocketAddr::new(ip, addr.port()),
-    }
-}
-
-/// Text from outside, fit for a message: printable ASCII only, and not too long.
+/// Text from outside, fit for a message.
 pub(crate) fn printable(text: &str) -> String {
-    let shown = text.chars().take(PEER_TEXT);
-    shown.map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect()
+    qpq_quic_common::printable(text, PEER_TEXT)
 }
 
 #[cfg(test)]

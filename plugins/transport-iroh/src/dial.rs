@@ -66,7 +66,7 @@ async fn reach(engine: &Arc<Engine>, addr: EndpointAddr) -> Result<(Connection, 
 pub(crate) async fn upgrade(engine: Arc<Engine>, link: Arc<Link>) {
     let addrs: Vec<TransportAddr> = engine.book.of(&link.peer).into_iter().map(TransportAddr::Ip).collect();
     let Some(endpoint) = engine.net.current().filter(|_| !addrs.is_empty()) else { return };
-    engine.counters.upgrade_tried();
+    engine.counters.upgrades_tried.one();
     let addr = EndpointAddr::from_parts(link.peer, addrs);
     if let Ok(Ok(probe)) = timeout(UPGRADE_TIMEOUT, engine.net.connect(&endpoint, addr)).await {
         probe.close(code::PROBE, b"probe");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use iroh::EndpointId;
 use iroh::endpoint::{Connection, ReadExactError, RecvStream};
 use qpq_plugin_api::{Host, Identity, LinkUp, TransportHost};
+use qpq_quic_common::spawn;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -21,7 +22,6 @@ use crate::links::Links;
 use crate::net::Net;
 use crate::path::Path;
 use crate::relays;
-use crate::tasks;
 
 /// One instance of the transport.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl Engine {
 
     /// An error when nothing new is taken on.
     pub(crate) fn check_running(&self) -> Result<(), Error> {
-        if self.links.is_closed() { Err(Error::Stopping) } else { Ok(()) }
+        if self.links.table.is_closed() { Err(Error::Stopping) } else { Ok(()) }
     }
 
     /// Enters a connection whose stream is open, if there is room.
@@ -104,30 +104,25 @@ impl Engine {
             Err(_) => Err(Error::Setup("TLS gave no channel binding".into())),
         };
         if let Err(error) = wanted {
-            self.links.remove(link.id);
+            self.links.table.remove(link.id);
             link.connection.close(code::CLOSED, b"not wanted");
             return Err(error);
         }
-        self.counters.up();
+        self.counters.links_up.one();
         self.book.note_path(link.peer, &path);
-        tasks::spawn(&Handle::current(), self.host, run(self.clone(), link, streams));
+        spawn(&Handle::current(), self.host, run(self.clone(), link, streams));
         Ok(())
     }
 
     /// Flushes and ends all links, within about `patience`. Returns how many were cut off.
     pub(crate) async fn end_links(&self, why: &End, patience: Duration) -> usize {
-        for link in self.links.all() {
-            link.ask_end(why.clone(), patience);
-        }
-        // A link that is late ends by its own patience; a moment more lets it hand back what it did not send.
-        let late = timeout(patience + patience / 8, self.links.emptied()).await.is_err();
-        if late { self.links.len() } else { 0 }
+        self.links.table.end_all(patience, |link| link.flow.ask_end(why.clone(), patience)).await
     }
 
     /// Takes on nothing new, flushes and ends all links, then closes the sockets. Returns how many links were cut off
     /// because the time ran out.
     pub(crate) async fn quiesce(&self, patience: Duration) -> usize {
-        self.links.close();
+        self.links.table.close();
         let left = self.end_links(&End::Quiesced, patience).await;
         let _ = timeout(patience, self.net.close()).await;
         left
@@ -135,7 +130,7 @@ impl Engine {
 
     /// All figures as JSON.
     pub(crate) fn stats(&self) -> Value {
-        let links = self.links.all();
+        let links = self.links.table.all();
         let listed: Vec<Value> = links.iter().take(STATS_LINKS).map(|link| link_stats(link)).collect();
         let relays = relays::look(self.net.relays(), self.net.current().as_ref());
         json!({
@@ -152,7 +147,7 @@ impl Engine {
 }
 
 fn link_stats(link: &Link) -> Value {
-    let (queued_frames, queued_bytes) = link.outbox.depth();
+    let (queued_frames, queued_bytes) = link.flow.outbox.depth();
     let path = Path::of(&link.connection);
     json!({
         "link": link.id,

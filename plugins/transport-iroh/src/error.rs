@@ -8,6 +8,8 @@ use iroh::endpoint::{
     ConnectError, ConnectWithOptsError, ConnectingError, ConnectionError, TransportErrorCode, VarInt,
 };
 
+use qpq_quic_common::LinkEnd;
+
 use crate::address::{hex, printable};
 use crate::limits::{MAX_FRAME, MAX_LISTEN};
 
@@ -103,6 +105,11 @@ pub(crate) mod code {
     pub(crate) const GOING: VarInt = VarInt::from_u32(6);
     /// The connection was only to find a direct path for a link that is up.
     pub(crate) const PROBE: VarInt = VarInt::from_u32(7);
+}
+
+impl LinkEnd for End {
+    const PEER_DONE: Self = Self::PeerDone;
+    const QUIESCED: Self = Self::Quiesced;
 }
 
 impl End {

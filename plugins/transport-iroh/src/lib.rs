@@ -27,9 +27,7 @@ mod links;
 mod net;
 mod path;
 mod plugin;
-mod queue;
 mod relays;
-mod tasks;
 mod watch;
 
 pub use config::Config;

@@ -26,8 +26,9 @@ pub(crate) const BATCH_BYTES: usize = 64 * 1024;
 /// to the host together, which saves waking its threads, and most frames have arrived whole and are copied once.
 pub(crate) const READ_CHUNKS: usize = 64;
 
-/// How long `close`, and a peer that takes its leave, waits for the queue to be flushed.
-pub(crate) const LINGER: Duration = Duration::from_secs(1);
+/// How long a link that makes way for another instance's still takes in what arrives, after its own queue is flushed: as long
+/// as the deadline of the whole permits, since the sockets are closed next and can't be handed on.
+pub(crate) const LAST_READ: Duration = Duration::MAX;
 
 /// Addresses, direct ones and relays, that one URI may name.
 pub(crate) const MAX_URI_ADDRESSES: usize = 16;

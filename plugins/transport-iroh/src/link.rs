@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use bytes::Bytes;
 use iroh::EndpointId;
 use iroh::endpoint::{Connection, ReadError, RecvStream, SendStream, WriteError};
 use qpq_plugin_api::stream::{Decoder, Oversize, encode};
-use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use qpq_plugin_api::{Next, QueueLimits};
+use qpq_quic_common::{Bearer, Flow};
+use tokio::time::Instant;
 
 use crate::engine::Engine;
 use crate::error::End;
-use crate::limits::{BATCH_BYTES, LINGER, MAX_FRAME, OPENING, READ_CHUNKS, UPGRADE_FIRST, UPGRADE_LAST};
+use crate::limits::{BATCH_BYTES, LAST_READ, MAX_FRAME, OPENING, READ_CHUNKS, UPGRADE_FIRST, UPGRADE_LAST};
 use crate::path::Path;
-use crate::queue::{Next, Outbox};
 
 /// Where a link was opened from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,18 +41,12 @@ pub(crate) struct Link {
     pub(crate) peer: EndpointId,
     /// The QUIC connection.
     pub(crate) connection: Connection,
-    /// Frames that wait for sending.
-    pub(crate) outbox: Outbox,
-    /// The host has room again.
-    resume: Notify,
+    /// What waits, and how it ends.
+    pub(crate) flow: Flow<End>,
     /// The path that the host was told.
     told: Mutex<Path>,
     /// When a direct path is looked for next, while the link is relayed.
     upgrade: Mutex<Option<(Instant, Duration)>>,
-    /// Why this side wants the link to end, and how long flushing may take.
-    asked: Mutex<Option<(End, Duration)>>,
-    /// `asked` was set.
-    leave: Notify,
 }
 
 /// The two directions of a link's stream.
@@ -73,11 +67,8 @@ impl Link {
             peer: connection.remote_id(),
             told: Mutex::new(Path::of(&connection)),
             connection,
-            outbox: Outbox::default(),
-            resume: Notify::new(),
+            flow: Flow::new(QueueLimits::default()),
             upgrade: Mutex::default(),
-            asked: Mutex::default(),
-            leave: Notify::new(),
         }
     }
 
@@ -119,26 +110,17 @@ impl Link {
         }
         due
     }
+}
 
-    /// The host has room again.
-    pub(crate) fn resume(&self) {
-        self.resume.notify_one();
+impl Bearer for Link {
+    type End = End;
+
+    fn has_ended(&self) -> bool {
+        self.connection.close_reason().is_some()
     }
 
-    /// Ends the link once its queue is flushed, at the latest after `patience`. The first reason counts.
-    pub(crate) fn ask_end(&self, why: End, patience: Duration) {
-        lock(&self.asked).get_or_insert((why, patience));
-        self.outbox.seal();
-        self.leave.notify_one();
-    }
-
-    async fn asked(&self) -> (End, Duration) {
-        loop {
-            if let Some(asked) = lock(&self.asked).clone() {
-                return asked;
-            }
-            self.leave.notified().await;
-        }
+    async fn ended(&self) -> End {
+        End::of(&self.connection.closed().await)
     }
 }
 
@@ -148,83 +130,19 @@ pub(crate) async fn run(engine: Arc<Engine>, link: Arc<Link>, streams: Streams) 
     let end = {
         let writer = pin!(write(&engine, &link, streams.send, &mut unsent));
         let reader = pin!(read(&engine, &link, streams.recv));
-        let end = carry(&link, writer, reader).await;
+        let end = link.flow.carry(&*link, LAST_READ, writer, reader).await;
         // Before the streams are dropped, which would finish them in the middle of a frame.
         let (code, text) = end.to_close();
         link.connection.close(code, text.as_bytes());
         end
     };
-    unsent.extend(link.outbox.close());
+    unsent.extend(link.flow.outbox.close());
     if !unsent.is_empty() {
         engine.events.unsent(link.id, unsent.make_contiguous());
     }
-    engine.links.remove(link.id);
+    engine.links.table.remove(link.id);
     engine.counters.ended(&end);
     engine.events.link_down(link.id, &end.to_string());
-}
-
-/// Runs both directions until one of them, or the host, ends the link.
-async fn carry(
-    link: &Link,
-    mut writer: Pin<&mut impl Future<Output = Result<(), End>>>,
-    mut reader: Pin<&mut impl Future<Output = End>>,
-) -> End {
-    let mut writing = true;
-    loop {
-        tokio::select! {
-            flushed = &mut writer, if writing => match flushed {
-                Ok(()) => writing = false,
-                Err(end) => return end,
-            },
-            end = &mut reader => return match end {
-                End::PeerDone => answer_leave(link, writer.as_mut(), writing).await,
-                end => end,
-            },
-            (end, patience) = link.asked() => return match timeout(patience, leave(&end, writer, writing, reader)).await {
-                Ok(None) => end,
-                Ok(Some(worse)) => worse,
-                Err(_late) => end,
-            },
-        }
-    }
-}
-
-/// This side ends the link: flushes, and when another instance takes over ([`End::Quiesced`]) lets the peer finish too.
-/// What comes in meanwhile is still handed over. Returns the end if the connection broke.
-async fn leave(
-    why: &End,
-    mut writer: Pin<&mut impl Future<Output = Result<(), End>>>,
-    mut writing: bool,
-    mut reader: Pin<&mut impl Future<Output = End>>,
-) -> Option<End> {
-    let mut reading = true;
-    while writing || (reading && *why == End::Quiesced) {
-        tokio::select! {
-            flushed = &mut writer, if writing => match flushed {
-                Ok(()) => writing = false,
-                Err(end) => return Some(end),
-            },
-            end = &mut reader, if reading => match end {
-                End::PeerDone => reading = false,
-                end => return Some(end),
-            },
-        }
-    }
-    None
-}
-
-/// The peer has said all: flushes this side too. Who began to leave closes the connection, once it has read everything.
-async fn answer_leave(link: &Link, writer: Pin<&mut impl Future<Output = Result<(), End>>>, writing: bool) -> End {
-    let began_here = link.outbox.is_sealed();
-    link.outbox.seal();
-    let flush = async {
-        if writing {
-            let _ = writer.await;
-        }
-        if began_here { End::PeerDone } else { End::of(&link.connection.closed().await) }
-    };
-    let end = timeout(LINGER, flush).await.unwrap_or(End::PeerDone);
-    lock(&link.asked).clone().map_or(end, |(why, _)| why)
 }
 
 /// Writes what the queue holds, in batches, until it is sealed and empty and the peer has acknowledged all.
@@ -234,14 +152,14 @@ async fn write(engine: &Engine, link: &Link, mut send: SendStream, batch: &mut V
         // The dialler waits for it: it says that the host let the link in.
         send.write_all(&OPENING).await.map_err(|e| end_of_write(&e))?;
     }
-    while let Next::Batch { writable } = link.outbox.next(batch, BATCH_BYTES).await {
+    while let Next::Batch { writable } = link.flow.outbox.next(batch, usize::MAX, BATCH_BYTES).await {
         if writable {
             engine.events.writable(link.id);
         }
         let offered = batch.len();
         // The peer would end the link over such a frame. The host knows the limit, so this is a fault of the host.
         batch.retain(|frame| frame.len() <= MAX_FRAME);
-        engine.counters.dropped_oversize(offered - batch.len());
+        engine.counters.oversize_dropped.add(offered - batch.len());
         let mut chunks = Vec::new();
         encode(batch.iter().cloned(), &mut chunks);
         send.write_all_chunks(&mut chunks).await.map_err(|e| end_of_write(&e))?;
@@ -284,11 +202,8 @@ async fn deliver(engine: &Engine, link: &Link, frames: &mut VecDeque<Bytes>) -> 
         if frames.is_empty() {
             break;
         }
-        engine.counters.stalled();
-        tokio::select! {
-            () = link.resume.notified() => {}
-            error = link.connection.closed() => return Err(End::of(&error)),
-        }
+        engine.counters.stalls.one();
+        link.flow.room(link).await?;
     }
     frames.shrink_to(READ_CHUNKS);
     Ok(())

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use iroh::TransportAddr;
 use iroh::endpoint::Connection;
+use qpq_quic_common::canonical;
 
-use crate::address::{canonical, uri_of};
+use crate::address::uri_of;
 
 /// Where a connection's packets go.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,32 +1,25 @@
 //! The plugin as the host sees it.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use qpq_plugin_api::{Error, FrameBatch, Host, Op, Plugin, Status, Transport};
+use qpq_quic_common::{FAREWELL, LINGER, Runtime, Threads};
 use serde_json::Value;
-use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::accept::listen;
 use crate::config::Config;
 use crate::dial::dial;
 use crate::engine::Engine;
 use crate::error::{self, End};
-use crate::limits::{BLOCKING_THREADS, LINGER, STACK};
-use crate::tasks;
+use crate::limits::{BLOCKING_THREADS, STACK};
 use crate::watch::{go_online, sweep};
-
-/// How much of a `stop` may go into telling the peers.
-const FAREWELL: Duration = Duration::from_millis(200);
 
 /// The iroh transport.
 #[derive(Debug)]
 pub struct IrohTransport {
     engine: Arc<Engine>,
-    /// Where tasks run, from `start` on.
-    handle: OnceLock<Handle>,
-    /// Until `stop`.
-    runtime: Mutex<Option<Runtime>>,
+    runtime: Runtime,
 }
 
 impl IrohTransport {
@@ -35,11 +28,8 @@ impl IrohTransport {
     where
         W: Future<Output = Result<String, error::Error>> + Send + 'static,
     {
-        let Some(handle) = self.handle.get() else {
-            return op.fail(&Error::new(Status::CLOSED, "the transport was not started"));
-        };
         let work = work(self.engine.clone(), op.id());
-        tasks::spawn(handle, self.engine.host, async move { op.done(work.await.map_err(Error::from)) });
+        self.runtime.answer(op, async move { work.await.map_err(Error::from) });
     }
 }
 
@@ -47,7 +37,7 @@ impl Plugin for IrohTransport {
     fn create(host: Host, _instance: &str, config: Value) -> Result<Self, Error> {
         let config = Config::from_json(config).map_err(Error::invalid)?;
         let engine = Arc::new(Engine::new(host, config)?);
-        Ok(Self { engine, handle: OnceLock::new(), runtime: Mutex::new(None) })
+        Ok(Self { engine, runtime: Runtime::new(host) })
     }
 
     fn start(&self, op: Op) {
@@ -55,21 +45,13 @@ impl Plugin for IrohTransport {
             Ok(secret) => self.engine.net.set_key(&secret),
             Err(error) => return op.fail(&no_key(error)),
         }
-        let built = Builder::new_multi_thread()
-            .worker_threads(self.engine.config.worker_threads)
-            .max_blocking_threads(BLOCKING_THREADS)
-            .thread_stack_size(STACK)
-            .thread_name("qpq-iroh")
-            .enable_all()
-            .build();
-        let runtime = match built {
-            Ok(runtime) => runtime,
-            Err(error) => return op.fail(&Error::failed(format!("no threads could be started: {error}"))),
-        };
-        tasks::spawn(runtime.handle(), self.engine.host, sweep(self.engine.clone()));
-        tasks::spawn(runtime.handle(), self.engine.host, go_online(self.engine.clone()));
-        let _ = self.handle.set(runtime.handle().clone());
-        *self.runtime.lock().unwrap_or_else(PoisonError::into_inner) = Some(runtime);
+        let workers = self.engine.config.worker_threads;
+        let threads = Threads { name: "qpq-iroh", workers, blocking: BLOCKING_THREADS, stack: STACK };
+        if let Err(error) = self.runtime.start(&threads) {
+            return op.fail(&error);
+        }
+        self.runtime.spawn(sweep(self.engine.clone()));
+        self.runtime.spawn(go_online(self.engine.clone()));
         op.ok();
     }
 
@@ -86,16 +68,12 @@ impl Plugin for IrohTransport {
     }
 
     fn stop(&self, deadline: Duration) -> Result<(), Error> {
-        let Some(runtime) = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(()) };
         let begun = Instant::now();
-        let (told, all_told) = mpsc::channel();
         let engine = self.engine.clone();
-        tasks::spawn(runtime.handle(), self.engine.host, async move {
+        self.runtime.farewell(deadline, async move {
             engine.quiesce(FAREWELL / 2).await;
-            let _ = told.send(());
         });
-        let _ = all_told.recv_timeout(FAREWELL.min(deadline / 4));
-        runtime.shutdown_timeout(deadline.saturating_sub(begun.elapsed()));
+        self.runtime.stop(deadline.saturating_sub(begun.elapsed()));
         Ok(())
     }
 }
@@ -110,26 +88,26 @@ impl Transport for IrohTransport {
         let uri = uri.to_owned();
         self.answer(op, |engine, op| async move {
             let dialled = dial(engine.clone(), &uri, peer, op).await;
-            dialled.map(|()| String::new()).inspect_err(|_| engine.counters.dial_failed())
+            dialled.map(|()| String::new()).inspect_err(|_| engine.counters.dials_failed.one())
         });
     }
 
     fn close(&self, link: u64, reason: &str) {
-        if let Some(link) = self.engine.links.get(link) {
-            link.ask_end(End::Closed(reason.to_owned()), LINGER);
+        if let Some(link) = self.engine.links.table.get(link) {
+            link.flow.ask_end(End::Closed(reason.to_owned()), LINGER);
         }
     }
 
     fn send(&self, frames: &mut FrameBatch<'_>) {
-        match frames.link().and_then(|link| self.engine.links.get(link)) {
-            Some(link) => link.outbox.accept(frames),
+        match frames.link().and_then(|link| self.engine.links.table.get(link)) {
+            Some(link) => link.flow.outbox.accept(frames),
             None => while frames.pop().is_some() {},
         }
     }
 
     fn resume(&self, link: u64) {
-        if let Some(link) = self.engine.links.get(link) {
-            link.resume();
+        if let Some(link) = self.engine.links.table.get(link) {
+            link.flow.resume();
         }
     }
 

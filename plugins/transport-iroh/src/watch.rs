@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use qpq_quic_common::spawn;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, interval, sleep};
 
@@ -11,7 +12,6 @@ use crate::engine::Engine;
 use crate::limits::{MAX_FRAME, ONLINE_AFTER, SWEEP};
 use crate::link::Link;
 use crate::relays::{self, Line, Reporter};
-use crate::tasks;
 
 /// Goes online when there are relays, so that this node can be found there even if it neither listens nor dials.
 pub(crate) async fn go_online(engine: Arc<Engine>) {
@@ -30,7 +30,7 @@ pub(crate) async fn sweep(engine: Arc<Engine>) {
     let mut reporter = Reporter::new(Instant::now().into_std());
     loop {
         ticks.tick().await;
-        for link in engine.links.all() {
+        for link in engine.links.table.all() {
             look_after(&engine, link);
         }
         let relays = relays::look(engine.net.relays(), engine.net.current().as_ref());
@@ -46,12 +46,12 @@ pub(crate) async fn sweep(engine: Arc<Engine>) {
 fn look_after(engine: &Arc<Engine>, link: Arc<Link>) {
     if let Some(path) = link.moved() {
         engine.book.note_path(link.peer, &path);
-        engine.counters.moved();
+        engine.counters.path_changes.one();
         let remote = path.uri(&link.connection);
         engine.events.path_changed(link.id, &remote, path.is_relayed(), MAX_FRAME as u32, path.rtt);
     }
     // iroh looks for paths at the end that dialled.
     if link.is_outbound() && link.wants_upgrade(Instant::now()) {
-        tasks::spawn(&Handle::current(), engine.host, upgrade(engine.clone(), link));
+        spawn(&Handle::current(), engine.host, upgrade(engine.clone(), link));
     }
 }

@@ -18,6 +18,7 @@ fn threads() -> usize {
 #[test]
 fn an_instance_drains_hands_back_and_leaves_no_thread() {
     drain_delivers_all();
+    a_host_without_room_gets_what_had_arrived();
     stalled_receiver_gives_back();
     port_is_free_afterwards();
     stop_answers_what_is_open();
@@ -37,6 +38,22 @@ fn drain_delivers_all() {
     assert!(listener.end_of(other).starts_with("peer-going"));
     assert!(dialler.told().unsent.is_empty() && listener.told().unsent.is_empty());
     assert_eq!(dialler.dial(&listener.uri(), None).unwrap_err().0, Status::CLOSED);
+}
+
+/// What the draining side has flushed counts as delivered there, so a host that had no room gets it after the end.
+fn a_host_without_room_gets_what_had_arrived() {
+    let (dialler, link, listener, other) = linked("{}");
+    listener.told().room = 5;
+    let frames: Vec<Vec<u8>> = (0..1_000u32).map(|i| vec![i as u8; 700]).collect();
+    assert_eq!(dialler.send(link, &frames), 1_000);
+    let op = dialler.begin_quiesce(1_000);
+    assert_eq!(dialler.answer(op), Ok(String::new()));
+    listener.make_room(other, usize::MAX);
+    assert!(listener.end_of(other).starts_with("peer-going"));
+    let mut kept = listener.told().frames[&other].clone();
+    let arrived = kept.len();
+    kept.extend_from_slice(&dialler.told().unsent);
+    assert!(kept == frames, "{arrived} arrived, and {} came back", kept.len() - arrived);
 }
 
 fn stalled_receiver_gives_back() {

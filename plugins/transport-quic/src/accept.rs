@@ -3,25 +3,25 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use qpq_quic_common::{canonical, spawn};
 use quinn::{Connection, Endpoint, Incoming};
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
-use crate::address::{Address, uri_of};
+use crate::address::{parse, uri_of};
 use crate::engine::{Engine, read_opening};
 use crate::error::{End, Error, code};
-use crate::link::{Streams, Way, canonical};
-use crate::tasks;
+use crate::link::{Streams, Way};
 
 /// Listens at that URI; returns the one that was bound.
 pub(crate) async fn listen(engine: Arc<Engine>, uri: &str) -> Result<String, Error> {
     engine.check_running()?;
-    let address = Address::parse(uri)?;
+    let address = parse(uri)?;
     let addr = *engine.resolve(&address).await?.first().ok_or(Error::Timeout)?;
     let endpoint = engine.endpoints.listen(addr).await?;
     let bound = endpoint.local_addr().map_err(|source| Error::Bind { addr, source })?;
-    tasks::spawn(&Handle::current(), engine.host, accept(engine.clone(), endpoint));
+    spawn(&Handle::current(), engine.host, accept(engine.clone(), endpoint));
     Ok(uri_of(bound))
 }
 
@@ -30,7 +30,7 @@ async fn accept(engine: Arc<Engine>, endpoint: Endpoint) {
     while let Some(incoming) = endpoint.accept().await {
         if let Some((incoming, permit)) = admit(&engine, incoming) {
             let task = open(engine.clone(), incoming, permit);
-            tasks::spawn(&Handle::current(), engine.host, task);
+            spawn(&Handle::current(), engine.host, task);
         }
     }
 }
@@ -48,7 +48,7 @@ fn admit(engine: &Engine, incoming: Incoming) -> Option<(Incoming, OwnedSemaphor
     match engine.handshakes.clone().try_acquire_owned() {
         Ok(permit) if room => Some((incoming, permit)),
         _ => {
-            engine.counters.handshake_refused();
+            engine.counters.handshakes_refused.one();
             incoming.refuse();
             None
         }
@@ -66,7 +66,7 @@ async fn open(engine: Arc<Engine>, incoming: Incoming, permit: OwnedSemaphorePer
         link_up(&engine, connection, deadline).await
     };
     if let Err(error) = opened.await {
-        engine.counters.handshake_failed();
+        engine.counters.handshakes_failed.one();
         report(&engine, remote, &error);
     }
     drop(permit);

@@ -1,98 +1,43 @@
-//! QUIC endpoints: their settings and sockets.
+//! QUIC endpoints: their settings.
 
-use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
+use qpq_quic_common::{Ports, Settings};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{
-    ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, RecvStream, ServerConfig, TokioRuntime,
-    TransportConfig, VarInt,
-};
-use tokio::task::spawn_blocking;
-use tokio::time::{sleep, timeout};
+use quinn::{ClientConfig, Endpoint, ServerConfig};
 
 use crate::config::Config;
-use crate::error::{Error, code};
-use crate::limits::{BIND_PATIENCE, GOODBYE, INCOMING_BUFFER, INITIAL_RTT};
-use crate::socket;
+use crate::error::Error;
 use crate::tls::{Key, PeerVerifier, Tls};
 
-/// How often is looked whether the peers were told of the end.
-const LOOK: Duration = Duration::from_millis(1);
-
-/// Makes endpoints, and keeps them until the end.
+/// Makes endpoints.
 #[derive(Debug)]
 pub(crate) struct Endpoints {
     tls: Tls,
-    config: Config,
-    open: Mutex<Open>,
-    /// Connections of links that have ended for a successor, kept so that all are closed at once: a peer that hears of
-    /// the end dials again, and must find the successor. With each the stream that is no longer read: dropped, it would
-    /// tell the peer before the others.
-    parting: Mutex<Vec<(Connection, RecvStream)>>,
-}
-
-#[derive(Debug, Default)]
-struct Open {
-    listening: Vec<Endpoint>,
-    /// Second handles of their sockets.
-    sockets: Vec<UdpSocket>,
-    /// For dialling, by address family: made when first needed.
-    v4: Option<Endpoint>,
-    v6: Option<Endpoint>,
+    settings: Settings,
+    /// The sockets.
+    pub(crate) ports: Ports,
 }
 
 impl Endpoints {
     /// No sockets yet.
-    pub(crate) fn new(tls: Tls, config: Config) -> Self {
-        Self { tls, config, open: Mutex::default(), parting: Mutex::default() }
+    pub(crate) fn new(tls: Tls, config: &Config) -> Self {
+        let settings = Settings {
+            idle_timeout_ms: config.idle_timeout_ms,
+            keep_alive_ms: config.keep_alive_ms,
+            receive_window: config.receive_window,
+            send_window: config.send_window,
+        };
+        Self { tls, settings, ports: Ports::new(config.max_handshakes) }
     }
 
-    /// An endpoint that listens at `addr`. A port that is in use is tried again for a while: in a live swap the instance
-    /// before this one is just giving it up.
+    /// An endpoint that listens at `addr`.
     pub(crate) async fn listen(&self, addr: SocketAddr) -> Result<Endpoint, Error> {
-        let config = self.server_config()?;
-        let bound = match socket::bind(addr) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                // On a thread of its own, since the timers of the runtime are too coarse for it.
-                let waiting = spawn_blocking(move || socket::bind_within(addr, BIND_PATIENCE));
-                waiting.await.unwrap_or_else(|error| Err(error.into()))
-            }
-            bound => bound,
-        };
-        bound.and_then(|socket| self.open(config, socket)).map_err(|source| Error::Bind { addr, source })
-    }
-
-    fn open(&self, config: ServerConfig, socket: UdpSocket) -> io::Result<Endpoint> {
-        let second = socket.try_clone()?;
-        let endpoint = over(socket, Some(config))?;
-        let mut open = self.lock();
-        open.sockets.push(second);
-        open.listening.push(endpoint.clone());
-        Ok(endpoint)
-    }
-
-    /// Lets another instance bind the ports, and receives nothing more at them. What is still to be said can be sent.
-    pub(crate) fn make_way(&self) -> io::Result<()> {
-        self.lock().sockets.iter().try_for_each(socket::make_way)
-    }
-
-    /// The endpoint for dialling addresses of that family.
-    pub(crate) fn dialler(&self, target: SocketAddr) -> Result<Endpoint, Error> {
-        let mut open = self.lock();
-        let (slot, addr) = if target.is_ipv4() {
-            (&mut open.v4, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
-        } else {
-            (&mut open.v6, SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)))
-        };
-        if let Some(endpoint) = slot {
-            return Ok(endpoint.clone());
-        }
-        let bound = socket::bind(addr).and_then(|socket| over(socket, None));
-        let endpoint = bound.map_err(|source| Error::Bind { addr, source })?;
-        Ok(slot.insert(endpoint).clone())
+        let tls = QuicServerConfig::try_from(self.tls.server()?).map_err(|e| Error::Setup(e.to_string()))?;
+        let mut config = ServerConfig::with_crypto(Arc::new(tls));
+        config.transport_config(self.settings.transport(1));
+        Ok(self.ports.listen(addr, config).await?)
     }
 
     /// Settings for dialling a peer, and the verifier that sees its key.
@@ -100,65 +45,7 @@ impl Endpoints {
         let (tls, verifier) = self.tls.client(expected)?;
         let tls = QuicClientConfig::try_from(tls).map_err(|e| Error::Setup(e.to_string()))?;
         let mut config = ClientConfig::new(Arc::new(tls));
-        config.transport_config(Arc::new(self.transport_config(0)));
+        config.transport_config(self.settings.transport(0));
         Ok((config, verifier))
     }
-
-    /// Keeps the connection of a drained link until [`close`](Self::close).
-    pub(crate) fn park(&self, connection: Connection, unread: RecvStream) {
-        self.parting.lock().unwrap_or_else(PoisonError::into_inner).push((connection, unread));
-    }
-
-    /// Closes all endpoints and what runs over them, and waits until the peers were told, which is not until they have
-    /// answered: the sockets go with the runtime.
-    pub(crate) async fn close(&self) {
-        let parting = std::mem::take(&mut *self.parting.lock().unwrap_or_else(PoisonError::into_inner));
-        let open = std::mem::take(&mut *self.lock());
-        let all: Vec<Endpoint> = open.listening.into_iter().chain(open.v4).chain(open.v6).collect();
-        all.iter().for_each(|endpoint| endpoint.close(code::GOING, b"quiesced"));
-        let gone = |(connection, _): &(Connection, RecvStream)| connection.stats().frame_tx.connection_close > 0;
-        let told = async {
-            while !parting.iter().all(gone) {
-                sleep(LOOK).await;
-            }
-        };
-        let _ = timeout(GOODBYE, told).await; // a peer that isn't told finds out by itself
-    }
-
-    fn server_config(&self) -> Result<ServerConfig, Error> {
-        let tls = QuicServerConfig::try_from(self.tls.server()?).map_err(|e| Error::Setup(e.to_string()))?;
-        let mut config = ServerConfig::with_crypto(Arc::new(tls));
-        config
-            .transport_config(Arc::new(self.transport_config(1)))
-            .max_incoming(self.config.max_handshakes)
-            .incoming_buffer_size(INCOMING_BUFFER.0)
-            .incoming_buffer_size_total(INCOMING_BUFFER.1);
-        Ok(config)
-    }
-
-    /// `streams`: how many the peer may open.
-    fn transport_config(&self, streams: u32) -> TransportConfig {
-        let idle = VarInt::from_u32(self.config.idle_timeout_ms);
-        let window = VarInt::from_u32(self.config.receive_window);
-        let mut transport = TransportConfig::default();
-        transport
-            .max_concurrent_bidi_streams(VarInt::from_u32(streams))
-            .max_concurrent_uni_streams(VarInt::from_u32(0))
-            .datagram_receive_buffer_size(None)
-            .max_idle_timeout(Some(IdleTimeout::from(idle)))
-            .keep_alive_interval(Some(Duration::from_millis(self.config.keep_alive_ms.into())))
-            .initial_rtt(INITIAL_RTT)
-            .stream_receive_window(window)
-            .receive_window(window)
-            .send_window(self.config.send_window.into());
-        transport
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn over(socket: UdpSocket, server: Option<ServerConfig>) -> io::Result<Endpoint> {
-    Endpoint::new(EndpointConfig::default(), server, socket, Arc::new(TokioRuntime))
 }

@@ -1,28 +1,26 @@
 //! What all tasks of an instance share, and the steps that both directions have in common.
 
-use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use qpq_plugin_api::{Host, LinkUp, TransportHost};
+use qpq_quic_common::{HostPort, Lookups, canonical, spawn};
 use quinn::{Connection, RecvStream};
 use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
-use tokio::time::{interval, timeout};
+use tokio::time::interval;
 
-use crate::address::{Address, uri_of};
+use crate::address::uri_of;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::endpoint::Endpoints;
 use crate::error::{End, Error, code};
 use crate::limits::{BINDING_LEN, EXPORTER_LABEL, MAX_FRAME, OPENING, STATS_LINKS, SWEEP};
-use crate::link::{Link, Streams, Way, canonical, run};
+use crate::link::{Link, Streams, Way, run};
 use crate::links::Links;
-use crate::tasks;
 use crate::tls::{Key, Tls, key_of};
 
 /// One instance of the transport.
@@ -42,8 +40,8 @@ pub(crate) struct Engine {
     pub(crate) counters: Counters,
     /// A permit for each inbound handshake.
     pub(crate) handshakes: Arc<Semaphore>,
-    /// One reference more for each name look-up under way, which holds a thread that can't be interrupted.
-    lookups: Arc<()>,
+    /// Looks names up.
+    pub(crate) lookups: Lookups,
 }
 
 impl Engine {
@@ -53,41 +51,24 @@ impl Engine {
         Ok(Self {
             host,
             events: host.transport()?,
-            endpoints: Endpoints::new(tls, config.clone()),
+            endpoints: Endpoints::new(tls, &config),
             links: Links::new(&config),
             counters: Counters::default(),
             handshakes: Arc::new(Semaphore::new(config.max_handshakes)),
-            lookups: Arc::new(()),
+            lookups: Lookups::default(),
             config,
         })
     }
 
     /// An error when nothing new is taken on.
     pub(crate) fn check_running(&self) -> Result<(), Error> {
-        if self.links.is_closed() { Err(Error::Stopping) } else { Ok(()) }
-    }
-
-    /// Name look-ups under way.
-    pub(crate) fn lookups(&self) -> usize {
-        Arc::strong_count(&self.lookups) - 1
+        if self.links.table.is_closed() { Err(Error::Stopping) } else { Ok(()) }
     }
 
     /// The socket addresses of an address, in the order of the system.
-    pub(crate) async fn resolve(&self, address: &Address) -> Result<Vec<SocketAddr>, Error> {
-        if let Some(addr) = address.socket_addr() {
-            return Ok(vec![addr]);
-        }
-        let failed = |source| Error::Resolve { host: address.host.clone(), source };
-        let (host, port) = (address.host.clone(), address.port);
-        let under_way = self.lookups.clone();
-        let look_up = move || {
-            let found = (host.as_str(), port).to_socket_addrs().map(Vec::from_iter);
-            drop(under_way);
-            found
-        };
-        let found: io::Result<Vec<SocketAddr>> = spawn_blocking(look_up).await.unwrap_or_else(|e| Err(e.into()));
-        let found = found.map_err(failed)?;
-        if found.is_empty() { Err(failed(io::ErrorKind::NotFound.into())) } else { Ok(found) }
+    pub(crate) async fn resolve(&self, address: &HostPort) -> Result<Vec<SocketAddr>, Error> {
+        let found = self.lookups.resolve(address).await;
+        found.map_err(|source| Error::Resolve { host: address.host.clone(), source })
     }
 
     /// Enters a connection whose peer is proven and whose stream is open, if there is room.
@@ -122,24 +103,19 @@ impl Engine {
             Err(_) => Err(Error::Setup("TLS gave no channel binding".into())),
         };
         if let Err(error) = wanted {
-            self.links.remove(link.id);
+            self.links.table.remove(link.id);
             link.connection.close(code::CLOSED, b"not wanted");
             return Err(error);
         }
-        self.counters.up();
-        tasks::spawn(&Handle::current(), self.host, run(self.clone(), link, streams));
+        self.counters.links_up.one();
+        spawn(&Handle::current(), self.host, run(self.clone(), link, streams));
         Ok(())
     }
 
     /// Takes on nothing new, flushes and ends all links. Returns how many links were cut off because the time ran out.
     pub(crate) async fn drain(&self, patience: Duration) -> usize {
-        self.links.close();
-        for link in self.links.all() {
-            link.ask_end(End::Quiesced, patience);
-        }
-        // A link that is late ends by its own patience; a moment more lets it hand back what it did not send.
-        let late = timeout(patience + patience / 8, self.links.emptied()).await.is_err();
-        if late { self.links.len() } else { 0 }
+        self.links.table.close();
+        self.links.table.end_all(patience, |link| link.flow.ask_end(End::Quiesced, patience)).await
     }
 
     /// Tells the host when a peer goes on under another address. Runs for as long as the instance.
@@ -147,7 +123,7 @@ impl Engine {
         let mut ticks = interval(SWEEP);
         loop {
             ticks.tick().await;
-            for link in self.links.all() {
+            for link in self.links.table.all() {
                 if let Some(remote) = link.moved() {
                     let rtt = Some(link.connection.rtt());
                     self.events.path_changed(link.id, &uri_of(remote), false, MAX_FRAME as u32, rtt);
@@ -158,7 +134,7 @@ impl Engine {
 
     /// All figures as JSON.
     pub(crate) fn stats(&self) -> Value {
-        let links = self.links.all();
+        let links = self.links.table.all();
         let listed: Vec<Value> = links.iter().take(STATS_LINKS).map(|link| link_stats(link)).collect();
         json!({
             "schema": "qpq.transport-quic.stats/1",
@@ -171,7 +147,7 @@ impl Engine {
 }
 
 fn link_stats(link: &Link) -> Value {
-    let (queued_frames, queued_bytes) = link.outbox.depth();
+    let (queued_frames, queued_bytes) = link.flow.outbox.depth();
     let path = link.connection.stats().path;
     json!({
         "link": link.id,

@@ -4,7 +4,9 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use qpq_quic_common::{BindError, LinkEnd};
 use quinn::{ConnectionError, TransportErrorCode, VarInt};
+use tokio::task::JoinError;
 
 use crate::address::{printable, uri_of};
 use crate::limits::MAX_FRAME;
@@ -96,6 +98,11 @@ pub(crate) mod code {
     pub(crate) const PROTOCOL: VarInt = VarInt::from_u32(5);
     /// The closing side goes away.
     pub(crate) const GOING: VarInt = VarInt::from_u32(6);
+}
+
+impl LinkEnd for End {
+    const PEER_DONE: Self = Self::PeerDone;
+    const QUIESCED: Self = Self::Quiesced;
 }
 
 impl End {
@@ -194,6 +201,18 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<BindError> for Error {
+    fn from(BindError { addr, source }: BindError) -> Self {
+        Self::Bind { addr, source }
+    }
+}
+
+impl From<JoinError> for Error {
+    fn from(panic: JoinError) -> Self {
+        Self::Setup(panic.to_string())
+    }
+}
 
 fn hex(key: &Key) -> String {
     key.iter().map(|byte| format!("{byte:02x}")).collect()

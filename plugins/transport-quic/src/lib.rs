@@ -23,9 +23,6 @@ mod limits;
 mod link;
 mod links;
 mod plugin;
-mod queue;
-mod socket;
-mod tasks;
 mod tls;
 
 pub use config::Config;

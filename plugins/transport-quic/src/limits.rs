@@ -28,29 +28,8 @@ pub(crate) const QUEUE: QueueLimits = QueueLimits { frames: MAX_QUEUED_FRAMES, b
 /// the host is told seldom that there is room, and fills it again while this is being sent.
 pub(crate) const BATCH_BYTES: usize = 256 * 1024;
 
-/// Bytes of packets that a socket keeps until its thread comes to read them. The usual 208 KiB run over when that thread has
-/// to wait for a processor, and each time the peer takes it for congestion. As much as a link's default `receive_window`.
-pub(crate) const RECEIVE_BUFFER: usize = 1 << 20;
-
-/// How long `close`, and a peer that takes its leave, waits for the queue to be flushed; and how long a host without room may
-/// take in what had arrived when the connection ended.
-pub(crate) const LINGER: Duration = Duration::from_secs(1);
-
 /// How long a link that makes way for another instance's still takes in what has arrived, after its own queue is flushed.
 pub(crate) const LAST_READ: Duration = Duration::from_millis(2);
-
-/// Addresses of one DNS name that are tried, at most.
-pub(crate) const MAX_ADDRESSES: usize = 4;
-
-/// Head start of one address over the next (RFC 8305, 5: 250 ms).
-pub(crate) const ADDRESS_STAGGER: Duration = Duration::from_millis(250);
-
-/// How long binding waits for a port that is just being given up. In a live swap the new instance waits for it while the one
-/// before drains, which may take half a second.
-pub(crate) const BIND_PATIENCE: Duration = Duration::from_millis(600);
-
-/// How long the packets that tell the peers of the end may take to leave this machine.
-pub(crate) const GOODBYE: Duration = Duration::from_millis(50);
 
 /// How often links are looked at for a changed remote address.
 pub(crate) const SWEEP: Duration = Duration::from_secs(2);
@@ -64,13 +43,6 @@ pub(crate) const STATS_LINKS: usize = 64;
 /// Chunks of a stream (one packet's worth each) that are read at once, at most: some 90 KiB. What is read together is handed
 /// to the host together, which saves waking its threads, and most frames have arrived whole and are copied once.
 pub(crate) const READ_CHUNKS: usize = 64;
-
-/// Packets of connections that are not accepted yet are kept up to so many bytes, for one and for all together.
-pub(crate) const INCOMING_BUFFER: (u64, u64) = (32 * 1024, 1 << 20);
-
-/// Round-trip time that is assumed before it was measured. Lower than the 333 ms of RFC 9002 (6.2.2), so that a lost first
-/// packet is sent again twice within the default idle timeout.
-pub(crate) const INITIAL_RTT: Duration = Duration::from_millis(150);
 
 /// Stack of a worker thread in bytes: the deepest calls are TLS handshakes and name look-ups.
 pub(crate) const STACK: usize = 512 * 1024;

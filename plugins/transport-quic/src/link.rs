@@ -2,21 +2,18 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
+use qpq_plugin_api::Next;
 use qpq_plugin_api::stream::{Decoder, Oversize, encode};
+use qpq_quic_common::{Bearer, Flow, canonical};
 use quinn::{Connection, ReadError, RecvStream, SendStream, WriteError};
-use tokio::sync::Notify;
-use tokio::time::timeout;
 
 use crate::engine::Engine;
 use crate::error::End;
-use crate::limits::{BATCH_BYTES, LAST_READ, LINGER, MAX_FRAME, OPENING, READ_CHUNKS};
-use crate::queue::{Next, Outbox};
+use crate::limits::{BATCH_BYTES, LAST_READ, MAX_FRAME, OPENING, QUEUE, READ_CHUNKS};
 use crate::tls::Key;
 
 /// Who opened a link.
@@ -39,18 +36,10 @@ pub(crate) struct Link {
     pub(crate) peer: Key,
     /// The QUIC connection.
     pub(crate) connection: Connection,
-    /// Frames that wait for sending.
-    pub(crate) outbox: Outbox,
-    /// The host has room again.
-    resume: Notify,
+    /// What waits, and how it ends.
+    pub(crate) flow: Flow<End>,
     /// The remote address that the host was told.
     told: Mutex<SocketAddr>,
-    /// Why this side wants the link to end, and how long flushing may take.
-    asked: Mutex<Option<(End, Duration)>>,
-    /// `asked` was set.
-    leave: Notify,
-    /// The time for flushing ran out.
-    cut_off: AtomicBool,
 }
 
 /// The two directions of a link's stream.
@@ -66,54 +55,38 @@ impl Link {
     /// A link over that connection.
     pub(crate) fn new(id: u64, way: Way, peer: Key, connection: Connection) -> Self {
         let told = Mutex::new(canonical(connection.remote_address()));
-        Self {
-            id,
-            way,
-            peer,
-            connection,
-            outbox: Outbox::default(),
-            resume: Notify::new(),
-            told,
-            asked: Mutex::default(),
-            leave: Notify::new(),
-            cut_off: AtomicBool::new(false),
-        }
+        Self { id, way, peer, connection, flow: Flow::new(QUEUE), told }
     }
 
     /// The remote address, as the host knows it.
     pub(crate) fn remote(&self) -> SocketAddr {
-        *lock(&self.told)
+        *self.told()
     }
 
     /// The remote address, if it is another one than the host knows.
     pub(crate) fn moved(&self) -> Option<SocketAddr> {
         let now = canonical(self.connection.remote_address());
-        let mut told = lock(&self.told);
+        let mut told = self.told();
         (*told != now).then(|| {
             *told = now;
             now
         })
     }
 
-    /// The host has room again.
-    pub(crate) fn resume(&self) {
-        self.resume.notify_one();
+    fn told(&self) -> MutexGuard<'_, SocketAddr> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Bearer for Link {
+    type End = End;
+
+    fn has_ended(&self) -> bool {
+        self.connection.close_reason().is_some()
     }
 
-    /// Ends the link once its queue is flushed, at the latest after `patience`. The first reason counts.
-    pub(crate) fn ask_end(&self, why: End, patience: Duration) {
-        lock(&self.asked).get_or_insert((why, patience));
-        self.outbox.seal();
-        self.leave.notify_one();
-    }
-
-    async fn asked(&self) -> (End, Duration) {
-        loop {
-            if let Some(asked) = lock(&self.asked).clone() {
-                return asked;
-            }
-            self.leave.notified().await;
-        }
+    async fn ended(&self) -> End {
+        End::of(&self.connection.closed().await)
     }
 }
 
@@ -124,8 +97,8 @@ pub(crate) async fn run(engine: Arc<Engine>, link: Arc<Link>, streams: Streams) 
     let end = {
         let writer = pin!(write(&engine, &link, send, &mut unsent));
         let reader = pin!(read(&engine, &link, &mut recv));
-        let end = carry(&link, writer, reader).await;
-        if end != End::Quiesced || link.cut_off.load(Ordering::Acquire) {
+        let end = link.flow.carry(&*link, LAST_READ, writer, reader).await;
+        if end != End::Quiesced || link.flow.is_cut_off() {
             // Before the streams are dropped, which would finish them in the middle of a frame.
             let (code, text) = end.to_close();
             link.connection.close(code, text.as_bytes());
@@ -133,98 +106,15 @@ pub(crate) async fn run(engine: Arc<Engine>, link: Arc<Link>, streams: Streams) 
         end
     };
     if link.connection.close_reason().is_none() {
-        engine.endpoints.park(link.connection.clone(), recv);
+        engine.endpoints.ports.park(link.connection.clone(), Some(recv));
     }
-    unsent.extend(link.outbox.close());
+    unsent.extend(link.flow.outbox.close());
     if !unsent.is_empty() {
         engine.events.unsent(link.id, unsent.make_contiguous());
     }
-    engine.links.remove(link.id);
+    engine.links.table.remove(link.id);
     engine.counters.ended(&end);
     engine.events.link_down(link.id, &end.to_string());
-}
-
-/// Runs both directions until one of them, or the host, ends the link.
-async fn carry(
-    link: &Link,
-    mut writer: Pin<&mut impl Future<Output = Result<(), End>>>,
-    mut reader: Pin<&mut impl Future<Output = End>>,
-) -> End {
-    let mut writing = true;
-    loop {
-        tokio::select! {
-            flushed = &mut writer, if writing => match flushed {
-                Ok(()) => writing = false,
-                Err(end) => {
-                    if link.connection.close_reason().is_some() {
-                        // The peer may have flushed before it went: what has arrived counts as delivered there.
-                        let _ = timeout(LINGER, reader).await;
-                    }
-                    return end;
-                }
-            },
-            end = &mut reader => return match end {
-                End::PeerDone => answer_leave(link, writer.as_mut(), writing).await,
-                end => end,
-            },
-            (end, patience) = link.asked() => return match timeout(patience, leave(&end, writer, writing, reader)).await {
-                Ok(None) => end,
-                Ok(Some(worse)) => worse,
-                Err(_late) => {
-                    link.cut_off.store(true, Ordering::Release);
-                    end
-                }
-            },
-        }
-    }
-}
-
-/// This side ends the link: flushes, and when another instance takes over ([`End::Quiesced`]) hands over what has come in.
-/// What the peer has still queued is not waited for: under load that takes long, and the peer keeps it until it is
-/// acknowledged. Returns the end if the connection broke.
-async fn leave(
-    why: &End,
-    mut writer: Pin<&mut impl Future<Output = Result<(), End>>>,
-    mut writing: bool,
-    mut reader: Pin<&mut impl Future<Output = End>>,
-) -> Option<End> {
-    let mut reading = true;
-    while writing {
-        tokio::select! {
-            flushed = &mut writer, if writing => match flushed {
-                Ok(()) => writing = false,
-                Err(end) => return Some(end),
-            },
-            end = &mut reader, if reading => match end {
-                End::PeerDone => reading = false,
-                end => return Some(end),
-            },
-        }
-    }
-    if !reading || *why != End::Quiesced {
-        return None;
-    }
-    match timeout(LAST_READ, reader).await {
-        Ok(End::PeerDone) | Err(_) => None,
-        Ok(end) => Some(end),
-    }
-}
-
-/// The peer has said all: flushes this side too. Who began to leave closes the connection, once it has read everything.
-async fn answer_leave(link: &Link, writer: Pin<&mut impl Future<Output = Result<(), End>>>, writing: bool) -> End {
-    let began_here = link.outbox.is_sealed();
-    link.outbox.seal();
-    let flush = async {
-        if writing {
-            let _ = writer.await;
-        }
-        if began_here { End::PeerDone } else { End::of(&link.connection.closed().await) }
-    };
-    let end = timeout(LINGER, flush).await.unwrap_or_else(|_late| {
-        link.cut_off.store(true, Ordering::Release);
-        End::PeerDone
-    });
-    lock(&link.asked).clone().map_or(end, |(why, _)| why)
 }
 
 /// Writes what the queue holds, in batches, until it is sealed and empty and the peer has acknowledged all.
@@ -234,14 +124,14 @@ async fn write(engine: &Engine, link: &Link, mut send: SendStream, batch: &mut V
         // The dialler waits for it: it says that the host let the link in.
         send.write_all(&OPENING).await.map_err(|e| end_of_write(&e))?;
     }
-    while let Next::Batch { writable } = link.outbox.next(batch, BATCH_BYTES).await {
+    while let Next::Batch { writable } = link.flow.outbox.next(batch, usize::MAX, BATCH_BYTES).await {
         if writable {
             engine.events.writable(link.id);
         }
         let offered = batch.len();
         // The peer would end the link over such a frame. The host knows the limit, so this is a fault of the host.
         batch.retain(|frame| frame.len() <= MAX_FRAME);
-        engine.counters.dropped_oversize(offered - batch.len());
+        engine.counters.oversize_dropped.add(offered - batch.len());
         let mut chunks = Vec::new();
         encode(batch.iter().cloned(), &mut chunks);
         send.write_all_chunks(&mut chunks).await.map_err(|e| end_of_write(&e))?;
@@ -277,7 +167,6 @@ async fn read(engine: &Engine, link: &Link, recv: &mut RecvStream) -> End {
 }
 
 /// Hands frames to the host. While the host has no room nothing more is read, so that flow control holds the peer back.
-/// When the connection ends meanwhile the host gets a while more: the peer counts these frames as delivered.
 async fn deliver(engine: &Engine, link: &Link, frames: &mut VecDeque<Bytes>) -> Result<(), End> {
     engine.counters.received(frames);
     while !frames.is_empty() {
@@ -285,13 +174,8 @@ async fn deliver(engine: &Engine, link: &Link, frames: &mut VecDeque<Bytes>) -> 
         if frames.is_empty() {
             break;
         }
-        engine.counters.stalled();
-        tokio::select! {
-            () = link.resume.notified() => {}
-            error = link.connection.closed() => {
-                timeout(LINGER, link.resume.notified()).await.map_err(|_late| End::of(&error))?;
-            }
-        }
+        engine.counters.stalls.one();
+        link.flow.room(link).await?;
     }
     frames.shrink_to(READ_CHUNKS);
     Ok(())
@@ -313,16 +197,4 @@ pub(crate) fn end_of_read(error: &ReadError) -> End {
         ReadError::Reset(_) => End::Protocol("the peer reset its stream"),
         other => End::Lost(other.to_string()),
     }
-}
-
-/// The address with IPv4 inside IPv6 unwrapped.
-pub(crate) fn canonical(addr: SocketAddr) -> SocketAddr {
-    match addr.ip().to_canonical() {
-        ip if ip == addr.ip() => addr,
-        ip => SocketAddr::new(ip, addr.port()),
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

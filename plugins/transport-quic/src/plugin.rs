@@ -1,32 +1,25 @@
 //! The plugin as the host sees it.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use qpq_plugin_api::{Error, FrameBatch, Host, Op, Plugin, Status, Transport};
+use qpq_quic_common::{FAREWELL, LINGER, Runtime, Threads};
 use serde_json::Value;
-use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::accept::listen;
 use crate::config::Config;
 use crate::dial::dial;
 use crate::engine::Engine;
-use crate::error::{self, End};
-use crate::limits::{LINGER, LOOKUP_THREADS, STACK};
-use crate::tasks;
+use crate::error::{self, End, code};
+use crate::limits::{LOOKUP_THREADS, STACK};
 use crate::tls::Key;
-
-/// How much of a `stop` may go into telling the peers.
-const FAREWELL: Duration = Duration::from_millis(200);
 
 /// The QUIC transport.
 #[derive(Debug)]
 pub struct QuicTransport {
     engine: Arc<Engine>,
-    /// Where tasks run, from `start` on.
-    handle: OnceLock<Handle>,
-    /// Until `stop`.
-    runtime: Mutex<Option<Runtime>>,
+    runtime: Runtime,
 }
 
 impl QuicTransport {
@@ -38,11 +31,8 @@ impl QuicTransport {
         if let Err(stopping) = self.engine.check_running() {
             return op.fail(&stopping.into());
         }
-        let Some(handle) = self.handle.get() else {
-            return op.fail(&Error::new(Status::CLOSED, "the transport was not started"));
-        };
         let work = work(self.engine.clone(), op.id());
-        tasks::spawn(handle, self.engine.host, async move { op.done(work.await.map_err(Error::from)) });
+        self.runtime.answer(op, async move { work.await.map_err(Error::from) });
     }
 }
 
@@ -50,24 +40,16 @@ impl Plugin for QuicTransport {
     fn create(host: Host, _instance: &str, config: Value) -> Result<Self, Error> {
         let config = Config::from_json(config).map_err(Error::invalid)?;
         let engine = Arc::new(Engine::new(host, config)?);
-        Ok(Self { engine, handle: OnceLock::new(), runtime: Mutex::new(None) })
+        Ok(Self { engine, runtime: Runtime::new(host) })
     }
 
     fn start(&self, op: Op) {
-        let built = Builder::new_multi_thread()
-            .worker_threads(self.engine.config.worker_threads)
-            .max_blocking_threads(LOOKUP_THREADS)
-            .thread_stack_size(STACK)
-            .thread_name("qpq-quic")
-            .enable_all()
-            .build();
-        let runtime = match built {
-            Ok(runtime) => runtime,
-            Err(error) => return op.fail(&Error::failed(format!("no threads could be started: {error}"))),
-        };
-        tasks::spawn(runtime.handle(), self.engine.host, self.engine.clone().sweep());
-        let _ = self.handle.set(runtime.handle().clone());
-        *self.runtime.lock().unwrap_or_else(PoisonError::into_inner) = Some(runtime);
+        let workers = self.engine.config.worker_threads;
+        let threads = Threads { name: "qpq-quic", workers, blocking: LOOKUP_THREADS, stack: STACK };
+        if let Err(error) = self.runtime.start(&threads) {
+            return op.fail(&error);
+        }
+        self.runtime.spawn(self.engine.clone().sweep());
         op.ok();
     }
 
@@ -79,7 +61,7 @@ impl Plugin for QuicTransport {
             if late > 0 {
                 engine.host.warn(format!("{late} links were cut off, because their peers took too long"));
             }
-            if let Err(error) = engine.endpoints.make_way() {
+            if let Err(error) = engine.endpoints.ports.make_way() {
                 engine.host.debug(format!("the ports are free only after the stop: {error}"));
             }
             Ok(String::new())
@@ -87,18 +69,14 @@ impl Plugin for QuicTransport {
     }
 
     fn stop(&self, deadline: Duration) -> Result<(), Error> {
-        let Some(runtime) = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(()) };
         let begun = Instant::now();
-        let (told, all_told) = mpsc::channel();
         let engine = self.engine.clone();
-        tasks::spawn(runtime.handle(), self.engine.host, async move {
+        self.runtime.farewell(deadline, async move {
             engine.drain(FAREWELL / 2).await;
-            engine.endpoints.close().await;
-            let _ = told.send(());
+            engine.endpoints.ports.close(code::GOING, b"quiesced").await;
         });
-        let _ = all_told.recv_timeout(FAREWELL.min(deadline / 4));
-        runtime.shutdown_timeout(deadline.saturating_sub(begun.elapsed()));
-        match self.engine.lookups() {
+        self.runtime.stop(deadline.saturating_sub(begun.elapsed()));
+        match self.engine.lookups.under_way() {
             0 => Ok(()),
             n => Err(Error::new(Status::TIMEOUT, format!("{n} name look-ups still hold their threads"))),
         }
@@ -115,26 +93,26 @@ impl Transport for QuicTransport {
         let uri = uri.to_owned();
         self.answer(op, |engine, op| async move {
             let dialled = dial(engine.clone(), &uri, peer, op).await;
-            dialled.map(|()| String::new()).inspect_err(|_| engine.counters.dial_failed())
+            dialled.map(|()| String::new()).inspect_err(|_| engine.counters.dials_failed.one())
         });
     }
 
     fn close(&self, link: u64, reason: &str) {
-        if let Some(link) = self.engine.links.get(link) {
-            link.ask_end(End::Closed(reason.to_owned()), LINGER);
+        if let Some(link) = self.engine.links.table.get(link) {
+            link.flow.ask_end(End::Closed(reason.to_owned()), LINGER);
         }
     }
 
     fn send(&self, frames: &mut FrameBatch<'_>) {
-        match frames.link().and_then(|link| self.engine.links.get(link)) {
-            Some(link) => link.outbox.accept(frames),
+        match frames.link().and_then(|link| self.engine.links.table.get(link)) {
+            Some(link) => link.flow.outbox.accept(frames),
             None => while frames.pop().is_some() {},
         }
     }
 
     fn resume(&self, link: u64) {
-        if let Some(link) = self.engine.links.get(link) {
-            link.resume();
+        if let Some(link) = self.engine.links.table.get(link) {
+            link.flow.resume();
         }
     }
 

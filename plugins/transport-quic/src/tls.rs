@@ -4,16 +4,14 @@
 use std::sync::{Arc, OnceLock};
 
 use qpq_plugin_api::Identity;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use qpq_quic_common::{PeerCheck, Role, Verifier};
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls13_signature_with_raw_key};
-use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
 use rustls::sign::{CertifiedKey, Signer, SigningKey};
-use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, PeerIncompatible, SignatureAlgorithm, SignatureScheme,
-};
+use rustls::{CertificateError, DigitallySignedStruct, SignatureAlgorithm, SignatureScheme};
 
 use crate::error::Error;
 use crate::limits::ALPN;
@@ -45,7 +43,7 @@ impl Tls {
         let mut config = rustls::ServerConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|e| Error::Setup(e.to_string()))?
-            .with_client_cert_verifier(Arc::new(self.verifier(None)))
+            .with_client_cert_verifier(Arc::new(Verifier(self.verifier(None))))
             .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(self.own.clone())));
         config.alpn_protocols = vec![ALPN.to_vec()];
         // No resumption, so that each link proves the key anew, and no early data.
@@ -57,20 +55,21 @@ impl Tls {
     /// For a link that this node opens, to `expected` or, with `None`, to whoever answers. The verifier tells afterwards
     /// who did.
     pub(crate) fn client(&self, expected: Option<Key>) -> Result<(rustls::ClientConfig, Arc<PeerVerifier>), Error> {
-        let verifier = Arc::new(self.verifier(expected));
+        let verifier = self.verifier(expected);
         let mut config = rustls::ClientConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|e| Error::Setup(e.to_string()))?
             .dangerous()
-            .with_custom_certificate_verifier(verifier.clone())
+            .with_custom_certificate_verifier(Arc::new(Verifier(verifier.clone())))
             .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(self.own.clone())));
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.resumption = Resumption::disabled();
         Ok((config, verifier))
     }
 
-    fn verifier(&self, expected: Option<Key>) -> PeerVerifier {
-        PeerVerifier { algorithms: self.provider.signature_verification_algorithms, expected, found: OnceLock::new() }
+    fn verifier(&self, expected: Option<Key>) -> Arc<PeerVerifier> {
+        let algorithms = self.provider.signature_verification_algorithms;
+        Arc::new(PeerVerifier { algorithms, expected, found: OnceLock::new() })
     }
 }
 
@@ -145,9 +144,19 @@ impl PeerVerifier {
         let (expected, found) = (self.expected?, *self.found.get()?);
         (expected != found).then_some(Error::WrongPeer { expected, found })
     }
+}
 
-    fn check_key(&self, end_entity: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> Result<(), rustls::Error> {
-        let found = key_of(end_entity).filter(|_| others.is_empty()).ok_or(CertificateError::BadEncoding)?;
+impl PeerCheck for PeerVerifier {
+    const RAW_KEYS: bool = true;
+
+    fn check(
+        &self,
+        _: Role,
+        shown: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        let found = key_of(shown).filter(|_| others.is_empty()).ok_or(CertificateError::BadEncoding)?;
         // One verifier may serve attempts at several addresses; the first answer is as good as any.
         let _ = self.found.set(found);
         match self.expected {
@@ -159,95 +168,14 @@ impl PeerVerifier {
     fn check_signature(
         &self,
         message: &[u8],
-        cert: &CertificateDer<'_>,
+        shown: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let spki = SubjectPublicKeyInfoDer::from(cert.as_ref());
+        let spki = SubjectPublicKeyInfoDer::from(shown.as_ref());
         verify_tls13_signature_with_raw_key(message, &spki, signed, &self.algorithms)
     }
-}
 
-/// TLS 1.2 is never offered, so this is never asked.
-fn no_tls12() -> rustls::Error {
-    PeerIncompatible::Tls13RequiredForQuic.into()
-}
-
-impl ServerCertVerifier for PeerVerifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        self.check_key(end_entity, intermediates).map(|()| ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(no_tls12())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.check_signature(message, cert, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+    fn schemes(&self) -> Vec<SignatureScheme> {
         vec![SignatureScheme::ED25519]
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
-}
-
-impl ClientCertVerifier for PeerVerifier {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        self.check_key(end_entity, intermediates).map(|()| ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(no_tls12())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.check_signature(message, cert, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        true
     }
 }

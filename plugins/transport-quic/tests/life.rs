@@ -46,7 +46,8 @@ fn drain_delivers_all() {
 
 /// Frames of both sides are under way as the drain begins, and the end follows at once. What the draining side accepted
 /// arrives or comes back, also where the peer's host has no room until after the end. What the peer has still to send may
-/// stay with the peer, which keeps it until it is acknowledged; what arrives of it arrives once.
+/// stay with the peer, which keeps it until it is acknowledged; what arrives of it arrives once, and all comes back to the
+/// peer's host but what QUIC had taken: no more than the receive window.
 fn drain_amid_traffic_loses_nothing(room: usize) {
     let frame = |i: u32| [i.to_be_bytes().as_slice(), &[7; 700]].concat();
     let (ours, theirs): (Vec<_>, Vec<_>) = ((0..1_000).map(frame).collect(), (0..10_000).map(frame).collect());
@@ -77,6 +78,13 @@ fn drain_amid_traffic_loses_nothing(room: usize) {
             kept.len() - arrived
         );
         assert!(got == theirs[..got.len()], "what arrives arrives once and in order");
+        let back = &listener.told().unsent;
+        if let Some(first) = back.first().map(|frame| u32::from_be_bytes(frame[..4].try_into().unwrap()) as usize) {
+            assert!(*back == theirs[first..first + back.len()], "what comes back comes back in order");
+            // Of the frame that is cut at either end of the window, one part is in it.
+            let between = (1 << 20) / (4 + theirs[0].len()) + 2;
+            assert!(first <= got.len() + between, "{} arrived, and from {first} on they came back", got.len());
+        }
     });
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use qpq_plugin_api::{Error, Host, LinkUp, Status, TransportHost};
+use qpq_plugin_api::{Error, Host, LinkUp, Status, TransportHost, guarded};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
@@ -136,12 +136,5 @@ impl Shared {
 
 /// Runs a task; when it panics, the instance is reported as failed, and the node starts another.
 pub(crate) fn spawn(on: &Handle, host: Host, work: impl Future<Output = ()> + Send + 'static) {
-    let task = on.spawn(work);
-    on.spawn(async move {
-        if let Err(error) = task.await
-            && error.is_panic()
-        {
-            host.fail(&Error::new(Status::PANIC, "a task panicked; the log says where"));
-        }
-    });
+    drop(on.spawn(guarded(host, work)));
 }

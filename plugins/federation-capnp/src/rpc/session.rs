@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use capnp_rpc::RpcSystem;
 use capnp_rpc::rpc_twoparty_capnp::Side;
+use qpq_quic_common::Bearer;
 use quinn::{Connection, ConnectionError};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -129,6 +130,18 @@ impl Session {
     }
 }
 
+impl Bearer for Session {
+    type End = End;
+
+    fn has_ended(&self) -> bool {
+        self.end.borrow().is_some()
+    }
+
+    fn ended(&self) -> impl Future<Output = End> {
+        Session::ended(self)
+    }
+}
+
 /// Runs the RPC system until the connection ends, then closes it and says why.
 pub(super) async fn drive(session: Rc<Session>, rpc: RpcSystem<Side>, meter: Rc<Meter>) {
     let mut rpc = pin!(Caught(rpc));
@@ -144,7 +157,7 @@ pub(super) async fn drive(session: Rc<Session>, rpc: RpcSystem<Side>, meter: Rc<
         session.engine.note_refusal(session.connection.remote_address(), domain, refusal, by_peer);
     }
     if end == End::Quiesced && !session.at_once.get() {
-        session.engine.endpoints.park(session.connection.clone());
+        session.engine.endpoints.ports.park(session.connection.clone(), None);
         // The streams must stay until all connections are closed at once.
         std::future::pending::<()>().await;
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use capnp::Error;
+use qpq_plugin_api::Next;
 use qpq_schemas::federation_capnp::frames;
 
 use super::session::Session;
@@ -14,7 +15,6 @@ use crate::engine::Engine;
 use crate::error::End;
 use crate::limits::{BATCH_BYTES, BATCH_FRAMES, MAX_FRAME};
 use crate::link::Link;
-use crate::queue::Next;
 use crate::refusal::{Reason, Refusal};
 
 /// Takes the frames of the peer. The library gives it one `carry` after another.
@@ -70,7 +70,7 @@ async fn deliver(session: &Session, link: &Arc<Link>, frames: &mut VecDeque<Byte
         }
         engine.counters.stalls.one();
         tokio::select! {
-            () = link.resumed() => {}
+            () = link.flow.resumed() => {}
             _ = session.ended() => return pending().await,
         }
     }
@@ -84,7 +84,7 @@ pub(crate) async fn carry_out(
     forth: &frames::Client,
     batch: &mut VecDeque<Bytes>,
 ) -> Result<(), Error> {
-    while let Next::Batch { writable } = link.outbox.next(batch, BATCH_FRAMES, BATCH_BYTES).await {
+    while let Next::Batch { writable } = link.flow.outbox.next(batch, BATCH_FRAMES, BATCH_BYTES).await {
         if writable {
             engine.events.writable(link.id);
         }

@@ -3,15 +3,13 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Mutex, PoisonError, mpsc};
-use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures::future::LocalBoxFuture;
-use qpq_plugin_api::{Error, Host, Status, catch};
+use qpq_plugin_api::{Host, guarded};
 use tokio::sync::{mpsc as orders, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 
@@ -98,22 +96,5 @@ async fn work(host: Host, mut queue: orders::Receiver<Order>, mut asked: oneshot
 
 /// Runs `task` on this thread. A panic in it is reported to the host, which then starts a new instance.
 pub(crate) fn spawn(host: Host, task: impl Future<Output = ()> + 'static) {
-    drop(spawn_local(Guarded { host, task: Box::pin(task) }));
-}
-
-struct Guarded {
-    host: Host,
-    task: Pin<Box<dyn Future<Output = ()>>>,
-}
-
-impl Future for Guarded {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let caught = catch(|| self.task.as_mut().poll(context));
-        caught.unwrap_or_else(|panic| {
-            self.host.fail(&Error::new(Status::PANIC, format!("a task panicked: {}", panic.0)));
-            Poll::Ready(())
-        })
-    }
+    drop(spawn_local(guarded(host, task)));
 }

@@ -6,10 +6,30 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
-use crate::limits::RECEIVE_BUFFER;
+/// Bytes of packets that a socket keeps until its thread comes to read them. The usual 208 KiB run over when that thread has
+/// to wait for a processor, and each time the peer takes it for congestion. As much as a link's default `receive_window`.
+const RECEIVE_BUFFER: usize = 1 << 20;
+
+/// How long one attempt to bind is apart from the next: all neighbours wait meanwhile, and an attempt costs a few
+/// microseconds.
+const BIND_RETRY: Duration = Duration::from_micros(200);
+
+/// Binds a socket as [`bind`] does, and tries a port that is in use again and again for so long. Blocks.
+pub(crate) fn bind_within(addr: SocketAddr, patience: Duration) -> io::Result<UdpSocket> {
+    let end = Instant::now() + patience;
+    loop {
+        match bind(addr) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < end => {
+                std::thread::sleep(BIND_RETRY);
+            }
+            outcome => return outcome,
+        }
+    }
+}
 
 /// Binds a socket, also beside one for which [`make_way`] was called.
 pub(crate) fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {
@@ -47,9 +67,30 @@ pub(crate) fn make_way(socket: &UdpSocket) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    #[test]
+    fn a_socket_has_room_for_what_arrives_while_its_thread_waits() {
+        let plain = UdpSocket::bind("127.0.0.1:0").expect("bound");
+        let _ = sockopt::set_socket_recv_buffer_size(&plain, RECEIVE_BUFFER);
+        let wanted = sockopt::socket_recv_buffer_size(&plain).expect("a size");
+        let own = bind("127.0.0.1:0".parse().expect("an address")).expect("bound");
+        assert_eq!(sockopt::socket_recv_buffer_size(&own).expect("a size"), wanted, "what this system permits");
+        make_way(&own).expect("possible");
+        let after = bind(own.local_addr().expect("bound")).expect("bound beside it");
+        assert_eq!(sockopt::socket_recv_buffer_size(&after).expect("a size"), wanted, "a successor has it, too");
+    }
+
+    #[test]
+    fn a_successor_waits_for_the_port_and_gets_it() {
+        let before = bind("127.0.0.1:0".parse().expect("an address")).expect("bound");
+        let at = before.local_addr().expect("bound");
+        assert!(bind_within(at, Duration::ZERO).is_err(), "it is in use");
+        let waiting = std::thread::spawn(move || bind_within(at, Duration::from_secs(30)));
+        make_way(&before).expect("possible");
+        let after = waiting.join().expect("no panic").expect("bound beside it");
+        assert_eq!(after.local_addr().expect("bound"), at);
+    }
 
     #[test]
     fn a_successor_gets_every_packet_while_the_one_before_still_sends() {
