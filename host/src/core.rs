@@ -413,6 +413,7 @@ impl Core {
         self.reroute_step(now_ms);
         self.pump_all(now_ms);
         self.ask_fresh_homes(now_ms);
+        self.tell_askers(now_ms);
         self.flush_answers();
         std::mem::take(&mut self.effects)
     }

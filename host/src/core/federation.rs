@@ -4,6 +4,7 @@
 //! part of this mesh: no routing is spoken with it, and of records, broadcasts and history it gets only what the policy lets
 //! through. What does cross keeps all promises of a link: custody, dedup, hop limit. `host/docs/federation.md` tells the whole.
 
+mod asked;
 mod gateways;
 mod homes;
 mod policy;
@@ -19,6 +20,7 @@ use qpq_schemas::record::NodeRecord;
 use qpq_schemas::{MessageId, PeerId, TopicId};
 
 use super::{Core, Effect, LinkId};
+use asked::Asked;
 pub use gateways::{GATEWAY_PREFIX, gateway_of};
 use homes::Homes;
 pub use policy::{Domain, FederationPolicy};
@@ -48,6 +50,7 @@ pub enum Destination {
 pub(super) struct Federation {
     policy: Option<FederationPolicy>,
     homes: Homes,
+    asked: Asked,
     quotas: BTreeMap<Domain, Quota>,
     /// The domain of each gateway that was linked to.
     gateways: HashMap<PeerId, Domain>,
@@ -251,9 +254,30 @@ impl Core {
                 }
             };
             let record = self.records.wire(&peer).filter(|_| known);
+            if let (None, Some(gateway)) = (&record, self.peer_of(link)) {
+                self.federation.asked.note(peer, gateway, now_ms);
+            }
             homes.push(Home { peer, record });
         }
         self.effects.push(Effect::Send { link, frame: Frame::Resolve(Resolve::Homes(homes)) });
+    }
+
+    /// Something was learned of a peer, for whom another domain may have asked in vain.
+    pub(super) fn learned_of(&mut self, peer: PeerId) {
+        self.federation.asked.learn(peer);
+    }
+
+    /// Answers the questions of other domains that can be answered now: with growing pauses between theirs, mail would stand in
+    /// their gateways for minutes.
+    pub(super) fn tell_askers(&mut self, now_ms: u64) {
+        for (peer, gateways) in self.federation.asked.take_learned(now_ms) {
+            for gateway in gateways {
+                let (Some(link), Some(domain)) = (self.preferred(&gateway), self.domain_of(&gateway).cloned()) else {
+                    continue;
+                };
+                self.tell_homes(link, &domain, vec![peer], now_ms);
+            }
+        }
     }
 
     /// Whether this node has a way to a peer's domain that doesn't lead back to the one that asks (split horizon).

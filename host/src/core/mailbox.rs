@@ -54,6 +54,7 @@ impl Core {
             false => self.mailboxes.remove(&peer),
         };
         if changed {
+            self.learned_of(peer);
             self.reroute_all();
         }
     }

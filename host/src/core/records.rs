@@ -126,6 +126,7 @@ impl Core {
             let gone = self.records.insert(record, wire.clone());
             self.records_gone(gone);
             self.pass_on(None, self.config.me, wire);
+            self.learned_of(self.config.me);
         }
     }
 
@@ -208,6 +209,7 @@ impl Core {
         let gone = self.records.insert(record.clone(), wire.clone());
         self.records_gone(gone);
         self.count("record-new");
+        self.learned_of(record.peer);
         self.effects.push(Effect::Notice(Notice::Record { record: Box::new(record), wire }));
     }
 

@@ -199,6 +199,30 @@ impl World {
         self.nodes.iter().enumerate().map(line).collect()
     }
 
+    /// What waits at these nodes, and where else it is.
+    pub(super) fn left(&self, nodes: &[usize]) -> String {
+        let heads = nodes.iter().flat_map(|node| {
+            let shelf = self.nodes[*node].core.shelf();
+            let recipients: Vec<_> = shelf.recipients().collect();
+            recipients
+                .into_iter()
+                .flat_map(|to| shelf.queue(&to).map(move |w| (*node, to, w.id)).collect::<Vec<_>>())
+                .collect::<Vec<_>>()
+        });
+        let told = heads.map(|(node, to, id)| {
+            let to_node = self.nodes.iter().position(|n| n.key.public() == to);
+            let head = self.nodes[node].core.shelf().get(&id);
+            format!(
+                "at {node} for {to_node:?} {:?}: {id:?} home {:?} now {}\n{}",
+                head,
+                self.nodes[node].core.resolve_destination(&to, self.now_ms),
+                self.now_ms,
+                self.traces(&id)
+            )
+        });
+        told.collect()
+    }
+
     /// Where a message is, and what each node remembers of it.
     pub(super) fn traces(&self, id: &MessageId) -> String {
         let line = |(number, node): (usize, &Node)| {
