@@ -9,6 +9,7 @@ use quinn::Connection;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::{interval, timeout};
 
@@ -20,7 +21,7 @@ use crate::der;
 use crate::endpoint::Endpoints;
 use crate::error::{End, Error};
 use crate::handshakes::Handshakes;
-use crate::limits::{RELOAD, STATS_LINKS};
+use crate::limits::{MAX_LOOKUPS, RELOAD, STATS_LINKS};
 use crate::link::Way;
 use crate::links::Links;
 use crate::peers::Peers;
@@ -58,8 +59,8 @@ pub(crate) struct Engine {
     refused: Refused,
     /// From `start` on.
     started: OnceLock<Started>,
-    /// One reference more for each look-up under way, which holds a thread that can't be interrupted.
-    lookups: Arc<()>,
+    /// One permit for each look-up under way, which holds a thread that can't be interrupted.
+    lookups: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -102,7 +103,7 @@ impl Engine {
             counters: Counters::default(),
             refused: Refused::default(),
             started: OnceLock::new(),
-            lookups: Arc::new(()),
+            lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
             config,
         })
     }
@@ -141,7 +142,7 @@ impl Engine {
 
     /// Look-ups under way.
     pub(crate) fn lookups(&self) -> usize {
-        Arc::strong_count(&self.lookups) - 1
+        MAX_LOOKUPS.saturating_sub(self.lookups.available_permits())
     }
 
     /// Now, in Unix milliseconds.
@@ -157,7 +158,8 @@ impl Engine {
         }
         let failed = |why: String| Error::Resolve { host: address.host.clone(), why };
         let (host, port) = (address.host.clone(), address.port);
-        let under_way = self.lookups.clone();
+        // Who gives up waiting leaves the queue. So names that nobody answers for hold up others for a while, and not for ever.
+        let under_way = self.lookups.clone().acquire_owned().await.map_err(|_| Error::Stopping)?;
         let look_up = move || {
             let found = (host.as_str(), port).to_socket_addrs().map(Vec::from_iter);
             drop(under_way);
