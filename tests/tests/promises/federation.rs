@@ -1,6 +1,7 @@
 //! Domains relay for each other: mail and bridged channels cross, nothing that was acknowledged is lost, and who is not who it
 //! says it is stays outside and is told why.
 
+mod named;
 mod nearby;
 
 use qpq_tests::domains::{self, Authority, Domain};
