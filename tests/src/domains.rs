@@ -73,6 +73,13 @@ impl Authority {
         self.plan(domain.name, &domain.address, &peers, more)
     }
 
+    /// A gateway in a network of its own, where the usual ports are free. `peers` as in `[federation]`, `more` goes in there.
+    pub fn gateway_in(&self, namespace: &str, domain: &str, peers: &[&str], more: &str) -> Outcome<Plan> {
+        let peers: Vec<_> = peers.iter().map(|peer| format!("\"{peer}\"")).collect();
+        let plan = self.plan(domain, &format!("0.0.0.0:{PORT}"), &peers, more)?;
+        Ok(plan.namespace(namespace).listen("0.0.0.0:7000"))
+    }
+
     fn plan(&self, domain: &str, listen: &str, peers: &[String], more: &str) -> Outcome<Plan> {
         let out = self.folder.path().join(domain).display().to_string();
         if !Path::new(&out).exists() {
@@ -129,6 +136,13 @@ pub fn last_error(node: &TestNode, domain: &str) -> Outcome<Option<String>> {
     let mut domains = status["domains"].as_array().into_iter().flatten();
     let info = domains.find(|info| info["domain"] == domain);
     Ok(info.and_then(|info| info["last_error"].as_str()).map(str::to_owned))
+}
+
+/// The other domains that a node has links to, as it says.
+pub fn linked(node: &TestNode) -> Outcome<Vec<String>> {
+    let status = node.json(&["federation", "status"])?;
+    let up = status["domains"].as_array().into_iter().flatten().filter(|info| info["state"] == "up");
+    Ok(up.filter_map(|info| info["domain"].as_str()).map(str::to_owned).collect())
 }
 
 /// Why a node refused a domain, as it says.

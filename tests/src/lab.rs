@@ -1,6 +1,7 @@
 //! Networks made of namespaces: a line, a LAN that can be torn apart, and hosts behind routers that translate addresses.
 
 mod house;
+mod inside;
 mod lan;
 mod nat;
 #[cfg(test)]
@@ -8,6 +9,7 @@ mod reach;
 mod spaces;
 
 pub use house::{Family, House};
+pub use inside::inside;
 pub use lan::Lan;
 pub use nat::{Nat, NatLab};
 use spaces::Spaces;

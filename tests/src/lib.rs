@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod binaries;
+pub mod dns;
 pub mod domains;
 pub mod failure;
 pub mod flow;
@@ -10,6 +11,7 @@ pub mod fuzz;
 pub mod impaired;
 pub mod lab;
 pub mod line;
+pub mod mdns;
 pub mod message;
 pub mod node;
 pub mod poll;

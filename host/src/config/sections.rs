@@ -150,7 +150,8 @@ section! {
     DiscoveryConfig = "discovery" {
         /// Whether to connect to found nodes that name their key. Otherwise they are only listed by `mesh peers`.
         connect: bool = true, "", any;
-        /// Connect only to found nodes that name one of these domains, or one below it. When empty: to all.
+        /// Connect only to found nodes that name one of these domains, or one below it. When empty: to all. Which other domains are
+        /// federated with is said by `federation.discover`.
         connect_domains: Vec<String> = vec![], "", with domains;
     }
 }

@@ -127,17 +127,19 @@ impl Discovery {
     fn offer(&self, peer: &PeerId) {
         let Some(dialer) = self.dialer.get().filter(|_| self.settings.connect) else { return };
         let (mut uris, domains) = lock(&self.found).of(peer);
-        uris.retain(|uri| self.may_dial(uri));
-        if self.wants(&domains) {
+        let near = self.wants(&domains);
+        uris.retain(|uri| self.may_dial(uri, near));
+        if !uris.is_empty() {
             let uris = addresses::in_order(&uris, &lock(&self.local));
             dialer.suggest(*peer, &uris);
         }
     }
 
-    /// Whether an address is one that found nodes may be dialled at. Other domains must be wanted and allowed.
-    fn may_dial(&self, uri: &str) -> bool {
+    /// Whether a found node may be dialled at an address: an ordinary one if it is of a domain that this node joins, and one
+    /// of a federation if it leads to another domain that is wanted and allowed.
+    fn may_dial(&self, uri: &str, near: bool) -> bool {
         let wanted = |domain| self.domains.as_ref().is_some_and(|policy| policy.refuses(&domain).is_none());
-        federation::is_ordinary(uri) || federation::domain_of(uri).is_some_and(wanted)
+        if federation::is_ordinary(uri) { near } else { federation::domain_of(uri).is_some_and(wanted) }
     }
 
     /// Whether other domains that are found are linked to, and so this one is made known.
@@ -156,7 +158,7 @@ impl Discovery {
         logged.1 <= MAX_LOGGED
     }
 
-    /// Whether the configuration allows links to a node that names these domains.
+    /// Whether the configuration allows ordinary links to a node that names these domains.
     fn wants(&self, domains: &[String]) -> bool {
         let inside = |domain: &String, wanted: &String| {
             domain.strip_suffix(wanted.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))

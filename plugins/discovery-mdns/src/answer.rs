@@ -127,10 +127,11 @@ fn is_domain(text: &str) -> bool {
 /// be dialled.
 fn with_scope(uri: &str, scope: Option<u32>) -> String {
     let scoped = || {
-        let (head, rest) = uri.split_once("://[")?;
+        let (head, rest) = uri.split_once('[')?;
         let (address, tail) = rest.split_once(']')?;
-        let link_local = address.parse::<Ipv6Addr>().ok()?.is_unicast_link_local();
-        link_local.then_some(format!("{head}://[{address}%{}]{tail}", scope?))
+        let is_host = head.ends_with("://") || head.ends_with('@');
+        let link_local = is_host && address.parse::<Ipv6Addr>().ok()?.is_unicast_link_local();
+        link_local.then_some(format!("{head}[{address}%{}]{tail}", scope?))
     };
     scoped().unwrap_or_else(|| uri.to_owned())
 }
@@ -167,6 +168,19 @@ mod tests {
             "addresses": ["quic://192.168.1.42:7000", "quic://[fe80::1%7]:7000"],
         });
         assert_eq!(node.to_json(), wanted);
+    }
+
+    /// Only the first form once got its interface, so domains were not reached where there is nothing but link-local addresses.
+    #[test]
+    fn a_link_local_address_behind_a_domain_gets_its_interface_too() {
+        for (uri, scoped) in [
+            ("quic://[fe80::1]:7000", "quic://[fe80::1%7]:7000"),
+            ("federation://b.mesh@[fe80::1]:7001", "federation://b.mesh@[fe80::1%7]:7001"),
+            ("federation://b.mesh@[2001:db8::1]:7001", "federation://b.mesh@[2001:db8::1]:7001"),
+            ("quic://host:7000/[fe80::1]", "quic://host:7000/[fe80::1]"),
+        ] {
+            assert_eq!(Node::read(&answer(&[("addr", uri)])).unwrap().addresses, [scoped]);
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub struct Config {
     pub idle_timeout_ms: u32,
     /// A quiet link is probed this often, in milliseconds. Must be at most half the idle timeout.
     pub keep_alive_ms: u32,
-    /// Time for a new link to come up, look-up of the domain included, in milliseconds.
+    /// Time for a new link to come up, in milliseconds. Up to half of it is for the look-up of the domain.
     pub handshake_timeout_ms: u32,
     /// Connections at the same time, in both directions together.
     pub max_links: usize,

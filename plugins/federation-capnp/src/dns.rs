@@ -1,233 +1,165 @@
 //! Where a domain's federation listens, as its DNS says: SRV records (RFC 2782) of `_quicproquo-federation._udp.DOMAIN`.
 //!
-//! One question over UDP to the name servers of the system. What comes back only says where to dial; who answers there is
-//! proven by TLS. So no more than the form of an answer is checked.
+//! The name servers of the system are asked over UDP, and over TCP for what is too long for that. What comes back only says
+//! where to dial; who answers there is proven by TLS. So no more than the form of an answer is checked.
 
-use std::cmp::Reverse;
+mod lot;
+pub(crate) mod message;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use qpq_quic_common::{HostPort, MAX_ADDRESSES};
-use tokio::net::UdpSocket;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::{Instant, timeout_at};
 
-use crate::address::domain_of;
+use crate::limits::DEFAULT_PORT;
+use message::{Answer, Record, TYPE_A, TYPE_AAAA, TYPE_SRV};
+use qpq_quic_common::HostPort;
 
 /// In front of the domain.
 const SERVICE: &str = "_quicproquo-federation._udp";
+/// Addresses of one host, at most.
+const MAX_ADDRESSES_OF_HOST: usize = 16;
 /// Where the system lists its name servers.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Name servers that are asked, at most.
 const MAX_SERVERS: usize = 3;
-/// How long one of them may take.
+/// How often each of them is asked, at most: a packet may get lost.
+const ROUNDS: usize = 2;
+/// How long one of them may take each time, over UDP and over TCP.
 const PATIENCE: Duration = Duration::from_millis(800);
-/// The largest answer in bytes; one that was cut off is not asked for again over TCP.
+/// The largest answer over UDP in bytes. Honest ones have 512, as nothing else was agreed on; what is cut off here is no answer.
 const MAX_ANSWER: usize = 4_096;
-/// Records of an answer that are looked at, at most.
-const MAX_RECORDS: usize = 64;
-/// Labels and jumps of one name, at most (RFC 1035, 4.1.4: names may jump back).
-const MAX_STEPS: usize = 128;
 
-const HEADER: usize = 12;
-const TYPE_SRV: u16 = 33;
-const CLASS_IN: u16 = 1;
+/// What the DNS says of a domain's federation.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Services {
+    /// It is there, best first.
+    At(Vec<HostPort>),
+    /// There is none.
+    NotOffered,
+    /// There are no such records; the domain's own address may do.
+    Unsaid,
+}
 
-/// Where the service is, best first; none when nobody knows.
-pub(crate) async fn services(domain: &str) -> Vec<HostPort> {
-    let conf = tokio::task::spawn_blocking(|| std::fs::read_to_string(RESOLV_CONF)).await;
-    let conf = conf.ok().and_then(Result::ok).unwrap_or_default();
-    for server in servers(&conf) {
-        if let Some(found) = ask(server, domain).await {
-            return found;
-        }
-    }
-    Vec::new()
+/// Asks for the federation of a domain. The error says why no name server could tell.
+pub(crate) async fn services(domain: &str, deadline: Instant) -> Result<Services, String> {
+    let name = format!("{SERVICE}.{domain}");
+    Ok(choose(ask_all(&system_servers(), &name, TYPE_SRV, deadline).await?))
+}
+
+/// Asks for the addresses of a host. The error says why no name server could tell.
+pub(crate) async fn hosts(name: &str, deadline: Instant) -> Result<Vec<IpAddr>, String> {
+    let servers = system_servers();
+    let (v6, v4) =
+        tokio::join!(ask_all(&servers, name, TYPE_AAAA, deadline), ask_all(&servers, name, TYPE_A, deadline));
+    let address = |record| if let Record::Host(address) = record { Some(address) } else { None };
+    let mut addresses: Vec<_> = v6.iter().chain(&v4).flatten().cloned().filter_map(address).collect();
+    addresses.truncate(MAX_ADDRESSES_OF_HOST);
+    // Those to which no way leads come last.
+    addresses.sort_by_key(|address| !has_route(*address));
+    if addresses.is_empty() { v6.and(v4).map(|_| addresses) } else { Ok(addresses) }
+}
+
+/// Whether the system knows a way there. Nothing is sent.
+fn has_route(address: IpAddr) -> bool {
+    let socket = std::net::UdpSocket::bind(any(address));
+    socket.is_ok_and(|socket| socket.connect((address, DEFAULT_PORT)).is_ok())
+}
+
+/// The address to bind for packets to that one.
+fn any(to: IpAddr) -> SocketAddr {
+    if to.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0; 8], 0).into() }
+}
+
+/// The name servers of the system, as they are now. The file is small and local.
+fn system_servers() -> Vec<SocketAddr> {
+    servers(&std::fs::read_to_string(RESOLV_CONF).unwrap_or_default())
 }
 
 /// The name servers of a resolv.conf.
 fn servers(conf: &str) -> Vec<SocketAddr> {
     let address = |line: &str| {
-        let ip: IpAddr = line.strip_prefix("nameserver")?.trim().parse().ok()?;
+        let mut words = line.split_whitespace();
+        let ip: IpAddr = words.next().filter(|word| *word == "nameserver").and(words.next())?.parse().ok()?;
         Some(SocketAddr::new(ip, 53))
     };
     conf.lines().filter_map(address).take(MAX_SERVERS).collect()
 }
 
-/// Asks one server; `None` when it doesn't answer.
-async fn ask(server: SocketAddr, domain: &str) -> Option<Vec<HostPort>> {
-    let id = rand::random::<u16>();
-    let question = question(id, domain)?;
-    let any: SocketAddr = if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0; 8], 0).into() };
-    let socket = UdpSocket::bind(any).await.ok()?;
+/// The first answer that any of these servers gives.
+async fn ask_all(servers: &[SocketAddr], name: &str, kind: u16, deadline: Instant) -> Result<Vec<Record>, String> {
+    let mut failed = Ok(Vec::new()); // without a server there may be other ways, such as a file
+    for server in std::iter::repeat_n(servers, ROUNDS).flatten() {
+        if failed.is_err() && Instant::now() >= deadline {
+            break;
+        }
+        let question = message::question(rand::random(), name, kind).ok_or("the name is too long for a question")?;
+        match ask(*server, &question, deadline.min(Instant::now() + PATIENCE)).await {
+            Ok(Answer::Records(records)) => return Ok(records),
+            Ok(Answer::Trouble(code)) => failed = Err(format!("the name server {} has trouble: {code}", server.ip())),
+            Ok(Answer::CutOff) => failed = Err(format!("the name server {} cuts off its answer", server.ip())),
+            Err(why) => failed = Err(format!("the name server {} {why}", server.ip())),
+        }
+    }
+    failed
+}
+
+fn choose(records: Vec<Record>) -> Services {
+    let service = |record| if let Record::Service(service) = record { Some(service) } else { None };
+    let services: Vec<_> = records.into_iter().filter_map(service).collect();
+    if services.is_empty() {
+        return Services::Unsaid;
+    }
+    match lot::draw(services, &mut rand::rng()) {
+        addresses if addresses.is_empty() => Services::NotOffered,
+        addresses => Services::At(addresses),
+    }
+}
+
+/// Asks one server. The error goes on from "the name server".
+async fn ask(server: SocketAddr, question: &[u8], deadline: Instant) -> Result<Answer, String> {
+    match over_udp(server, question, deadline).await? {
+        Answer::CutOff => {
+            let whole = timeout_at(Instant::now() + PATIENCE, over_tcp(server, question)).await;
+            let whole = whole.map_err(|_| "does not answer over TCP what is too long for UDP".to_owned())?;
+            whole.map_err(|error| format!("does not answer over TCP what is too long for UDP: {error}"))
+        }
+        answer => Ok(answer),
+    }
+}
+
+async fn over_udp(server: SocketAddr, question: &[u8], deadline: Instant) -> Result<Answer, String> {
+    let failed = |error: std::io::Error| format!("can't be reached: {error}");
+    let socket = UdpSocket::bind(any(server.ip())).await.map_err(failed)?;
     // Connected, so that only this server is heard.
-    socket.connect(server).await.ok()?;
-    let deadline = Instant::now() + PATIENCE;
-    timeout(PATIENCE, socket.send(&question)).await.ok()?.ok()?;
-    let mut answer = vec![0; MAX_ANSWER];
-    loop {
-        let len = timeout_at(deadline, socket.recv(&mut answer)).await.ok()?.ok()?;
-        if let Some(found) = answer.get(..len).and_then(|answer| parse(answer, &question)) {
-            return Some(found);
-        }
-    }
-}
-
-/// A question for the SRV records; `None` when the name gets too long.
-fn question(id: u16, domain: &str) -> Option<Vec<u8>> {
-    let mut out = id.to_be_bytes().to_vec();
-    // Recursion desired; one question.
-    out.extend_from_slice(&[1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
-    for label in format!("{SERVICE}.{domain}").split('.') {
-        out.push(u8::try_from(label.len()).ok().filter(|len| (1..64).contains(len))?);
-        out.extend_from_slice(label.as_bytes());
-    }
-    out.push(0);
-    if out.len() > HEADER + 255 {
-        return None;
-    }
-    out.extend_from_slice(&TYPE_SRV.to_be_bytes());
-    out.extend_from_slice(&CLASS_IN.to_be_bytes());
-    Some(out)
-}
-
-/// The services of an answer to that question; `None` when it is no such answer.
-fn parse(answer: &[u8], question: &[u8]) -> Option<Vec<HostPort>> {
-    let number = |at: usize| Some(u16::from_be_bytes(answer.get(at..at + 2)?.try_into().ok()?));
-    let asked = question.get(HEADER..)?;
-    let is_answer = answer.get(..2)? == question.get(..2)? && answer.get(2)? & 0x80 != 0 && number(4)? == 1;
-    let same = answer.get(HEADER..HEADER + asked.len()).is_some_and(|given| given.eq_ignore_ascii_case(asked));
-    if !is_answer || !same {
-        return None;
-    }
-    let mut at = HEADER + asked.len();
-    let mut found = Vec::new();
-    for _ in 0..usize::from(number(6)?).min(MAX_RECORDS) {
-        at = skip_name(answer, at)?;
-        let (kind, class, len) = (number(at)?, number(at + 2)?, usize::from(number(at + 8)?));
-        let data = at + 10;
-        at = data + len;
-        if (kind, class) != (TYPE_SRV, CLASS_IN) {
-            continue;
-        }
-        let (priority, weight, port) = (number(data)?, number(data + 2)?, number(data + 4)?);
-        // A dot alone says that there is no such service.
-        if let Some(host) = name(answer, data + 6).and_then(|host| domain_of(&host).ok()).filter(|_| port != 0) {
-            found.push((priority, Reverse(weight), HostPort { host, port }));
-        }
-    }
-    found.sort_by_key(|(priority, weight, _)| (*priority, *weight));
-    Some(found.into_iter().map(|(_, _, address)| address).take(MAX_ADDRESSES).collect())
-}
-
-fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {
-    for _ in 0..MAX_STEPS {
-        match *message.get(at)? {
-            0 => return Some(at + 1),
-            len @ 1..64 => at += 1 + usize::from(len),
-            0xc0.. => return Some(at + 2),
-            _ => return None,
-        }
-    }
-    None
-}
-
-fn name(message: &[u8], mut at: usize) -> Option<String> {
-    let mut labels = Vec::new();
-    for _ in 0..MAX_STEPS {
-        match *message.get(at)? {
-            0 => return Some(labels.join(".")),
-            len @ 1..64 => {
-                let end = at + 1 + usize::from(len);
-                labels.push(std::str::from_utf8(message.get(at + 1..end)?).ok()?.to_owned());
-                at = end;
+    socket.connect(server).await.map_err(failed)?;
+    let mut why = "does not answer";
+    let exchange = async {
+        socket.send(question).await.map_err(failed)?;
+        let mut answer = vec![0; MAX_ANSWER];
+        loop {
+            let len = socket.recv(&mut answer).await.map_err(failed)?;
+            if let Some(answer) = answer.get(..len).and_then(|answer| message::parse(answer, question)) {
+                return Ok(answer);
             }
-            high @ 0xc0.. => at = usize::from(high & 0x3f) << 8 | usize::from(*message.get(at + 1)?),
-            _ => return None,
+            why = "answers something else than it was asked";
         }
-    }
-    None
+    };
+    timeout_at(deadline, exchange).await.unwrap_or_else(|_| Err(why.to_owned()))
+}
+
+/// The same question in a stream, where a length of two bytes stands in front of each message (RFC 1035, 4.2.2).
+async fn over_tcp(server: SocketAddr, question: &[u8]) -> std::io::Result<Answer> {
+    let mut stream = TcpStream::connect(server).await?;
+    let len = u16::try_from(question.len()).map_err(std::io::Error::other)?;
+    stream.write_all(&[&len.to_be_bytes(), question].concat()).await?;
+    let len = stream.read_u16().await?;
+    let mut answer = vec![0; len.into()];
+    stream.read_exact(&mut answer).await?;
+    message::parse(&answer, question).ok_or_else(|| std::io::Error::other("this is another answer"))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// An answer with those records: priority, weight, port, host.
-    fn answer(question: &[u8], records: &[(u16, u16, u16, &str)]) -> Vec<u8> {
-        let mut out = question.to_vec();
-        out[2] = 0x81;
-        out[7] = records.len() as u8;
-        for (priority, weight, port, host) in records {
-            out.extend_from_slice(&[0xc0, 12, 0, 33, 0, 1, 0, 0, 0, 60]);
-            let mut data: Vec<u8> = [priority, weight, port].iter().flat_map(|n| n.to_be_bytes()).collect();
-            for label in host.split('.').filter(|label| !label.is_empty()) {
-                data.push(label.len() as u8);
-                data.extend_from_slice(label.as_bytes());
-            }
-            data.push(0);
-            out.extend_from_slice(&(data.len() as u16).to_be_bytes());
-            out.extend_from_slice(&data);
-        }
-        out
-    }
-
-    #[test]
-    fn services_come_by_priority_and_weight() {
-        let question = question(7, "b.example").unwrap();
-        let records = [(20, 0, 1, "c.b.example"), (10, 1, 2, "a.b.example"), (10, 9, 3, "B.b.example"), (0, 0, 4, "")];
-        let found = parse(&answer(&question, &records), &question).unwrap();
-        let found: Vec<_> = found.iter().map(|address| (address.host.as_str(), address.port)).collect();
-        assert_eq!(found, [("b.b.example", 3), ("a.b.example", 2), ("c.b.example", 1)]);
-    }
-
-    #[test]
-    fn answers_to_other_questions_are_not_heard() {
-        let asked = question(7, "b.example").unwrap();
-        let good = answer(&asked, &[(0, 0, 1, "h.b.example")]);
-        assert!(parse(&good, &asked).is_some());
-        assert!(parse(&good, &question(8, "b.example").unwrap()).is_none());
-        assert!(parse(&good, &question(7, "c.example").unwrap()).is_none());
-        assert!(parse(&asked, &asked).is_none(), "a question is no answer");
-    }
-
-    #[test]
-    fn damaged_answers_and_endless_names_harm_nobody() {
-        let asked = question(7, "b.example").unwrap();
-        let good = answer(&asked, &[(0, 0, 1, "h.b.example"), (1, 1, 2, "i.b.example")]);
-        for len in 0..good.len() {
-            let _ = parse(&good[..len], &asked);
-        }
-        for place in 0..good.len() {
-            for value in [0, 0xc0, 0xff, good[place] ^ 1] {
-                let mut damaged = good.clone();
-                damaged[place] = value;
-                let _ = parse(&damaged, &asked);
-            }
-        }
-        assert_eq!(name(&[0xc0, 0], 0), None);
-        assert_eq!(name(&[1, b'a', 0xc0, 0], 0), None);
-    }
-
-    #[test]
-    fn the_systems_name_servers_are_read() {
-        let conf = "# x\nsearch a\nnameserver 10.0.0.1\nnameserver ::1\nnameserver bad\n";
-        assert_eq!(servers(conf), ["10.0.0.1:53".parse().unwrap(), "[::1]:53".parse().unwrap()]);
-    }
-
-    #[test]
-    fn a_server_is_asked() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-            let at = server.local_addr().unwrap();
-            let answering = async {
-                let mut asked = [0; 512];
-                let (len, from) = server.recv_from(&mut asked).await.unwrap();
-                server.send_to(b"rubbish", from).await.unwrap();
-                server.send_to(&answer(&asked[..len], &[(0, 0, 7, "h.b.example")]), from).await.unwrap();
-            };
-            let (found, ()) = tokio::join!(ask(at, "b.example"), answering);
-            assert_eq!(found, Some(vec![HostPort { host: "h.b.example".into(), port: 7 }]));
-        });
-    }
-}
+mod tests;

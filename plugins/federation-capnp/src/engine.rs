@@ -21,7 +21,7 @@ use crate::der;
 use crate::endpoint::Endpoints;
 use crate::error::{End, Error};
 use crate::handshakes::Handshakes;
-use crate::limits::{RELOAD, STATS_LINKS};
+use crate::limits::{MAX_LOOKUPS, RELOAD, STATS_LINKS};
 use crate::link::Way;
 use crate::links::Links;
 use crate::peers::Peers;
@@ -103,7 +103,7 @@ impl Engine {
             counters: Counters::default(),
             refused: Refused::default(),
             started: OnceLock::new(),
-            lookups: Lookups::default(),
+            lookups: Lookups::at_most(MAX_LOOKUPS),
             config,
         })
     }

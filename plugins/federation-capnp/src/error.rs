@@ -29,6 +29,18 @@ pub(crate) enum Error {
         /// What was found.
         why: String,
     },
+    /// No name server could tell.
+    NameServers {
+        /// The name that was looked up.
+        host: String,
+        /// What the last of them did.
+        why: String,
+    },
+    /// The domain says that it has no federation.
+    NotOffered {
+        /// Which domain.
+        domain: String,
+    },
     /// The socket could not be had.
     Bind {
         /// The wanted address.
@@ -211,6 +223,15 @@ impl fmt::Display for Error {
                 "{host:?} could not be found: {why}; give the domain a DNS record (SRV _quicproquo-federation._udp, or an \
                  address), or write DOMAIN@HOST:PORT"
             ),
+            Self::NameServers { host, why } => write!(
+                f,
+                "{host:?} could not be looked up: {why}; check the name servers of this machine, or write DOMAIN@IP:PORT"
+            ),
+            Self::NotOffered { domain } => write!(
+                f,
+                "not-offered: {domain} says in its DNS that it does not federate (SRV record with the target \".\"); if it \
+                 does, write DOMAIN@HOST:PORT"
+            ),
             Self::Bind { addr, source } if source.kind() == io::ErrorKind::AddrInUse => {
                 write!(f, "UDP port {} is in use by another program; stop it, or choose another port", canonical(*addr))
             }
@@ -256,11 +277,11 @@ impl From<Error> for qpq_plugin_api::Error {
         use qpq_plugin_api::Status;
         let status = match &error {
             Error::Uri { .. } => Status::INVALID,
-            Error::Resolve { .. } => Status::NOT_FOUND,
+            Error::Resolve { .. } | Error::NotOffered { .. } => Status::NOT_FOUND,
             Error::Refused(_) | Error::Ended(End::Closed(_) | End::PeerClosed(..)) => Status::REFUSED,
             Error::Timeout => Status::TIMEOUT,
             Error::TooManyLinks | Error::Ended(End::Busy) => Status::BUSY,
-            Error::Ended(_) => Status::UNREACHABLE,
+            Error::Ended(_) | Error::NameServers { .. } => Status::UNREACHABLE,
             Error::Stopping => Status::CLOSED,
             Error::Bind { .. } | Error::Setup(_) => Status::FAILED,
         };

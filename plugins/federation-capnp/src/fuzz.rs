@@ -1,4 +1,4 @@
-//! Doors for fuzzing: what a peer with a good certificate can send, without the network and the host around it.
+//! Doors for fuzzing: what a peer with a good certificate, or a name server, can send, without the network and the host around it.
 
 use std::cell::RefCell;
 use std::io;
@@ -16,8 +16,10 @@ use qpq_schemas::federation_capnp::{federation_service as service, frames, mesh_
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::timeout;
 
+use crate::address::domain_of;
 use crate::bridge::{Payload, sort};
 use crate::config::Config;
+use crate::dns::message::{self, Answer, Record, Service};
 use crate::rpc::arguments::{self, Fault, Relay, Standing};
 use crate::rpc::{read_frames, system};
 use crate::verify::Policy;
@@ -104,6 +106,36 @@ pub fn relay(bytes: &[u8]) {
 pub fn relay_seeds() -> Vec<Vec<u8>> {
     let head = [0, 1, 32, 9, 2];
     vec![[&head[..], &[7; 32], ORIGIN.as_bytes(), &[1, 2], b"payload"].concat()]
+}
+
+/// Reads arbitrary bytes as the answer to one question about [`ORIGIN`].
+///
+/// # Panics
+/// When more is found than may be.
+pub fn dns(bytes: &[u8]) {
+    let Some(question) = dns_question() else { return };
+    let Some(Answer::Records(records)) = message::parse(bytes, &question) else { return };
+    assert!(records.len() <= bytes.len() / 12, "more records than fit into the answer");
+    for record in records {
+        if let Record::Service(Service { address: Some(address), .. }) = record {
+            assert_eq!(domain_of(&address.host).as_ref(), Ok(&address.host), "no name that can be dialled");
+            assert_ne!(address.port, 0);
+        }
+    }
+}
+
+/// Well-formed answers for [`dns`]: one record, and one that says that there is no service.
+pub fn dns_seeds() -> Vec<Vec<u8>> {
+    let Some(mut head) = dns_question() else { return Vec::new() };
+    if let Some(flags) = head.get_mut(2..8) {
+        flags.copy_from_slice(&[0x81, 0x80, 0, 1, 0, 1]);
+    }
+    let record = |data: &[u8]| [&head[..], &[0xc0, 12, 0, 33, 0, 1, 0, 0, 0, 60, 0, data.len() as u8], data].concat();
+    vec![record(b"\0\x01\0\x02\x1b\x59\x04host\x01b\0"), record(&[0, 0, 0, 0, 0, 0, 0])]
+}
+
+fn dns_question() -> Option<Vec<u8>> {
+    message::question(7, ORIGIN, message::TYPE_SRV)
 }
 
 fn read<T>(reader: impl FnOnce(T, Standing<'_>) -> Result<Relay, Fault>, asked: T) -> Result<Relay, Fault> {
@@ -205,5 +237,6 @@ mod tests {
         }
         rpc(seed);
         relay_seeds().iter().for_each(|seed| relay(seed));
+        dns_seeds().iter().for_each(|seed| dns(seed));
     }
 }

@@ -50,5 +50,6 @@ qpq_plugin_api::export_plugin! {
     config_schema: include_str!("config.schema.json"),
     needs: "qpq.host.transport/1 qpq.host.identity/1",
     exclusive: true,
+    overlaps: true,
     schemes: "federation",
 }

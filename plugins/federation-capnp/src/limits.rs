@@ -101,7 +101,10 @@ pub(crate) const STATS_LINKS: usize = 64;
 pub(crate) const STACK: usize = 512 * 1024;
 
 /// Threads for name look-ups and reading files, at most. They exist only while there is something to do.
-pub(crate) const BLOCKING_THREADS: usize = 4;
+pub(crate) const BLOCKING_THREADS: usize = 8;
+
+/// Name look-ups at the same time: one thread is kept for files.
+pub(crate) const MAX_LOOKUPS: usize = BLOCKING_THREADS - 1;
 
 /// Orders that wait for the RPC thread.
 pub(crate) const RPC_ORDERS: usize = 256;

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::sleep;
 
@@ -16,14 +17,24 @@ pub const MAX_ADDRESSES: usize = 4;
 /// Head start of one address over the next (RFC 8305, 5: 250 ms).
 pub const ADDRESS_STAGGER: Duration = Duration::from_millis(250);
 
-/// Looks names up. One reference more for each look-up under way, which holds a thread that can't be interrupted.
-#[derive(Debug, Default)]
-pub struct Lookups(Arc<()>);
+/// Looks names up, a bounded number at a time: each holds a thread that can't be interrupted.
+#[derive(Debug)]
+pub struct Lookups {
+    most: usize,
+    /// One permit for each look-up that may begin.
+    places: Arc<Semaphore>,
+}
 
 impl Lookups {
+    /// So many look-ups at a time. Others wait for their turn; who gives up waiting leaves the queue, so names that nobody
+    /// answers for hold up others for a while, and not for ever.
+    pub fn at_most(most: usize) -> Self {
+        Self { most, places: Arc::new(Semaphore::new(most)) }
+    }
+
     /// Look-ups under way.
     pub fn under_way(&self) -> usize {
-        Arc::strong_count(&self.0) - 1
+        self.most.saturating_sub(self.places.available_permits())
     }
 
     /// The socket addresses of an address, at least one, in the order of the system.
@@ -35,7 +46,7 @@ impl Lookups {
             return Ok(vec![addr]);
         }
         let (host, port) = (address.host.clone(), address.port);
-        let under_way = self.0.clone();
+        let under_way = self.places.clone().acquire_owned().await.map_err(io::Error::other)?;
         let look_up = move || {
             let found = (host.as_str(), port).to_socket_addrs().map(Vec::from_iter);
             drop(under_way);
@@ -47,8 +58,13 @@ impl Lookups {
 }
 
 /// Tries the first [`MAX_ADDRESSES`] addresses of a name, each [`ADDRESS_STAGGER`] after the one before (RFC 8305). The first
-/// that is reached wins, else the last error counts; `None` when there is no address at all.
-pub async fn race<T, E, F>(targets: Vec<SocketAddr>, attempt: impl Fn(SocketAddr) -> F) -> Option<Result<T, E>>
+/// that is reached wins, else the last error counts, or the first of which `says_more` holds; `None` when there is no address at
+/// all.
+pub async fn race<T, E, F>(
+    targets: Vec<SocketAddr>,
+    attempt: impl Fn(SocketAddr) -> F,
+    says_more: impl Fn(&E) -> bool,
+) -> Option<Result<T, E>>
 where
     F: Future<Output = Result<T, E>> + Send + 'static,
     T: Send + 'static,
@@ -71,10 +87,11 @@ where
     while let Some(ended) = attempts.join_next().await {
         match ended.unwrap_or_else(|panic| Err(panic.into())) {
             Ok(reached) => return Some(Ok(reached)),
-            Err(error) => last = Some(Err(error)),
+            Err(_) if last.as_ref().is_some_and(&says_more) => {}
+            Err(error) => last = Some(error),
         }
     }
-    last
+    last.map(Err)
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub(crate) async fn dial(engine: Arc<Engine>, uri: &str, peer: Option<Key>, op: 
 
 async fn reach(engine: &Arc<Engine>, address: &HostPort, peer: Option<Key>) -> Result<(Connection, Streams), Error> {
     let targets = engine.resolve(address).await?;
-    race(targets, |target| attempt(engine.clone(), target, peer)).await.unwrap_or(Err(Error::Timeout))
+    race(targets, |target| attempt(engine.clone(), target, peer), |_| false).await.unwrap_or(Err(Error::Timeout))
 }
 
 async fn attempt(engine: Arc<Engine>, target: SocketAddr, peer: Option<Key>) -> Result<(Connection, Streams), Error> {

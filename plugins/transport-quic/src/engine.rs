@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::endpoint::Endpoints;
 use crate::error::{End, Error, code};
-use crate::limits::{BINDING_LEN, EXPORTER_LABEL, MAX_FRAME, OPENING, STATS_LINKS, SWEEP};
+use crate::limits::{BINDING_LEN, EXPORTER_LABEL, MAX_FRAME, MAX_LOOKUPS, OPENING, STATS_LINKS, SWEEP};
 use crate::link::{Link, Streams, Way, run};
 use crate::links::Links;
 use crate::tls::{Key, Tls, key_of};
@@ -55,7 +55,7 @@ impl Engine {
             links: Links::new(&config),
             counters: Counters::default(),
             handshakes: Arc::new(Semaphore::new(config.max_handshakes)),
-            lookups: Lookups::default(),
+            lookups: Lookups::at_most(MAX_LOOKUPS),
             config,
         })
     }

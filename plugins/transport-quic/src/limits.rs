@@ -49,3 +49,6 @@ pub(crate) const STACK: usize = 512 * 1024;
 
 /// Threads for name look-ups, and for waiting for a port, at most. They exist only while they are needed.
 pub(crate) const LOOKUP_THREADS: usize = 4;
+
+/// Name look-ups at the same time: one thread is kept for a port.
+pub(crate) const MAX_LOOKUPS: usize = LOOKUP_THREADS - 1;

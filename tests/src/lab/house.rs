@@ -64,6 +64,11 @@ impl House {
         self.spaces.address(self.place(machine), "eth0", &format!("{address}/24"))
     }
 
+    /// Writes the resolv.conf of programs that are started on a machine afterwards.
+    pub fn resolv_conf(&self, machine: usize, text: &str) -> Outcome {
+        self.spaces.resolv_conf(self.place(machine), text)
+    }
+
     /// A command that runs on a machine.
     pub fn command(&self, machine: usize, program: &str) -> Command {
         let mut command = Command::new("ip");

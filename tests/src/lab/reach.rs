@@ -1,12 +1,10 @@
 //! Whether packets get through between two namespaces.
 
-use std::fs::File;
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-
-use crate::{Failure, Outcome};
+use super::inside;
+use crate::Outcome;
 
 /// How often a probe is sent, and how long each is waited for. The first ones may be lost while addresses are resolved.
 const PROBES: usize = 5;
@@ -14,14 +12,8 @@ const WAIT: Duration = Duration::from_millis(100);
 
 /// A socket inside a namespace. It stays there whichever thread uses it.
 pub(super) fn socket_in(namespace: &str, address: &str) -> Outcome<UdpSocket> {
-    let entry = File::open(std::path::Path::new("/run/netns").join(namespace))?;
     let address = address.to_owned();
-    // A namespace belongs to a thread, so a thread is made for it.
-    let made = std::thread::spawn(move || {
-        move_into_link_name_space(std::os::fd::AsFd::as_fd(&entry), Some(LinkNameSpaceType::Network))?;
-        UdpSocket::bind(address)
-    });
-    Ok(made.join().map_err(|_| Failure::new("a thread panicked"))??)
+    inside(namespace, move || UdpSocket::bind(address))
 }
 
 /// Whether a UDP packet from one namespace comes to an address in another.

@@ -1,12 +1,16 @@
 //! Network namespaces by name, and the cables between them.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::{Failure, Outcome, skip};
 
 /// Namespaces of this harness begin so; the number after it is the process that made them.
 const PREFIX: &str = "qpqlab-";
+
+/// Where `ip netns exec` looks for files that stand in the place of those of `/etc` in a namespace.
+const SETTINGS: &str = "/etc/netns";
 
 /// Several network namespaces. Removed when dropped, with all that runs on their devices.
 #[derive(Debug)]
@@ -94,6 +98,13 @@ impl Spaces {
         Err(Failure::new(format!("nft: {}\n{rules}", String::from_utf8_lossy(&output.stderr).trim())))
     }
 
+    /// Writes the resolv.conf of programs that are started in a namespace afterwards.
+    pub(super) fn resolv_conf(&self, place: usize, text: &str) -> Outcome {
+        let folder = Path::new(SETTINGS).join(self.name(place));
+        std::fs::create_dir_all(&folder)?;
+        Ok(std::fs::write(folder.join("resolv.conf"), text)?)
+    }
+
     /// Lets a namespace pass on packets.
     pub(super) fn forward(&self, place: usize) -> Outcome {
         let set = "echo 1 > /proc/sys/net/ipv4/ip_forward";
@@ -105,23 +116,28 @@ impl Spaces {
 impl Drop for Spaces {
     fn drop(&mut self) {
         for name in &self.names {
-            // Nothing more can be done here; the next lab sweeps up what is left.
-            let _ = run_ip(&["netns", "del", name]);
+            remove(name);
         }
     }
 }
 
 /// Removes the namespaces of test programs that died before they could.
 fn sweep() {
-    let Ok(entries) = std::fs::read_dir("/run/netns") else { return };
-    for entry in entries.flatten() {
+    let entries = ["/run/netns", SETTINGS].map(|folder| std::fs::read_dir(folder).into_iter().flatten());
+    for entry in entries.into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let owner =
             name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()).and_then(|pid| pid.parse::<u32>().ok());
-        if owner.is_some_and(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists()) {
-            let _ = run_ip(&["netns", "del", &name]);
+        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            remove(&name);
         }
     }
+}
+
+/// Nothing more can be done where it fails; the next lab sweeps up what is left.
+fn remove(name: &str) {
+    let _ = run_ip(&["netns", "del", name]);
+    let _ = std::fs::remove_dir_all(Path::new(SETTINGS).join(name));
 }
 
 fn run_ip(arguments: &[&str]) -> Outcome {

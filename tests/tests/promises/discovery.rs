@@ -1,5 +1,6 @@
 //! Neighbours find each other with no configuration, and lies of others cost nothing but a handshake.
 
+mod domains;
 mod foreign;
 mod lies;
 

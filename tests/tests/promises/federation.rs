@@ -1,10 +1,13 @@
 //! Domains relay for each other: mail and bridged channels cross, nothing that was acknowledged is lost, and who is not who it
 //! says it is stays outside and is told why.
 
+mod named;
+mod nearby;
+
 use qpq_tests::domains::{self, Authority, Domain};
 use qpq_tests::lab::Lan;
 use qpq_tests::skip::skip;
-use qpq_tests::{Outcome, TestNode, ensure};
+use qpq_tests::{Message, Outcome, TestNode, ensure};
 
 use crate::traffic::Traffic;
 
@@ -21,16 +24,23 @@ fn two_domains(community: &Authority, more: &str) -> Outcome<[TestNode; 4]> {
     Ok([inner_a, gate_a, gate_b, inner_b])
 }
 
+/// A message goes to a node of another domain, and its receipt comes back.
+fn exchange(from: &TestNode, to: &TestNode, domain: &str) -> Outcome {
+    let address = format!("{}@{domain}", to.peer_id()?);
+    let told = from.cli(&["mesh", "send", "--receipt", "--wait", "30s", &address, "over the hills"])?;
+    ensure!(told.contains("elivered"), "no receipt: {told}");
+    let own = from.peer_id()?;
+    let fits = |message: &Message| message.text == "over the hills" && message.from == own;
+    let message = to.wait_message("the message", fits)?;
+    ensure!(message.sealed, "{message:?}");
+    Ok(())
+}
+
 #[test]
 fn mail_and_receipts_find_their_way_between_inner_nodes_of_two_domains() -> Outcome {
     let community = Authority::new("Valley")?;
     let [a, _gate_a, _gate_b, b] = two_domains(&community, "")?;
-    let to = b.peer_id()?;
-    let told = a.cli(&["mesh", "send", "--receipt", "--wait", "30s", &format!("{to}@b.mesh"), "over the hills"])?;
-    ensure!(told.contains("elivered"), "no receipt: {told}");
-    let message = b.wait_message("the message", |message| message.text == "over the hills")?;
-    ensure!(message.sealed && message.from == a.peer_id()?, "{message:?}");
-    Ok(())
+    exchange(&a, &b, "b.mesh")
 }
 
 #[test]

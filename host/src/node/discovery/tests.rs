@@ -29,6 +29,27 @@ fn only_wanted_domains_are_connected_to() {
     assert!(!discovery.wants(&[]));
 }
 
+/// `connect_domains` once kept gateways from the domains that they were to federate with.
+#[test]
+fn a_domain_that_stays_by_itself_still_federates_with_others() {
+    let connect_domains = vec!["a.mesh".to_owned()];
+    let mut policy = FederationPolicy::new("a.mesh");
+    policy.block.insert("c.mesh".to_owned());
+    let settings = DiscoveryConfig { connect_domains, ..DiscoveryConfig::default() };
+    let discovery = Discovery::new(settings.clone(), Some(policy));
+    for (uri, domain, dialled) in [
+        ("quic://192.0.2.1:7000", "a.mesh", true),
+        ("quic://192.0.2.1:7000", "b.mesh", false),
+        ("federation://b.mesh@192.0.2.1:7001", "b.mesh", true),
+        ("federation://c.mesh@192.0.2.1:7001", "c.mesh", false),
+        ("federation://a.mesh@192.0.2.1:7001", "a.mesh", false),
+    ] {
+        assert_eq!(discovery.may_dial(uri, discovery.wants(&[domain.to_owned()])), dialled, "{uri} of {domain}");
+    }
+    let alone = Discovery::new(settings, None);
+    assert!(!alone.may_dial("federation://b.mesh@192.0.2.1:7001", true));
+}
+
 #[test]
 fn the_log_is_bounded() {
     let discovery = Discovery::new(DiscoveryConfig::default(), None);
