@@ -24,7 +24,7 @@ async fn find(servers: &[SocketAddr], deadline: Instant) -> Result<Services, Str
 }
 
 fn at(host: &str, port: u16) -> Services {
-    Services::At(vec![Address { host: host.into(), port }])
+    Services::At(vec![HostPort { host: host.into(), port }])
 }
 
 #[test]
