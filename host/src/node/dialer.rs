@@ -64,12 +64,18 @@ impl Dialer {
 
     /// All servers and how they stand.
     pub(super) fn servers(&self) -> BTreeMap<String, Server> {
-        self.lock().servers().clone()
+        let servers = self.lock().servers().clone();
+        servers.into_iter().map(|(uri, server)| (uri.clone(), self.seen_now(&uri, server))).collect()
     }
 
     /// How one server stands.
     pub(super) fn server(&self, uri: &str) -> Option<Server> {
-        self.lock().servers().get(uri).cloned()
+        let server = self.lock().servers().get(uri).cloned();
+        server.map(|server| self.seen_now(uri, server))
+    }
+
+    fn seen_now(&self, uri: &str, server: Server) -> Server {
+        server.seen_now(uri, self.transports.serves(scheme(uri)))
     }
 
     /// Keeps a link to that address from now on; whether it is new.

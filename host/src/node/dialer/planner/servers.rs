@@ -70,6 +70,17 @@ impl Server {
         self.retry.due_ms
     }
 
+    /// How the server at that address stands now, when `serves` says whether a transport for it runs: the planner may not have
+    /// looked since one was started.
+    pub(in crate::node) fn seen_now(mut self, uri: &str, serves: bool) -> Self {
+        match (self.state, serves) {
+            (State::NoTransport, false) => self.last_error = Some(no_transport(scheme(uri))),
+            (State::NoTransport, true) => self.state = State::Waiting,
+            _ => {}
+        }
+        self
+    }
+
     pub(in crate::node) fn link(&self) -> Option<LinkId> {
         self.link
     }
@@ -201,9 +212,6 @@ impl Planner {
                 _ if !(view.serves)(scheme(uri)) => State::NoTransport,
                 _ => State::Waiting,
             };
-            if server.state == State::NoTransport {
-                server.last_error = Some(no_transport(scheme(uri)));
-            }
         }
     }
 }

@@ -235,8 +235,11 @@ fn an_address_without_a_transport_says_so_and_is_dialled_when_there_is_one() {
     desk.keep("tin-can://b:1");
     assert!(desk.step().is_empty());
     assert_eq!(desk.state("tin-can://b:1"), State::NoTransport);
-    let error = desk.planner.servers()["tin-can://b:1"].last_error.clone().unwrap();
+    let seen = |desk: &Desk, serves| desk.planner.servers()["tin-can://b:1"].clone().seen_now("tin-can://b:1", serves);
+    let error = seen(&desk, false).last_error.unwrap();
     assert!(error.contains("tin-can://") && error.contains("plugins.load"), "{error}");
+    let started = seen(&desk, true);
+    assert_eq!((started.state, started.last_error), (State::Waiting, None), "also before anybody has looked");
     desk.schemes.push("tin-can");
     assert_eq!(desk.uris(), ["tin-can://b:1"]);
 }
