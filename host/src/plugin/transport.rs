@@ -223,7 +223,7 @@ impl Port {
 
     /// See [`TransportEvents::taken`].
     pub(super) fn taken(&self) -> BTreeMap<PeerId, (Instant, Instant)> {
-        self.transport().map(|events| events.taken()).unwrap_or_default()
+        self.transport().map(TransportEvents::taken).unwrap_or_default()
     }
 
     fn transport(&self) -> Option<&dyn TransportEvents> {

@@ -108,7 +108,7 @@ pub fn relay_seeds() -> Vec<Vec<u8>> {
     vec![[&head[..], &[7; 32], ORIGIN.as_bytes(), &[1, 2], b"payload"].concat()]
 }
 
-/// Reads arbitrary bytes as the answer to one question about [`ORIGIN`].
+/// Reads arbitrary bytes as the answer to one question about the domain that the target asks for.
 ///
 /// # Panics
 /// When more is found than may be.
