@@ -234,6 +234,11 @@ pub enum Effect {
         /// Why.
         reason: String,
     },
+    /// Close a link whose place another one has taken.
+    Retire {
+        /// The link.
+        link: LinkId,
+    },
     /// Check signatures, as one batch where possible; answer with [`Event::Verified`].
     Verify {
         /// Comes back in the event.
@@ -344,6 +349,8 @@ pub struct Core {
     next_ticket: Ticket,
     next_seq: u64,
     router_deadline_ms: Option<u64>,
+    /// When to look for links whose places others have taken.
+    next_retirement_ms: Option<u64>,
     twin_until_ms: u64,
     next_tick_ms: u64,
     next_sweep_ms: u64,
@@ -376,6 +383,7 @@ impl Core {
             next_ticket: 0,
             next_seq,
             router_deadline_ms: Some(0),
+            next_retirement_ms: None,
             twin_until_ms: 0,
             next_tick_ms: 0,
             next_sweep_ms: 0,
@@ -389,7 +397,7 @@ impl Core {
         match event {
             Event::LinkUp { link, peer, domain } => self.link_up(link, peer, domain, now_ms),
             Event::LinkDown { link } => self.link_down(link, now_ms),
-            Event::Succeeds { before, after, close } => self.succeeds(before, after, close),
+            Event::Succeeds { before, after, close } => self.succeeds(before, after, close, now_ms),
             Event::LinkMeasured { link, rtt_us, loss_ppm } => {
                 self.measured(link, Quality { rtt_us, loss_ppm }, now_ms);
             }
@@ -423,7 +431,8 @@ impl Core {
         if self.reroute.is_due() {
             return 0;
         }
-        self.router_deadline_ms.map_or(self.next_tick_ms, |router| router.min(self.next_tick_ms))
+        let others = [self.router_deadline_ms, self.next_retirement_ms];
+        others.into_iter().flatten().fold(self.next_tick_ms, u64::min)
     }
 
     /// The shelf, to look up what is held here.
@@ -465,11 +474,15 @@ impl Core {
         self.next_tick_ms = self.next_tick_ms.min(now_ms + TICK_MS);
         self.next_sweep_ms = self.next_sweep_ms.min(now_ms + REACCEPT_AFTER_MS);
         self.router_deadline_ms = self.router_deadline_ms.map(|at| at.min(now_ms + MAX_ROUTER_PAUSE_MS));
+        self.next_retirement_ms = self.next_retirement_ms.map(|at| at.min(now_ms + TICK_MS));
         if self.router_deadline_ms.is_some_and(|at| at <= now_ms) {
             self.router_deadline_ms = None;
             let mut next = None;
             self.with_router(|router, out| next = router.tick(now_ms, out));
             self.router_deadline_ms = next.map(|at| at.max(now_ms + 1));
+        }
+        if self.next_retirement_ms.is_some_and(|at| at <= now_ms) {
+            self.retire_links(now_ms);
         }
         if self.next_tick_ms <= now_ms {
             self.next_tick_ms = now_ms + TICK_MS;

@@ -25,8 +25,8 @@ const SENDERS: usize = 16;
 const OWN_EVERY: usize = 64;
 /// Bytes of each message.
 const PAYLOAD: usize = 200;
-/// How long the last message may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the last message may take. A busy disk can hold a node's writes up for half a minute.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Room for a flow in queues, inbox, memory of ids, and calls; for a node's configuration.
 pub const ROOM: &str = "[store]\nrecipient_messages = 20000\nrecipient_bytes = 33554432\ninbox_messages = 2000000\n\

@@ -273,7 +273,6 @@ impl Core {
         }
         self.persist(batch);
         self.unpumped.insert(link);
-        self.close_if_succeeded(link);
     }
 
     #[allow(clippy::too_many_arguments, reason = "one answer in its whole context")]

@@ -303,6 +303,7 @@ impl Core {
         self.federation.homes.found(home.peer, domain, via);
         self.count("home-found");
         self.keep_record(record, wire);
+        self.learned_of(home.peer);
         self.reroute_all();
     }
 

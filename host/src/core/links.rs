@@ -38,8 +38,10 @@ pub(super) struct LinkState {
     pub(super) quality: Option<Quality>,
     /// The link that takes its place.
     pub(super) successor: Option<LinkId>,
-    /// To be closed when it has one and nothing is under way any more.
+    /// To be closed when that one is used, and nothing is under way any more.
     pub(super) retires: bool,
+    /// Since when that one is used.
+    pub(super) succeeded_ms: Option<u64>,
     /// Bad signatures so far.
     bad: u32,
 }
@@ -89,6 +91,7 @@ impl LinkState {
             quality: None,
             successor: None,
             retires: false,
+            succeeded_ms: None,
             bad: 0,
         }
     }
@@ -115,7 +118,7 @@ impl Core {
         if first {
             self.effects.push(Effect::Notice(Notice::PeerUp(peer)));
         }
-        self.take_place(link);
+        self.take_place(link, now_ms);
         if first || was_outside {
             self.reroute_all(); // what waits for this neighbour, or for any way at all, may go now
         }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use qpq_schemas::{MessageId, PeerId};
 
 use super::links::{Declined, LinkState};
-use super::{Core, LinkId};
+use super::{Core, Effect, LinkId};
 
 /// Added to every round trip, in microseconds: below it networks don't differ in a way that anybody could feel, and the
 /// clock of the measurement has steps of a millisecond.
@@ -19,6 +19,13 @@ const BETTER_PERCENT: u64 = 80;
 
 /// How long it must stay so much better, in milliseconds: three measurements of a quiet link. A moment's jam changes nothing.
 const BETTER_FOR_MS: u64 = 3_000;
+
+/// How long a link is kept whose place another one has taken, in milliseconds: the neighbour hears of that at about the same
+/// time, and what it had sent by then shall still be answered.
+const RETIRE_AFTER_MS: u64 = 250;
+
+/// How often is looked whether everything that went over it is answered, in milliseconds.
+const RETIRE_LOOK_MS: u64 = 50;
 
 /// How good a link is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,16 +205,16 @@ impl Core {
     }
 
     /// One link takes the place of another to the same neighbour, as soon as both are up.
-    pub(super) fn succeeds(&mut self, before: LinkId, after: LinkId, close: bool) {
+    pub(super) fn succeeds(&mut self, before: LinkId, after: LinkId, close: bool, now_ms: u64) {
         if let Some(state) = self.links.get_mut(&before) {
             state.successor = Some(after);
             state.retires |= close;
-            self.take_place(after);
+            self.take_place(after, now_ms);
         }
     }
 
     /// Whatever that link is the successor of is used no more.
-    pub(super) fn take_place(&mut self, after: LinkId) {
+    pub(super) fn take_place(&mut self, after: LinkId, now_ms: u64) {
         let Some(peer) = self.peer_of(after) else { return };
         let goes = |(_, state): &(&LinkId, &LinkState)| state.successor == Some(after) && state.peer == peer;
         for before in self.links.iter().filter(goes).map(|(link, _)| *link).collect::<Vec<_>>() {
@@ -215,17 +222,31 @@ impl Core {
                 (neighbour.preferred, neighbour.rival) = (after, None);
                 self.change_over(before, after);
             }
-            self.close_if_succeeded(before);
+            if let Some(state) = self.links.get_mut(&before) {
+                state.succeeded_ms.get_or_insert(now_ms);
+                self.next_retirement_ms = Some(now_ms + RETIRE_AFTER_MS);
+            }
         }
     }
 
-    /// Closes a link whose place another one has taken, once everything that went over it is answered.
-    pub(super) fn close_if_succeeded(&mut self, link: LinkId) {
-        let done = |state: &LinkState| state.retires && state.in_flight.is_empty() && state.offers.is_empty();
-        let Some(state) = self.links.get(&link).filter(|state| done(state)) else { return };
-        if state.successor.is_some_and(|after| self.links.contains_key(&after)) {
-            self.close(link, "another link to this peer is used instead");
-        }
+    /// Closes the links whose places others have taken, once everything that this node sent over them is answered, and the
+    /// neighbour has had the time to do the same.
+    pub(super) fn retire_links(&mut self, now_ms: u64) {
+        let stays = |after: LinkId| self.links.contains_key(&after);
+        let retires = |state: &LinkState| state.retires && state.successor.is_some_and(stays);
+        let retiring: Vec<(LinkId, bool)> = self
+            .links
+            .iter()
+            .filter(|(_, state)| retires(state))
+            .map(|(link, state)| {
+                let heard = state.succeeded_ms.is_some_and(|since| since + RETIRE_AFTER_MS <= now_ms);
+                (*link, heard && state.in_flight.is_empty() && state.offers.is_empty() && state.owed.is_empty())
+            })
+            .collect();
+        let all = retiring.iter().all(|(_, done)| *done);
+        self.next_retirement_ms = (!all).then_some(now_ms + RETIRE_LOOK_MS);
+        let done = retiring.into_iter().filter(|(_, done)| *done);
+        self.effects.extend(done.map(|(link, _)| Effect::Retire { link }));
     }
 
     /// Both links live: what waits for the old one goes over the new one, what is under way is answered over the old.

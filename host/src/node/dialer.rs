@@ -181,7 +181,14 @@ impl Dialer {
     /// old one ends by and by, and is dialled again as any other.
     async fn move_over(self: Arc<Self>, moving: Moving, shared: Arc<Shared>) {
         let Moving { link: before, peer, uri } = moving;
+        if !self.board.has(before) {
+            return;
+        }
         match self.dial(&Dial { number: 0, uri, peer: Some(peer) }).await {
+            // It ended meanwhile, and was dialled again.
+            Ok((after, _)) if !self.board.has(before) && self.board.is_one_of_several(after) => {
+                self.board.close(after, CloseReason::duplicate());
+            }
             Ok((after, _)) => {
                 self.lock().moved(before, after);
                 let succeeds = Event::Succeeds { before, after, close: true };

@@ -203,6 +203,7 @@ impl Engine {
                 Effect::Send { link, frame } => self.command(link, LinkCommand::Send(frame)),
                 Effect::Offer { link, items } => self.command(link, LinkCommand::Offer(items)),
                 Effect::Close { link, reason } => self.board.close(link, CloseReason::going_away(reason)),
+                Effect::Retire { link } => self.board.close(link, CloseReason::duplicate()),
                 Effect::Verify { ticket, envelopes } => self.verify.submit(ticket, envelopes),
                 Effect::Persist { ticket, batch } => self.write(ticket, batch),
                 Effect::Answer { token, result } => {

@@ -153,29 +153,26 @@ async fn listen_all(name: &str, handle: &TransportHandle, listen: &[String], sha
 }
 
 /// Has the running library listen at the configured addresses, each at a port that the system chooses, while the configured
-/// ports belong to the instance before. Returns what came of it.
-async fn passing_ports(handle: &TransportHandle, listen: &[String]) -> Vec<(String, u16)> {
+/// ports belong to the instance before. Returns each address with the port, if it got one.
+async fn passing_ports(handle: &TransportHandle, listen: &[String]) -> Vec<(String, Option<u16>)> {
     let mut ports = Vec::new();
     for uri in listen.iter().filter(|uri| handle.serves_uri(uri)) {
         let Some(any) = at_port(uri, 0) else { continue };
-        match handle.listen(&any).await.map(|bound| port(&bound)) {
-            Ok(Some(port)) => ports.push((uri.clone(), port)),
-            Ok(None) => debug!(uri, "the transport did not say at which port it listens"),
-            Err(why) => debug!(uri, %why, "no second port for it"),
-        }
+        let bound = handle.listen(&any).await.inspect_err(|why| debug!(uri, %why, "no second port for it"));
+        ports.push((uri.clone(), bound.ok().and_then(|bound| port(&bound))));
     }
     ports
 }
 
 /// The port at which a neighbour with that address can come over: nothing where it can't be told which of this node's
 /// addresses it uses.
-fn port_for(remote: &str, ports: &[(String, u16)]) -> Option<u16> {
-    let same_kind = |(uri, _): &&(String, u16)| scheme(uri) == scheme(remote);
-    let alike = |(uri, _): &&(String, u16)| is_ipv6(uri) == is_ipv6(remote);
+fn port_for(remote: &str, ports: &[(String, Option<u16>)]) -> Option<u16> {
+    let same_kind = |(uri, _): &&(String, Option<u16>)| scheme(uri) == scheme(remote);
+    let alike = |(uri, _): &&(String, Option<u16>)| is_ipv6(uri) == is_ipv6(remote);
     let of_kind: Vec<_> = ports.iter().filter(same_kind).collect();
     let alike: Vec<_> = of_kind.iter().copied().filter(alike).collect();
     match (if alike.is_empty() { of_kind } else { alike })[..] {
-        [(_, port)] => Some(*port),
+        [(_, port)] => *port,
         _ => None,
     }
 }
@@ -202,8 +199,8 @@ impl Listeners for Stage {
         async move {
             let Running::Transport(handle) = running else { return };
             let ports = passing_ports(&handle, &listen).await;
-            let Some(before) = transports.started(&name, handle) else { return };
-            before.go_over(|remote| port_for(remote, &ports)).await;
+            let Some(before) = transports.started(&name, handle.clone()) else { return };
+            before.go_over(&handle, |remote| port_for(remote, &ports)).await;
         }
         .boxed()
     }
@@ -266,8 +263,9 @@ mod tests {
 
     #[test]
     fn a_neighbour_is_asked_over_only_where_its_way_here_is_certain() {
-        let ports =
-            |ports: &[(&str, u16)]| ports.iter().map(|(uri, port)| ((*uri).to_owned(), *port)).collect::<Vec<_>>();
+        let ports = |ports: &[(&str, u16)]| {
+            ports.iter().map(|(uri, port)| ((*uri).to_owned(), Some(*port))).collect::<Vec<_>>()
+        };
         let both = ports(&[("quic://0.0.0.0:7000", 1), ("quic://[::]:7000", 2), ("federation://a@0.0.0.0:7001", 3)]);
         for (remote, port) in [
             ("quic://10.0.0.2:40000", Some(1)),
@@ -281,6 +279,8 @@ mod tests {
         assert_eq!(port_for("quic://10.0.0.2:40000", &mapped), Some(2), "IPv4 over a socket for both");
         let two = ports(&[("quic://10.0.0.1:7000", 1), ("quic://10.1.0.1:7000", 2)]);
         assert_eq!(port_for("quic://10.1.0.2:40000", &two), None);
+        let one_failed = [two[0].clone(), (two[1].0.clone(), None)];
+        assert_eq!(port_for("quic://10.1.0.2:40000", &one_failed), None, "it may be a neighbour of the other");
         assert_eq!(port_for("quic://10.1.0.2:40000", &[]), None);
     }
 }

@@ -193,12 +193,16 @@ impl Switchboard {
         }
     }
 
-    /// The links to the same peer, by the same transport, of an instance that another one replaces.
+    /// The links to the same peer over the same path, of an instance that this link's one replaces.
     pub(super) fn predecessors(&self, id: LinkId) -> Vec<LinkId> {
         let links = self.lock();
         let Some(entry) = links.get(&id) else { return Vec::new() };
-        let alike = |other: &Entry| other.peer == entry.peer && other.transport == entry.transport;
-        let before = links.iter().filter(|(other, old)| alike(old) && !is_of_one_instance(**other, id));
+        let alike = |old: &Entry| {
+            (old.peer, old.outbound, &old.transport) == (entry.peer, entry.outbound, &entry.transport)
+                && host(&old.remote) == host(&entry.remote)
+        };
+        // Instances are numbered in the order of their starts.
+        let before = links.iter().filter(|(other, old)| **other < id && alike(old) && !is_of_one_instance(**other, id));
         before.map(|(other, _)| *other).collect()
     }
 
@@ -225,6 +229,13 @@ impl Switchboard {
     /// Whether a link is up.
     pub(super) fn has(&self, id: LinkId) -> bool {
         self.lock().contains_key(&id)
+    }
+
+    /// Whether there is another link to the same peer.
+    pub(super) fn is_one_of_several(&self, id: LinkId) -> bool {
+        let links = self.lock();
+        let peer = links.get(&id).map(|entry| entry.peer);
+        peer.is_some_and(|peer| links.iter().any(|(other, entry)| *other != id && entry.peer == peer))
     }
 
     /// What became of a link; nothing while its peer is being proven, or when it ended long ago.

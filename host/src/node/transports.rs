@@ -166,16 +166,16 @@ impl Links {
         self.handle.get().is_some_and(|handle| handle.serves_uri(uri))
     }
 
-    /// Has all links go over to the instance that runs now, while they carry on: those that this node dialled are dialled
+    /// Has all links go over to `heir`, the instance that runs now, while they carry on: those that this node dialled are dialled
     /// again, the neighbours of the others are asked to come to the port that `port` tells for their address. Waits until
     /// they have, for a while.
-    pub(super) async fn go_over(&self, port: impl Fn(&str) -> Option<u16>) {
+    pub(super) async fn go_over(&self, heir: &TransportHandle, port: impl Fn(&str) -> Option<u16>) {
         self.taken.part();
         let board = &self.parts.board;
         let mut changes = board.watch();
         let mut going = Vec::new();
         for Fact { link, peer, remote, outbound } in board.facts() {
-            let Some(inbox) = self.inbox(link) else { continue };
+            let Some(inbox) = self.inbox(link).filter(|_| heir.serves_uri(&remote)) else { continue };
             match (outbound, port(&remote)) {
                 (true, _) => board.move_over(Moving { link, peer, uri: remote }),
                 (false, Some(port)) => inbox.ask_move(port),

@@ -56,9 +56,9 @@ pub(crate) async fn hosts(name: &str, deadline: Instant) -> Result<Vec<IpAddr>, 
         tokio::join!(ask_all(&servers, name, TYPE_AAAA, deadline), ask_all(&servers, name, TYPE_A, deadline));
     let address = |record| if let Record::Host(address) = record { Some(address) } else { None };
     let mut addresses: Vec<_> = v6.iter().chain(&v4).flatten().cloned().filter_map(address).collect();
-    addresses.truncate(MAX_ADDRESSES_OF_HOST);
     // Those to which no way leads come last.
-    addresses.sort_by_key(|address| !has_route(*address));
+    addresses.sort_by_cached_key(|address| !has_route(*address));
+    addresses.truncate(MAX_ADDRESSES_OF_HOST);
     if addresses.is_empty() { v6.and(v4).map(|_| addresses) } else { Ok(addresses) }
 }
 

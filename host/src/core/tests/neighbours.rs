@@ -125,6 +125,8 @@ fn a_link_whose_place_is_taken_carries_nothing_new_and_ends_once_all_is_answered
     sent.extend((0..3).map(|_| world.send(0, 1).unwrap()));
     assert_eq!(world.under_way(0, 1), [5, 3, 0]);
     world.settle();
+    assert_eq!(world.lanes(0, 1), [0, 1], "the neighbour may have something under way");
+    world.pass(1_000);
     assert_eq!(world.lanes(0, 1), [1]);
     sent.sort_unstable();
     let mut inbox = world.inbox(1);
@@ -134,5 +136,6 @@ fn a_link_whose_place_is_taken_carries_nothing_new_and_ends_once_all_is_answered
     assert!(world.core(0).linked(world.peer(1)));
     world.connect_lane(0, 1, 2);
     world.succeed(0, 1, [1, 2]);
-    assert_eq!(world.lanes(0, 1), [2], "where nothing is under way, at once");
+    world.pass(1_000);
+    assert_eq!(world.lanes(0, 1), [2]);
 }

@@ -469,7 +469,7 @@ impl World {
                 let wires = items.iter().filter_map(|item| self.read(node, item)).collect();
                 self.transmit(node, link, Frame::Envelopes(wires));
             }
-            Effect::Close { link, .. } => {
+            Effect::Close { link, .. } | Effect::Retire { link } => {
                 let far = self.nodes[node].links.iter().find(|(_, on)| **on == link).map(|(far, _)| *far);
                 far.into_iter().for_each(|(far, lane)| self.cut_lane(node, far, lane));
             }
