@@ -9,22 +9,32 @@ const BIG_ENDIAN: u8 = 2;
 const SHARED_OBJECT: u16 = 3;
 const PT_LOAD: u32 = 1;
 
+/// Where the bytes of a library are.
+pub(crate) trait Source {
+    /// How many there are.
+    fn size(&self) -> u64;
+    /// Those from `at` on, as many as there is room for; nothing when there are fewer.
+    fn read(&self, at: u64, into: &mut [u8]) -> Option<()>;
+}
+
 /// Refuses what is no shared library of this machine, or is cut off.
-pub(crate) fn check(bytes: &[u8]) -> Result<(), Problem> {
+pub(crate) fn check(bytes: &impl Source) -> Result<(), Problem> {
     if cfg!(not(any(target_os = "linux", target_os = "android"))) {
         return Ok(());
     }
-    if !bytes.starts_with(b"\x7fELF") {
-        return Err(Problem::NotALibrary(describe(bytes)));
+    let mut begin = [0; 4];
+    let begin = bytes.read(0, &mut begin).map(|()| begin);
+    if begin != Some(*b"\x7fELF") {
+        return Err(Problem::NotALibrary(describe(bytes.size(), begin)));
     }
     Elf::parse(bytes)
-        .ok_or_else(|| Problem::Truncated(format!("{} bytes, less than an ELF header", bytes.len())))?
+        .ok_or_else(|| Problem::Truncated(format!("{} bytes, less than an ELF header", bytes.size())))?
         .check()
 }
 
-fn describe(bytes: &[u8]) -> String {
-    match bytes.get(..4) {
-        None => format!("a file of {} bytes", bytes.len()),
+fn describe(size: u64, begin: Option<[u8; 4]>) -> String {
+    match begin {
+        None => format!("a file of {size} bytes"),
         Some(begin) if begin.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace()) => {
             "a file that begins like text".to_owned()
         }
@@ -33,17 +43,20 @@ fn describe(bytes: &[u8]) -> String {
 }
 
 /// The fields of the header that matter here.
-struct Elf<'a> {
-    reader: Reader<'a>,
+struct Elf<'a, S> {
+    reader: Reader<'a, S>,
     kind: u16,
     machine: u16,
     program_headers: (u64, u16, u16),
     section_headers: (u64, u16, u16),
 }
 
-impl<'a> Elf<'a> {
-    fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let reader = Reader { bytes, wide: *bytes.get(4)? == CLASS64, big_endian: *bytes.get(5)? == BIG_ENDIAN };
+impl<'a, S: Source> Elf<'a, S> {
+    fn parse(bytes: &'a S) -> Option<Self> {
+        let mut form = [0; 2];
+        bytes.read(4, &mut form)?;
+        let [class, order] = form;
+        let reader = Reader { bytes, wide: class == CLASS64, big_endian: order == BIG_ENDIAN };
         // Offsets of the fields for 64 and 32 bits.
         let at = |wide, narrow| if reader.wide { wide } else { narrow };
         Some(Self {
@@ -63,7 +76,7 @@ impl<'a> Elf<'a> {
         if self.kind != SHARED_OBJECT {
             return Err(Problem::NotALibrary(format!("an ELF file of type {}, not a shared library", self.kind)));
         }
-        let size = self.reader.bytes.len() as u64;
+        let size = self.reader.bytes.size();
         match self.end() {
             Some(end) if end <= size => Ok(()),
             end => {
@@ -79,7 +92,7 @@ impl<'a> Elf<'a> {
         let mut end = table_end(self.program_headers)?.max(table_end(self.section_headers)?);
         let (offset, size, count) = self.program_headers;
         for n in 0..u64::from(count) {
-            let header = usize::try_from(offset.checked_add(n * u64::from(size))?).ok()?;
+            let header = offset.checked_add(n * u64::from(size))?;
             if self.reader.full(header)? != PT_LOAD {
                 continue;
             }
@@ -133,29 +146,30 @@ fn name(machine: u16, wide: bool, big_endian: bool) -> String {
 }
 
 /// Reads numbers of a file in its own byte order, never past its end.
-struct Reader<'a> {
-    bytes: &'a [u8],
+struct Reader<'a, S> {
+    bytes: &'a S,
     wide: bool,
     big_endian: bool,
 }
 
-impl Reader<'_> {
-    fn array<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
-        self.bytes.get(at..at.checked_add(N)?)?.try_into().ok()
+impl<S: Source> Reader<'_, S> {
+    fn array<const N: usize>(&self, at: u64) -> Option<[u8; N]> {
+        let mut array = [0; N];
+        self.bytes.read(at, &mut array).map(|()| array)
     }
 
-    fn half(&self, at: usize) -> Option<u16> {
+    fn half(&self, at: u64) -> Option<u16> {
         let bytes = self.array(at)?;
         Some(if self.big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) })
     }
 
-    fn full(&self, at: usize) -> Option<u32> {
+    fn full(&self, at: u64) -> Option<u32> {
         let bytes = self.array(at)?;
         Some(if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
     }
 
     /// An address or offset: 8 bytes in 64-bit files, 4 in others.
-    fn word(&self, at: usize) -> Option<u64> {
+    fn word(&self, at: u64) -> Option<u64> {
         if !self.wide {
             return self.full(at).map(u64::from);
         }
@@ -168,13 +182,25 @@ impl Reader<'_> {
 mod tests {
     use super::*;
 
+    impl Source for Vec<u8> {
+        fn size(&self) -> u64 {
+            self.len() as u64
+        }
+
+        fn read(&self, at: u64, into: &mut [u8]) -> Option<()> {
+            let at = usize::try_from(at).ok()?;
+            into.copy_from_slice(self.get(at..at.checked_add(into.len())?)?);
+            Some(())
+        }
+    }
+
     #[test]
     fn every_beginning_of_a_real_library_is_refused_and_none_panics() {
         // The test program itself is position-independent, so its headers are those of a shared library.
         let whole = std::fs::read(std::env::current_exe().expect("a path")).expect("readable");
         assert_eq!(check(&whole), Ok(()));
         for cut in (0..200).chain([whole.len() / 2, whole.len() - 1]) {
-            let found = check(&whole[..cut]).expect_err("cut off");
+            let found = check(&whole[..cut].to_vec()).expect_err("cut off");
             assert!(matches!(found, Problem::Truncated(_) | Problem::NotALibrary(_)), "{cut}: {found:?}");
         }
     }

@@ -1,8 +1,8 @@
 //! The file of a plugin: who may change it, what its digest is, and the copy that is mapped.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io::Write;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -13,29 +13,63 @@ use super::error::Problem;
 /// The largest library that is taken, in bytes: 256 MiB.
 pub const MAX_FILE: u64 = 256 * 1024 * 1024;
 
-/// A file that passed the checks of mode, digest and headers, with the bytes that were checked.
+/// Bytes that are read at a time. A library is never in memory as a whole: the allocator would keep as much for good.
+const CHUNK: usize = 64 << 10;
+
+/// A file that passed the checks of mode, digest and headers, and stays open.
 pub(super) struct Checked {
     pub(super) sha256: String,
-    bytes: Vec<u8>,
+    file: File,
 }
 
 /// Reads and checks a file. `pinned` empty allows every digest.
 pub(super) fn check(path: &Path, pinned: &[String]) -> Result<Checked, Problem> {
     let unreadable = |e: std::io::Error| Problem::Unreadable(e.to_string());
-    // Whatever is checked is checked on the open file, so nothing can change between the check and the use.
+    // Whatever is checked is checked on the open file, and the copy must have the same digest, so nothing can change between
+    // the check and the use.
     let file = open(path).map_err(unreadable)?;
     check_mode(path, &file.metadata().map_err(unreadable)?)?;
-    let mut bytes = Vec::new();
-    (&file).take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > MAX_FILE {
+    let (size, sha256) = pour(&file, &mut std::io::sink()).map_err(unreadable)?;
+    if size > MAX_FILE {
         return Err(Problem::NotAFile(format!("more than {MAX_FILE} bytes")));
     }
-    let sha256 = hex(&Sha256::digest(&bytes));
     if !pinned.is_empty() && !pinned.iter().any(|pin| pin.eq_ignore_ascii_case(&sha256)) {
         return Err(Problem::NotPinned(sha256));
     }
-    elf::check(&bytes)?;
-    Ok(Checked { sha256, bytes })
+    elf::check(&Sized { file: &file, size })?;
+    Ok(Checked { sha256, file })
+}
+
+/// Passes the file's bytes on, from its beginning and up to one more than may be. Returns how many they were, and their digest.
+fn pour(file: &File, into: &mut impl Write) -> std::io::Result<(u64, String)> {
+    let (mut size, mut sum, mut chunk) = (0, Sha256::new(), vec![0; CHUNK]);
+    while size <= MAX_FILE {
+        let read = match file.read_at(&mut chunk, size) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        let Some(bytes) = chunk.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
+        sum.update(bytes);
+        into.write_all(bytes)?;
+        size += bytes.len() as u64;
+    }
+    Ok((size, hex(&sum.finalize())))
+}
+
+/// An open file and its size.
+struct Sized<'a> {
+    file: &'a File,
+    size: u64,
+}
+
+impl elf::Source for Sized<'_> {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read(&self, at: u64, into: &mut [u8]) -> Option<()> {
+        self.file.read_exact_at(into, at).ok()
+    }
 }
 
 /// Opens without waiting: a pipe would, for somebody who writes into it.
@@ -45,14 +79,8 @@ fn open(path: &Path) -> std::io::Result<File> {
 
 /// The digest of a file as it is now; `None` when it can't be read or is too large for a library.
 pub(super) fn digest(path: &Path) -> Option<String> {
-    let mut bytes = Vec::new();
-    open(path)
-        .ok()
-        .filter(|file| file.metadata().is_ok_and(|meta| meta.is_file()))?
-        .take(MAX_FILE + 1)
-        .read_to_end(&mut bytes)
-        .ok()?;
-    (bytes.len() as u64 <= MAX_FILE).then(|| hex(&Sha256::digest(&bytes)))
+    let file = open(path).ok().filter(|file| file.metadata().is_ok_and(|meta| meta.is_file()))?;
+    pour(&file, &mut std::io::sink()).ok().filter(|(size, _)| *size <= MAX_FILE).map(|(_, sha256)| sha256)
 }
 
 /// Refuses a file that anybody but its owner (this user or root) can change. A file that is writable by the group passes
@@ -93,7 +121,11 @@ impl Checked {
         // A file of an earlier run is never mapped now; a new file, not the old one truncated, keeps that certain.
         let _ = fs::remove_file(&path);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o500).open(&path).map_err(failed)?;
-        if let Err(error) = file.write_all(&self.bytes) {
+        let copied = pour(&self.file, &mut file).and_then(|(_, sha256)| match sha256 == self.sha256 {
+            true => Ok(()),
+            false => Err(std::io::Error::other("the library changed while it was being copied; try again")),
+        });
+        if let Err(error) = copied {
             let _ = fs::remove_file(&path); // half a copy must not keep a full disk full
             return Err(failed(error));
         }
