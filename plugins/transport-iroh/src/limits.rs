@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use qpq_plugin_api::stream::HEADER_LEN;
+use qpq_plugin_api::{MAX_QUEUED_FRAMES, QueueLimits};
 
 /// Application protocol of TLS (ALPN, RFC 7301). A peer that speaks another one is refused in the handshake.
 pub const ALPN: &[u8] = b"quicproquo/p2p/1";
@@ -19,8 +20,13 @@ pub const MAX_FRAME: usize = 256 * 1024;
 /// The opening of a stream: each side sends it first. Nothing follows it, so it reads like a frame without content.
 pub(crate) const OPENING: [u8; HEADER_LEN] = [0; HEADER_LEN];
 
-/// Bytes taken from the queue for one write, at most (one frame more, if it is larger).
-pub(crate) const BATCH_BYTES: usize = 64 * 1024;
+/// What may wait in a link's outgoing queue: fewer bytes than the boundary permits. What waits longer has left the processor's
+/// cache when it is sent, and only delays what comes after it.
+pub(crate) const QUEUE: QueueLimits = QueueLimits { frames: MAX_QUEUED_FRAMES, bytes: 1 << 20 };
+
+/// Bytes taken from the queue for one write, at most (one frame more, if it is larger). A quarter of the queue, so that the
+/// host is told seldom that there is room.
+pub(crate) const BATCH_BYTES: usize = 256 * 1024;
 
 /// Chunks of a stream (one packet's worth each) that are read at once, at most: some 90 KiB. What is read together is handed
 /// to the host together, which saves waking its threads, and most frames have arrived whole and are copied once.

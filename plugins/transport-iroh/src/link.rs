@@ -9,14 +9,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use iroh::EndpointId;
 use iroh::endpoint::{Connection, ReadError, RecvStream, SendStream, WriteError};
+use qpq_plugin_api::Next;
 use qpq_plugin_api::stream::{Decoder, Oversize, encode};
-use qpq_plugin_api::{Next, QueueLimits};
 use qpq_quic_common::{Bearer, Flow};
 use tokio::time::Instant;
 
 use crate::engine::Engine;
 use crate::error::End;
-use crate::limits::{BATCH_BYTES, LAST_READ, MAX_FRAME, OPENING, READ_CHUNKS, UPGRADE_FIRST, UPGRADE_LAST};
+use crate::limits::{BATCH_BYTES, LAST_READ, MAX_FRAME, OPENING, QUEUE, READ_CHUNKS, UPGRADE_FIRST, UPGRADE_LAST};
 use crate::path::Path;
 
 /// Where a link was opened from.
@@ -67,7 +67,7 @@ impl Link {
             peer: connection.remote_id(),
             told: Mutex::new(Path::of(&connection)),
             connection,
-            flow: Flow::new(QueueLimits::default()),
+            flow: Flow::new(QUEUE),
             upgrade: Mutex::default(),
         }
     }
