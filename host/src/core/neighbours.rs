@@ -224,7 +224,7 @@ impl Core {
             }
             if let Some(state) = self.links.get_mut(&before) {
                 state.succeeded_ms.get_or_insert(now_ms);
-                self.next_retirement_ms = Some(now_ms + RETIRE_AFTER_MS);
+                self.next_retirement_ms.get_or_insert(now_ms + RETIRE_AFTER_MS);
             }
         }
     }
