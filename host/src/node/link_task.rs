@@ -3,16 +3,18 @@
 //! Each link waits for nobody but itself. A transport that takes no more frames stops this link's commands; a
 //! core that is busy stops this link's reading, and the transport is told by a short acceptance.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+mod inbox;
+mod taken;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
-use qpq_plugin_api::FrameQueue;
 use qpq_schemas::PeerId;
 use qpq_schemas::link::{Frame as LinkFrame, MAX_ENVELOPES};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tracing::{debug, warn};
 
 use super::clock::now_ms;
@@ -27,6 +29,8 @@ use crate::core::{Event, Offered};
 use crate::link::{CloseReason, Fault, Link, LinkInput, LinkOutput};
 use crate::plugin::{DRAIN, Frame, LinkUp, TransportHandle};
 use crate::store::{Store, StoreError};
+pub(super) use inbox::Inbox;
+pub(super) use taken::Taken;
 
 /// Commands handled before anything is transmitted.
 const COMMAND_STEP: usize = 64;
@@ -45,67 +49,6 @@ const LETTING_GO: Duration = DRAIN;
 const BUSY_MS: u64 = 50;
 /// The link's deadline is looked at again at least this often, so that a leap of the clock delays nothing for long.
 const MAX_SLEEP_MS: u64 = 1_000;
-
-/// What a transport's threads leave for a link's task.
-#[derive(Default)]
-pub(super) struct Inbox {
-    pub(super) frames: FrameQueue,
-    /// Frames arrived, or the link went down.
-    pub(super) arrived: Notify,
-    /// The transport takes frames again.
-    pub(super) writable: Notify,
-    down: Mutex<Option<String>>,
-    is_down: AtomicBool,
-    /// The link shall say its last word; the sender is dropped when the transport has taken it.
-    leave: Mutex<Option<oneshot::Sender<()>>>,
-    /// The port at which the neighbour shall dial the transport that replaces this one; 0 for none.
-    move_to: AtomicU16,
-    /// `leave` or `move_to` was set.
-    parting: Notify,
-}
-
-impl Inbox {
-    /// The transport says that the link is gone.
-    pub(super) fn set_down(&self, reason: &str) {
-        self.down.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| reason.to_owned());
-        self.is_down.store(true, Ordering::Release);
-        self.arrived.notify_one();
-        self.writable.notify_one();
-    }
-
-    /// Has the link say its last word, since its transport is to be replaced. The answer (an error, too) comes when the
-    /// transport has taken that.
-    pub(super) fn ask_leave(&self) -> oneshot::Receiver<()> {
-        let (said, heard) = oneshot::channel();
-        *self.leave.lock().unwrap_or_else(PoisonError::into_inner) = Some(said);
-        self.arrived.notify_one();
-        self.parting.notify_one();
-        heard
-    }
-
-    /// Has the link ask its neighbour to come over to the transport that replaces this one, which listens at that port.
-    pub(super) fn ask_move(&self, port: u16) {
-        self.move_to.store(port, Ordering::Release);
-        self.arrived.notify_one();
-        self.parting.notify_one();
-    }
-
-    fn asked_to_move(&self) -> Option<u16> {
-        let port = self.move_to.swap(0, Ordering::AcqRel);
-        (port != 0).then_some(port)
-    }
-
-    fn asked_to_leave(&self) -> Option<oneshot::Sender<()>> {
-        self.leave.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    fn down(&self) -> Option<String> {
-        if !self.is_down.load(Ordering::Acquire) {
-            return None;
-        }
-        self.down.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
 
 /// A link's task and all that it needs.
 pub(super) struct LinkTask {
@@ -137,41 +80,6 @@ pub(super) struct Restart {
     known: bool,
     /// Dropped when the transport has taken the last word.
     said: Option<oneshot::Sender<()>>,
-}
-
-/// When the links of one instance took their first and last frames in, after the handshake, by neighbour.
-#[derive(Default)]
-pub(super) struct Taken {
-    times: Mutex<BTreeMap<PeerId, (Instant, Instant)>>,
-    /// The instance is being replaced: who goes from now on is expected back.
-    parting: AtomicBool,
-}
-
-impl Taken {
-    fn note(&self, peer: PeerId) {
-        let now = Instant::now();
-        self.lock().entry(peer).or_insert((now, now)).1 = now;
-    }
-
-    /// The neighbour's link is gone.
-    fn forget(&self, peer: &PeerId) {
-        if !self.parting.load(Ordering::Acquire) {
-            self.lock().remove(peer);
-        }
-    }
-
-    /// From now on nobody is forgotten.
-    pub(super) fn part(&self) {
-        self.parting.store(true, Ordering::Release);
-    }
-
-    pub(super) fn times(&self) -> BTreeMap<PeerId, (Instant, Instant)> {
-        self.lock().clone()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<PeerId, (Instant, Instant)>> {
-        self.times.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Room for one link's frames in the core's queue.
