@@ -42,7 +42,7 @@ use qpq_schemas::{MessageId, PeerId, TopicId};
 pub use mailbox::{MailPlace, MailQuery};
 pub use neighbours::LinkUse;
 pub use records::RecordBook;
-pub use router::{RouteKind, RouteQuery, Router, RouterOutput};
+pub use router::{Changed, RouteKind, RouteQuery, Router, RouterOutput};
 
 use crate::api::{ApiError, Receipt};
 use crate::store::Batch;
@@ -502,8 +502,13 @@ impl Core {
                 self.effects.push(Effect::Send { link, frame: Frame::Route(bytes) });
             }
         }
-        if out.invalidated {
-            self.reroute_all();
+        match out.changed {
+            Changed::Nothing => {}
+            Changed::These(recipients) => {
+                let recipients = recipients.into_iter().map(PeerId);
+                self.reroute.note(recipients.filter(|recipient| self.shelf.has_waiting(recipient)));
+            }
+            Changed::All => self.reroute_all(),
         }
     }
 

@@ -327,7 +327,8 @@ typedef struct qpq_host_routing {
   /* Sends control bytes (up to 16 KiB) to the other end of link. They may be lost. */
   qpq_status (*send_control)(void *ctx, uint64_t link, qpq_slice bytes);
 
-  /* Answers for destination (32 bytes; NULL: for all) may be different now. */
+  /* Answers for destination (32 bytes; NULL: for all) may be different now. Name the destination where there is one: then the
+     host asks anew for its mail alone. */
   qpq_status (*invalidate)(void *ctx, const uint8_t *destination);
 
   /* Fills out with len random bytes (up to 4 KiB); under a simulator, with repeatable ones. */

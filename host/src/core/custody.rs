@@ -82,10 +82,24 @@ pub(super) struct Reroute {
     again: bool,
 }
 
+/// Single recipients noted for a new look at most; past it all are looked at.
+const MAX_NOTED: usize = 65_536;
+
 impl Reroute {
     /// Whether somebody is left to be looked at.
     pub(super) fn is_due(&self) -> bool {
         self.again || !self.rest.is_empty()
+    }
+
+    /// These may have another way now; others have not.
+    pub(super) fn note(&mut self, recipients: impl Iterator<Item = PeerId>) {
+        if self.again {
+            return;
+        }
+        self.rest.extend(recipients);
+        if self.rest.len() > MAX_NOTED {
+            (self.rest, self.again) = (Vec::new(), true);
+        }
     }
 }
 

@@ -37,8 +37,44 @@ pub enum RouteKind {
 pub struct RouterOutput {
     /// Control frames for the fellow router behind a link.
     pub control: Vec<(LinkId, Bytes)>,
-    /// Some answers of [`Router::route`] may have changed.
-    pub invalidated: bool,
+    /// Which answers of [`Router::route`] may have changed.
+    pub changed: Changed,
+}
+
+/// Destinations to which the way may be another than before.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub enum Changed {
+    /// None.
+    #[default]
+    Nothing,
+    /// These alone.
+    These(Vec<[u8; 32]>),
+    /// Any.
+    All,
+}
+
+impl Changed {
+    /// Past so many, single destinations are not told apart any more.
+    const MAX_THESE: usize = 1_024;
+
+    /// Notes one destination.
+    pub fn add(&mut self, destination: [u8; 32]) {
+        match self {
+            Self::Nothing => *self = Self::These(vec![destination]),
+            Self::These(all) if all.len() < Self::MAX_THESE => all.push(destination),
+            Self::These(_) => *self = Self::All,
+            Self::All => {}
+        }
+    }
+
+    /// Notes what another call changed.
+    pub fn merge(&mut self, other: Self) {
+        match other {
+            Self::Nothing => {}
+            Self::These(all) => all.into_iter().for_each(|destination| self.add(destination)),
+            Self::All => *self = Self::All,
+        }
+    }
 }
 
 /// A routing plugin, as the core sees it.

@@ -19,7 +19,7 @@ use super::identity::PluginIdentity;
 use super::instance::{Instance, collect};
 use super::loader::Loader;
 use super::port::{Port, Role};
-use crate::core::{LinkId, RouteKind, RouteQuery, Router, RouterOutput};
+use crate::core::{Changed, LinkId, RouteKind, RouteQuery, Router, RouterOutput};
 
 /// The longest control message, in bytes.
 pub const MAX_CONTROL: usize = 16 * 1024;
@@ -65,12 +65,15 @@ impl Scratch {
         }
     }
 
-    /// Answers may have changed. REFUSED outside of a call.
-    pub(super) fn invalidate(&self) -> Status {
+    /// Answers for a destination, or for all, may have changed. REFUSED outside of a call.
+    pub(super) fn invalidate(&self, destination: Option<[u8; 32]>) -> Status {
         match &mut self.lock().output {
             None => Status::REFUSED,
             Some(output) => {
-                output.invalidated = true;
+                match destination {
+                    Some(destination) => output.changed.add(destination),
+                    None => output.changed = Changed::All,
+                }
                 Status::OK
             }
         }
@@ -141,7 +144,7 @@ impl RoutingHandle {
         let said = self.scratch.lock().output.take();
         if let (Some(said), Some(out)) = (said, out) {
             out.control.extend(said.control);
-            out.invalidated |= said.invalidated;
+            out.changed.merge(said.changed);
         }
         result
     }

@@ -200,11 +200,11 @@ unsafe extern "C" fn send_control(ctx: *mut c_void, link: u64, bytes: Slice) -> 
     }
 }
 
-unsafe extern "C" fn invalidate(ctx: *mut c_void, _destination: *const u8) -> Status {
-    // SAFETY: the plugin passes its token. The host forgets all answers at once, whatever the destination.
+unsafe extern "C" fn invalidate(ctx: *mut c_void, destination: *const u8) -> Status {
+    // SAFETY: the plugin passes its token, and NULL or 32 bytes.
     unsafe {
         with(ctx, Status::CLOSED, |port| match &port.role {
-            Role::Routing(scratch) => scratch.invalidate(),
+            Role::Routing(scratch) => scratch.invalidate(destination.cast::<[u8; 32]>().as_ref().copied()),
             _ => Status::INVALID,
         })
     }

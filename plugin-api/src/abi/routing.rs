@@ -49,7 +49,8 @@ pub struct HostRouting {
     pub rsvd: u32,
     /// Sends control bytes (up to 16 KiB) to the other end of `link`. They may be lost.
     pub send_control: Option<unsafe extern "C" fn(ctx: *mut c_void, link: u64, bytes: Slice) -> Status>,
-    /// Answers of `route` for `destination` (32 bytes; NULL: for all) may be different now.
+    /// Answers of `route` for `destination` (32 bytes; NULL: for all) may be different now. Name the destination where there
+    /// is one: then the host asks anew for its mail alone.
     pub invalidate: Option<unsafe extern "C" fn(ctx: *mut c_void, destination: *const u8) -> Status>,
     /// Fills `out` with `len` random bytes (up to 4 KiB).
     pub random: Option<unsafe extern "C" fn(ctx: *mut c_void, out: *mut u8, len: usize) -> Status>,

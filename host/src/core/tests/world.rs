@@ -42,18 +42,22 @@ impl Router for Toy {
     fn link_down(&mut self, _: u64, link: LinkId, out: &mut RouterOutput) {
         self.links.remove(&link);
         self.ways.retain(|_, way| way.0 != link);
-        out.invalidated = true;
+        out.changed = Changed::All;
     }
     fn control(&mut self, _: u64, _: LinkId, _: &[u8], _: &mut RouterOutput) {}
     fn seen(&mut self, now: u64, origin: PeerId, link: LinkId, _: u8, out: &mut RouterOutput) {
         if !self.links.values().any(|peer| *peer == origin) {
-            out.invalidated |= self.ways.insert(origin, (link, now + STALE_MS)).map(|way| way.0) != Some(link);
+            if self.ways.insert(origin, (link, now + STALE_MS)).map(|way| way.0) != Some(link) {
+                out.changed.add(origin.0);
+            }
         }
     }
     fn tick(&mut self, now: u64, out: &mut RouterOutput) -> Option<u64> {
         let before = self.ways.len();
         self.ways.retain(|_, (_, until)| *until > now);
-        out.invalidated |= self.ways.len() != before;
+        if self.ways.len() != before {
+            out.changed = Changed::All;
+        }
         Some(now + 1_000)
     }
     fn route(&mut self, _: u64, query: &RouteQuery, links: &mut Vec<LinkId>) -> RouteKind {
