@@ -46,6 +46,7 @@ pub use router::{Changed, RouteKind, RouteQuery, Router, RouterOutput};
 
 use crate::api::{ApiError, Receipt};
 use crate::store::Batch;
+use accept::Unwritten;
 use custody::{Recent, Reroute};
 use federation::{Domain, Federation, FederationPolicy};
 use intake::{Candidate, Pending, REACCEPT_AFTER_MS};
@@ -336,7 +337,10 @@ pub struct Core {
     mailboxes: BTreeSet<PeerId>,
     /// Envelopes between their first check and the disk, with who waits for the outcome.
     pending: HashMap<MessageId, Pending>,
+    /// Envelopes whose signatures are to be checked at the end of this step.
+    unchecked: Vec<Candidate>,
     verifying: HashMap<Ticket, Vec<Candidate>>,
+    unwritten: Unwritten,
     persisting: HashMap<Ticket, Vec<Candidate>>,
     /// Bytes of envelopes in `verifying` and `persisting`.
     pending_bytes: usize,
@@ -373,7 +377,9 @@ impl Core {
             blocked: BTreeSet::new(),
             mailboxes: BTreeSet::new(),
             pending: HashMap::new(),
+            unchecked: Vec::new(),
             verifying: HashMap::new(),
+            unwritten: Unwritten::default(),
             persisting: HashMap::new(),
             pending_bytes: 0,
             flying: HashMap::new(),
@@ -394,6 +400,20 @@ impl Core {
 
     /// Takes one event and returns what is to be done about it, in order.
     pub fn handle(&mut self, event: Event, now_ms: u64) -> Vec<Effect> {
+        self.handle_all([event], now_ms)
+    }
+
+    /// Takes events that came in together, in their order. What they lead to leaves together as well: one batch for the
+    /// signature checks, one frame of answers and one of envelopes for a neighbour.
+    pub fn handle_all(&mut self, events: impl IntoIterator<Item = Event>, now_ms: u64) -> Vec<Effect> {
+        for event in events {
+            self.take_in(event, now_ms);
+        }
+        self.finish_step(now_ms);
+        std::mem::take(&mut self.effects)
+    }
+
+    fn take_in(&mut self, event: Event, now_ms: u64) {
         match event {
             Event::LinkUp { link, peer, domain } => self.link_up(link, peer, domain, now_ms),
             Event::LinkDown { link } => self.link_down(link, now_ms),
@@ -418,12 +438,17 @@ impl Core {
             Event::Collected { peer, ids } => self.collected(peer, &ids),
             Event::Tick => self.tick(now_ms),
         }
+    }
+
+    /// What is done once for all that came in together.
+    fn finish_step(&mut self, now_ms: u64) {
         self.reroute_step(now_ms);
         self.pump_all(now_ms);
         self.ask_fresh_homes(now_ms);
         self.tell_askers(now_ms);
         self.flush_answers();
-        std::mem::take(&mut self.effects)
+        self.flush_checks();
+        self.flush_writes();
     }
 
     /// When [`Event::Tick`] is due.
@@ -464,8 +489,7 @@ impl Core {
             self.with_router(|router, out| router.link_up(now_ms, link, peer, out));
         }
         self.reroute_all();
-        self.reroute_step(now_ms);
-        self.pump_all(now_ms);
+        self.finish_step(now_ms);
         std::mem::take(&mut self.effects)
     }
 

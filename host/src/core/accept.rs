@@ -18,10 +18,12 @@ const RETRY_FORGED_SECS: u16 = 1;
 const RETRY_STORE_SECS: u16 = 30;
 
 impl Core {
-    pub(super) fn verify(&mut self, batch: Vec<Candidate>) {
-        if batch.is_empty() {
+    /// Has the signatures checked of all that this step brought in, as one batch.
+    pub(super) fn flush_checks(&mut self) {
+        if self.unchecked.is_empty() {
             return;
         }
+        let batch = std::mem::take(&mut self.unchecked);
         let ticket = self.ticket();
         let envelopes = batch.iter().map(|candidate| candidate.envelope.clone()).collect();
         self.verifying.insert(ticket, batch);
@@ -51,30 +53,38 @@ impl Core {
         self.settle(candidate, &Outcome::Refused { verdict, code, why, retry_secs: 0 });
     }
 
-    /// Finds a place for each envelope and has them written together.
+    /// Finds a place for each envelope and has them written, with all others of this step.
     pub(super) fn accept(&mut self, candidates: Vec<Candidate>, now_ms: u64) {
-        let mut batch = Batch::default();
-        let mut kept = Vec::with_capacity(candidates.len());
         for mut candidate in candidates {
             self.hear_of(&candidate, now_ms);
             let head = self.head_of(&candidate, now_ms);
             match self.shelf.admit(&head, now_ms) {
                 Ok(evicted) => {
-                    evicted.iter().for_each(|gone| gone.put_into(&mut batch));
-                    batch.seen.push(head.seen(SeenState::Held));
+                    let batch = &mut self.unwritten.arrivals;
+                    evicted.iter().for_each(|gone| gone.put_into(batch));
+                    // Its record says that it is held; the id is written apart only when the record goes.
                     batch.append.push(NewRecord { head, wire: candidate.envelope.wire().clone() });
                     candidate.head = Some(head);
-                    kept.push(candidate);
+                    self.unwritten.candidates.push(candidate);
                 }
                 Err(reject) => self.no_room(&candidate, reject),
             }
         }
-        if kept.is_empty() {
-            return;
+    }
+
+    /// Has all written that this step changed. What frees room goes first and by itself: a full disk takes it, and
+    /// refuses the rest.
+    pub(super) fn flush_writes(&mut self) {
+        let Unwritten { removals, arrivals, candidates } = std::mem::take(&mut self.unwritten);
+        if !removals.is_empty() {
+            let ticket = self.ticket();
+            self.effects.push(Effect::Persist { ticket, batch: removals });
         }
-        let ticket = self.ticket();
-        self.persisting.insert(ticket, kept);
-        self.effects.push(Effect::Persist { ticket, batch });
+        if !candidates.is_empty() {
+            let ticket = self.ticket();
+            self.persisting.insert(ticket, candidates);
+            self.effects.push(Effect::Persist { ticket, batch: arrivals });
+        }
     }
 
     /// A verified envelope shows a way to its sender.
@@ -120,6 +130,17 @@ impl Core {
         let why = format!("no room for it: {}; try again in {} s", reject.name(), reject.retry_after_secs);
         self.settle(candidate, &Outcome::Refused { verdict, code: reject.name(), why, retry_secs });
     }
+}
+
+/// What a step changed that must be written.
+#[derive(Default)]
+pub(super) struct Unwritten {
+    /// What is given up, and notes: nobody waits for it.
+    pub(super) removals: Batch,
+    /// New envelopes, and what makes room for them.
+    arrivals: Batch,
+    /// Those envelopes, with who waits for them.
+    candidates: Vec<Candidate>,
 }
 
 /// How an envelope fared, for those who wait to hear it.

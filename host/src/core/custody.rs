@@ -383,11 +383,9 @@ impl Core {
         self.persist(batch);
     }
 
+    /// Has removals and notes written at the end of this step.
     pub(super) fn persist(&mut self, batch: Batch) {
-        if !batch.is_empty() {
-            let ticket = self.ticket();
-            self.effects.push(Effect::Persist { ticket, batch });
-        }
+        self.unwritten.removals.merge(batch);
     }
 
     /// Has the router asked anew for every recipient with something waiting.

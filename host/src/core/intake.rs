@@ -52,14 +52,12 @@ pub(super) struct Candidate {
 impl Core {
     pub(super) fn envelopes(&mut self, link: LinkId, wires: Vec<Bytes>, now_ms: u64) {
         let Some(source) = self.links.get(&link).map(|state| state.peer) else { return };
-        let mut batch = Vec::new();
         for wire in wires {
             self.count("received");
             if let Some(candidate) = self.first_look(link, source, &wire, now_ms) {
-                batch.push(candidate);
+                self.unchecked.push(candidate);
             }
         }
-        self.verify(batch);
     }
 
     /// All checks that cost nothing. What passes them is new and wants its signature checked.
@@ -177,7 +175,7 @@ impl Core {
         }
         self.pending_bytes += envelope.wire().len();
         let candidate = Candidate { id, envelope, head: None, source: None, link: None };
-        if trusted { self.accept(vec![candidate], now_ms) } else { self.verify(vec![candidate]) }
+        if trusted { self.accept(vec![candidate], now_ms) } else { self.unchecked.push(candidate) }
     }
 }
 

@@ -173,6 +173,15 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Puts another batch behind this one.
+    pub fn merge(&mut self, other: Self) {
+        self.append.extend(other.append);
+        self.remove.extend(other.remove);
+        self.seen.extend(other.seen);
+        self.kv.extend(other.kv);
+        self.forget_before_ms = self.forget_before_ms.max(other.forget_before_ms);
+    }
+
     /// Roughly the bytes that this batch holds in memory and adds to the disk.
     pub fn bytes(&self) -> usize {
         let records: usize = self.append.iter().map(|r| r.wire.len() + 128).sum();
