@@ -102,6 +102,7 @@ impl Core {
         }
         if self.pending_bytes > MAX_PENDING_BYTES {
             self.count("put-off");
+            self.refused(id, "put-off", Some(source), now_ms);
             self.shelf.count_refused(Quota::Pending);
             self.owe(link, Answer { id, verdict: Verdict::RelayFull, retry_after_secs: RETRY_BUSY_SECS });
             return None;

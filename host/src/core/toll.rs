@@ -64,6 +64,7 @@ impl Core {
             Ok(()) => Ok(Some(Charge::Neighbour(peer))),
             Err(retry_after_secs) => {
                 self.count("link-quota");
+                self.refused(id, "link-quota", Some(peer), now_ms);
                 self.shelf.count_refused(store::Quota::Link);
                 Err(Answer { id, verdict: Verdict::RelayFull, retry_after_secs })
             }

@@ -1,6 +1,6 @@
 //! Every node says what became of a message, also after a kill; and mail crosses between networks that never meet, in a file.
 
-use qpq_tests::{Line, Outcome, Random, TestNode, ensure};
+use qpq_tests::{Lab, Line, Outcome, Random, TestNode, ensure, skip::skip};
 use serde_json::Value;
 
 /// What a node says of a message.
@@ -23,7 +23,11 @@ fn kill_and_start(node: &mut TestNode) -> Outcome {
 
 #[test]
 fn a_node_says_where_a_message_waits_and_who_took_it_also_after_kill_9() -> Outcome {
-    let mut line = Line::start()?;
+    if let Some(why) = Lab::missing() {
+        return skip(why);
+    }
+    let lab = Lab::line("fate", 3)?;
+    let mut line = Line::in_lab(&lab)?;
     let (b, c) = (line.b.peer_id()?, line.c.peer_id()?);
     // So that the ways are known.
     let hello = line.c.send(&line.a.peer_id()?, "hello")?;

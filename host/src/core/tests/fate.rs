@@ -114,7 +114,7 @@ fn what_expired_was_evicted_or_refused_is_told_apart() {
     let limits = StoreLimits { topic_messages: 1, recipient_messages: 4, ..StoreLimits::default() };
     let mut world = World::with_limits(2, &limits);
     let (first, _) = (world.broadcast(0).unwrap(), world.broadcast(0).unwrap());
-    assert_eq!(gone(&world.trace(0, &first)).1.end, End::Evicted(Quota::Topic));
+    assert_eq!(gone(&world.trace(0, &first)).1.end, End::Evicted(Quota::TopicShare));
     let waits = world.send(0, 1).unwrap();
     let envelope = world.draft(0, Kind::Direct, world.peer(1).0);
     let refused = envelope.id();
