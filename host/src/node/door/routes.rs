@@ -16,8 +16,9 @@ use crate::node::clock::now_ms;
 struct Dump {
     #[serde(default)]
     routes: Vec<Row>,
+    /// The links; a plugin may tell only how many there are.
     #[serde(default)]
-    links: Vec<RouteLink>,
+    links: Value,
     #[serde(default)]
     state_bytes: Option<u64>,
     #[serde(default)]
@@ -60,8 +61,9 @@ impl Door {
 }
 
 fn read(plugin: String, dump: &str) -> Result<RouteTable, ApiError> {
+    let named = plugin.clone();
     let wrong = |error: serde_json::Error| {
-        ApiError::new("plugin", format!("the routing plugin {plugin} shows its table in a form of its own: {error}"))
+        ApiError::new("plugin", format!("the routing plugin {named} shows its table in a form of its own: {error}"))
     };
     let value: Value = serde_json::from_str(dump).unwrap_or_default();
     let dump: Dump = match value {
@@ -69,9 +71,13 @@ fn read(plugin: String, dump: &str) -> Result<RouteTable, ApiError> {
         Value::Array(_) => Dump { routes: serde_json::from_value(value).map_err(wrong)?, ..Dump::default() },
         object => serde_json::from_value(object).map_err(wrong)?,
     };
+    let links: Vec<RouteLink> = match dump.links {
+        links @ Value::Array(_) => serde_json::from_value(links).map_err(wrong)?,
+        _ => Vec::new(),
+    };
     let mut table = RouteTable {
         plugin,
-        links: dump.links,
+        links,
         state_bytes: dump.state_bytes,
         counters: dump.counters.into_iter().filter_map(|(name, value)| Some((name, value.as_u64()?))).collect(),
         ..RouteTable::default()
@@ -145,7 +151,7 @@ mod tests {
     fn a_plugin_that_knows_little_is_understood() {
         let rows =
             format!(r#"[{{"destination":"{}","next_hop":"{}","metric":2,"hops":1,"age_ms":5}}]"#, key(1), key(2));
-        for dump in [rows.clone(), format!(r#"{{"routes":{rows}}}"#)] {
+        for dump in [rows.clone(), format!(r#"{{"routes":{rows}}}"#), format!(r#"{{"routes":{rows},"links":3}}"#)] {
             let table = read("routing-flood".to_owned(), &dump).unwrap();
             let route = &table.routes[0];
             assert_eq!((route.metric, route.hops, route.age_ms), (2, Some(1), 5));
