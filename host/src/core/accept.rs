@@ -9,7 +9,7 @@ use super::intake::{Candidate, Waiter};
 use super::shelf::{Reject, RejectCode};
 use super::{Core, Effect, Notice, Ticket};
 use crate::api::{self, ApiError};
-use crate::store::{Batch, Head, NewRecord, Places, SeenState};
+use crate::store::{Batch, End, Fate, Head, NewRecord, Places, Quota, SeenState};
 
 /// When a neighbour may offer again what came while a forged copy of it was being checked, in seconds.
 const RETRY_FORGED_SECS: u16 = 1;
@@ -37,15 +37,16 @@ impl Core {
         for (candidate, verdict) in batch.into_iter().zip(verdicts) {
             match verdict {
                 Ok(()) => good.push(candidate),
-                Err(refusal) => self.turn_away(&candidate, &refusal),
+                Err(refusal) => self.turn_away(&candidate, &refusal, now_ms),
             }
         }
         self.accept(good, now_ms);
     }
 
-    fn turn_away(&mut self, candidate: &Candidate, refusal: &Refusal) {
+    fn turn_away(&mut self, candidate: &Candidate, refusal: &Refusal, now_ms: u64) {
         let verdict = Verdict::Refused;
         self.count(refusal.code());
+        self.refused(candidate.id, refusal.code(), candidate.source, now_ms);
         if let Some(link) = candidate.link {
             self.bad_signature(link);
         }
@@ -67,7 +68,7 @@ impl Core {
                     candidate.head = Some(head);
                     self.unwritten.candidates.push(candidate);
                 }
-                Err(reject) => self.no_room(&candidate, reject),
+                Err(reject) => self.no_room(&candidate, reject, now_ms),
             }
         }
     }
@@ -115,7 +116,11 @@ impl Core {
         }
     }
 
-    fn no_room(&mut self, candidate: &Candidate, reject: Reject) {
+    fn no_room(&mut self, candidate: &Candidate, reject: Reject, now_ms: u64) {
+        if !matches!(reject.code, RejectCode::Known(_)) {
+            let code = reject.quota.map_or(reject.name(), refused_by);
+            self.refused(candidate.id, code, candidate.source, now_ms);
+        }
         let verdict = match reject.code {
             RejectCode::Known(_) => Verdict::Seen,
             RejectCode::Expired => Verdict::TooOld,
@@ -141,6 +146,20 @@ pub(super) struct Unwritten {
     arrivals: Batch,
     /// Those envelopes, with who waits for them.
     candidates: Vec<Candidate>,
+}
+
+/// The name of a refusal by a bound.
+fn refused_by(quota: Quota) -> &'static str {
+    match quota {
+        Quota::Recipient => "recipient-full",
+        Quota::SenderShare => "sender-full-at-recipient",
+        Quota::Sender => "sender-full",
+        Quota::Topic | Quota::TopicShare => "topic-full",
+        Quota::Inbox => "inbox-full",
+        Quota::InboxShare => "sender-full-in-inbox",
+        Quota::Total | Quota::Pending => "relay-full",
+        Quota::Link => "link-quota",
+    }
 }
 
 /// How an envelope fared, for those who wait to hear it.
@@ -207,7 +226,10 @@ impl Core {
         match Receipt::decode(candidate.envelope.view().payload()) {
             Ok(receipt) => {
                 if self.shelf.get(&receipt.id).is_some_and(|held| held.destination == head.sender.0) {
-                    self.give_up(&receipt.id, SeenState::Delivered);
+                    let fate = Fate::new(End::Receipt, now_ms).by(&head.sender.0);
+                    self.give_up(&receipt.id, SeenState::Delivered, fate);
+                } else if let Some(entry) = self.shelf.receipt_came(&receipt.id, &head.sender, now_ms) {
+                    self.persist(Batch { seen: vec![entry], ..Batch::default() });
                 }
                 if mine {
                     self.effects.push(Effect::Notice(Notice::Delivered { id: receipt.id, by: head.sender }));
@@ -216,7 +238,7 @@ impl Core {
             Err(_) => self.count("receipt-malformed"),
         }
         match mine {
-            true => self.give_up(&head.id, SeenState::Delivered), // read, and of no more use
+            true => self.give_up(&head.id, SeenState::Delivered, Fate::new(End::Used, now_ms)),
             false => self.forward(candidate, head, now_ms),
         }
     }
@@ -224,6 +246,11 @@ impl Core {
     /// Tells everyone who waits for this envelope how it fared.
     fn settle(&mut self, candidate: &Candidate, outcome: &Outcome) {
         self.pending_bytes = self.pending_bytes.saturating_sub(candidate.envelope.wire().len());
+        if let Outcome::Refused { verdict: Verdict::RelayFull | Verdict::RecipientFull | Verdict::SenderFull, .. } =
+            outcome
+        {
+            self.give_back(candidate);
+        }
         let Some(pending) = self.pending.remove(&candidate.id) else { return };
         let id = candidate.id;
         for waiter in pending.waiters {

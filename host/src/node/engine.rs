@@ -44,6 +44,8 @@ pub(super) enum Message {
     Frame(LinkId, Frame, OwnedSemaphorePermit),
     /// A client's envelope, and where to answer.
     Submit { envelope: Envelope, trusted: bool, reply: oneshot::Sender<Result<Receipt, ApiError>> },
+    /// An envelope out of a file, and where to answer.
+    Import { envelope: Envelope, reply: oneshot::Sender<Result<Receipt, ApiError>> },
     /// A look at the core.
     Ask(Box<dyn FnOnce(&Core) + Send>),
     /// A PING over a link, and where to say how long its answer took.
@@ -179,6 +181,11 @@ impl Engine {
                 self.next_token += 1;
                 self.replies.insert(self.next_token, reply);
                 events.push(Event::Submit { token: self.next_token, envelope, trusted });
+            }
+            Message::Import { envelope, reply } => {
+                self.next_token += 1;
+                self.replies.insert(self.next_token, reply);
+                self.handle(Event::Import { token: self.next_token, envelope });
             }
             Message::Ping(link, reply) => self.command(link, LinkCommand::Ping(reply)),
             Message::Ask(look) => {
