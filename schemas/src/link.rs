@@ -56,7 +56,7 @@ pub const MAX_RESOLVE_BODY: usize = 1 + MAX_RESOLVED * (34 + MAX_RECORD_LEN);
 /// Most ids in one TREE frame, announced or asked for.
 pub const MAX_ANNOUNCED: usize = 1_024;
 /// Most stretches in one RECONCILE frame.
-pub const MAX_RANGES: usize = 128;
+pub const MAX_RANGES: usize = 512;
 /// Most ids in one RECONCILE frame, over all its stretches.
 pub const MAX_RECONCILE_IDS: usize = 512;
 /// Longest reason in CLOSE, in bytes of UTF-8.

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
-use qpq_schemas::envelope::Kind;
+use qpq_schemas::envelope::{Kind, Priority};
 use qpq_schemas::link::{Answer, Verdict};
 use qpq_schemas::{MessageId, PeerId};
 
@@ -163,9 +163,10 @@ impl Core {
         }
     }
 
-    /// Fills a link's window with what waits for it: broadcasts first, then one recipient's queue after the other.
+    /// Fills a link's window with what waits for it: broadcasts first, then one recipient's queue after the other, at last
+    /// the broadcasts that are no hurry.
     fn pump(&mut self, link: LinkId, now_ms: u64) {
-        self.pump_casts(link, now_ms);
+        self.pump_casts(link, Priority::Normal, now_ms);
         while self.room(link) > 0 {
             let Some(recipient) = self.links.get_mut(&link).and_then(|state| state.drains.pop_front()) else { break };
             let more = self.pump_queue(link, recipient, now_ms);
@@ -176,6 +177,7 @@ impl Core {
                 state.draining.remove(&recipient);
             }
         }
+        self.pump_casts(link, Priority::Low, now_ms);
     }
 
     fn room(&self, link: LinkId) -> usize {
@@ -187,18 +189,18 @@ impl Core {
         }
     }
 
-    fn pump_casts(&mut self, link: LinkId, now_ms: u64) {
+    /// Offers the broadcasts of that priority and of higher ones.
+    fn pump_casts(&mut self, link: LinkId, least: Priority, now_ms: u64) {
         while self.room(link) > 0 {
             let Some(state) = self.links.get_mut(&link) else { return };
-            let Some((seq, id)) = state.casts.pop_front() else {
-                if std::mem::take(&mut state.casts_lost) {
-                    self.announce_history(link, now_ms);
-                }
-                return;
-            };
-            if self.is_history(&id) && !self.is_in_flight(link, &id) {
-                self.take_off(link, InFlight::new(now_ms, None, false), seq, id);
+            let Some(id) = state.casts.pop(least) else { break };
+            if let Some(head) = self.history(&id).filter(|_| !self.is_in_flight(link, &id)) {
+                self.take_off(link, InFlight::new(now_ms, None, false), head.seq, id);
             }
+        }
+        let Some(state) = self.links.get_mut(&link) else { return };
+        if state.casts.is_empty() && std::mem::take(&mut state.casts.lost) {
+            self.announce_history(link, now_ms);
         }
     }
 

@@ -76,10 +76,14 @@ impl Core {
         if let Err(refusal) = timely.and_then(|()| self.check_block(view.sender())) {
             self.count(refusal.code());
             self.owe(link, Answer { id, verdict: verdict_of(&refusal), retry_after_secs: 0 });
+            self.of_no_use(link, &id, now_ms);
             return None;
         }
         if let Some(answer) = self.known(link, id, &envelope, now_ms) {
             self.count("duplicate");
+            if envelope.view().kind() == Kind::Broadcast {
+                self.second_copy(link, &id, now_ms);
+            }
             self.owe(link, answer);
             return None;
         }

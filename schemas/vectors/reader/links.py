@@ -9,7 +9,7 @@ TRUNCATED, MALFORMED = "frame-truncated", "frame-malformed"
 LARGEST_BODY = {
     1: 256, 2: 64, 3: 2**20 + 157 + 4, 4: 1024 * 35, 5: 1 + 1024 * 32, 6: 65_536, 7: 1 + 1024 * 32, 8: 64 * 1026,
     9: 8, 10: 8, 11: 258, 12: 2**20 + 157 + 4 + 5, 128: 1 + 32 * 1058, 129: 2,
-    130: 1 + 1024 * 33, 131: 5 + 41 + 128 * (41 + 1 + 16) + 512 * 32,
+    130: 1 + 1024 * 33, 131: 5 + 41 + 512 * (41 + 1 + 16) + 512 * 32,
 }
 VERDICTS = [
     "stored", "seen", "recipient-full", "sender-full", "relay-full", "too-old", "too-large", "hops", "refused",
@@ -159,7 +159,7 @@ def reconcile(f):
     need(opener <= 1)
     start, ranges, total = place(f), [], 0
     while f.data:
-        if len(ranges) == 128:
+        if len(ranges) == 512:
             raise Refused("frame-too-many")
         to, form = place(f), f.number(1)
         need(form <= 2)

@@ -9,8 +9,8 @@ use qpq_schemas::envelope::{
     AAD_LEN, DEFAULT_MAX_PAYLOAD, Draft, Envelope, EnvelopeRef, Flags, Kind, LARGEST_PAYLOAD, Priority,
 };
 use qpq_schemas::link::{
-    Announced, Answer, Close, CloseCode, Frame, Hello, Home, Part, Place, Range, Reconcile, Resolve, SubscriptionChange,
-    Sync, Tree, Verdict, unpack,
+    Announced, Answer, Close, CloseCode, Frame, Hello, Home, Part, Place, Range, Reconcile, Resolve,
+    SubscriptionChange, Sync, Tree, Verdict, unpack,
 };
 use qpq_schemas::receipt::Receipt;
 use qpq_schemas::record::NodeRecord;
