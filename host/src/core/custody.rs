@@ -284,7 +284,7 @@ impl Core {
             self.landed(&answer.id);
             match flight.recipient {
                 Some(recipient) => self.answer(link, peer, recipient, &flight, &answer, now_ms, &mut batch),
-                None => self.spread_answer(link, answer.verdict, now_ms),
+                None => self.spread_answer(link, &answer, now_ms),
             }
         }
         self.persist(batch);
@@ -325,17 +325,21 @@ impl Core {
     }
 
     /// A broadcast that a neighbour did not take for now is named to it again later, with all others.
-    fn spread_answer(&mut self, link: LinkId, verdict: Verdict, now_ms: u64) {
-        let later = matches!(verdict, Verdict::RelayFull | Verdict::RecipientFull | Verdict::SenderFull);
-        self.count(if verdict == Verdict::Stored { "spread" } else { "spread-declined" });
+    fn spread_answer(&mut self, link: LinkId, answer: &Answer, now_ms: u64) {
+        let later = matches!(answer.verdict, Verdict::RelayFull | Verdict::RecipientFull | Verdict::SenderFull);
+        self.count(if answer.verdict == Verdict::Stored { "spread" } else { "spread-declined" });
         if later {
-            self.announce_later(link, now_ms);
+            self.announce_after(link, u64::from(answer.retry_after_secs) * 1_000, now_ms);
         }
     }
 
     pub(super) fn announce_later(&mut self, link: LinkId, now_ms: u64) {
+        self.announce_after(link, 0, now_ms);
+    }
+
+    fn announce_after(&mut self, link: LinkId, pause_ms: u64, now_ms: u64) {
         if let Some(neighbour) = self.behind(link) {
-            neighbour.announce_at_ms.get_or_insert(now_ms + REACCEPT_AFTER_MS);
+            neighbour.announce_at_ms.get_or_insert(now_ms + pause_ms.max(REACCEPT_AFTER_MS));
         }
     }
 

@@ -351,3 +351,41 @@ fn a_broadcast_reaches_a_neighbour_with_two_links_once_also_when_one_of_them_end
     }
     assert_eq!(world.counter(1, "prunes") + world.counter(0, "prunes"), 0, "a copy that came again shows no loop");
 }
+
+/// What a large mesh costs. `cargo test -p qpq-host --lib -- --ignored --nocapture a_thousand_nodes`
+#[test]
+#[ignore = "a measurement, and takes minutes in a debug build"]
+fn a_thousand_nodes_get_each_broadcast_about_once_and_soon() {
+    let nodes = std::env::var("QPQ_NODES").map_or(1_000, |n| n.parse().unwrap());
+    let mut mesh = Mesh::random(nodes, 7);
+    let mut alive: Vec<usize> = (0..nodes).collect();
+    talk(&mut mesh, &alive, 20);
+    for round in ["stable", "after 10 % died", "after 30 % more died"] {
+        mesh.pass(5_000);
+        let before = (mesh.traffic, mesh.nodes.iter().map(|node| node.copies).sum::<usize>());
+        let (mut worst, mut reached, mut expected) = (Vec::new(), 0, 0);
+        for _ in 0..15 {
+            let from = *alive.choose(&mut mesh.rng).unwrap();
+            let (id, sent_ms) = (mesh.broadcast(from), mesh.now_ms());
+            mesh.pass(10_000);
+            worst.push(mesh.last_ms[&id] - sent_ms);
+            let group = mesh.reachable(from);
+            expected += group.len();
+            reached += mesh.holders(&id).intersection(&group).count();
+        }
+        let copies = mesh.nodes.iter().map(|node| node.copies).sum::<usize>() - before.1;
+        let copies = copies as f64 / (expected - 15) as f64;
+        let tree = (mesh.traffic.tree - before.0.tree) / expected;
+        eprintln!(
+            "{round}: {copies:.3} copies, {reached} of {expected} reached, {tree} B of announcements for each node and \
+             broadcast, last node after {worst:?} ms (2 to 5 ms of disk at each)"
+        );
+        assert_eq!(reached, expected);
+        assert!(round != "stable" || copies <= 1.05);
+        let dying = if round == "stable" { nodes / 10 } else { nodes * 3 / 10 };
+        for _ in 0..dying {
+            let dead = alive.remove(mesh.rng.random_range(0..alive.len()));
+            mesh.isolate(dead);
+        }
+    }
+}
