@@ -248,7 +248,7 @@ fn two_nodes_that_hold_copies_of_each_other_do_not_both_give_theirs_up() {
 #[test]
 fn whatever_happens_on_full_nodes_an_acknowledged_message_arrives_exactly_once() {
     let mut evicted = 0;
-    for seed in 0..std::env::var("QPQ_SEEDS").map_or(80, |n| n.parse().unwrap()) {
+    for seed in 0..std::env::var("QPQ_SEEDS").map_or(40, |n| n.parse().unwrap()) {
         let mut rng = StdRng::seed_from_u64(seed);
         let nodes = rng.random_range(3..6);
         let limits = StoreLimits { total_messages: 16, sender_share_percent: 100, ..StoreLimits::default() };
