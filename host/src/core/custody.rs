@@ -22,6 +22,9 @@ const MAX_WINDOW_BYTES: usize = 1 << 20;
 /// An answer that takes longer is taken for lost, and the envelope is offered again, in milliseconds.
 pub(super) const ANSWER_TIMEOUT_MS: u64 = 30_000;
 
+/// When the neighbour with the larger key offers again what both offered to each other, in milliseconds.
+const AGAIN_MS: u64 = 1_000;
+
 /// When a queue is offered again after a refusal that named no time, in seconds.
 const RETRY_SECS: u64 = 30;
 
@@ -313,7 +316,7 @@ impl Core {
             }
             Verdict::Stored if flight.known && flight.stale => {
                 self.count("kept-as-promised");
-                self.drain(self.preferred(&peer).unwrap_or(link), recipient);
+                self.offer_anew(peer, link, recipient, now_ms);
             }
             Verdict::Stored if flight.known => {
                 let state = self.shelf.get(&answer.id).map(|head| head.passed_on(now_ms));
@@ -330,6 +333,18 @@ impl Core {
                 self.doubt_home(link, recipient, answer.verdict, now_ms);
                 self.declined(link, recipient, answer, now_ms);
             }
+        }
+    }
+
+    /// An answer didn't count, since somebody was promised our copy meanwhile. Two neighbours that each take the other for the way
+    /// would offer the same to each other for ever, so only the one with the smaller key does it at once.
+    fn offer_anew(&mut self, peer: PeerId, link: LinkId, recipient: PeerId, now_ms: u64) {
+        if self.config.me < peer {
+            return self.drain(self.preferred(&peer).unwrap_or(link), recipient);
+        }
+        if let Some(neighbour) = self.neighbours.get_mut(&peer) {
+            let at = neighbour.retry.entry(recipient).or_insert(now_ms + AGAIN_MS);
+            *at = (*at).min(now_ms + AGAIN_MS);
         }
     }
 

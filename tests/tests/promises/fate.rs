@@ -16,6 +16,11 @@ fn wait_state(node: &TestNode, id: &str, state: &str) -> Outcome<Value> {
     })
 }
 
+/// Whether a key stands there, in full or by its first digits: strangers are remembered no better.
+fn is_key(told: &Value, key: &str) -> bool {
+    told.as_str().is_some_and(|digits| digits.len() >= 16 && key.starts_with(digits))
+}
+
 fn kill_and_start(node: &mut TestNode) -> Outcome {
     node.kill()?;
     node.start().map(drop)
@@ -35,9 +40,9 @@ fn a_node_says_where_a_message_waits_and_who_took_it_also_after_kill_9() -> Outc
     let sent = line.a.json(&["mesh", "send", &c, "with receipt", "--receipt", "--wait", "30s"])?;
     let id = sent["id"].as_str().unwrap_or_default().to_owned();
     let told = wait_state(&line.a, &id, "delivered")?;
-    ensure!(told["how"] == "receipt" && told["by"] == c.as_str() && told["own"] == true, "{told}");
+    ensure!(told["how"] == "receipt" && is_key(&told["by"], &c) && told["own"] == true, "{told}");
     let told = wait_state(&line.b, &id, "delivered")?;
-    ensure!(told["how"] == "link" && told["by"] == c.as_str(), "{told}");
+    ensure!(told["how"] == "link" && is_key(&told["by"], &c), "{told}");
     let told = why(&line.c, &id)?;
     ensure!(told["state"] == "inbox" && told["inbox"] == "unread", "{told}");
 
@@ -52,11 +57,11 @@ fn a_node_says_where_a_message_waits_and_who_took_it_also_after_kill_9() -> Outc
     kill_and_start(&mut line.b)?;
     let told = why(&line.a, &id)?;
     ensure!(
-        told["state"] == "delivered" && told["how"] == "receipt" && told["by"] == c.as_str(),
+        told["state"] == "delivered" && told["how"] == "receipt" && is_key(&told["by"], &c),
         "after kill -9: {told}"
     );
     let told = why(&line.b, &id[..10])?;
-    ensure!(told["state"] == "delivered" && told["by"] == c.as_str(), "by its first digits, after kill -9: {told}");
+    ensure!(told["state"] == "delivered" && is_key(&told["by"], &c), "by its first digits, after kill -9: {told}");
     line.c.start()?;
     line.c.wait_id(&later)?;
     wait_state(&line.b, &later, "delivered")?;
@@ -141,7 +146,7 @@ fn of_a_damaged_file_everything_that_is_whole_arrives_and_the_rest_is_named() ->
 #[test]
 fn the_store_shows_queues_and_senders_and_what_was_refused_for_which_bound() -> Outcome {
     let node = TestNode::plan("full").config("[store]\nrecipient_messages = 8\n").start()?;
-    let absent = "ab".repeat(32);
+    let absent = TestNode::plan("absent").start()?.peer_id()?;
     let taken: Vec<String> = (0..2).map(|n| node.send(&absent, &format!("{n}"))).collect::<Outcome<_>>()?;
     ensure!(node.run(&["mesh", "send", &absent, "one too many"])?.code == Some(1), "a quarter of eight for one sender");
     let store = node.json(&["mesh", "store"])?;

@@ -244,11 +244,29 @@ fn two_nodes_that_hold_copies_of_each_other_do_not_both_give_theirs_up() {
     assert!(holders >= 1, "{}", world.traces(&id));
 }
 
+/// Each takes the other for the way to a third, and both offer at the same moment: neither answer counts, as each was promised the
+/// other's copy. They would go on so without end.
+#[test]
+fn two_nodes_that_take_each_other_for_the_way_do_not_offer_the_same_for_ever() {
+    let mut world = World::new(3);
+    let envelope = world.draft(0, Kind::Direct, world.peer(2).0);
+    for node in [0, 1] {
+        world.import(node, envelope.clone()).unwrap();
+    }
+    world.pass(20_000); // long enough ago that it may go back
+    world.mislead(0, 1, 2);
+    let id = envelope.id();
+    world.settle(); // ends
+    world.pass(5_000);
+    let holders = [0, 1].into_iter().filter(|node| world.trace(*node, &id).held.is_some()).count();
+    assert_eq!(holders, 1, "one gave its copy to the other\n{}{}", world.report(), world.traces(&id));
+}
+
 /// As the random walk over all events, on nodes that have little room.
 #[test]
 fn whatever_happens_on_full_nodes_an_acknowledged_message_arrives_exactly_once() {
     let mut evicted = 0;
-    for seed in 0..std::env::var("QPQ_SEEDS").map_or(80, |n| n.parse().unwrap()) {
+    for seed in 0..std::env::var("QPQ_SEEDS").map_or(40, |n| n.parse().unwrap()) {
         let mut rng = StdRng::seed_from_u64(seed);
         let nodes = rng.random_range(3..6);
         let limits = StoreLimits { total_messages: 16, sender_share_percent: 100, ..StoreLimits::default() };

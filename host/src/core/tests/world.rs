@@ -205,6 +205,19 @@ impl World {
         self.perform(node, Effect::MakeReceipt { to, id });
     }
 
+    /// Links two nodes, each of which takes the other for the way to a third.
+    pub(super) fn mislead(&mut self, a: usize, b: usize, third: usize) {
+        let (to, until) = (self.peer(third), self.now_ms + 3_600_000);
+        for (near, link, far) in [(a, 900, b), (b, 901, a)] {
+            let toy = Toy { ways: HashMap::from([(to, (link, until))]), ..Toy::default() };
+            _ = self.nodes[near].core.replace_router(Box::new(toy), self.now_ms);
+            self.nodes[near].links.insert((far, 0), link);
+        }
+        let (peer_a, peer_b) = (self.peer(a), self.peer(b));
+        self.event(a, Event::LinkUp { link: 900, peer: peer_b, domain: None });
+        self.event(b, Event::LinkUp { link: 901, peer: peer_a, domain: None });
+    }
+
     /// What a neighbour may bring in from the next crash on.
     pub(super) fn limit_links(&mut self, limit: Limit) {
         self.link_limit = limit;
