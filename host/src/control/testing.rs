@@ -466,7 +466,8 @@ impl NodeApi for Double {
     }
 
     fn broadcast(&self, request: BroadcastRequest) -> Reply<Receipt> {
-        self.note(format!("broadcast {} {}", request.topic, String::from_utf8_lossy(&request.payload)));
+        let far = request.max_hops.map(|hops| format!(" over {hops} links at most")).unwrap_or_default();
+        self.note(format!("broadcast {} {}{far}", request.topic, String::from_utf8_lossy(&request.payload)));
         ready(receipt())
     }
 

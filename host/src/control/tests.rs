@@ -111,6 +111,14 @@ async fn a_request_arrives_as_it_was_made() {
 }
 
 #[tokio::test]
+async fn how_far_a_broadcast_shall_go_arrives_with_it() {
+    let bench = Bench::new();
+    let request = BroadcastRequest { topic: "news".into(), max_hops: Some(3), ..BroadcastRequest::default() };
+    bench.connect().broadcast(request).await.unwrap();
+    assert_eq!(*bench.node.calls.lock().unwrap(), ["broadcast news  over 3 links at most"]);
+}
+
+#[tokio::test]
 async fn an_error_keeps_its_code_and_message() {
     let bench = Bench::new();
     let error = bench.connect().send(SendRequest { to: "nobody".into(), ..SendRequest::default() }).await.unwrap_err();

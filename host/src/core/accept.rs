@@ -124,7 +124,8 @@ impl Core {
 
     /// A broadcast that there will never be room for is not fetched again.
     fn remember_unkept(&mut self, head: &Head, now_ms: u64) {
-        let seen = head.seen(head.passed_on(now_ms));
+        let fate = Fate::new(End::Evicted(Quota::Topic), now_ms);
+        let seen = head.parted(head.passed_on(now_ms), fate);
         self.shelf.note(&seen);
         self.persist(Batch { seen: vec![seen], ..Batch::default() });
     }

@@ -107,12 +107,14 @@ impl Core {
             self.refused(id, "put-off", Some(source), now_ms);
             self.shelf.count_refused(Quota::Pending);
             self.owe(link, Answer { id, verdict: Verdict::RelayFull, retry_after_secs: RETRY_BUSY_SECS });
+            self.of_no_use(link, &id, now_ms);
             return None;
         }
         let charge = match self.admit_from(link, envelope.view(), id, now_ms) {
             Ok(charge) => charge,
             Err(answer) => {
                 self.owe(link, answer);
+                self.of_no_use(link, &id, now_ms);
                 return None;
             }
         };

@@ -205,7 +205,9 @@ impl Shelf {
         let mut gone: Vec<Gone> =
             over.into_iter().filter_map(|slot| self.drop_slot(slot, Fate::new(End::Expired, now_ms))).collect();
         for slot in aged {
-            gone.extend(self.leave(slot, Places::HISTORY, None, Fate::new(End::Expired, now_ms)));
+            let fate = Fate::new(End::Evicted(Quota::Topic), now_ms);
+            self.count_end(fate.end);
+            gone.extend(self.leave(slot, Places::HISTORY, None, fate));
         }
         gone
     }

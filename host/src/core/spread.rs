@@ -203,7 +203,12 @@ impl Core {
                     self.effects.push(Effect::Send { link, frame: Frame::Sync(Sync::Want(lacking)) });
                 }
             }
-            Sync::Have(ids) => _ = self.missed(peer, &ids, now_ms),
+            Sync::Have(ids) => {
+                if self.branch(&peer).is_some_and(Branch::is_unknown) {
+                    self.is_older(peer, now_ms);
+                }
+                self.missed(peer, &ids, now_ms);
+            }
             Sync::Want(ids) => {
                 let mut given = false;
                 for head in ids.iter().filter_map(|id| self.history(id)).collect::<Vec<_>>() {

@@ -90,6 +90,13 @@ async fn the_words_of_a_message_are_joined() {
 }
 
 #[tokio::test]
+async fn a_broadcast_says_how_far_it_goes() {
+    let node = Arc::<Double>::default();
+    outcome(Arc::clone(&node), &["mesh", "broadcast", "news", "x", "--hops", "2"]).await.unwrap();
+    assert_eq!(*node.calls.lock().unwrap(), ["broadcast news x over 2 links at most"]);
+}
+
+#[tokio::test]
 async fn a_failed_operation_keeps_its_code() {
     let failure = outcome(Arc::default(), &["mesh", "send", "nobody", "x"]).await.unwrap_err();
     assert_eq!((failure.exit_code(), failure.to_string()), (1, "Nobody is called nobody. (unknown-peer)".into()));

@@ -146,7 +146,7 @@ impl Shelf {
         let then = self.history.first_to_go_of(topic).filter(|slot| own.is_none() || !is_own(slot));
         for slot in first.chain(then) {
             if self.is_outranked(head, slot, now_ms) {
-                return Err(RejectCode::Outranked.into());
+                return Err(Reject::full(RejectCode::Outranked, Quota::Topic));
             }
             if used.fits(quota, head.wire_len) {
                 break;

@@ -3,15 +3,17 @@
 //!
 //! Whoever answers keeps no state: the answer to a step follows from the step and from what is held here.
 
-use std::collections::{BTreeSet, VecDeque};
+mod answer;
+
+use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use qpq_schemas::link::{Frame, MAX_RANGES, MAX_RECONCILE_IDS, MAX_SYNC_IDS, Part, Place, Range, Reconcile, Sync};
-use qpq_schemas::{MessageId, PeerId};
+use qpq_schemas::PeerId;
+use qpq_schemas::link::{Frame, MAX_SYNC_IDS, Place, Range, Reconcile, Sync};
 
 use super::tree::{Speaks, UNKNOWN_MS};
 use super::{Core, Effect, LinkId};
-use crate::core::shelf::Ledger;
+use answer::{Answer, answer};
 
 /// How often two neighbours compare what they hold, in milliseconds.
 const EVERY_MS: u64 = 300_000;
@@ -30,18 +32,9 @@ const GIVEN_UP_MS: u64 = 120_000;
 /// Steps of a comparison without anything found before it is given up. Splitting a million takes seven.
 const MAX_IDLE_STEPS: u8 = 64;
 
-/// A range that differs is split into so many.
-const SPLIT: usize = 8;
-
 /// The first step of a comparison looks at so many ranges, cut at other places each time. So nobody can keep two sets that
 /// differ looking the same for long, by making messages whose sums fit.
 const FIRST_SPLIT: usize = 4;
-
-/// Broadcasts of a differing range that are listed, not split.
-const LISTED: usize = 8;
-
-/// Broadcasts that one step tells the neighbour of at most, since it lacks them. The rest of the range is compared again.
-const MAX_TOLD: usize = MAX_SYNC_IDS;
 
 /// While so many are asked for and have not come, the next step waits.
 const MAX_WANTED: usize = 512;
@@ -101,116 +94,6 @@ impl Steps {
         }
         self.left.checked_sub(1).inspect(|left| self.left = *left).is_some()
     }
-}
-
-/// What follows from one step.
-#[derive(Default)]
-struct Answer {
-    /// Where the first range begins.
-    from: Option<Place>,
-    ranges: Vec<Range>,
-    listed: usize,
-    /// What the neighbour lacks.
-    told: Vec<MessageId>,
-    /// What it has, as far as it said.
-    theirs: Vec<MessageId>,
-}
-
-impl Answer {
-    fn has_room(&self) -> bool {
-        self.ranges.len() + SPLIT < MAX_RANGES
-            && self.listed + LISTED <= MAX_RECONCILE_IDS
-            && self.told.len() < MAX_TOLD
-    }
-
-    /// What is said of a range. Ranges that need no word are left out before the first that does.
-    fn say(&mut self, from: Place, to: Place, part: Part) {
-        match (&part, self.ranges.last_mut()) {
-            (Part::Skip, None) => {}
-            (Part::Skip, Some(last)) if last.part == Part::Skip => last.to = to,
-            _ => {
-                self.from.get_or_insert(from);
-                self.listed += if let Part::Ids(ids) = &part { ids.len() } else { 0 };
-                self.ranges.push(Range { to, part });
-            }
-        }
-    }
-
-    fn finish(&mut self) {
-        if self.ranges.last().is_some_and(|last| last.part == Part::Skip) {
-            self.ranges.pop();
-        }
-    }
-
-    /// Compares one range with what the neighbour says of it.
-    fn compare(&mut self, ledger: &Ledger, from: Place, to: Place, part: &Part) {
-        match part {
-            Part::Skip => self.say(from, to, Part::Skip),
-            Part::Fingerprint(theirs) => {
-                let ours = ledger.sum(from, to);
-                match usize::try_from(ours.count()).unwrap_or(usize::MAX) {
-                    _ if ours.fingerprint() == *theirs => self.say(from, to, Part::Skip),
-                    count if count <= LISTED => {
-                        let ids = ledger.between(from, to).map(|place| MessageId(place.id)).collect();
-                        self.say(from, to, Part::Ids(ids));
-                    }
-                    count => self.split(ledger, from, to, (1..SPLIT).map(|n| n * count / SPLIT)),
-                }
-            }
-            Part::Ids(theirs) => self.settle(ledger, from, to, theirs),
-        }
-    }
-
-    /// Says the fingerprints of parts of a range, each beginning at the broadcast that has so many before it.
-    fn split(&mut self, ledger: &Ledger, from: Place, to: Place, ranks: impl Iterator<Item = usize>) {
-        let mut start = from;
-        for rank in ranks.filter(|rank| *rank > 0) {
-            let (Some(before), Some(cut)) = (ledger.nth(from, rank - 1), ledger.nth(from, rank)) else { break };
-            let cut = cut.shortened(before);
-            if cut <= start || cut >= to {
-                continue;
-            }
-            self.say(start, cut, Part::Fingerprint(ledger.sum(start, cut).fingerprint()));
-            start = cut;
-        }
-        self.say(start, to, Part::Fingerprint(ledger.sum(start, to).fingerprint()));
-    }
-
-    /// The neighbour has listed all that it has in a range: so both know in what it differs.
-    fn settle(&mut self, ledger: &Ledger, from: Place, to: Place, theirs: &[MessageId]) {
-        self.theirs.extend_from_slice(theirs);
-        let listed: BTreeSet<&MessageId> = theirs.iter().collect();
-        let mut lacking = ledger.between(from, to).filter(|place| !listed.contains(&MessageId(place.id)));
-        let room = MAX_TOLD.saturating_sub(self.told.len());
-        self.told.extend(lacking.by_ref().take(room).map(|place| MessageId(place.id)));
-        match lacking.next() {
-            None => self.say(from, to, Part::Skip),
-            Some(rest) => {
-                self.say(from, rest, Part::Skip);
-                self.say(rest, to, Part::Fingerprint(ledger.sum(rest, to).fingerprint()));
-            }
-        }
-    }
-}
-
-/// The answer to one step. What is older than `floor` isn't kept here, and not compared.
-fn answer(ledger: &Ledger, floor: Place, step: &Reconcile) -> Answer {
-    let mut answer = Answer::default();
-    let (mut from, end) = (step.from, step.ranges.last().map_or(step.from, |range| range.to));
-    for range in &step.ranges {
-        let start = from.max(floor);
-        from = range.to;
-        if start >= range.to {
-            continue;
-        }
-        if !answer.has_room() {
-            answer.say(start, end, Part::Fingerprint(ledger.sum(start, end).fingerprint()));
-            break;
-        }
-        answer.compare(ledger, start, range.to, &range.part);
-    }
-    answer.finish();
-    answer
 }
 
 /// A number that is another for each neighbour and each time, and the same in each run.
@@ -345,10 +228,18 @@ impl Core {
         talk.next_ms = Some(now_ms + pause_ms * 3 / 4 + spice % (pause_ms / 2));
     }
 
+    /// A neighbour seems to be an older node: it is told of the history in the way that it understands.
+    pub(super) fn is_older(&mut self, peer: PeerId, now_ms: u64) {
+        let Some(neighbour) = self.neighbours.get_mut(&peer) else { return };
+        (neighbour.branch.speaks, neighbour.talk.mine) = (Speaks::Old, None);
+        let link = neighbour.preferred();
+        self.announce_history(link, now_ms);
+    }
+
     /// Begins what is due, gives up what is not answered, and treats a new neighbour as an older node that has not shown
     /// to be a newer one. Once a second.
     pub(in crate::core) fn look_after_talks(&mut self, now_ms: u64) {
-        for (peer, link) in self.preferred_links().collect::<Vec<_>>() {
+        for (peer, _) in self.preferred_links().collect::<Vec<_>>() {
             if self.domain_of(&peer).is_some() {
                 continue;
             }
@@ -361,9 +252,7 @@ impl Core {
             talk.next_ms = talk.next_ms.map(|at| at.min(now_ms + (EVERY_MS << MAX_DOUBLED) * 2));
             match neighbour.branch.speaks {
                 Speaks::Unknown(since_ms) if since_ms.min(now_ms) + UNKNOWN_MS <= now_ms => {
-                    neighbour.branch.speaks = Speaks::Old;
-                    talk.mine = None;
-                    self.announce_history(link, now_ms);
+                    self.is_older(peer, now_ms);
                 }
                 Speaks::New if talk.next_ms.is_some_and(|at| at <= now_ms) => {
                     talk.next_ms = Some(now_ms + EVERY_MS);

@@ -150,8 +150,8 @@ impl Core {
         }
     }
 
-    /// What a neighbour was asked for came in a form that can't be taken, such as with too many links crossed. That is
-    /// no fault of its; somebody else may have a better one.
+    /// What a neighbour was asked for came and can't be taken: it has crossed too many links, or the neighbour has brought
+    /// enough for now. That it gave it all the same; somebody else may be asked.
     pub(in crate::core) fn of_no_use(&mut self, link: LinkId, id: &MessageId, now_ms: u64) {
         let asked = self.spread.lacking.get(id).and_then(|lack| lack.asked).map(|(peer, _)| peer);
         if asked.is_some() && asked == self.peer_of(link) {

@@ -29,8 +29,8 @@ const MOVE_LEAD: u8 = 8;
 pub(super) const MOVE_EVERY_MS: u64 = 10_000;
 
 /// How long a new neighbour may take to show that it knows these rules, in milliseconds. Then it gets what an older node
-/// understands.
-pub(super) const UNKNOWN_MS: u64 = 3_000;
+/// understands, which is much for a slow link. One that names its history at once, as older nodes do, gets it at once.
+pub(super) const UNKNOWN_MS: u64 = 10_000;
 
 /// Topics remembered that a neighbour wants.
 const MAX_WANTED: usize = 4 * MAX_TOPICS;
@@ -91,6 +91,10 @@ impl Branch {
 
     pub(super) fn speaks_new(&self) -> bool {
         self.speaks == Speaks::New
+    }
+
+    pub(super) fn is_unknown(&self) -> bool {
+        matches!(self.speaks, Speaks::Unknown(_))
     }
 
     pub(super) fn announce(&mut self, head: &Head) {

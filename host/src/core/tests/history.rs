@@ -2,7 +2,7 @@
 
 use qpq_schemas::link::{Part, Place, Range, Reconcile, Sync};
 
-use super::mesh::Mesh;
+use super::mesh::{Mesh, tell};
 use super::*;
 use crate::store::{Head, Places};
 
@@ -59,7 +59,7 @@ fn comparing_costs_what_two_neighbours_differ_in_not_what_they_hold() {
         mesh.pass(10_000);
         assert!(apart.iter().all(|id| mesh.holders(id).len() == 2), "{differing} differ");
         bytes.push(mesh.traffic.compare + mesh.traffic.lists);
-        eprintln!("10,000 held by both, {differing} differ: {:?}", mesh.traffic);
+        tell(&format!("10,000 held by both, {differing} differ: {:?}", mesh.traffic));
     }
     assert!(bytes[0] < 300, "nothing differs: {bytes:?}");
     assert!(bytes[1] < 6_000 && bytes[2] < 15_000, "{bytes:?}");
@@ -84,7 +84,7 @@ fn differences_that_lie_everywhere_are_found_too() {
     mesh.connect(0, 1);
     mesh.pass(10_000);
     assert!(lacking.iter().all(|id| mesh.holders(id).len() == 2), "{:?}", mesh.traffic);
-    eprintln!("10,000 held by both, 10 differ here and there: {:?}", mesh.traffic);
+    tell(&format!("10,000 held by both, 10 differ here and there: {:?}", mesh.traffic));
     assert!(mesh.traffic.compare + mesh.traffic.lists < 15_000, "{:?}", mesh.traffic);
     assert_eq!(mesh.nodes[0].copies + mesh.nodes[1].copies, 10, "each was sent once");
 }

@@ -2,7 +2,7 @@
 
 use qpq_schemas::link::Tree;
 
-use super::mesh::Mesh;
+use super::mesh::{Mesh, tell};
 use super::*;
 
 /// Seeds of the random tests; more of them with QPQ_SEEDS.
@@ -204,7 +204,7 @@ fn an_older_node_in_the_middle_gets_and_gives_everything() {
         for (node, others) in neighbours {
             others.into_iter().for_each(|other| mesh.connect(node, other));
         }
-        mesh.pass(10_000);
+        mesh.pass(15_000);
         let sent = talk(&mut mesh, &all, 20);
         mesh.pass(10_000);
         for (from, id) in missed.into_iter().chain(sent) {
@@ -376,10 +376,10 @@ fn a_thousand_nodes_get_each_broadcast_about_once_and_soon() {
         let copies = mesh.nodes.iter().map(|node| node.copies).sum::<usize>() - before.1;
         let copies = copies as f64 / (expected - 15) as f64;
         let tree = (mesh.traffic.tree - before.0.tree) / expected;
-        eprintln!(
+        tell(&format!(
             "{round}: {copies:.3} copies, {reached} of {expected} reached, {tree} B of announcements for each node and \
              broadcast, last node after {worst:?} ms (2 to 5 ms of disk at each)"
-        );
+        ));
         assert_eq!(reached, expected);
         assert!(round != "stable" || copies <= 1.05);
         let dying = if round == "stable" { nodes / 10 } else { nodes * 3 / 10 };

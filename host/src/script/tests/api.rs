@@ -76,6 +76,7 @@ fn mistakes_raise_at_the_callers_line_and_say_what_was_wrong() {
     raises("mesh.store.get('k')", 1, "mesh.store:get: call it with a colon");
     raises("mesh.on('envelop', function() end)", 1, "did you mean 'envelope'?");
     raises("mesh.broadcast('t', 'x', { tttl = '1d' })", 1, "there is no option 'tttl'; did you mean 'ttl'?");
+    raises("mesh.broadcast('t', 'x', { hops = 0 })", 1, "options.hops must be a whole number from 1 to 255");
     raises("mesh.every('soon', function() end)", 1, "'soon' is no duration");
     raises(
         "local function f()\n  mesh.store:set('k', function() end)\nend\nf()",
