@@ -157,15 +157,20 @@ pub(super) struct Engine {
 impl Engine {
     /// Opens the database in `dir`, making it if there is none.
     pub(super) fn open(dir: &Path, config: &StoreConfig) -> Result<Self, Fault> {
-        guarded(|| Self::open_unguarded(dir, config).map_err(|error| Fault::reading(&error)))
+        guarded(|| Self::open_unguarded(dir, config, WORKERS).map_err(|error| Fault::reading(&error)))
     }
 
-    fn open_unguarded(dir: &Path, config: &StoreConfig) -> fjall::Result<Self> {
+    /// Opens the database for a look: nothing in it is written, merged or removed afterwards.
+    pub(super) fn open_idle(dir: &Path, config: &StoreConfig) -> Result<Self, Fault> {
+        guarded(|| Self::open_unguarded(dir, config, 0).map_err(|error| Fault::reading(&error)))
+    }
+
+    fn open_unguarded(dir: &Path, config: &StoreConfig, workers: usize) -> fjall::Result<Self> {
         let db = Database::builder(dir)
             .cache_size(config.cache_bytes)
             .max_journaling_size(MAX_JOURNALS)
             .max_cached_files(Some(MAX_OPEN_FILES))
-            .worker_threads(WORKERS)
+            .worker_threads_unchecked(workers)
             .manual_journal_persist(true)
             .open()?;
         let table = |name: &str, memtable: u64| {
@@ -192,6 +197,15 @@ impl Engine {
             self.put_kv(&mut write, group);
             self.drop_seen(&mut write, group, cursor)?;
             cursor.commits += 1;
+            write.insert(&self.meta, META_KEY, encode_kv(META_KEY, &cursor.encode()));
+            write.commit().map_err(|error| Fault::writing(&error))
+        })
+    }
+
+    /// Writes the note of the last numbers afresh, synced.
+    pub(super) fn note(&self, cursor: Cursor) -> Result<(), Fault> {
+        guarded(|| {
+            let mut write = self.db.batch().durability(Some(PersistMode::SyncData));
             write.insert(&self.meta, META_KEY, encode_kv(META_KEY, &cursor.encode()));
             write.commit().map_err(|error| Fault::writing(&error))
         })
@@ -287,6 +301,11 @@ impl Engine {
     /// Moves damaged entries to the quarantine table, unless they have become good in the meantime.
     /// Returns how many were moved.
     pub(super) fn set_aside(&self, found: &[Damage]) -> Result<u64, Fault> {
+        self.quarantine(found, false)
+    }
+
+    /// As [`Engine::set_aside`]; with `sound_too`, also those whose own checksum fits.
+    pub(super) fn quarantine(&self, found: &[Damage], sound_too: bool) -> Result<u64, Fault> {
         guarded(|| {
             let mut write = self.db.batch().durability(Some(PersistMode::SyncData));
             let mut moved = 0;
@@ -294,7 +313,7 @@ impl Engine {
                 let table = self.table(damage.space);
                 let bytes = match Self::get(table, &damage.key) {
                     Ok(None) => continue,
-                    Ok(Some(value)) if damage.space.verify(&damage.key, &value).is_ok() => continue,
+                    Ok(Some(value)) if !sound_too && damage.space.verify(&damage.key, &value).is_ok() => continue,
                     Ok(Some(value)) => value,
                     Err(Fault::Damaged(_)) => fjall::Slice::from(Vec::new()),
                     Err(other) => return Err(other),
@@ -351,7 +370,7 @@ impl fmt::Display for Damage {
 }
 
 /// A table whose entries carry checksums.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Space {
     /// Envelopes.
     Records = b'r' as isize,
@@ -364,6 +383,16 @@ pub(super) enum Space {
 }
 
 impl Space {
+    /// The table's name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Records => "records",
+            Self::Seen => "seen",
+            Self::Kv => "kv",
+            Self::Meta => "meta",
+        }
+    }
+
     /// Whether an entry is intact.
     pub(super) fn verify(self, key: &[u8], value: &[u8]) -> Result<(), String> {
         match self {
