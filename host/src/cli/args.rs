@@ -13,8 +13,8 @@ mod store;
 use crate::control::quic::Target;
 pub use federation::{AuthorityArgs, CertArgs, CheckFederationArgs, CrossSignArgs, FederationCommand, RequestArgs};
 pub use mail::{ExportArgs, RouteArgs, StoreArgs};
-pub use store::StoreCommand;
 pub use plugin::{NewPluginArgs, NewPluginKind, PluginLanguage, TestPluginArgs};
+pub use store::StoreCommand;
 
 /// A mesh node for community networks: messages, boards and bots with no server and no internet.
 ///

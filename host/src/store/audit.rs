@@ -131,11 +131,9 @@ impl Audit {
         self.ids.push((prefix(&head.id), head.seq));
         let of = &mut self.envelopes;
         of.all.add(head);
-        for (place, portion) in [
-            (Places::WAITING, &mut of.waiting),
-            (Places::HISTORY, &mut of.history),
-            (Places::INBOX, &mut of.inbox),
-        ] {
+        for (place, portion) in
+            [(Places::WAITING, &mut of.waiting), (Places::HISTORY, &mut of.history), (Places::INBOX, &mut of.inbox)]
+        {
             if head.places.has(place) {
                 portion.add(head);
             }
@@ -151,8 +149,13 @@ impl Audit {
     /// Of two records with one id the later one is of no use.
     fn duplicates(&mut self, engine: &Engine) -> Result<(), Fault> {
         self.ids.sort_unstable();
-        let alike: Vec<(u64, u64)> =
-            self.ids.windows(2).filter_map(|w| Some((w.first()?, w.get(1)?))).filter(|(a, b)| a.0 == b.0).map(|(a, b)| (a.1, b.1)).collect();
+        let alike: Vec<(u64, u64)> = self
+            .ids
+            .windows(2)
+            .filter_map(|w| Some((w.first()?, w.get(1)?)))
+            .filter(|(a, b)| a.0 == b.0)
+            .map(|(a, b)| (a.1, b.1))
+            .collect();
         let mut table = TableReport::default();
         for (first, second) in alike {
             let id = |seq: u64| -> Result<Option<MessageId>, Fault> {
@@ -228,14 +231,17 @@ impl Audit {
                 table.entries = 1;
                 table.bytes = (META_KEY.len() + value.len()) as u64;
                 format::decode_kv(META_KEY, value)
-                    .and_then(|note| Cursor::decode(note).ok_or_else(|| "the note of the last number is too short".into()))
+                    .and_then(|note| {
+                        Cursor::decode(note).ok_or_else(|| "the note of the last number is too short".into())
+                    })
                     .map(Some)
             }
             Err(fault) => Err(fault.to_string()),
         };
         match noted {
             Ok(Some(cursor)) if cursor.next_seq < self.next_seq => {
-                let what = format!("the next number is noted as {}, and {} is in use", cursor.next_seq, self.next_seq - 1);
+                let what =
+                    format!("the next number is noted as {}, and {} is in use", cursor.next_seq, self.next_seq - 1);
                 self.damage(&mut table, Space::Meta, META_KEY, what);
             }
             Ok(Some(cursor)) if cursor.next_chunk < self.next_chunk => {

@@ -185,8 +185,7 @@ fn leave_out_unusable(
         suspect_unsummed(space)?;
         let mut usable = Vec::new();
         for table in std::mem::take(&mut space.tables) {
-            let alone =
-                Space { path: space.path.clone(), listed: false, tables: vec![table], suspects: Vec::new() };
+            let alone = Space { path: space.path.clone(), listed: false, tables: vec![table], suspects: Vec::new() };
             let suspect = space.suspects.contains(&table.id);
             match suspect.then(|| put_together(scratch, &nothing, &[alone], config)).transpose()? {
                 Some((Err(fault), ..)) => {

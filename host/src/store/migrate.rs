@@ -83,9 +83,10 @@ pub(super) fn check(dir: &Path) -> Result<u32, StoreError> {
         Found::Unreadable => {
             Err(StoreError::damaged(dir, format!("the file FORMAT can't be read ({})", should(FORMAT_VERSION))))
         }
-        Found::None if dir.join(DB_DIR).exists() => {
-            Err(StoreError::damaged(dir, format!("there is a database but no file FORMAT ({})", should(FORMAT_VERSION))))
-        }
+        Found::None if dir.join(DB_DIR).exists() => Err(StoreError::damaged(
+            dir,
+            format!("there is a database but no file FORMAT ({})", should(FORMAT_VERSION)),
+        )),
         Found::None => name(dir, FORMAT_VERSION).map(|()| FORMAT_VERSION),
     }
 }

@@ -51,7 +51,10 @@ pub(super) fn lock_dir(dir: &Path) -> Result<File, StoreError> {
 /// Takes the lock of a store that is there, changing nothing; so it works on a disk that can't be written to.
 pub(super) fn lock_existing(dir: &Path) -> Result<Option<File>, StoreError> {
     if !dir.join(DB_DIR).exists() && !dir.join(rebuild::COPY_DIR).exists() {
-        return Err(StoreError::Io { doing: "looking for a store", what: format!("there is none in {}", dir.display()) });
+        return Err(StoreError::Io {
+            doing: "looking for a store",
+            what: format!("there is none in {}", dir.display()),
+        });
     }
     match File::open(dir.join(LOCK_FILE)) {
         Ok(file) => take_lock(dir, file).map(Some),

@@ -4,7 +4,7 @@
 //! [`Look`] can read is copied to a fresh database, which takes the old one's place as any rebuilt one does; the old one stays
 //! in the folder for damaged files as it was found.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -109,28 +109,31 @@ fn salvage(dir: &Path, config: &StoreConfig, report: &mut RepairReport) -> Resul
     scan.damage.extend(returned);
     rebuild::copy_out(dir, config, &look.engine, &scan).map_err(opening)?;
     let kept = rebuild::swap(dir).map_err(|e| StoreError::io("putting the rebuilt database in its place", &e))?;
-    report.done.push(format!("what could be read was copied to a fresh {DB_DIR}; the old one is in {}", kept.display()));
+    report
+        .done
+        .push(format!("what could be read was copied to a fresh {DB_DIR}; the old one is in {}", kept.display()));
     report.kept.push(kept);
     report.files.extend(look.files.iter().cloned());
     Ok(())
 }
 
 /// Records that had been removed, and that a table brought back which no list names any more: their ids are noted as
-/// delivered or passed on.
+/// delivered, or as passed on after they had come.
 fn returned(engine: &Engine) -> Result<Vec<Damage>, Fault> {
-    let mut gone = HashSet::new();
+    let mut gone = HashMap::new();
     walk(&engine.seen, &mut |key, value| {
         for entry in format::decode_seen(key, value).unwrap_or_default() {
-            if entry.state == SeenState::Held {
-                gone.remove(&entry.id);
-            } else {
-                gone.insert(entry.id);
-            }
+            match entry.state {
+                SeenState::Held => gone.remove(&entry.id),
+                SeenState::Delivered => gone.insert(entry.id, u64::MAX),
+                SeenState::PassedOn { at_ms, .. } => gone.insert(entry.id, at_ms),
+            };
         }
     })?;
     let mut found = Vec::new();
     walk_records(&engine.records, &mut |key, value| {
-        if format::decode_record(key, value).is_ok_and(|head| gone.contains(&head.id)) {
+        let head = format::decode_record(key, value);
+        if head.is_ok_and(|head| gone.get(&head.id).is_some_and(|at_ms| *at_ms > head.received_ms)) {
             let what = "it had been delivered or passed on before: an old table brought it back".to_owned();
             found.push(Damage { space: Space::Records, key: key.to_vec(), what });
         }

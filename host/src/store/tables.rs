@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-pub(super) use list::{Listed, MAX_TABLES};
 use list::{CONTENTS_MAGIC, TRAILER_LEN, TRAILER_MAGIC, u64_at};
+pub(super) use list::{Listed, MAX_TABLES};
 
 /// The folder of the table spaces in a database.
 pub(super) const SPACES_DIR: &str = "keyspaces";

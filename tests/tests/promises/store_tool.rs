@@ -80,7 +80,8 @@ fn a_post_that_the_disk_damaged_is_reported_and_fetched_again_from_a_neighbour()
 /// Flips a bit behind each place in the journals where the message's id stands.
 fn damage_record(db: &Path, id: &str) -> Outcome {
     let digits: Vec<u8> = id.bytes().collect();
-    let id: Vec<u8> = digits.chunks(2).map(|pair| Ok(u8::from_str_radix(std::str::from_utf8(pair)?, 16)?)).collect::<Outcome<_>>()?;
+    let id: Vec<u8> =
+        digits.chunks(2).map(|pair| Ok(u8::from_str_radix(std::str::from_utf8(pair)?, 16)?)).collect::<Outcome<_>>()?;
     let mut hits = 0;
     for entry in fs::read_dir(db)? {
         let path = entry?.path();
@@ -88,7 +89,8 @@ fn damage_record(db: &Path, id: &str) -> Outcome {
             continue;
         }
         let mut bytes = fs::read(&path)?;
-        let places: Vec<usize> = (0..bytes.len().saturating_sub(id.len())).filter(|at| bytes[*at..].starts_with(&id)).collect();
+        let places: Vec<usize> =
+            (0..bytes.len().saturating_sub(id.len())).filter(|at| bytes[*at..].starts_with(&id)).collect();
         for at in &places {
             bytes[at + id.len() + 4] ^= 1;
         }

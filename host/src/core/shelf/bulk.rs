@@ -57,7 +57,7 @@ impl Restoring<'_> {
         }
         self.shelf.order_all(&slots);
         // Stable, so each recipient's messages keep their order of arrival.
-        slots.sort_by_key(|slot| self.shelf.entries.get(*slot).map(|entry| entry.destination));
+        slots.sort_by_cached_key(|slot| self.shelf.entries.get(*slot).map(|entry| entry.destination));
         for slot in slots {
             self.shelf.enter(slot);
         }

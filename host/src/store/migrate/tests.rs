@@ -65,9 +65,7 @@ fn fails(_: &Engine) -> Result<(), Fault> {
 fn a_step_that_fails_leaves_the_version_before_it_and_is_run_again() {
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::open(&dir.path().join(DB_DIR), &StoreConfig::default()).unwrap();
-    let steps = |second| {
-        [Step { from: 1, what: "one", run: writes }, Step { from: 2, what: "two", run: second }]
-    };
+    let steps = |second| [Step { from: 1, what: "one", run: writes }, Step { from: 2, what: "two", run: second }];
     name(dir.path(), 1).unwrap();
     assert!(run_steps(dir.path(), &engine, 1, &steps(fails)).is_err());
     assert_eq!(version(dir.path()), "qpq-store 2\n", "the first step is done");

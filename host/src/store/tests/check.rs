@@ -28,7 +28,8 @@ fn sample(dir: &Path) {
     let (store, _) = open(dir);
     for from in (1..=RECORDS).step_by(50) {
         let append: Vec<_> = (from..from + 50).map(genuine).collect();
-        let seen = append.iter().map(|record| noted(record, SeenState::Held)).collect();
+        let mut seen: Vec<_> = append.iter().map(|record| noted(record, SeenState::Held)).collect();
+        seen.push(SeenEntry { id: MessageId([from as u8; 32]), ..noted(&genuine(1), SeenState::Delivered) });
         let kv = vec![(from.to_be_bytes().to_vec(), Some(vec![1; 50]))];
         put(&store, Batch { append, seen, kv, ..Batch::default() }).unwrap();
         if from < 150 {
@@ -98,7 +99,7 @@ fn a_store_in_order_is_found_in_order_and_no_byte_of_it_changes() {
     let before = contents(dir.path());
     let report = checked(dir.path());
     assert!(report.ok, "{report:?}");
-    assert_eq!((report.format, report.envelopes.all.messages, report.seen_ids), (Some(FORMAT_VERSION), 199, 200));
+    assert_eq!((report.format, report.envelopes.all.messages, report.seen_ids), (Some(FORMAT_VERSION), 199, 5));
     assert_eq!((report.envelopes.waiting, report.envelopes.recipients), (report.envelopes.all, 199));
     assert!(report.tables.iter().any(|table| table.name == "kv" && table.entries == 4));
     let figures = figures(dir.path(), 2_000_000, &mut |_, _| ()).unwrap();
@@ -213,7 +214,8 @@ fn a_table_that_was_merged_away_brings_no_removed_message_back() {
     let dir = tempfile::tempdir().unwrap();
     sample(dir.path());
     let space = records_space(dir.path());
-    let old: Vec<_> = files(&space.join("tables")).into_iter().map(|file| (file.clone(), fs::read(file).unwrap())).collect();
+    let old: Vec<_> =
+        files(&space.join("tables")).into_iter().map(|file| (file.clone(), fs::read(file).unwrap())).collect();
     let (store, _) = open(dir.path());
     flush(&store);
     store.0.shared.with_engine(|engine| Ok(engine.records.major_compact().unwrap())).unwrap();

@@ -153,8 +153,8 @@ fn a_journal_cut_anywhere_opens_with_all_batches_before_the_cut() {
     let origin = tempfile::tempdir().unwrap();
     let (store, _) = open(origin.path());
     for seq in 1..=100 {
-        put(&store, Batch { append: vec![record(seq)], seen: vec![seen(seq, SeenState::Held)], ..Batch::default() })
-            .unwrap();
+        let noted = vec![seen(seq + 1_000, SeenState::Delivered)];
+        put(&store, Batch { append: vec![record(seq)], seen: noted, ..Batch::default() }).unwrap();
     }
     store.close();
     fs::remove_file(origin.path().join("closed")).unwrap(); // as after a crash

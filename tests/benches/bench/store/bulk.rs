@@ -66,8 +66,9 @@ pub(crate) fn child(text: &str) -> Outcome {
     let mut under_way = 0;
     let mut seq = 1;
     while seq <= fill.messages {
-        let append: Vec<NewRecord> =
-            (seq..(seq + AT_ONCE).min(fill.messages + 1)).map(|seq| record(seq, &fill, &mut random)).collect::<Outcome<_>>()?;
+        let append: Vec<NewRecord> = (seq..(seq + AT_ONCE).min(fill.messages + 1))
+            .map(|seq| record(seq, &fill, &mut random))
+            .collect::<Outcome<_>>()?;
         seq += append.len() as u64;
         let heads: Vec<Head> = append.iter().map(|record| record.head).collect();
         let seen = heads.iter().map(|head| head.seen(qpq_host::store::SeenState::Held)).collect();

@@ -17,12 +17,13 @@ const MIB: f64 = (1 << 20) as f64;
 pub(crate) fn measure(report: &mut Report) -> Outcome {
     let folder = tempfile::tempdir()?;
     let messages = RECIPIENTS * EACH;
-    let fill =
-        Fill { folder: folder.path().join("store"), messages, recipients: RECIPIENTS, sizes: (SIZE, SIZE) };
+    let fill = Fill { folder: folder.path().join("store"), messages, recipients: RECIPIENTS, sizes: (SIZE, SIZE) };
     let printed = fill.run_apart()?;
     let resident = printed.split_whitespace().last().and_then(|text| text.parse::<f64>().ok());
     let resident = resident.ok_or_else(|| Failure::new("the writing process told no figure"))?;
-    report.add("10,000 recipients × 1,000 envelopes: resident memory", resident / MIB, "MiB").goal(Goal::AtMost(GOAL_BYTES / MIB));
+    report
+        .add("10,000 recipients × 1,000 envelopes: resident memory", resident / MIB, "MiB")
+        .goal(Goal::AtMost(GOAL_BYTES / MIB));
     report.add("memory for each message", resident / messages as f64, "B");
     Ok(())
 }
