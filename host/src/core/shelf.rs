@@ -23,8 +23,8 @@ mod slab;
 mod stats;
 
 pub use crate::store::{End, Fate, Head, KeyPrefix, Origin, Places, Quota, SeenEntry, SeenState};
-pub use ledger::Ledger;
 pub use bulk::Restoring;
+pub use ledger::Ledger;
 pub use limits::{SEEN_GRACE_MS, StoreLimits};
 pub use outcome::{Gone, Reject, RejectCode, Waiting, Why};
 pub use queues::Turn;

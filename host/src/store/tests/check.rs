@@ -20,7 +20,7 @@ pub(super) fn genuine(seq: u64) -> NewRecord {
 }
 
 fn noted(record: &NewRecord, state: SeenState) -> SeenEntry {
-    SeenEntry { id: record.head.id, expires_ms: 5_000_000, state }
+    SeenEntry { id: record.head.id, expires_ms: 5_000_000, state, fate: Fate::default() }
 }
 
 /// A closed store with records in tables and in a journal.
@@ -225,6 +225,9 @@ fn a_table_that_was_merged_away_brings_no_removed_message_back() {
     }
     for (file, bytes) in old {
         fs::write(file, bytes).unwrap(); // and those that it was made of had not been removed yet
+    }
+    for journal in journal::journals(&dir.path().join("db")).unwrap() {
+        fs::remove_file(journal).unwrap(); // which would know of it too, for a while
     }
     fs::write(space.join("current"), b"").unwrap();
     let repaired = mended(dir.path());
