@@ -3,16 +3,18 @@
 use super::*;
 
 /// All that a shelf shows, in its order.
-fn shown(shelf: &Shelf) -> (Vec<Vec<MessageId>>, Vec<Head>, Vec<Head>, Option<u64>, String) {
+fn shown(shelf: &Shelf) -> String {
     let mut recipients: Vec<PeerId> = shelf.recipients().collect();
     recipients.sort_unstable_by_key(|peer| peer.0);
-    let queues = recipients.iter().map(|peer| shelf.queue(peer).map(|waiting| waiting.id).collect()).collect();
+    let queues: Vec<Vec<MessageId>> =
+        recipients.iter().map(|peer| shelf.queue(peer).map(|waiting| waiting.id).collect()).collect();
     let mut topics: Vec<TopicId> = shelf.topics().collect();
     topics.sort_unstable_by_key(|topic| topic.0);
-    let history = topics.iter().flat_map(|topic| shelf.history(topic).collect::<Vec<_>>()).collect();
+    let history: Vec<Head> = topics.iter().flat_map(|topic| shelf.history(topic).collect::<Vec<_>>()).collect();
     let stats = shelf.stats();
     let figures = format!("{} {} {} {}", stats.waiting_bytes, stats.broadcasts, stats.seen, stats.recipients);
-    (queues, history, shelf.inbox(0).collect(), shelf.next_expiry_ms(), figures)
+    let inbox: Vec<Head> = shelf.inbox(0).collect();
+    format!("{queues:?} {history:?} {inbox:?} {:?} {figures}", shelf.next_expiry_ms())
 }
 
 #[test]
