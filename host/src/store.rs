@@ -7,22 +7,32 @@
 //!
 //! The indexes (by recipient, topic, expiry, id) live in memory, in [`crate::core::shelf`].
 
+mod audit;
+mod check;
 mod committer;
 mod engine;
 mod error;
 mod fate;
 mod format;
 mod journal;
+mod look;
+mod migrate;
 mod open;
 mod queue;
 mod rebuild;
+mod repair;
 mod scan;
 mod shared;
 mod tables;
 mod types;
 
+pub use audit::{Envelopes, Portion, Progress, TableReport};
+pub use check::{CheckReport, DamagedEntry, StoreFigures, check, figures};
 pub use error::{Full, StoreError};
 pub use fate::{End, Fate, KeyPrefix, Origin, Quota, prefix};
+pub use journal::JournalReport;
+pub use look::DamagedFile;
+pub use repair::{RepairReport, repair};
 pub use scan::Found;
 pub use types::{
     Batch, EngineStats, Head, NewRecord, Places, Recovery, SeenEntry, SeenState, StoreConfig, StoredRecord,
@@ -38,7 +48,9 @@ use engine::{Damage, Engine, Fault, Space};
 use shared::Shared;
 
 /// The version of the layout on disk. It is raised when an older program could misread what a newer one wrote.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
+/// The oldest version that is still read. It becomes ours when the store is opened.
+pub const OLDEST_FORMAT: u32 = 1;
 /// The longest key in the key-value space, in bytes.
 pub const MAX_KEY: usize = 1_024;
 /// The largest value in the key-value space, in bytes: 1 MiB.

@@ -8,11 +8,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 mod federation;
 mod mail;
 mod plugin;
+mod store;
 
 use crate::control::quic::Target;
 pub use federation::{AuthorityArgs, CertArgs, CheckFederationArgs, CrossSignArgs, FederationCommand, RequestArgs};
 pub use mail::{ExportArgs, RouteArgs, StoreArgs};
 pub use plugin::{NewPluginArgs, NewPluginKind, PluginLanguage, TestPluginArgs};
+pub use store::StoreCommand;
 
 /// A mesh node for community networks: messages, boards and bots with no server and no internet.
 ///
@@ -103,6 +105,12 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         command: FederationCommand,
+    },
+    /// Look after the store on the disk
+    Store {
+        /// What to do.
+        #[command(subcommand)]
+        command: StoreCommand,
     },
     /// Show, check and explain the configuration
     Config {

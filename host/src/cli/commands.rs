@@ -8,6 +8,7 @@ mod offline;
 mod plugin;
 mod script;
 mod status;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -49,6 +50,7 @@ pub(super) async fn run(setting: &Setting, command: Command, connect: Connect<'_
         Command::Plugin { command } => plugin::run(connect, command, style, setting.json).await?.into(),
         Command::Script { command } => script::run(setting, connect, command).await?.into(),
         Command::Federation { command } => federation::run(setting, connect, command).await?.into(),
+        Command::Store { command } => store::run(setting, connect, command).await?.into(),
         Command::Config { command } => configuration::config(setting, &command).await?.into(),
         Command::Stop => {
             let here = setting.home.as_deref().filter(|_| setting.target.is_none());

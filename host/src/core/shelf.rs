@@ -8,6 +8,7 @@
 //! What is waiting and acknowledged, and is held by nobody else, leaves only by [`Shelf::finish`], [`Shelf::release`] or by its own expiry.
 
 mod admit;
+mod bulk;
 mod entry;
 mod history;
 mod ledger;
@@ -22,6 +23,7 @@ mod slab;
 mod stats;
 
 pub use crate::store::{End, Fate, Head, KeyPrefix, Origin, Places, Quota, SeenEntry, SeenState};
+pub use bulk::Restoring;
 pub use ledger::Ledger;
 pub use limits::{SEEN_GRACE_MS, StoreLimits};
 pub use outcome::{Gone, Reject, RejectCode, Waiting, Why};
@@ -169,7 +171,7 @@ impl Shelf {
 
     /// Remembers an id without keeping the message. Has no effect on one that is held, nor with [`SeenState::Held`].
     pub fn note(&mut self, entry: &SeenEntry) {
-        if self.slot(&entry.id).is_some() || entry.state == SeenState::Held {
+        if entry.state == SeenState::Held || self.slot(&entry.id).is_some() {
             return;
         }
         self.seen.insert(entry);

@@ -39,15 +39,17 @@ pub(super) fn open(config: &Config) -> Result<Opened, StartError> {
     let topics = channels.topics();
     let mut shelf = Shelf::new(config.store_limits());
     let (mut last_inbox, mut sources) = (0, HashSet::new());
+    let mut restoring = shelf.restoring();
     let (store, recovery) =
         Store::open_each(&config.home.join("store"), config.store_engine(), now_ms, &mut |found| match found {
             Found::Head(head) => {
                 last_inbox = last_inbox.max(head.seq);
                 sources.extend(head.source);
-                shelf.restore(&head);
+                restoring.message(&head);
             }
-            Found::Seen(entry) => shelf.restore_seen(&entry),
+            Found::Seen(entry) => restoring.seen(&entry),
         })?;
+    drop(restoring);
     for repair in &recovery.repairs {
         warn!("store: {repair}");
     }

@@ -78,6 +78,9 @@ impl Committer {
     fn refuse_unfit(&self, batches: Vec<(Batch, Done)>) -> Vec<(Batch, Done)> {
         let refusal = self.shared.refusal();
         let room = self.shared.room();
+        if refusal.is_none() && room.refuses(true).is_none() {
+            return batches;
+        }
         let mut fit = Vec::new();
         for (batch, done) in batches {
             let error = refusal.clone().or_else(|| room.refuses(batch.grows()));

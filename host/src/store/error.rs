@@ -115,14 +115,15 @@ impl fmt::Display for StoreError {
             }
             Self::Format { dir, found, ours } => write!(
                 f,
-                "the store in {} has format version {found}, this program reads version {ours}; \
+                "the store in {} has format version {found}, this program reads versions {} to {ours}; \
                  use the program that wrote it, or move the folder away to start with an empty store",
-                dir.display()
+                dir.display(),
+                super::OLDEST_FORMAT
             ),
             Self::Damaged { dir, what } => write!(
                 f,
-                "the store in {} is damaged and can't be opened: {what}. Check the disk; restore the folder from a \
-                 backup, or move it away to start with an empty store, which neighbours fill again with what they still hold",
+                "the store in {} is damaged and can't be opened: {what}. Check the disk; then `qpq store repair` puts together \
+                 what can still be read",
                 dir.display()
             ),
             Self::DamagedRecord { seq, what } => {

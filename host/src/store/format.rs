@@ -23,12 +23,11 @@ pub(super) const SEEN_ENTRY: usize = SEEN_ENTRY_1 + 1 + 1 + 8;
 pub(super) const SEEN_BUCKET_MS: u64 = 3_600_000;
 
 /// Puts the checksum over `key` and `value[8..]` into `value[..8]`.
-fn close(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
+fn close(key: &[u8], value: &mut [u8]) {
     let sum = checksum(key, value.get(CHECKSUM..).unwrap_or_default());
     if let Some(place) = value.first_chunk_mut::<CHECKSUM>() {
         *place = sum;
     }
-    value
 }
 
 fn checksum(key: &[u8], rest: &[u8]) -> [u8; CHECKSUM] {
@@ -72,10 +71,19 @@ pub(super) fn record_seq(key: &[u8]) -> Result<u64, String> {
     key.try_into().map(u64::from_be_bytes).map_err(|_| "the key is no sequence number".into())
 }
 
-/// The value of a record.
+/// The value of a record, for tests.
+#[cfg(test)]
 pub(super) fn encode_record(record: &NewRecord) -> Vec<u8> {
+    let mut value = Vec::new();
+    put_record(record, &mut value);
+    value
+}
+
+/// Makes `value` the value of a record. Whoever writes many uses one buffer for all.
+pub(super) fn put_record(record: &NewRecord, value: &mut Vec<u8>) {
     let NewRecord { head, wire } = record;
-    let mut value = Vec::with_capacity(RECORD_META + wire.len());
+    value.clear();
+    value.reserve(RECORD_META + wire.len());
     value.extend_from_slice(&[0; CHECKSUM]);
     value.push(LAYOUT);
     value.push(head.places.0);
@@ -83,7 +91,7 @@ pub(super) fn encode_record(record: &NewRecord) -> Vec<u8> {
     value.extend_from_slice(&head.id.0);
     value.extend_from_slice(&head.source.map_or([0; 32], |peer| peer.0));
     value.extend_from_slice(wire);
-    close(&record_key(head.seq), value)
+    close(&record_key(head.seq), value);
 }
 
 /// Reads a record's value, verifying its checksum. The envelope is `value[RECORD_META..]`.
@@ -159,7 +167,8 @@ pub(super) fn encode_seen(key: &[u8], entries: &[SeenEntry]) -> Vec<u8> {
         value.push(origin);
         value.extend_from_slice(&by);
     }
-    close(key, value)
+    close(key, &mut value);
+    value
 }
 
 /// Reads a chunk of seen ids, verifying its checksum.
@@ -210,7 +219,8 @@ pub(super) fn encode_kv(key: &[u8], value: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(CHECKSUM + value.len());
     out.extend_from_slice(&[0; CHECKSUM]);
     out.extend_from_slice(value);
-    close(key, out)
+    close(key, &mut out);
+    out
 }
 
 /// The value behind its verified checksum.

@@ -49,6 +49,23 @@ pub(super) struct Mended {
     pub(super) notes: Vec<String>,
 }
 
+/// What a journal holds, for people.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct JournalReport {
+    /// The file's name.
+    pub file: String,
+    /// Bytes of it that are in use.
+    pub bytes: u64,
+    /// Intact batches.
+    pub batches: u64,
+    /// Damaged stretches: the first byte, and the one behind the last.
+    pub damaged: Vec<(u64, u64)>,
+    /// Intact batches whose number was damaged; it can be restored.
+    pub renumbered: u64,
+    /// Whether an unfinished write stands at the end. A crash leaves such a thing; nobody was told of it.
+    pub unfinished_end: bool,
+}
+
 /// A batch that was verified.
 #[derive(Debug, Clone, Copy)]
 struct Batch {
@@ -78,22 +95,56 @@ struct Survey {
 pub(super) fn mend(db: &Path, rewrite_last: bool) -> io::Result<Mended> {
     let mut mended = Mended::default();
     remove_unfinished(db)?;
-    let journals = journals(db)?;
+    let count = journals(db)?.len();
+    let mut n = 0;
+    survey_each(db, &mut |path, file, survey, renumbered| {
+        n += 1;
+        let afresh = rewrite_last && n == count;
+        if !survey.damaged.is_empty() || renumbered > 0 || afresh {
+            rewrite(path, file, &survey.batches, afresh && survey.damaged.is_empty() && renumbered == 0)?;
+        } else if survey.has_tail {
+            cut(path, survey)?;
+        }
+        note(&mut mended, path, survey, renumbered);
+        Ok(())
+    })?;
+    Ok(mended)
+}
+
+/// Writes what is intact in the journals of `db` into `to`, and leaves those of `db` alone. Says of each what it holds.
+pub(super) fn copy_intact(db: &Path, to: &Path) -> io::Result<(Mended, Vec<JournalReport>)> {
+    let mut mended = Mended::default();
+    let mut reports = Vec::new();
+    survey_each(db, &mut |path, file, survey, renumbered| {
+        let name = path.file_name().unwrap_or_default();
+        write_batches(&to.join(name), file, &survey.batches)?;
+        note(&mut mended, path, survey, renumbered);
+        reports.push(JournalReport {
+            file: name.to_string_lossy().into_owned(),
+            bytes: survey.batches.last().map_or(0, Batch::end),
+            batches: survey.batches.len() as u64,
+            damaged: survey.damaged.clone(),
+            renumbered,
+            unfinished_end: survey.has_tail,
+        });
+        Ok(())
+    })?;
+    Ok((mended, reports))
+}
+
+/// Called with each journal's path, file and survey, and how many of its batches had a damaged number.
+type OnSurvey<'a> = &'a mut dyn FnMut(&Path, &File, &Survey, u64) -> io::Result<()>;
+
+fn survey_each(db: &Path, each: OnSurvey<'_>) -> io::Result<()> {
     let mut last_number = None;
-    for (n, path) in journals.iter().enumerate() {
-        let file = File::open(path)?;
+    for path in journals(db)? {
+        let file = File::open(&path)?;
         let mut survey = survey(&file, last_number)?;
         let renumbered = renumber(&mut survey.batches, last_number);
         last_number = survey.batches.last().map(|batch| batch.number).or(last_number);
-        let afresh = rewrite_last && n + 1 == journals.len();
-        if !survey.damaged.is_empty() || renumbered > 0 || afresh {
-            rewrite(path, &file, &survey.batches, afresh && survey.damaged.is_empty() && renumbered == 0)?;
-        } else if survey.has_tail {
-            cut(path, &survey)?;
-        }
-        note(&mut mended, path, &survey, renumbered);
+        each(&path, &file, &survey, renumbered)?;
     }
-    Ok(mended)
+    Ok(())
 }
 
 fn note(mended: &mut Mended, path: &Path, survey: &Survey, renumbered: u64) {

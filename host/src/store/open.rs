@@ -8,12 +8,8 @@ use std::time::Duration;
 
 use super::engine::{Cursor, Engine, Fault};
 use super::scan::{self, Found};
-use super::{FORMAT_VERSION, StoreConfig, StoreError, journal, rebuild, tables};
+use super::{StoreConfig, StoreError, journal, migrate, rebuild, tables};
 
-/// The file that names the format.
-const FORMAT_FILE: &str = "FORMAT";
-/// What the format file begins with.
-const FORMAT_NAME: &str = "qpq-store";
 /// The file whose lock says that a process has the store open.
 const LOCK_FILE: &str = "lock";
 /// The folder of the database proper.
@@ -21,13 +17,11 @@ pub(super) const DB_DIR: &str = "db";
 /// Present while the active journal is known to be on the disk as it is read. Removed by a failed commit.
 const TRUST_FILE: &str = "journal-trusted";
 /// Present after a clean close: how many commits the store held then.
-const CLOSED_FILE: &str = "closed";
+pub(super) const CLOSED_FILE: &str = "closed";
 /// How often a lock is tried.
 const LOCK_TRIES: u32 = 6;
 /// Between two tries.
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
-/// The longest of these small files that is looked at.
-const MAX_FORMAT_FILE: u64 = 256;
 
 /// An open and checked database.
 pub(super) struct Opened {
@@ -51,6 +45,25 @@ pub(super) fn lock_dir(dir: &Path) -> Result<File, StoreError> {
         .mode(0o600)
         .open(dir.join(LOCK_FILE))
         .map_err(|e| StoreError::io("opening the store's lock", &e))?;
+    take_lock(dir, file)
+}
+
+/// Takes the lock of a store that is there, changing nothing; so it works on a disk that can't be written to.
+pub(super) fn lock_existing(dir: &Path) -> Result<Option<File>, StoreError> {
+    if !dir.join(DB_DIR).exists() && !dir.join(rebuild::COPY_DIR).exists() {
+        return Err(StoreError::Io {
+            doing: "looking for a store",
+            what: format!("there is none in {}", dir.display()),
+        });
+    }
+    match File::open(dir.join(LOCK_FILE)) {
+        Ok(file) => take_lock(dir, file).map(Some),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(StoreError::io("opening the store's lock", &e)),
+    }
+}
+
+fn take_lock(dir: &Path, file: File) -> Result<File, StoreError> {
     match patiently(|| file.try_lock(), |error| matches!(error, TryLockError::WouldBlock)) {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked { dir: dir.to_owned() }),
@@ -77,7 +90,7 @@ pub(super) fn open_engine(
     now_ms: u64,
     each: &mut dyn FnMut(Found),
 ) -> Result<Opened, StoreError> {
-    check_format(dir)?;
+    let version = migrate::check(dir)?;
     let db = dir.join(DB_DIR);
     rebuild::settle(dir).map_err(|e| StoreError::io("settling an unfinished copy of the database", &e))?;
     rebuild::begin(dir, config)?;
@@ -102,15 +115,23 @@ pub(super) fn open_engine(
         opened.repairs.push("what could be read was copied to a fresh database".into());
         opened.engine = rebuild::rebuild(dir, config, opened.engine, &scan).map_err(|fault| opening(dir, fault))?;
     }
+    opened.repairs.extend(migrate::run(dir, &opened.engine, version)?);
     trust_journal(dir);
     Ok(opened)
+}
+
+/// How many commits the store held when it was last closed in order.
+pub(super) fn noted_commits(dir: &Path) -> Option<u64> {
+    fs::read_to_string(dir.join(CLOSED_FILE)).ok()?.trim().parse().ok()
 }
 
 /// After a clean close, the store must hold every commit that was counted then.
 fn check_loss(dir: &Path, opened: &mut Opened) {
     let path = dir.join(CLOSED_FILE);
-    let Ok(noted) = fs::read_to_string(&path) else { return };
-    if let Some(commits) = noted.trim().parse::<u64>().ok().filter(|commits| *commits > opened.cursor.commits) {
+    if !path.exists() {
+        return;
+    }
+    if let Some(commits) = noted_commits(dir).filter(|commits| *commits > opened.cursor.commits) {
         opened.damaged += 1;
         let lost = commits - opened.cursor.commits;
         opened
@@ -135,44 +156,8 @@ pub(super) fn opening(dir: &Path, fault: Fault) -> StoreError {
     }
 }
 
-/// Reads the format file, or writes it for a new store.
-fn check_format(dir: &Path) -> Result<(), StoreError> {
-    let path = dir.join(FORMAT_FILE);
-    match fs::metadata(&path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return begin_format(dir),
-        Err(e) => return Err(StoreError::io("reading the store's format", &e)),
-        Ok(meta) if meta.len() > MAX_FORMAT_FILE => {
-            return Err(StoreError::damaged(dir, "the file FORMAT is too long"));
-        }
-        Ok(_) => {}
-    }
-    let bytes = fs::read(&path).map_err(|e| StoreError::io("reading the store's format", &e))?;
-    let found = parse_format(&bytes).ok_or_else(|| {
-        StoreError::damaged(dir, format!("the file FORMAT should read \"{FORMAT_NAME} {FORMAT_VERSION}\" and doesn't"))
-    })?;
-    if found != FORMAT_VERSION {
-        return Err(StoreError::Format { dir: dir.to_owned(), found, ours: FORMAT_VERSION });
-    }
-    Ok(())
-}
-
-fn parse_format(bytes: &[u8]) -> Option<u32> {
-    std::str::from_utf8(bytes).ok()?.trim_end().strip_prefix(FORMAT_NAME)?.trim().parse().ok()
-}
-
-fn begin_format(dir: &Path) -> Result<(), StoreError> {
-    if dir.join(DB_DIR).exists() {
-        return Err(StoreError::damaged(
-            dir,
-            format!("there is a database but no file FORMAT (it should read \"{FORMAT_NAME} {FORMAT_VERSION}\")"),
-        ));
-    }
-    write_synced(dir, FORMAT_FILE, format!("{FORMAT_NAME} {FORMAT_VERSION}\n").as_bytes())
-        .map_err(|e| StoreError::io("writing the store's format", &e))
-}
-
 /// Writes a small file so that a crash leaves either none or all of it.
-fn write_synced(dir: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+pub(super) fn write_synced(dir: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
     let temporary = dir.join(format!("{name}.new"));
     let mut file = File::create(&temporary)?;
     file.write_all(bytes)?;

@@ -3,9 +3,10 @@
 //! One unreadable block is enough to stop the database for good: sooner or later it compacts the table that the block is
 //! in, fails, and takes no writes any more. So when a scan meets one, everything else moves out.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fjall::{Keyspace, PersistMode};
 
@@ -17,7 +18,7 @@ use super::scan::{Scan, walk, walk_records};
 use super::{StoreConfig, StoreError};
 
 /// The folder of a copy that is not finished.
-const COPY_DIR: &str = "db-copy";
+pub(super) const COPY_DIR: &str = "db-copy";
 /// The folder of a database that is being made.
 const NEW_DIR: &str = "db-new";
 /// Bytes that one step of the copy writes.
@@ -52,23 +53,34 @@ pub(super) fn settle(dir: &Path) -> io::Result<()> {
 
 /// Puts a copy in the place of the open database. The damaged one is kept in the folder for damaged files.
 pub(super) fn rebuild(dir: &Path, config: &StoreConfig, old: Engine, scan: &Scan) -> Result<Engine, Fault> {
-    let copy = dir.join(COPY_DIR);
-    let new = Engine::open(&copy, config)?;
-    copy_into(&new, &old, scan)?;
-    drop((new, old));
+    copy_out(dir, config, &old, scan)?;
+    drop(old);
     swap(dir).map_err(|error| Fault::Write(error.to_string()))?;
     Engine::open(&dir.join(DB_DIR), config)
 }
 
-fn swap(dir: &Path) -> io::Result<()> {
-    let kept = free_place(dir, DB_DIR)?;
-    fs::rename(dir.join(DB_DIR), kept)?;
-    fs::rename(dir.join(COPY_DIR), dir.join(DB_DIR))?;
-    File::open(dir)?.sync_all()
+/// Copies all that is intact in `old` to a fresh database beside the store's, and syncs it. [`swap`] puts it in its place.
+pub(super) fn copy_out(dir: &Path, config: &StoreConfig, old: &Engine, scan: &Scan) -> Result<(), Fault> {
+    let copy = dir.join(COPY_DIR);
+    if copy.exists() {
+        fs::remove_dir_all(&copy).map_err(|error| Fault::Write(error.to_string()))?;
+    }
+    let new = Engine::open(&copy, config)?;
+    copy_into(&new, old, scan)
 }
 
-fn copy_into(new: &Engine, old: &Engine, scan: &Scan) -> Result<(), Fault> {
-    let mut copy = Copy { to: new, table: &new.records, pending: Vec::new(), bytes: 0, fault: None };
+/// Puts a finished copy in the place of the database, which is kept in the folder for damaged files.
+pub(super) fn swap(dir: &Path) -> io::Result<PathBuf> {
+    let kept = free_place(dir, DB_DIR)?;
+    fs::rename(dir.join(DB_DIR), &kept)?;
+    fs::rename(dir.join(COPY_DIR), dir.join(DB_DIR))?;
+    File::open(dir)?.sync_all()?;
+    Ok(kept)
+}
+
+fn copy_into<'a>(new: &'a Engine, old: &Engine, scan: &'a Scan) -> Result<(), Fault> {
+    let set_aside = scan.damage.iter().map(|damage| (damage.space, damage.key.as_slice())).collect();
+    let mut copy = Copy { to: new, table: &new.records, set_aside, pending: Vec::new(), bytes: 0, fault: None };
     walk_records(&old.records, &mut |key, value| copy.put(Some(Space::Records), key, value))?;
     for (space, from, to) in [
         (Some(Space::Seen), &old.seen, &new.seen),
@@ -96,6 +108,7 @@ fn copy_into(new: &Engine, old: &Engine, scan: &Scan) -> Result<(), Fault> {
 struct Copy<'a> {
     to: &'a Engine,
     table: &'a Keyspace,
+    set_aside: HashSet<(Space, &'a [u8])>,
     pending: Vec<(Vec<u8>, Vec<u8>)>,
     bytes: usize,
     fault: Option<Fault>,
@@ -107,9 +120,9 @@ impl<'a> Copy<'a> {
         self.table = table;
     }
 
-    /// Copies an entry, unless it is damaged.
+    /// Copies an entry, unless it is damaged or set aside.
     fn put(&mut self, space: Option<Space>, key: &[u8], value: &[u8]) {
-        if space.is_some_and(|space| space.verify(key, value).is_err()) {
+        if space.is_some_and(|space| self.set_aside.contains(&(space, key)) || space.verify(key, value).is_err()) {
             return;
         }
         self.bytes += key.len() + value.len();

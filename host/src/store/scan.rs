@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::ops::Bound;
+use std::sync::mpsc::{self, SyncSender};
 
 use fjall::Keyspace;
 
@@ -15,6 +16,10 @@ use qpq_schemas::MessageId;
 const SET_ASIDE_AT_ONCE: usize = 256;
 /// Look-ups spent on finding what is readable around unreadable blocks of one table.
 const MAX_PROBES: u32 = 200_000;
+/// Heads or ids that are handed from thread to thread at once.
+const PORTION: usize = 512;
+/// Portions that may be under way: a few hundred kilobytes, enough that no thread waits for another one's hiccup.
+const PORTIONS_UNDER_WAY: usize = 4;
 /// How far sequence numbers jump when the note of the last one is damaged, so that none is used twice.
 const SEQ_JUMP: u64 = 1 << 32;
 
@@ -37,12 +42,21 @@ pub(super) struct Scan {
     pub(super) unreadable: Vec<String>,
 }
 
-/// Reads all tables.
+/// Reads all tables. A second thread reads and verifies the records, and a third one the rest, while the caller's puts
+/// what they find to its use: that takes about as long, so two cores halve the time of a start.
 pub(super) fn scan(engine: &Engine, now_ms: u64, each: &mut dyn FnMut(Found)) -> Result<Scan, Fault> {
-    let mut scan = Scan::default();
-    let mut next_seq = scan_records(engine, &mut scan, each)?;
-    let next_chunk = scan_seen(engine, now_ms, &mut scan, each)?;
-    scan_kv(engine, &mut scan)?;
+    let (heads, heads_found) = mpsc::sync_channel(PORTIONS_UNDER_WAY);
+    let (ids, ids_found) = mpsc::sync_channel(PORTIONS_UNDER_WAY);
+    let (records, rest) = std::thread::scope(|scope| {
+        let records = scope.spawn(move || scan_records(engine, Portions::new(heads)));
+        let rest = scope.spawn(move || scan_rest(engine, now_ms, Portions::new(ids)));
+        heads_found.into_iter().flatten().for_each(|head| each(Found::Head(head)));
+        ids_found.into_iter().flatten().for_each(|entry| each(Found::Seen(entry)));
+        (joined(records.join()), joined(rest.join()))
+    });
+    let ((mut scan, mut next_seq), (rest, next_chunk)) = (records?, rest?);
+    scan.damage.extend(rest.damage);
+    scan.unreadable.extend(rest.unreadable);
     if let Some(last) = engine.quarantine.prefix([Space::Records as u8]).next_back() {
         let key = last.key().map_err(|error| Fault::reading(&error))?;
         next_seq = next_seq.max(record_seq(key.get(1..).unwrap_or_default()).map_or(0, |seq| seq.saturating_add(1)));
@@ -51,6 +65,43 @@ pub(super) fn scan(engine: &Engine, now_ms: u64, each: &mut dyn FnMut(Found)) ->
     scan.cursor.next_seq = scan.cursor.next_seq.max(next_seq);
     scan.cursor.next_chunk = scan.cursor.next_chunk.max(next_chunk);
     Ok(scan)
+}
+
+/// What a scan found of some tables, and the next number after those in use.
+type Part = Result<(Scan, u64), Fault>;
+
+fn joined(part: std::thread::Result<Part>) -> Part {
+    part.unwrap_or_else(|_| Err(Fault::Damaged("the database gave up on what it read".into())))
+}
+
+/// Hands things to another thread, many at a time.
+struct Portions<T> {
+    to: SyncSender<Vec<T>>,
+    gathered: Vec<T>,
+}
+
+impl<T> Portions<T> {
+    fn new(to: SyncSender<Vec<T>>) -> Self {
+        Self { to, gathered: Vec::with_capacity(PORTION) }
+    }
+
+    fn put(&mut self, one: T) {
+        self.gathered.push(one);
+        if self.gathered.len() >= PORTION {
+            self.send();
+        }
+    }
+
+    fn send(&mut self) {
+        // When nobody takes it any more, the scan has failed elsewhere.
+        let _ = self.to.send(std::mem::replace(&mut self.gathered, Vec::with_capacity(PORTION)));
+    }
+}
+
+impl<T> Drop for Portions<T> {
+    fn drop(&mut self) {
+        self.send();
+    }
 }
 
 /// The numbers noted with the last commit; a safe guess when the note is damaged.
@@ -69,32 +120,37 @@ fn noted_cursor(engine: &Engine, scan: &mut Scan, next_seq: u64) -> Cursor {
     Cursor { next_seq: next_seq.saturating_add(SEQ_JUMP), next_chunk: SEQ_JUMP, ..Cursor::default() }
 }
 
-fn scan_records(engine: &Engine, scan: &mut Scan, each: &mut dyn FnMut(Found)) -> Result<u64, Fault> {
+fn scan_records(engine: &Engine, mut found: Portions<Head>) -> Part {
     let mut next_seq = 0;
-    let damage = &mut scan.damage;
+    let mut damage = Vec::new();
     let unreadable = walk_records(&engine.records, &mut |key, value| {
         if let Ok(seq) = record_seq(key) {
             next_seq = next_seq.max(seq.saturating_add(1));
         }
         match format::decode_record(key, value) {
-            Ok(head) => each(Found::Head(head)),
+            Ok(head) => found.put(head),
             Err(what) => damage.push(Damage { space: Space::Records, key: key.to_vec(), what }),
         }
     })?;
-    scan.unreadable.extend(unreadable);
-    Ok(next_seq)
+    Ok((Scan { damage, unreadable, ..Scan::default() }, next_seq))
+}
+
+/// Values first: nobody waits for them, and ids are not taken before all records are.
+fn scan_rest(engine: &Engine, now_ms: u64, found: Portions<SeenEntry>) -> Part {
+    let mut scan = Scan::default();
+    scan_kv(engine, &mut scan)?;
+    let next_chunk = scan_seen(engine, now_ms, &mut scan, found)?;
+    Ok((scan, next_chunk))
 }
 
 /// Hands out the last state of each id. Chunks of one bucket stand together, in the order they were written.
-fn scan_seen(engine: &Engine, now_ms: u64, scan: &mut Scan, each: &mut dyn FnMut(Found)) -> Result<u64, Fault> {
+fn scan_seen(engine: &Engine, now_ms: u64, scan: &mut Scan, mut found: Portions<SeenEntry>) -> Result<u64, Fault> {
     let mut next_chunk = 0;
     let mut bucket = 0;
     let mut states: HashMap<MessageId, SeenEntry> = HashMap::new();
     let damage = &mut scan.damage;
     let mut flush = |states: &mut HashMap<MessageId, SeenEntry>| {
-        for (_, entry) in states.drain().filter(|(_, entry)| entry.expires_ms > now_ms) {
-            each(Found::Seen(entry));
-        }
+        states.drain().map(|(_, entry)| entry).filter(|entry| entry.expires_ms > now_ms).for_each(|e| found.put(e));
     };
     let unreadable = walk(&engine.seen, &mut |key, value| match format::seen_key_parts(key)
         .and_then(|parts| Ok((parts, format::decode_seen(key, value)?)))
@@ -128,6 +184,11 @@ fn scan_kv(engine: &Engine, scan: &mut Scan) -> Result<(), Fault> {
 /// Sets aside what a scan found damaged. Returns how many entries that were.
 pub(super) fn set_aside(engine: &Engine, damage: &[Damage]) -> Result<u64, Fault> {
     damage.chunks(SET_ASIDE_AT_ONCE).map(|chunk| engine.set_aside(chunk)).sum()
+}
+
+/// As [`set_aside`], also where an entry's own checksum fits.
+pub(super) fn quarantine(engine: &Engine, damage: &[Damage]) -> Result<u64, Fault> {
+    damage.chunks(SET_ASIDE_AT_ONCE).map(|chunk| engine.quarantine(chunk, true)).sum()
 }
 
 /// Visits all entries of a table in order. Around an unreadable stretch it goes on from the far end.

@@ -2,51 +2,86 @@
 //!
 //! fjall writes a checksum of each list of tables beside it, and doesn't check it. A flipped bit there makes it forget
 //! tables, and delete their files; one in the table of contents of any file makes it ask for so much memory that the
-//! process is aborted. So both are verified here first; when they don't fit, the store refuses to open and nothing is touched.
+//! process is aborted. So both are verified here first; when they don't fit, the store refuses to open and nothing is
+//! touched. A repair writes such a list afresh, from the tables themselves.
+
+mod list;
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-/// The end of a file: four fixed bytes, version, type of checksum, checksum of the contents (u128 LE), their place and
-/// length (u64 LE each).
-const TRAILER_LEN: u64 = 4 + 1 + 1 + 16 + 8 + 8;
-const TRAILER_MAGIC: &[u8] = b"SFA!";
-const CONTENTS_MAGIC: &[u8] = b"TOC!";
-/// One table in a list: id (u64 LE), type of checksum, checksum (u128 LE), number (u64 LE).
-const TABLE_LEN: usize = 8 + 1 + 16 + 8;
+use list::{CONTENTS_MAGIC, TRAILER_LEN, TRAILER_MAGIC, u64_at};
+pub(super) use list::{Listed, MAX_TABLES};
+
+/// The folder of the table spaces in a database.
+pub(super) const SPACES_DIR: &str = "keyspaces";
+/// The folder of the tables in a table space.
+pub(super) const TABLES_DIR: &str = "tables";
+/// The file that names the list in force: its number (u64 LE), its checksum (u128 LE), the type of checksum.
+pub(super) const CURRENT_FILE: &str = "current";
 /// The longest table of contents that is read. They have a dozen entries.
 const MAX_CONTENTS: u64 = 1 << 20;
+/// The longest list that is read, in bytes: half a million tables.
+const MAX_LIST: u64 = 16 << 20;
+/// Bytes read at a time where a whole file is summed.
+const WINDOW: usize = 1 << 20;
 
 /// Verifies what the database in `db` will rely on. The inner error says what is damaged.
 pub(super) fn verify(db: &Path) -> io::Result<Result<(), String>> {
-    let spaces = db.join("keyspaces");
-    if !spaces.exists() {
+    if !db.join(SPACES_DIR).exists() {
         return Ok(Err("the folder of its tables is missing".into()));
     }
-    for entry in fs::read_dir(spaces)? {
-        let space = entry?.path();
-        // Without this file the table space was never finished; the database removes it.
-        if space.join("current").exists()
-            && let Err(what) = verify_space(&space)?
-        {
-            return Ok(Err(what));
+    for space in spaces(db)? {
+        let tables = match listed(&space)? {
+            Ok(tables) => tables,
+            Err(what) => return Ok(Err(what)),
+        };
+        for table in tables {
+            if let Some(what) = unsound(&table_path(&space, table.id))? {
+                return Ok(Err(what));
+            }
         }
     }
     Ok(Ok(()))
 }
 
-fn verify_space(space: &Path) -> io::Result<Result<(), String>> {
-    let current = fs::read(space.join("current"))?;
-    let Some((id, rest)) = current.split_first_chunk::<8>() else {
-        return Ok(Err(format!("{} is too short", space.join("current").display())));
+/// The folders of the table spaces, in the order of their numbers. One without a list in force was never finished; the
+/// database removes it.
+pub(super) fn spaces(db: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(db.join(SPACES_DIR))? {
+        let space = entry?.path();
+        let number = space.file_name().and_then(|name| name.to_str()?.parse::<u64>().ok());
+        found.extend(number.filter(|_| space.join(CURRENT_FILE).exists()).map(|number| (number, space)));
+    }
+    found.sort();
+    Ok(found.into_iter().map(|(_, space)| space).collect())
+}
+
+/// The file of a table.
+pub(super) fn table_path(space: &Path, id: u64) -> PathBuf {
+    space.join(TABLES_DIR).join(id.to_string())
+}
+
+/// The file of the list in force.
+pub(super) fn list_path(space: &Path) -> io::Result<Option<PathBuf>> {
+    let current = fs::read(space.join(CURRENT_FILE))?;
+    Ok(current.first_chunk().map(|id| space.join(format!("v{}", u64::from_le_bytes(*id)))))
+}
+
+/// The tables that the list in force names, its checksum verified. The inner error says what is damaged.
+pub(super) fn listed(space: &Path) -> io::Result<Result<Vec<Listed>, String>> {
+    let current = fs::read(space.join(CURRENT_FILE))?;
+    let (Some((_, rest)), Some(list)) = (current.split_first_chunk::<8>(), list_path(space)?) else {
+        return Ok(Err(format!("{} is too short", space.join(CURRENT_FILE).display())));
     };
-    let list = space.join(format!("v{}", u64::from_le_bytes(*id)));
-    let bytes = match fs::read(&list) {
-        Ok(bytes) => bytes,
+    let bytes = match fs::metadata(&list) {
+        Ok(meta) if meta.len() > MAX_LIST => return Ok(Err(format!("{} is too long", list.display()))),
+        Ok(_) => fs::read(&list)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Ok(Err(format!("{} is missing", list.display())));
         }
@@ -55,52 +90,59 @@ fn verify_space(space: &Path) -> io::Result<Result<(), String>> {
     if rest.first_chunk() != Some(&xxh3_128(&bytes).to_le_bytes()) {
         return Ok(Err(format!("{} does not fit its checksum", list.display())));
     }
-    let Some(tables) = tables_of(&bytes) else {
-        return Ok(Err(format!("{} can't be read", list.display())));
-    };
-    for id in tables {
-        let table = space.join("tables").join(id.to_string());
-        match File::open(&table).and_then(|file| has_sound_contents(&file)) {
-            Ok(true) => {}
-            Ok(false) => return Ok(Err(format!("{} has a damaged table of contents", table.display()))),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Err(format!("{} is missing", table.display()))),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(Ok(()))
+    Ok(list::tables_of(&bytes).ok_or_else(|| format!("{} can't be read", list.display())))
 }
 
-/// The ids of the tables in a list whose checksum fits.
-fn tables_of(list: &[u8]) -> Option<Vec<u64>> {
-    let at = list.len().checked_sub(16)?;
-    let contents = usize::try_from(u64_at(list, at)?).ok()?;
-    let mut at = contents + CONTENTS_MAGIC.len() + 4;
-    let section = loop {
-        let (pos, len) = (u64_at(list, at)?, u64_at(list, at + 8)?);
-        let name_len = usize::from(u16::from_le_bytes(*list.get(at + 16..)?.first_chunk()?));
-        let name = list.get(at + 18..)?.get(..name_len)?;
-        if name == b"tables" {
-            break list.get(usize::try_from(pos).ok()?..)?.get(..usize::try_from(len).ok()?)?;
-        }
-        at += 18 + name_len;
-    };
-    let mut ids = Vec::new();
-    let (levels, mut rest) = section.split_first()?;
-    for _ in 0..*levels {
-        let (runs, after) = rest.split_first()?;
-        rest = after;
-        for _ in 0..*runs {
-            let (count, after) = rest.split_first_chunk::<4>()?;
-            let tables = after.get(..(u32::from_le_bytes(*count) as usize).checked_mul(TABLE_LEN)?)?;
-            ids.extend(tables.chunks_exact(TABLE_LEN).filter_map(|table| u64_at(table, 0)));
-            rest = after.get(tables.len()..)?;
-        }
+/// All tables that lie in a table space, with the checksums that they really have, in the order of their numbers.
+pub(super) fn found(space: &Path) -> io::Result<Vec<Listed>> {
+    let mut found = Vec::new();
+    let folder = space.join(TABLES_DIR);
+    if !folder.exists() {
+        return Ok(found);
     }
-    Some(ids)
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let Some(id) = path.file_name().and_then(|name| name.to_str()?.parse::<u64>().ok()) else { continue };
+        found.push(Listed { id, sum: sum_of(&path)? });
+    }
+    found.sort_by_key(|table| table.id);
+    Ok(found)
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    bytes.get(at..)?.first_chunk().copied().map(u64::from_le_bytes)
+/// Puts a list of these tables in force in a table space that has none yet. Nothing of it is synced.
+pub(super) fn relist(space: &Path, tables: &[Listed]) -> io::Result<()> {
+    let unfit = || io::Error::other(format!("a table space takes up to {MAX_TABLES} tables, not {}", tables.len()));
+    let path = list_path(space)?.ok_or_else(|| io::Error::other("the list in force is too short"))?;
+    let bytes = list::with_tables(&fs::read(&path)?, tables).ok_or_else(unfit)?;
+    fs::write(&path, &bytes)?;
+    let mut current = fs::read(space.join(CURRENT_FILE))?;
+    if let Some(sum) = current.get_mut(8..24) {
+        sum.copy_from_slice(&xxh3_128(&bytes).to_le_bytes());
+    }
+    fs::write(space.join(CURRENT_FILE), current)
+}
+
+/// XXH3-128 over a file.
+pub(super) fn sum_of(path: &Path) -> io::Result<u128> {
+    let mut file = File::open(path)?;
+    let mut hasher = Xxh3::new();
+    let mut window = vec![0; WINDOW];
+    loop {
+        match file.read(&mut window)? {
+            0 => return Ok(hasher.digest128()),
+            read => hasher.update(window.get(..read).unwrap_or_default()),
+        }
+    }
+}
+
+/// What is wrong with the end of a table's file, if anything is.
+pub(super) fn unsound(table: &Path) -> io::Result<Option<String>> {
+    match File::open(table).and_then(|file| has_sound_contents(&file)) {
+        Ok(true) => Ok(None),
+        Ok(false) => Ok(Some(format!("{} has a damaged table of contents", table.display()))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Some(format!("{} is missing", table.display()))),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether a file's trailer and table of contents fit together.

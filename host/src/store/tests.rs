@@ -3,6 +3,7 @@ use qpq_schemas::envelope::{EnvelopeRef, Priority};
 use qpq_schemas::{MessageId, PeerId};
 use std::sync::mpsc;
 
+mod check;
 mod crash;
 mod damage;
 mod full;
@@ -70,7 +71,7 @@ fn what_was_acknowledged_is_there_after_reopening() {
         recovery.seen.iter().filter(|s| s.state == SeenState::Delivered).map(|s| s.id).collect::<Vec<_>>(),
         [id(100)]
     );
-    assert_eq!(recovery.seen.len(), 100);
+    assert_eq!(recovery.seen.len(), 1, "that an id is held is said by its record");
     for head in &recovery.heads {
         let found = store.read(head.seq).unwrap();
         assert_eq!(found.head, *head);
@@ -101,7 +102,7 @@ fn another_format_is_refused_with_both_versions() {
     std::fs::write(dir.path().join("FORMAT"), "qpq-store 7\n").unwrap();
     let error = Store::open(dir.path(), StoreConfig::default(), 0).map(drop).unwrap_err();
     assert_eq!(error, StoreError::Format { dir: dir.path().to_owned(), found: 7, ours: FORMAT_VERSION });
-    assert!(error.to_string().contains("version 7") && error.to_string().contains("version 1"));
+    assert!(error.to_string().contains("version 7") && error.to_string().contains("versions 1 to 2"));
     for text in ["", "qpq-stor 1", "qpq-store one"] {
         std::fs::write(dir.path().join("FORMAT"), text).unwrap();
         let error = Store::open(dir.path(), StoreConfig::default(), 0).map(drop).unwrap_err();

@@ -41,15 +41,26 @@ const SECTIONS: &[Section] = &[
     ("idle", idle::measure),
 ];
 
+/// Sections that are measured only when they are asked for.
+const LARGE: &[Section] = &[("capacity", store::capacity::measure)];
+
 fn main() -> ExitCode {
+    if let Ok(text) = std::env::var(store::bulk::CHILD) {
+        return match store::bulk::child(&text) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                eprintln!("{failure}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     // `cargo bench` passes `--bench`; what else begins with a dash is an option, the rest are names of sections.
     let (options, wanted): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|word| word.starts_with('-'));
     let mut report = Report::new();
     let mut failed = false;
-    for (name, measure) in SECTIONS {
-        if !wanted.is_empty() && !wanted.iter().any(|word| word == name) {
-            continue;
-        }
+    let large = LARGE.iter().filter(|(name, _)| wanted.iter().any(|word| word == name));
+    let usual = SECTIONS.iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|word| word == name));
+    for (name, measure) in usual.chain(large) {
         eprintln!("measuring: {name}");
         report.section(name);
         if let Err(failure) = measure(&mut report) {

@@ -21,5 +21,6 @@ mod parsers;
 mod partition;
 mod peers;
 mod plugins;
+mod store_tool;
 mod swap;
 mod traffic;

@@ -7,6 +7,8 @@ mod send;
 mod store;
 mod why;
 
+pub(super) use store::figures as store_figures;
+
 use std::io::Write as _;
 
 use qpq_schemas::channel::normalise;

@@ -127,6 +127,9 @@ impl Seen {
     }
 
     pub(super) fn remove(&mut self, id: &MessageId) -> bool {
+        if self.index.is_empty() {
+            return false;
+        }
         let hash = self.hasher.hash_one(id);
         let marks = &self.marks;
         let found = self.index.find_entry(hash, |slot| marks.get(*slot).is_some_and(|mark| mark.id == *id));

@@ -3,6 +3,7 @@ use crate::store::Batch;
 use qpq_schemas::envelope::Priority;
 use qpq_schemas::{PeerId, TopicId};
 
+mod bulk;
 mod memory;
 mod model;
 

@@ -8,6 +8,8 @@ use super::*;
 
 /// Set for the process that is killed: the store's folder.
 const CHILD: &str = "QPQ_TEST_STORE_CHILD";
+/// With each record, an id of another message is noted, this much further.
+const ANOTHER: u64 = 1 << 40;
 /// Times that it is killed.
 const RUNS: u64 = 50;
 
@@ -20,7 +22,8 @@ fn child_that_writes_until_it_is_killed() {
     for seq in recovery.next_seq.. {
         let tx = tx.clone();
         let kv = vec![(b"last".to_vec(), Some(seq.to_be_bytes().to_vec()))];
-        let batch = Batch { append: vec![record(seq)], seen: vec![seen(seq, SeenState::Held)], kv, ..Batch::default() };
+        let noted = vec![seen(seq + ANOTHER, SeenState::Delivered)];
+        let batch = Batch { append: vec![record(seq)], seen: noted, kv, ..Batch::default() };
         let done = move |result: Result<(), StoreError>| {
             result.unwrap();
             tx.send(seq).unwrap();

@@ -10,16 +10,16 @@ use super::*;
 const CASES: u64 = 100;
 
 /// A small generator, so that a failing case can be named by its number.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn roll(&mut self, below: u64) -> u64 {
+    pub(super) fn roll(&mut self, below: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % below.max(1)
     }
 }
 
-fn files(dir: &Path) -> Vec<PathBuf> {
+pub(super) fn files(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).unwrap().flatten() {
         if entry.path().is_dir() { found.extend(files(&entry.path())) } else { found.push(entry.path()) }
@@ -29,7 +29,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// Copies a store, without the room that its journals set aside.
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     for file in files(from) {
         let place = to.join(file.strip_prefix(from).unwrap());
         fs::create_dir_all(place.parent().unwrap()).unwrap();
@@ -153,8 +153,8 @@ fn a_journal_cut_anywhere_opens_with_all_batches_before_the_cut() {
     let origin = tempfile::tempdir().unwrap();
     let (store, _) = open(origin.path());
     for seq in 1..=100 {
-        put(&store, Batch { append: vec![record(seq)], seen: vec![seen(seq, SeenState::Held)], ..Batch::default() })
-            .unwrap();
+        let noted = vec![seen(seq + 1_000, SeenState::Delivered)];
+        put(&store, Batch { append: vec![record(seq)], seen: noted, ..Batch::default() }).unwrap();
     }
     store.close();
     fs::remove_file(origin.path().join("closed")).unwrap(); // as after a crash

@@ -19,7 +19,7 @@ pub(super) async fn shown(node: &dyn NodeApi, args: StoreArgs, style: Style) -> 
     }
 }
 
-fn figures(stats: &StoreStats, style: Style) -> Answer {
+pub(in crate::cli::commands) fn figures(stats: &StoreStats, style: Style) -> Answer {
     let now = now_ms();
     let mut text = summary(stats, now);
     if let Some(reason) = &stats.read_only {
