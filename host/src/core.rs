@@ -418,7 +418,6 @@ impl Core {
             Event::Collected { peer, ids } => self.collected(peer, &ids),
             Event::Tick => self.tick(now_ms),
         }
-        self.tick_router(now_ms);
         self.reroute_step(now_ms);
         self.pump_all(now_ms);
         self.ask_fresh_homes(now_ms);
@@ -512,6 +511,7 @@ impl Core {
     fn tell_router(&mut self, now_ms: u64, call: impl FnOnce(&mut dyn Router, &mut RouterOutput)) {
         self.with_router(call);
         self.router_deadline_ms = Some(now_ms);
+        self.tick_router(now_ms);
     }
 
     /// Calls the router and does what it wants done.

@@ -144,16 +144,22 @@ impl Babel {
         self.raise(row, record);
     }
 
-    /// Notes a higher sequence number. What lies too far behind it is no way any more.
+    /// Notes a higher sequence number. A way that lies too far behind it may be feasible no more.
     pub(super) fn raise(&mut self, row: RowId, record: &Record) {
         let by = record.seqno - self.table.row(row).newest;
-        for slot in 0..self.costs.len() as Slot {
-            let cell = self.table.cell(row, slot);
-            if cell.is_finite() && u64::from(cell.lag).saturating_add(by) > u64::from(MAX_LAG) {
-                self.hear(slot, row, &Told::NOTHING);
-            }
-        }
+        let slots = 0..self.costs.len() as Slot;
+        let too_old = |slot: &Slot| {
+            let cell = self.table.cell(row, *slot);
+            cell.is_finite() && u64::from(cell.lag).saturating_add(by) > u64::from(MAX_LAG)
+        };
+        let before: Vec<(Slot, Told)> = slots.filter(too_old).map(|slot| (slot, self.heard(row, slot))).collect();
         self.table.raise(row, record);
+        for (slot, before) in &before {
+            self.account(*slot, row, before);
+        }
+        if !before.is_empty() {
+            self.reselect(row);
+        }
     }
 
     fn is_good(&mut self, key: &Key, record: &Record) -> bool {

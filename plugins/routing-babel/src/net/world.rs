@@ -265,6 +265,7 @@ impl World {
     /// A node is gone at once, without a word.
     pub(super) fn crash(&mut self, node: usize) {
         self.nodes[node].babel = None;
+        self.nodes[node].tick_ms = u64::MAX;
         self.nodes[node].life += 1;
         self.nodes[node].links.clear();
         for line in 0..self.lines.len() {

@@ -2,8 +2,10 @@
 
 use crate::cost::INFINITE;
 
-/// The largest distance behind the newest sequence number that a cell can hold. What is older is no way any more.
+/// The largest distance behind the newest sequence number that is told apart.
 pub const MAX_LAG: u16 = u16::MAX - 1;
+/// Further behind: never feasible, but somebody to ask.
+const TOO_OLD: u16 = u16::MAX;
 
 /// A unit of [`Cell::heard`] in milliseconds: the age wraps after three days, beyond the longest refresh time.
 const HEARD_UNIT_MS: u64 = 16_000;
@@ -41,20 +43,14 @@ impl Cell {
         self.metric() < INFINITE
     }
 
-    /// Takes the neighbour's word. `lag` past [`MAX_LAG`] is no way.
+    /// Takes the neighbour's word.
     pub fn hear(&mut self, metric: u32, hops: u8, lag: u64, now_ms: u64) {
-        match u16::try_from(lag) {
-            Ok(lag) if lag <= MAX_LAG && metric < INFINITE => {
-                (self.packed, self.lag) = (metric << 8 | u32::from(hops), lag);
-            }
-            _ => self.retract(),
+        if metric < INFINITE {
+            (self.packed, self.lag) = (metric << 8 | u32::from(hops), u16::try_from(lag).unwrap_or(TOO_OLD));
+        } else {
+            (self.packed, self.lag) = (INFINITE << 8, 0);
         }
         self.heard = (self.heard & !HEARD_MASK) | ((now_ms / HEARD_UNIT_MS) as u16 & HEARD_MASK);
-    }
-
-    /// The neighbour has no way any more.
-    pub fn retract(&mut self) {
-        (self.packed, self.lag) = (INFINITE << 8, 0);
     }
 
     /// The age of its word, in milliseconds, to 16 s.
@@ -66,9 +62,8 @@ impl Cell {
     /// The origin's newest sequence number has risen by so much.
     pub fn fall_behind(&mut self, by: u64) {
         self.heard &= !RECORD_TOLD;
-        match u64::from(self.lag).checked_add(by).and_then(|lag| u16::try_from(lag).ok()) {
-            Some(lag) if lag <= MAX_LAG => self.lag = lag,
-            _ => self.retract(),
+        if self.is_finite() {
+            self.lag = u64::from(self.lag).saturating_add(by).min(u64::from(TOO_OLD)) as u16;
         }
     }
 

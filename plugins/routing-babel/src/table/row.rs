@@ -125,7 +125,8 @@ impl Row {
 
     /// Whether a way that a neighbour offers can't lead through this node: the condition of RFC 8966, 3.5.1.
     pub fn is_feasible(&self, lag: u16, metric: u32) -> bool {
-        self.feasibility().is_none_or(|distance| lag < distance.0 || (lag == distance.0 && metric < distance.1))
+        lag <= MAX_LAG
+            && self.feasibility().is_none_or(|distance| lag < distance.0 || (lag == distance.0 && metric < distance.1))
     }
 
     /// Lowers the feasibility distance to what is told now.

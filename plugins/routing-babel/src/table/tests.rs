@@ -38,17 +38,19 @@ fn a_higher_sequence_number_leaves_what_was_said_behind() {
 }
 
 #[test]
-fn what_is_too_far_behind_is_no_way_and_forbids_no_less() {
+fn what_is_too_far_behind_is_never_feasible_and_forbids_no_less() {
     let mut table = Table::new(1);
     table.set_slots(1);
     let row = table.add(&key(1), &record(10), 0);
     table.cell_mut(row, 0).hear(100, 1, 0, 0);
     table.row_mut(row).lower(&Told { seqno: 10, metric: 200, hops: 2 });
     table.raise(row, &record(u64::MAX));
-    assert!(!table.cell(row, 0).is_finite());
+    assert!(table.cell(row, 0).lag > MAX_LAG);
     assert!(!table.row(row).is_feasible(MAX_LAG, 200));
     table.cell_mut(row, 0).hear(5, 1, u64::from(MAX_LAG) + 1, 0);
-    assert!(!table.cell(row, 0).is_finite());
+    assert!(!table.row(row).is_feasible(table.cell(row, 0).lag, 5));
+    let fresh = table.add(&key(2), &record(u64::MAX), 0);
+    assert!(!table.row(fresh).is_feasible(table.cell(row, 0).lag, 5));
 }
 
 #[test]
