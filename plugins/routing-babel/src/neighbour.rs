@@ -43,8 +43,8 @@ impl Link {
 pub struct Neighbour {
     /// Its public key.
     pub key: Key,
-    /// The links to it, the oldest first: control frames go over that one alone, so that they stay in order. Empty when it
-    /// is gone: the place is kept for its return until another needs it.
+    /// The links to it. Control frames go over the first one alone, so that they stay in order. Empty when it is gone: the
+    /// place is kept for its return until another needs it.
     pub links: Vec<Link>,
     /// Its own row, if it is a destination.
     pub row: RowId,
@@ -52,6 +52,8 @@ pub struct Neighbour {
     pub instance: u64,
     /// It knows our instance, and so nothing from the one before: what it says counts.
     pub acked: bool,
+    /// The link over which its last table came: its word counts over this one alone, so that it stays in order.
+    pub heard_on: u64,
     /// It was told the whole table.
     pub table_sent: bool,
     /// A further link came up, which may lead to its next life: until then nothing goes there.
@@ -81,6 +83,7 @@ impl Neighbour {
             row: NO_ROW,
             instance: 0,
             acked: false,
+            heard_on: 0,
             table_sent: false,
             suspect_until: None,
             numbers: Vec::new(),

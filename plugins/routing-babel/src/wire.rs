@@ -2,7 +2,7 @@
 //!
 //! | message | first byte | body |
 //! |---|---|---|
-//! | HELLO | 1 | instance of the sender (8 bytes), instance of the receiver as the sender knows it (8, 0: it doesn't), 1 when the whole table is wanted (1) |
+//! | HELLO | 1 | instance of the sender (8 bytes), instance of the receiver as the sender knows it (8, 0: it doesn't), flags (1): 1 the whole table is wanted, 2 it is the first frame of a further link |
 //! | BEGIN | 2 | – the whole table follows |
 //! | END | 3 | – what wasn't told since BEGIN is retracted |
 //! | DIGEST | 4 | sum over all that the receiver was told (8) |
@@ -58,6 +58,8 @@ pub enum Message {
         yours: u64,
         /// Whether the whole table is wanted.
         want: bool,
+        /// Whether this is the first frame of a link beside others.
+        further: bool,
     },
     /// The whole table follows.
     Begin,
@@ -105,11 +107,11 @@ impl Writer {
 
 fn write(out: &mut Vec<u8>, message: &Message) {
     match message {
-        Message::Hello { instance, yours, want } => {
+        Message::Hello { instance, yours, want, further } => {
             out.push(HELLO);
             out.extend(instance.to_be_bytes());
             out.extend(yours.to_be_bytes());
-            out.push(u8::from(*want));
+            out.push(u8::from(*want) | u8::from(*further) << 1);
         }
         Message::Begin => out.push(BEGIN),
         Message::End => out.push(END),
@@ -199,11 +201,11 @@ impl<'a> Reader<'a> {
 
     fn message(&mut self) -> Result<Message, FrameError> {
         Ok(match self.byte()? {
-            HELLO => Message::Hello {
-                instance: u64::from_be_bytes(self.bytes()?),
-                yours: u64::from_be_bytes(self.bytes()?),
-                want: self.byte()? & 1 != 0,
-            },
+            HELLO => {
+                let (instance, yours) = (u64::from_be_bytes(self.bytes()?), u64::from_be_bytes(self.bytes()?));
+                let flags = self.byte()?;
+                Message::Hello { instance, yours, want: flags & 1 != 0, further: flags & 2 != 0 }
+            }
             BEGIN => Message::Begin,
             END => Message::End,
             DIGEST => Message::Digest(u64::from_be_bytes(self.bytes()?)),

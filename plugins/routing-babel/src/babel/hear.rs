@@ -24,13 +24,21 @@ impl Babel {
     }
 
     fn on_message(&mut self, slot: Slot, link: u64, message: &Message) {
-        if let Message::Hello { instance, yours, want } = *message {
-            return self.on_hello(slot, link, instance, yours, want);
+        if let Message::Hello { .. } = message {
+            return self.on_hello(slot, link, message);
         }
         let Some(neighbour) = self.neighbour(slot).filter(|neighbour| neighbour.acked) else {
             self.counters.early += 1; // said before it knew this instance: it may go through the one before
             return;
         };
+        if let Message::Begin = message {
+            neighbour.heard_on = link;
+        }
+        // Something that comes late over another link than the last table: it was said before that.
+        let ordered = matches!(message, Message::Way(..) | Message::Retraction(_) | Message::End);
+        if ordered && neighbour.heard_on != link {
+            return;
+        }
         match message {
             Message::Hello { .. } => {}
             Message::Begin => neighbour.marks = Some(Vec::new()),

@@ -1,8 +1,9 @@
 //! Links come and go.
 
 use super::Babel;
+use super::session::Hello;
 use crate::cost::INFINITE;
-use crate::limits::{MAX_NEIGHBOURS, SETTLE_MS, SUSPECT_MS};
+use crate::limits::{DIGEST_MS, MAX_NEIGHBOURS, SETTLE_MS, SUSPECT_MS};
 use crate::neighbour::{Link, Neighbour};
 use crate::record::Key;
 use crate::table::{NO_ROW, NO_SLOT, Slot};
@@ -15,17 +16,19 @@ impl Babel {
         self.links.insert(link, slot);
         let now = self.now();
         self.settle_by.get_or_insert(now + SETTLE_MS);
+        let first_digest = self.soon((DIGEST_MS * 3 / 4, DIGEST_MS));
         let Some(neighbour) = self.neighbour(slot) else { return };
         let further = neighbour.is_up();
         neighbour.links.push(Link::new(link, now));
-        if further && neighbour.acked {
+        if !further {
+            neighbour.digest_ms = first_digest;
+            self.digest_ms = self.digest_ms.min(first_digest);
+            self.changed.push(peer);
+        } else if neighbour.acked {
             neighbour.suspect_until = Some(now + SUSPECT_MS);
             self.note_all_through(slot);
         }
-        if !further {
-            self.changed.push(peer);
-        }
-        self.hello_by(slot, link, !further);
+        self.hello_by(slot, link, if further { Hello::Further } else { Hello::Want });
         self.update_cost(slot);
     }
 
@@ -34,12 +37,11 @@ impl Babel {
         let Some(neighbour) = self.neighbour(slot) else { return };
         let Some(place) = neighbour.links.iter().position(|one| one.id == link) else { return };
         neighbour.links.remove(place);
-        if let Some(next) = neighbour.links.first().map(|next| next.id) {
-            if place == 0 {
-                self.hello_by(slot, next, true); // what was under way over the lost link is lost
+        if neighbour.is_up() {
+            if place == 0 && neighbour.table_sent {
+                self.send_table(slot); // what was under way over the lost link is lost
             }
-            self.update_cost(slot);
-            return;
+            return self.update_cost(slot);
         }
         let key = neighbour.key;
         self.changed.push(key);

@@ -10,9 +10,19 @@ use crate::record::Key;
 use crate::table::{Cell, NO_ROW, Slot, fingerprint};
 use crate::wire::{Message, Writer};
 
+/// What a HELLO is sent for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hello {
+    /// To have the whole table.
+    Want,
+    /// To show who is at the other end of a link beside others.
+    Further,
+}
+
 impl Babel {
     /// Sends a HELLO over a certain link.
-    pub(super) fn hello_by(&mut self, slot: Slot, link: u64, want: bool) {
+    pub(super) fn hello_by(&mut self, slot: Slot, link: u64, why: Hello) {
+        let (want, further) = (why == Hello::Want, why == Hello::Further);
         let (instance, now) = (self.instance, self.now());
         let Some(neighbour) = self.neighbour(slot) else { return };
         let yours = neighbour.instance;
@@ -20,11 +30,12 @@ impl Babel {
             link.hello_ms = want.then_some(now);
         }
         let mut writer = Writer::default();
-        writer.push(&Message::Hello { instance, yours, want });
+        writer.push(&Message::Hello { instance, yours, want, further });
         self.post_links.push((link, writer));
     }
 
-    pub(super) fn on_hello(&mut self, slot: Slot, link: u64, instance: u64, yours: u64, want: bool) {
+    pub(super) fn on_hello(&mut self, slot: Slot, link: u64, message: &Message) {
+        let Message::Hello { instance, yours, want, further } = *message else { return };
         if usize::from(slot) >= self.costs.len() || instance == 0 {
             return; // one neighbour too many
         }
@@ -34,14 +45,13 @@ impl Babel {
             self.part(slot);
         }
         let Some(neighbour) = self.neighbour(slot) else { return };
-        if neighbour.instance != instance {
+        if neighbour.instance != instance || further {
             neighbour.instance = instance;
-            neighbour.prefer(link); // the older links may lead to its former life
+            neighbour.prefer(link); // the older links may be dead, or lead to its former life
         }
         let trusted_again = neighbour.suspect_until.take().is_some();
         if yours == ours && !neighbour.acked {
             neighbour.acked = true;
-            neighbour.digest_ms = now + DIGEST_MS;
         }
         if yours == ours
             && let Some(one) = neighbour.links.iter_mut().find(|one| one.id == link)
@@ -50,7 +60,7 @@ impl Babel {
         {
             one.cost = crate::cost::link_cost((now - sent) * 1_000, 0);
         }
-        if want || !neighbour.table_sent {
+        if want || further || !neighbour.table_sent {
             self.send_table(slot);
         }
         if trusted_again {
@@ -61,15 +71,12 @@ impl Babel {
     }
 
     /// Tells a neighbour everything, from the beginning.
-    fn send_table(&mut self, slot: Slot) {
-        let now = self.now();
-        let (instance, spread) = (self.instance, self.random.between(0, DIGEST_MS / 4));
+    pub(super) fn send_table(&mut self, slot: Slot) {
+        let instance = self.instance;
         let Some(neighbour) = self.neighbour(slot) else { return };
         let first = !std::mem::replace(&mut neighbour.table_sent, true);
-        neighbour.digest_ms = now + DIGEST_MS - spread;
-        self.digest_ms = self.digest_ms.min(now + DIGEST_MS - spread);
         let yours = self.neighbour(slot).map_or(0, |neighbour| neighbour.instance);
-        self.send(slot, &Message::Hello { instance, yours, want: false });
+        self.send(slot, &Message::Hello { instance, yours, want: false, further: false });
         self.send(slot, &Message::Begin);
         for row in 0..self.table.row_bound() {
             if !first {
@@ -90,7 +97,7 @@ impl Babel {
         }
         let Some(neighbour) = self.neighbour(slot) else { return };
         (neighbour.acked, neighbour.table_sent, neighbour.instance) = (false, false, 0);
-        (neighbour.finite, neighbour.heard_sum, neighbour.marks) = (0, 0, None);
+        (neighbour.finite, neighbour.heard_sum, neighbour.heard_on, neighbour.marks) = (0, 0, 0, None);
         neighbour.suspect_until = None;
         neighbour.numbers = Vec::new();
         if let Some(cost) = self.costs.get_mut(usize::from(slot)) {
@@ -136,7 +143,7 @@ impl Babel {
             if neighbour.suspect_until.is_some_and(|due| due <= now) {
                 let link = neighbour.links.last().map(|link| link.id);
                 self.part(slot);
-                link.into_iter().for_each(|link| self.hello_by(slot, link, true));
+                link.into_iter().for_each(|link| self.hello_by(slot, link, Hello::Want));
             }
         }
     }
@@ -148,6 +155,7 @@ impl Babel {
         self.changed.extend(keys);
     }
 
+    /// Each minute neighbours compare what was told with what was heard; and who hasn't shaken hands is greeted again.
     pub(super) fn send_digests(&mut self, now: u64) {
         if self.digest_ms > now {
             return;
@@ -155,15 +163,18 @@ impl Babel {
         self.digest_ms = u64::MAX;
         for slot in 0..self.costs.len() as Slot {
             let sum = self.digest_for(slot);
-            let Some(neighbour) = self.neighbour(slot).filter(|neighbour| neighbour.table_sent) else { continue };
+            let Some(neighbour) = self.neighbour(slot).filter(|neighbour| neighbour.is_up()) else { continue };
             let due = neighbour.digest_ms <= now;
             if due {
                 neighbour.digest_ms = now + DIGEST_MS;
             }
-            let next = neighbour.digest_ms;
+            let (next, ready) = (neighbour.digest_ms, neighbour.acked && neighbour.table_sent);
+            let link = neighbour.links.first().map(|link| link.id).filter(|_| due);
             self.digest_ms = self.digest_ms.min(next);
-            if due {
-                self.send(slot, &Message::Digest(sum));
+            match link {
+                Some(_) if ready => self.send(slot, &Message::Digest(sum)),
+                Some(link) => self.hello_by(slot, link, Hello::Want),
+                None => {}
             }
         }
     }
@@ -205,7 +216,7 @@ impl Babel {
             return;
         }
         if let Some(link) = neighbour.links.first().map(|link| link.id) {
-            self.hello_by(slot, link, true);
+            self.hello_by(slot, link, Hello::Want);
         }
     }
 }

@@ -123,7 +123,7 @@ fn what_is_said_before_the_handshake_does_not_count() {
     bench.link_up(1);
     bench.says(1, &[way(9, 5, 100, 1)]);
     let stale = bench.babel.instance ^ 1;
-    bench.says(1, &[Message::Hello { instance: THEIRS, yours: stale, want: false }, way(9, 5, 100, 1)]);
+    bench.says(1, &[Message::Hello { instance: THEIRS, yours: stale, want: false, further: false }, way(9, 5, 100, 1)]);
     assert_eq!(bench.counter("early_statements"), 2);
     assert_eq!(bench.babel.table.len(), 1);
 }
