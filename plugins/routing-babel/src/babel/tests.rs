@@ -36,7 +36,10 @@ impl Bench {
     fn neighbour(&mut self, n: u64) {
         self.link_up(n);
         let yours = self.babel.instance;
-        self.says(n, &[Message::Hello { instance: THEIRS, yours, want: true, further: false }, Message::Begin, Message::End]);
+        self.says(
+            n,
+            &[Message::Hello { instance: THEIRS, yours, want: true, further: false }, Message::Begin, Message::End],
+        );
     }
 
     fn link_up(&mut self, n: u64) {

@@ -12,6 +12,17 @@ fn assert_served(world: &mut World, seed: u64) {
     assert!(unserved.is_empty(), "seed {seed}: no way for {unserved:?}");
 }
 
+/// What was told is what was heard, but for what is under way.
+fn assert_agreed(world: &mut World, seed: u64) {
+    for _ in 0..20 {
+        if world.disagreements() == 0 {
+            return;
+        }
+        world.run(500);
+    }
+    panic!("seed {seed}: {} pairs disagree", world.disagreements());
+}
+
 /// A network without lines, to be drawn by the test.
 fn drawn(nodes: usize, lines: &[(usize, usize, u64)]) -> World {
     let mut world = World::empty(Plan { detection: (1_000, 1_000), ..Plan::new(nodes) }, 1);
@@ -45,7 +56,7 @@ fn torment(world: &mut World, dice: &mut Random, lossy: bool) {
             3..=5 => world.mend(line),
             6 if world.nodes[node].babel.is_some() => world.crash(node),
             6 | 7 if world.nodes[node].babel.is_none() => world.boot(node),
-            8 => world.swap_if_up(node),
+            8 if !lossy => world.swap_if_up(node), // links that stay up lose nothing in truth
             9 => {
                 let end = world.lines[line].ends[usize::from(dice.next() % 2 == 0)];
                 world.measure(end, line, dice.between(0, 200_000), dice.between(0, 500_000) as u32);
@@ -94,7 +105,7 @@ fn no_loop_at_any_instant_and_everybody_served_in_the_end() {
         world.run(10_000);
         assert_served(&mut world, seed);
         assert_eq!(world.counts.loops, 0, "seed {seed}");
-        assert_eq!(world.disagreements(), 0, "seed {seed}");
+        assert_agreed(&mut world, seed);
     }
 }
 
@@ -107,7 +118,8 @@ fn lost_control_frames_are_noticed_and_made_good() {
         torment(&mut world, &mut dice, true);
         world.run(2 * 3_600_000); // the longest pause between two repairs is an hour
         assert_served(&mut world, seed);
-        assert_eq!((world.counts.loops, world.disagreements()), (0, 0), "seed {seed}");
+        assert_eq!(world.counts.loops, 0, "seed {seed}");
+        assert_agreed(&mut world, seed);
     }
 }
 

@@ -17,12 +17,8 @@ fn about() -> impl Strategy<Value = About> {
 
 fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
-        (any::<u64>(), any::<u64>(), any::<bool>(), any::<bool>()).prop_map(|(instance, yours, want, further)| Message::Hello {
-            further,
-            instance,
-            yours,
-            want
-        }),
+        (any::<u64>(), any::<u64>(), any::<bool>(), any::<bool>())
+            .prop_map(|(instance, yours, want, further)| Message::Hello { further, instance, yours, want }),
         Just(Message::Begin),
         Just(Message::End),
         any::<u64>().prop_map(Message::Digest),
