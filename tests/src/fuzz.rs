@@ -9,6 +9,7 @@ mod files;
 mod link;
 mod mutate;
 mod packet;
+mod routing;
 mod run;
 mod scripts;
 mod wire;
@@ -31,7 +32,15 @@ pub struct Target {
 
 /// All targets.
 pub fn targets() -> impl Iterator<Item = &'static Target> {
-    let all = [wire::TARGETS, link::TARGETS, packet::TARGETS, federation::TARGETS, files::TARGETS, scripts::TARGETS];
+    let all = [
+        wire::TARGETS,
+        link::TARGETS,
+        packet::TARGETS,
+        routing::TARGETS,
+        federation::TARGETS,
+        files::TARGETS,
+        scripts::TARGETS,
+    ];
     all.into_iter().flatten()
 }
 

@@ -97,7 +97,10 @@ impl Door {
     pub(super) async fn route_table(self) -> Result<RouteTable, ApiError> {
         let (plugin, rows) = self.shared.ask(|core| core.routes(now_ms())).await?;
         let value: serde_json::Value = serde_json::from_str(&rows).unwrap_or_default();
-        let rows = value.get("routes").cloned().unwrap_or(value);
+        let mut rows = value.get("routes").cloned().unwrap_or(value);
+        if let Some(rows) = rows.as_array_mut() {
+            rows.retain(|row| row.get("next_hop").is_some()); // a plugin may also show what it has no way to
+        }
         let mut routes: Vec<RouteInfo> = serde_json::from_value(rows).map_err(|error| {
             ApiError::new(
                 "plugin",
