@@ -9,6 +9,7 @@ mod crash;
 mod delivery;
 mod discovery;
 mod disk;
+mod fate;
 mod federation;
 mod home;
 mod hostile;
