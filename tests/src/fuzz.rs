@@ -10,6 +10,7 @@ mod link;
 mod mutate;
 mod packet;
 mod parcel;
+mod routing;
 mod run;
 mod scripts;
 mod wire;
@@ -32,7 +33,7 @@ pub struct Target {
 
 /// All targets.
 pub fn targets() -> impl Iterator<Item = &'static Target> {
-    let wires = [wire::TARGETS, link::TARGETS, packet::TARGETS, federation::TARGETS];
+    let wires = [wire::TARGETS, link::TARGETS, packet::TARGETS, routing::TARGETS, federation::TARGETS];
     let others = [files::TARGETS, parcel::TARGETS, scripts::TARGETS];
     wires.into_iter().chain(others).flatten()
 }

@@ -307,7 +307,7 @@ section! {
 
 /// What a node loads when nothing else is said.
 fn default_plugins() -> Vec<String> {
-    ["transport-quic", "discovery-mdns", "routing-flood"].map(str::to_owned).to_vec()
+    ["transport-quic", "discovery-mdns", "routing-babel"].map(str::to_owned).to_vec()
 }
 
 /// The keys of all sections, in the order of the reference.

@@ -21,6 +21,7 @@ mod parsers;
 mod partition;
 mod peers;
 mod plugins;
+mod routing;
 mod store_tool;
 mod swap;
 mod traffic;
