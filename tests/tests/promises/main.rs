@@ -20,5 +20,6 @@ mod parsers;
 mod partition;
 mod peers;
 mod plugins;
+mod simulator;
 mod swap;
 mod traffic;
