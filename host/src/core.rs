@@ -465,13 +465,22 @@ impl Core {
         (self.router.name().to_owned(), self.router.dump(now_ms))
     }
 
+    /// Whether the router learns ways from what comes in, so that nodes should be heard of now and then.
+    pub fn router_learns(&self) -> bool {
+        self.router.learns()
+    }
+
     /// Puts another router in place of the present one and tells it the links that are up.
     pub fn replace_router(&mut self, router: Box<dyn Router>, now_ms: u64) -> Vec<Effect> {
         self.router = router;
         self.router_deadline_ms = Some(now_ms);
         let inside = self.links.iter().filter(|(_, state)| state.domain.is_none());
-        for (link, peer) in inside.map(|(link, state)| (*link, state.peer)).collect::<Vec<_>>() {
+        for (link, peer, quality) in inside.map(|(link, state)| (*link, state.peer, state.quality)).collect::<Vec<_>>()
+        {
             self.with_router(|router, out| router.link_up(now_ms, link, peer, out));
+            if let Some(Quality { rtt_us, loss_ppm }) = quality {
+                self.with_router(|router, out| router.link_measured(now_ms, link, rtt_us, loss_ppm, out));
+            }
         }
         self.reroute_all();
         self.reroute_step(now_ms);
@@ -485,12 +494,7 @@ impl Core {
         self.next_sweep_ms = self.next_sweep_ms.min(now_ms + REACCEPT_AFTER_MS);
         self.router_deadline_ms = self.router_deadline_ms.map(|at| at.min(now_ms + MAX_ROUTER_PAUSE_MS));
         self.next_retirement_ms = self.next_retirement_ms.map(|at| at.min(now_ms + TICK_MS));
-        if self.router_deadline_ms.is_some_and(|at| at <= now_ms) {
-            self.router_deadline_ms = None;
-            let mut next = None;
-            self.with_router(|router, out| next = router.tick(now_ms, out));
-            self.router_deadline_ms = next.map(|at| at.max(now_ms + 1));
-        }
+        self.tick_router(now_ms);
         if self.next_retirement_ms.is_some_and(|at| at <= now_ms) {
             self.retire_links(now_ms);
         }
@@ -501,6 +505,23 @@ impl Core {
             self.retry_offers(now_ms);
             self.ask_homes(now_ms);
         }
+    }
+
+    /// Calls the router if it is time. It says when the next time is.
+    fn tick_router(&mut self, now_ms: u64) {
+        if self.router_deadline_ms.is_some_and(|at| at <= now_ms) {
+            self.router_deadline_ms = None;
+            let mut next = None;
+            self.with_router(|router, out| next = router.tick(now_ms, out));
+            self.router_deadline_ms = next.map(|at| at.max(now_ms + 1));
+        }
+    }
+
+    /// Tells the router what happened to a link, or what its neighbour said, and lets it say anew when it wants to be called.
+    fn tell_router(&mut self, now_ms: u64, call: impl FnOnce(&mut dyn Router, &mut RouterOutput)) {
+        self.with_router(call);
+        self.router_deadline_ms = Some(now_ms);
+        self.tick_router(now_ms);
     }
 
     /// Calls the router and does what it wants done.
@@ -530,7 +551,7 @@ impl Core {
             Frame::Envelopes(wires) => self.envelopes(link, wires, now_ms),
             Frame::Custody(answers) => self.answers(link, answers, now_ms),
             Frame::Route(_) if self.leads_out(link) => self.count("route-between-domains"),
-            Frame::Route(bytes) => self.with_router(|router, out| router.control(now_ms, link, &bytes, out)),
+            Frame::Route(bytes) => self.tell_router(now_ms, |router, out| router.control(now_ms, link, &bytes, out)),
             Frame::Sync(sync) => self.sync(link, sync),
             Frame::Resolve(resolve) => self.resolve(link, resolve, now_ms),
             Frame::Subscriptions(change, topics) => self.domain_wants(link, change, &topics, now_ms),

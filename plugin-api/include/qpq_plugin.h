@@ -307,10 +307,12 @@ typedef struct qpq_routing {
   /* Control bytes of the same protocol at the other end of link. They come from outside: trust nothing. */
   qpq_status (*on_control)(void *plugin, uint64_t now_ms, uint64_t link, qpq_slice bytes);
 
-  /* An envelope signed by origin (32 bytes) came in over link for the first time. hops is unsigned hearsay. */
+  /* An envelope signed by origin (32 bytes) came in over link for the first time. hops is unsigned hearsay. NULL for a protocol
+   * that learns nothing from it: then the node spreads its own record only when it changes and every few hours. */
   qpq_status (*on_seen)(void *plugin, uint64_t now_ms, const uint8_t *origin, uint64_t link, uint32_t hops);
 
-  /* Time has passed. Returns when it wants the next call at the latest; UINT64_MAX: never. */
+  /* Time has passed. Returns when it wants the next call at the latest; UINT64_MAX: never. Also called right after on_link and
+   * on_control, so that these can bring the time forward. */
   uint64_t (*on_tick)(void *plugin, uint64_t now_ms);
 
   /* Writes up to cap links, best first, and QPQ_ROUTE_* to flags; returns how many there are, which may be more. */

@@ -113,7 +113,7 @@ impl Core {
         }
         if !out {
             self.forget_gateway(&peer);
-            self.with_router(|router, out| router.link_up(now_ms, link, peer, out));
+            self.tell_router(now_ms, |router, out| router.link_up(now_ms, link, peer, out));
         }
         if first {
             self.effects.push(Effect::Notice(Notice::PeerUp(peer)));
@@ -142,7 +142,7 @@ impl Core {
         let peer = state.peer;
         let heir = self.part(link, peer);
         if state.domain.is_none() {
-            self.with_router(|router, out| router.link_down(now_ms, link, out));
+            self.tell_router(now_ms, |router, out| router.link_down(now_ms, link, out));
         }
         match heir {
             Some(heir) => self.take_over(state, heir, now_ms),

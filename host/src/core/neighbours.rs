@@ -171,7 +171,9 @@ impl Core {
         state.quality = Some(quality);
         let (peer, inside) = (state.peer, state.domain.is_none());
         if inside {
-            self.with_router(|router, out| router.link_measured(now_ms, link, quality.rtt_us, quality.loss_ppm, out));
+            self.tell_router(now_ms, |router, out| {
+                router.link_measured(now_ms, link, quality.rtt_us, quality.loss_ppm, out)
+            });
         }
         if let Some((old, new)) = self.weigh(peer, now_ms) {
             self.change_over(old, new);

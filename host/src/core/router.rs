@@ -91,7 +91,12 @@ pub trait Router: Send {
     fn control(&mut self, now_ms: u64, link: LinkId, frame: &[u8], out: &mut RouterOutput);
     /// Something that `origin` signed came in by this link, having crossed `hops` links (0: not known).
     fn seen(&mut self, now_ms: u64, origin: PeerId, link: LinkId, hops: u8, out: &mut RouterOutput);
-    /// Time has passed. Returns when the router wants to be called again.
+    /// Whether [`Self::seen`] teaches it anything.
+    fn learns(&self) -> bool {
+        true
+    }
+    /// Time has passed. Returns when the router wants to be called again. It is also called right after each of the
+    /// calls above but `seen`, so that these can ask for an earlier time.
     fn tick(&mut self, now_ms: u64, out: &mut RouterOutput) -> Option<u64>;
     /// The links that an envelope should go out by, appended to `links`.
     fn route(&mut self, now_ms: u64, query: &RouteQuery, links: &mut Vec<LinkId>) -> RouteKind;

@@ -14,8 +14,11 @@ use crate::identity::About;
 
 /// How often this task looks.
 const LOOK: Duration = Duration::from_secs(5);
-/// How often the record is spread anew, so that routes learned from it stay fresh: a third of what routing-flood keeps.
+/// How often the record is spread anew where the routing learns ways from what comes in, so that these stay fresh: a third of
+/// what routing-flood keeps.
 const RECORD_MS: u64 = 5 * 60_000;
+/// How often where it doesn't. A record is good for a week, so this only reaches those who lost it.
+const QUIET_RECORD_MS: u64 = 6 * 3_600_000;
 
 /// Runs for the life of the node.
 pub(super) async fn run(shared: Arc<Shared>) {
@@ -27,7 +30,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         if addresses != listening {
             shared.dialer.get().into_iter().for_each(|dialer| dialer.network_changed());
         }
-        if rotated || addresses != listening || now_ms().saturating_sub(spread_ms) > RECORD_MS {
+        if rotated || addresses != listening || is_record_due(&shared, now_ms().saturating_sub(spread_ms)).await {
             spread_record(&shared).await;
             spread_ms = now_ms();
             listening = addresses;
@@ -35,6 +38,12 @@ pub(super) async fn run(shared: Arc<Shared>) {
         save_directory(&shared).await;
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// Whether the record is to be spread again, so many milliseconds after the last time.
+async fn is_record_due(shared: &Shared, silent_ms: u64) -> bool {
+    silent_ms > QUIET_RECORD_MS
+        || silent_ms > RECORD_MS && shared.ask(|core| core.router_learns()).await.unwrap_or(false)
 }
 
 async fn rotate(shared: &Arc<Shared>) -> bool {

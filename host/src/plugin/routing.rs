@@ -228,6 +228,10 @@ impl Router for RoutingHandle {
         });
     }
 
+    fn learns(&self) -> bool {
+        self.vtable().on_seen.is_some()
+    }
+
     fn seen(&mut self, now_ms: u64, origin: PeerId, link: LinkId, hops: u8, out: &mut RouterOutput) {
         self.call(Some(out), (), |vtable| {
             if let Some(f) = vtable.on_seen {

@@ -18,11 +18,13 @@ pub struct Routing {
     pub on_link: Option<unsafe extern "C" fn(plugin: *mut c_void, now_ms: u64, link: *const RouteLink) -> Status>,
     /// Control bytes of the same routing protocol at the other end of `link`. They come from outside: trust nothing.
     pub on_control: Option<unsafe extern "C" fn(plugin: *mut c_void, now_ms: u64, link: u64, bytes: Slice) -> Status>,
-    /// An envelope signed by `origin` (32 bytes) came in over `link` for the first time. `hops` is unsigned hearsay.
+    /// An envelope signed by `origin` (32 bytes) came in over `link` for the first time. `hops` is unsigned hearsay. NULL for a
+    /// protocol that learns nothing from it: then the node spreads its own record only when it changes and every few hours.
     pub on_seen: Option<
         unsafe extern "C" fn(plugin: *mut c_void, now_ms: u64, origin: *const u8, link: u64, hops: u32) -> Status,
     >,
-    /// Time has passed. Returns when it wants the next call at the latest, on the same clock; `UINT64_MAX` for never.
+    /// Time has passed. Returns when it wants the next call at the latest, on the same clock; `UINT64_MAX` for never. Also
+    /// called right after `on_link` and `on_control`, so that these can bring the time forward.
     pub on_tick: Option<unsafe extern "C" fn(plugin: *mut c_void, now_ms: u64) -> u64>,
     /// Over which links an envelope should go. Writes up to `cap` links, best first, and the [`route_flags`](super::route_flags);
     /// returns how many there are, which may be more than `cap`: the host may call again with more room.

@@ -14,6 +14,10 @@ use crate::sdk::plugin::Plugin;
 /// Decides over which links an envelope goes. A state machine without I/O, threads or a clock: time and randomness come
 /// with each call, so the same library runs in a simulator. The host calls one function at a time.
 pub trait Routing: Send + Sized + 'static {
+    /// Whether [`Self::on_seen`] teaches it anything. Where no routing learns from what comes in, nodes save themselves the
+    /// trouble of being heard of every few minutes.
+    const LEARNS_FROM_SEEN: bool = true;
+
     /// Makes an instance from a configuration that fits the plugin's schema.
     fn create(host: Host, instance: &str, config: Value) -> Result<Self, Error>;
 
@@ -27,12 +31,14 @@ pub trait Routing: Send + Sized + 'static {
         let _ = (context, link, bytes);
     }
 
-    /// An envelope signed by `origin` came in over `link` for the first time. `hops` is unsigned hearsay.
+    /// An envelope signed by `origin` came in over `link` for the first time. `hops` is unsigned hearsay. Never called where
+    /// [`Self::LEARNS_FROM_SEEN`] is false.
     fn on_seen(&mut self, context: &mut RouteContext<'_>, origin: &[u8; 32], link: u64, hops: u32) {
         let _ = (context, origin, link, hops);
     }
 
     /// Time has passed. Returns when it wants to be called next at the latest, on the clock of the context; `None`: never.
+    /// The host also calls it right after [`Self::on_link`] and [`Self::on_control`], so that these can bring the time forward.
     fn on_tick(&mut self, context: &mut RouteContext<'_>) -> Option<u64> {
         let _ = context;
         None
@@ -224,7 +230,7 @@ impl<R: Routing> Entries<R> {
         rsvd: 0,
         on_link: Some(Self::on_link),
         on_control: Some(Self::on_control),
-        on_seen: Some(Self::on_seen),
+        on_seen: if R::LEARNS_FROM_SEEN { Some(Self::on_seen) } else { None },
         on_tick: Some(Self::on_tick),
         route: Some(Self::route),
         dump: Some(Self::dump),

@@ -1,0 +1,228 @@
+//! What neighbours say.
+
+use super::Babel;
+use crate::cost::INFINITE;
+use crate::limits::CLOCK_SET_SECS;
+use crate::neighbour::is_marked;
+use crate::record::{Key, NO_END, Record};
+use crate::table::{CHANGED_UNIT_MS, Flag, MAX_LAG, NO_ROW, RowId, Slot, Told, fingerprint};
+use crate::wire::{About, FrameError, Message, Reader};
+
+impl Babel {
+    pub(super) fn on_frame(&mut self, link: u64, frame: &[u8]) {
+        let Some(slot) = self.links.get(&link).copied() else { return };
+        let Ok(reader) = Reader::new(frame) else {
+            self.counters.foreign += 1;
+            return;
+        };
+        for message in reader {
+            match message {
+                Ok(message) => self.on_message(slot, link, &message),
+                Err(FrameError::Foreign | FrameError::Malformed) => self.counters.malformed += 1,
+            }
+        }
+    }
+
+    fn on_message(&mut self, slot: Slot, link: u64, message: &Message) {
+        if let Message::Hello { .. } = message {
+            return self.on_hello(slot, link, message);
+        }
+        let Some(neighbour) = self.neighbour(slot).filter(|neighbour| neighbour.acked) else {
+            self.counters.early += 1; // said before it knew this instance: it may go through the one before
+            return;
+        };
+        if let Message::Begin = message {
+            neighbour.heard_on = link;
+        }
+        // Something that comes late over another link than the last table: it was said before that.
+        let ordered = matches!(message, Message::Way(..) | Message::Retraction(_) | Message::End);
+        if ordered && neighbour.heard_on != link {
+            return;
+        }
+        match message {
+            Message::Hello { .. } => {}
+            Message::Begin => neighbour.marks = Some(Vec::new()),
+            Message::End => self.on_end(slot),
+            Message::Digest(sum) => self.on_digest(slot, *sum),
+            Message::Retraction(number) => match neighbour.row_of(*number) {
+                Some(row) => self.hear(slot, row, &Told::NOTHING),
+                None => self.counters.unknown += 1,
+            },
+            Message::Way(about, told) => self.on_way(slot, about, told),
+            Message::Request { about, seqno, ttl } => self.on_request(slot, about, *seqno, *ttl),
+        }
+    }
+
+    fn on_way(&mut self, slot: Slot, about: &About, told: &Told) {
+        self.counters.ways += 1;
+        let Some(row) = self.row_about(slot, about, true) else { return };
+        if Some(row) == self.own {
+            return;
+        }
+        if told.seqno > self.table.row(row).newest {
+            self.counters.unproven += 1;
+            return;
+        }
+        self.hear(slot, row, told);
+    }
+
+    /// What wasn't said since BEGIN, the neighbour has no way to.
+    fn on_end(&mut self, slot: Slot) {
+        let Some(marks) = self.neighbour(slot).and_then(|neighbour| neighbour.marks.take()) else { return };
+        for row in 0..self.table.row_bound() {
+            if self.table.cell(row, slot).is_finite() && !is_marked(&marks, row) {
+                self.hear(slot, row, &Told::NOTHING);
+            }
+        }
+    }
+
+    /// Notes a neighbour's word about a destination, and chooses anew if it matters.
+    pub(super) fn hear(&mut self, slot: Slot, row: RowId, told: &Told) {
+        let now = self.now();
+        let before = self.heard(row, slot);
+        let lag = self.table.row(row).newest.saturating_sub(told.seqno);
+        self.table.cell_mut(row, slot).hear(told.metric.min(INFINITE), told.hops, lag, now);
+        self.account(slot, row, &before);
+        if told.is_finite()
+            && let Some(neighbour) = self.neighbour(slot)
+        {
+            neighbour.mark(row);
+        }
+        self.consider(row, slot);
+    }
+
+    /// What a neighbour says of a destination.
+    pub(super) fn heard(&self, row: RowId, slot: Slot) -> Told {
+        let cell = self.table.cell(row, slot);
+        if !cell.is_finite() {
+            return Told::NOTHING;
+        }
+        Told { seqno: self.table.row(row).newest - u64::from(cell.lag), metric: cell.metric(), hops: cell.hops() }
+    }
+
+    /// Keeps count of what a neighbour says after its word about a row has changed.
+    fn account(&mut self, slot: Slot, row: RowId, before: &Told) {
+        let after = self.heard(row, slot);
+        let key = self.table.row(row).key;
+        let Some(neighbour) = self.neighbour(slot) else { return };
+        neighbour.finite = neighbour.finite + usize::from(after.is_finite()) - usize::from(before.is_finite());
+        let difference = fingerprint(&key, &after).wrapping_sub(fingerprint(&key, before));
+        neighbour.heard_sum = neighbour.heard_sum.wrapping_add(difference);
+    }
+
+    /// The row that a message is about; what it proves is noted. `add`: an unknown destination gets a row.
+    pub(super) fn row_about(&mut self, slot: Slot, about: &About, add: bool) -> Option<RowId> {
+        let row = match &about.key {
+            None => self.neighbours.get(usize::from(slot))?.row_of(about.number),
+            Some(key) => {
+                let row =
+                    self.table.find(key).or_else(|| self.add_row(slot, key, about.record.as_ref().filter(|_| add)?));
+                self.number_row(slot, about.number, row.unwrap_or(NO_ROW));
+                row
+            }
+        };
+        let Some(row) = row.filter(|row| self.table.is_used(*row)) else {
+            self.counters.unknown += 1;
+            return None;
+        };
+        if let Some(record) = &about.record {
+            self.take_record(row, record);
+        }
+        Some(row)
+    }
+
+    /// Notes what a neighbour's number stands for. What it said under it before of another destination is void.
+    fn number_row(&mut self, slot: Slot, number: RowId, row: RowId) {
+        let Some(neighbour) = self.neighbour(slot) else { return };
+        if let Some(old) = neighbour.set_row(number, row)
+            && self.table.is_used(old)
+        {
+            self.hear(slot, old, &Told::NOTHING);
+        }
+    }
+
+    fn take_record(&mut self, row: RowId, record: &Record) {
+        let (key, newest) = (self.table.row(row).key, self.table.row(row).newest);
+        if record.seqno <= newest || !self.is_good(&key, record) {
+            return;
+        }
+        if Some(row) == self.own {
+            return self.outbid(record.seqno);
+        }
+        self.raise(row, record);
+    }
+
+    /// Notes a higher sequence number. A way that lies too far behind it may be feasible no more.
+    pub(super) fn raise(&mut self, row: RowId, record: &Record) {
+        let by = record.seqno - self.table.row(row).newest;
+        let slots = 0..self.costs.len() as Slot;
+        let too_old = |slot: &Slot| {
+            let cell = self.table.cell(row, *slot);
+            cell.is_finite() && u64::from(cell.lag).saturating_add(by) > u64::from(MAX_LAG)
+        };
+        let before: Vec<(Slot, Told)> = slots.filter(too_old).map(|slot| (slot, self.heard(row, slot))).collect();
+        self.table.raise(row, record);
+        for (slot, before) in &before {
+            self.account(*slot, row, before);
+        }
+        if !before.is_empty() {
+            self.reselect(row);
+        }
+    }
+
+    fn is_good(&mut self, key: &Key, record: &Record) -> bool {
+        if self.is_over(record.not_after) {
+            self.counters.expired += 1;
+            return false;
+        }
+        let good = record.is_signed_by(key);
+        self.counters.bad_signature += u64::from(!good);
+        good
+    }
+
+    /// Whether a record's time is over. A clock that was never set can't tell.
+    pub(super) fn is_over(&self, not_after: u32) -> bool {
+        let now = self.clock.host_secs();
+        not_after != NO_END && now >= CLOCK_SET_SECS && u64::from(not_after) < now
+    }
+
+    /// A row for a new destination, if its record is good and there is room.
+    fn add_row(&mut self, slot: Slot, key: &Key, record: &Record) -> Option<RowId> {
+        if *key == self.key || !self.is_good(key, record) {
+            return None;
+        }
+        // A neighbour that makes destinations up can't take all the room.
+        let said = self.neighbours.get(usize::from(slot)).map_or(0, |neighbour| neighbour.finite);
+        if said >= self.settings.max_destinations / 4 * 3 || !self.has_room() {
+            self.counters.full += 1;
+            return None;
+        }
+        let at = (self.now() / CHANGED_UNIT_MS) as u32;
+        let row = self.table.add(key, record, at);
+        if let Some(neighbour) = self.by_key.get(key).and_then(|slot| self.neighbours.get_mut(usize::from(*slot))) {
+            neighbour.row = row;
+        }
+        Some(row)
+    }
+
+    fn has_room(&mut self) -> bool {
+        self.table.len() < self.settings.max_destinations || self.forget_one()
+    }
+
+    /// Chooses anew if a neighbour's changed word can make a difference.
+    fn consider(&mut self, row: RowId, slot: Slot) {
+        let (one, cell) = (self.table.row(row), self.table.cell(row, slot));
+        let matters = match one.next_hop() {
+            Some(current) if current == slot => true,
+            Some(current) => {
+                let best = self.table.cell(row, current).metric() + self.cost(current);
+                let offer = cell.metric() + self.cost(slot);
+                offer < best && one.is_feasible(cell.lag, cell.metric())
+            }
+            None => cell.is_finite() || one.has(Flag::Starved),
+        };
+        if matters {
+            self.reselect(row);
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Two neighbours agree on who they are, so that nobody goes through a node that has forgotten its feasibility distances.
+//!
+//! A new instance chooses no way until each neighbour has said that it knows the instance, and so has dropped what it knew
+//! from the one before. A further link to a neighbour may lead to its next life while the old link's death isn't
+//! noticed yet: nothing goes to it until it has said who it is.
+
+use super::Babel;
+use crate::limits::DIGEST_MS;
+use crate::record::Key;
+use crate::table::{Cell, NO_ROW, Slot, fingerprint};
+use crate::wire::{Message, Writer};
+
+/// What a HELLO is sent for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hello {
+    /// To have the whole table.
+    Want,
+    /// To show who is at the other end of a link beside others.
+    Further,
+}
+
+impl Babel {
+    /// Sends a HELLO over a certain link.
+    pub(super) fn hello_by(&mut self, slot: Slot, link: u64, why: Hello) {
+        let (want, further) = (why == Hello::Want, why == Hello::Further);
+        let (instance, now) = (self.instance, self.now());
+        let Some(neighbour) = self.neighbour(slot) else { return };
+        let yours = neighbour.instance;
+        if let Some(link) = neighbour.links.iter_mut().find(|one| one.id == link) {
+            link.hello_ms = want.then_some(now);
+        }
+        let mut writer = Writer::default();
+        writer.push(&Message::Hello { instance, yours, want, further });
+        self.post_links.push((link, writer));
+    }
+
+    pub(super) fn on_hello(&mut self, slot: Slot, link: u64, message: &Message) {
+        let Message::Hello { instance, yours, want, further } = *message else { return };
+        if usize::from(slot) >= self.costs.len() || instance == 0 {
+            return; // one neighbour too many
+        }
+        let (ours, now) = (self.instance, self.now());
+        let Some(neighbour) = self.neighbour(slot) else { return };
+        if neighbour.instance != instance {
+            self.part(slot);
+        }
+        let Some(neighbour) = self.neighbour(slot) else { return };
+        if neighbour.instance != instance || further {
+            neighbour.instance = instance;
+            neighbour.prefer(link); // the older links may be dead, or lead to its former life
+        }
+        let trusted_again = neighbour.suspect_until.take().is_some();
+        if yours == ours && !neighbour.acked {
+            neighbour.acked = true;
+        }
+        if yours == ours
+            && let Some(one) = neighbour.links.iter_mut().find(|one| one.id == link)
+            && let Some(sent) = one.hello_ms.take()
+            && one.rtt_us == 0
+        {
+            one.cost = crate::cost::link_cost((now - sent) * 1_000, 0);
+        }
+        if want || further || !neighbour.table_sent {
+            self.send_table(slot);
+        }
+        if trusted_again {
+            self.note_all_through(slot);
+        }
+        self.update_cost(slot);
+        self.settle_if_due(now);
+    }
+
+    /// Tells a neighbour everything, from the beginning.
+    pub(super) fn send_table(&mut self, slot: Slot) {
+        let instance = self.instance;
+        let Some(neighbour) = self.neighbour(slot) else { return };
+        let first = !std::mem::replace(&mut neighbour.table_sent, true);
+        let yours = self.neighbour(slot).map_or(0, |neighbour| neighbour.instance);
+        self.send(slot, &Message::Hello { instance, yours, want: false, further: false });
+        self.send(slot, &Message::Begin);
+        for row in 0..self.table.row_bound() {
+            if !first {
+                self.table.cell_mut(row, slot).untell();
+            }
+            let told = self.told_to(row, slot);
+            if told.is_finite() {
+                self.send_way(slot, row, &told);
+            }
+        }
+        self.send(slot, &Message::End);
+    }
+
+    /// Drops all that a neighbour said and was told: it is gone, or has begun a new life.
+    pub(super) fn part(&mut self, slot: Slot) {
+        if usize::from(slot) >= self.costs.len() {
+            return;
+        }
+        let Some(neighbour) = self.neighbour(slot) else { return };
+        (neighbour.acked, neighbour.table_sent, neighbour.instance) = (false, false, 0);
+        (neighbour.finite, neighbour.heard_sum, neighbour.heard_on, neighbour.marks) = (0, 0, 0, None);
+        neighbour.suspect_until = None;
+        neighbour.numbers = Vec::new();
+        if let Some(cost) = self.costs.get_mut(usize::from(slot)) {
+            *cost = crate::cost::INFINITE;
+        }
+        for row in 0..self.table.row_bound() {
+            let cell = self.table.cell_mut(row, slot);
+            let said = cell.is_finite();
+            *cell = Cell::EMPTY;
+            if said {
+                self.reselect(row);
+            }
+        }
+    }
+
+    /// When a new instance chooses ways even if a neighbour hasn't answered.
+    pub(super) fn settle_due(&self) -> Option<u64> {
+        self.settle_by.filter(|_| !self.settled && !self.links.is_empty())
+    }
+
+    pub(super) fn settle_if_due(&mut self, now: u64) {
+        let Some(by) = self.settle_due() else { return };
+        if now < by && self.neighbours.iter().any(|neighbour| neighbour.is_up() && !neighbour.acked) {
+            return;
+        }
+        self.settled = true;
+        for row in 0..self.table.row_bound() {
+            self.reselect(row);
+        }
+    }
+
+    pub(super) fn next_suspicion(&self) -> Option<u64> {
+        self.neighbours.iter().filter_map(|neighbour| neighbour.suspect_until).min()
+    }
+
+    /// Who has not said in time who it is counts as another.
+    pub(super) fn end_suspicions(&mut self, now: u64) {
+        if self.next_suspicion().is_none_or(|due| due > now) {
+            return;
+        }
+        for slot in 0..self.costs.len() as Slot {
+            let Some(neighbour) = self.neighbour(slot) else { continue };
+            if neighbour.suspect_until.is_some_and(|due| due <= now) {
+                let link = neighbour.links.last().map(|link| link.id);
+                self.part(slot);
+                link.into_iter().for_each(|link| self.hello_by(slot, link, Hello::Want));
+            }
+        }
+    }
+
+    /// The answers for all destinations behind a neighbour are others now.
+    pub(super) fn note_all_through(&mut self, slot: Slot) {
+        let through = |row: &_| self.table.row(*row).next_hop() == Some(slot);
+        let keys: Vec<Key> = self.table.used().filter(through).map(|row| self.table.row(row).key).collect();
+        self.changed.extend(keys);
+    }
+
+    /// Each minute neighbours compare what was told with what was heard; and who hasn't shaken hands is greeted again.
+    pub(super) fn send_digests(&mut self, now: u64) {
+        if self.digest_ms > now {
+            return;
+        }
+        self.digest_ms = u64::MAX;
+        for slot in 0..self.costs.len() as Slot {
+            let sum = self.digest_for(slot);
+            let Some(neighbour) = self.neighbour(slot).filter(|neighbour| neighbour.is_up()) else { continue };
+            let due = neighbour.digest_ms <= now;
+            if due {
+                neighbour.digest_ms = now + DIGEST_MS;
+            }
+            let (next, ready) = (neighbour.digest_ms, neighbour.acked && neighbour.table_sent);
+            let link = neighbour.links.first().map(|link| link.id).filter(|_| due);
+            self.digest_ms = self.digest_ms.min(next);
+            match link {
+                Some(_) if ready => self.send(slot, &Message::Digest(sum)),
+                Some(link) => self.hello_by(slot, link, Hello::Want),
+                None => {}
+            }
+        }
+    }
+
+    /// The sum over all that a neighbour was told.
+    fn digest_for(&self, slot: Slot) -> u64 {
+        let Some(neighbour) = self.neighbours.get(usize::from(slot)) else { return 0 };
+        let mut sum = self.told_sum.wrapping_sub(neighbour.poison_sum);
+        if neighbour.row != NO_ROW && self.table.row(neighbour.row).poisoned != slot {
+            let row = self.table.row(neighbour.row);
+            sum = sum.wrapping_sub(fingerprint(&row.key, &row.told()));
+        }
+        sum
+    }
+
+    /// The sum over all that a neighbour was told, if it was told the table.
+    #[cfg(test)]
+    pub(crate) fn sum_told(&self, peer: &Key) -> Option<u64> {
+        let slot = self.by_key.get(peer)?;
+        self.neighbours[usize::from(*slot)].table_sent.then(|| self.digest_for(*slot))
+    }
+
+    /// The sum over all that a neighbour said, if its word counts.
+    #[cfg(test)]
+    pub(crate) fn sum_heard(&self, peer: &Key) -> Option<u64> {
+        let neighbour = &self.neighbours[usize::from(*self.by_key.get(peer)?)];
+        neighbour.acked.then_some(neighbour.heard_sum)
+    }
+
+    pub(super) fn on_digest(&mut self, slot: Slot, sum: u64) {
+        let now = self.now();
+        let Some(neighbour) = self.neighbour(slot).filter(|neighbour| neighbour.acked) else { return };
+        if neighbour.heard_sum == sum {
+            return neighbour.agrees(now);
+        }
+        self.counters.differed += 1;
+        let Some(neighbour) = self.neighbour(slot) else { return };
+        if !neighbour.may_repair(now) {
+            return;
+        }
+        if let Some(link) = neighbour.links.first().map(|link| link.id) {
+            self.hello_by(slot, link, Hello::Want);
+        }
+    }
+}
