@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Not below target/: `make clean` must not take a node's key with it.
 QPQ_HOME ?= $(CURDIR)/.qpq
 TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target))
-PLUGINS = -p qpq-transport-quic -p qpq-transport-iroh -p qpq-federation-capnp -p qpq-discovery-mdns -p qpq-routing-flood
+PLUGINS = -p qpq-transport-quic -p qpq-transport-iroh -p qpq-federation-capnp -p qpq-discovery-mdns -p qpq-routing-babel -p qpq-routing-flood
 
 # What `make sim` passes on.
 SIM_NAMES = NODES TOPOLOGY SEED JSON ROUTING CONFIG ANNOUNCERS DETECTION LOSS SYNC_MS WINDOW_S RECORD_S OUT

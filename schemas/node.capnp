@@ -109,6 +109,20 @@ interface NodeService {
   deliveries @32 (after :Number, waitMs :UInt64) -> (page :DeliveryPage);
   # The receipts that came for messages sent with `receipt`, after that place; when there is none yet, waits up to `waitMs`
   # (at most 60,000) for one. Without `after`: none, and the place to go on from. The node keeps the last 1,024 in memory.
+
+  why @33 (id :Text) -> (report :WhyReport);
+  # What became of a message: its id, or at least 8 digits of the beginning. One that this node never heard of has the state
+  # `unknown`; several that begin so fail with `ambiguous-id`.
+
+  queue @34 (query :QueueQuery) -> (page :QueuePage);
+  # What waits for one recipient, in the order in which it goes.
+
+  exportMail @35 (query :ExportQuery) -> (page :ExportPage);
+  # Envelopes that are held here, to be carried to another node in a file; they stay here as well. Call again with `next` until
+  # there is none.
+
+  importMail @36 (envelopes :List(Data)) -> (outcomes :List(ImportOutcome));
+  # Takes in envelopes that came in a file, as if a neighbour offered them: at most 256, one outcome for each, in order.
 }
 
 interface Mailbox {
@@ -413,6 +427,48 @@ struct RefusedDomain {
 struct RouteTable {
   plugin @0 :Text;
   routes @1 :List(RouteInfo);
+  lost @2 :List(LostRoute);
+  # Destinations that had a way, and have none now.
+  links @3 :List(RouteLink);
+  here @4 :Data;
+  hereName @5 :Text;
+  stateBytes @6 :Number;
+  counters @7 :List(Counter);
+}
+
+struct LostRoute {
+  destination @0 :Data;
+  nickname @1 :Text;
+  state @2 :Text;
+  # `starved` or `retracted`.
+  ageMs @3 :UInt64;
+  seqno @4 :Number;
+  feasibility @5 :Feasibility;
+  alternatives @6 :List(RouteAlternative);
+}
+
+struct Feasibility {
+  # What another way must beat (RFC 8966, section 3.5.1).
+  seqno @0 :UInt64;
+  metric @1 :UInt32;
+}
+
+struct RouteAlternative {
+  nextHop @0 :Data;
+  nickname @1 :Text;
+  metric @2 :UInt32;
+  seqno @3 :Number;
+  feasible @4 :Bool;
+  ageMs @5 :Number;
+}
+
+struct RouteLink {
+  link @0 :UInt64;
+  peer @1 :Data;
+  nickname @2 :Text;
+  cost @3 :Number;
+  rttUs @4 :Number;
+  lossPpm @5 :Number;
 }
 
 struct RouteInfo {
@@ -422,6 +478,11 @@ struct RouteInfo {
   metric @3 :UInt32;
   hops @4 :Number;
   ageMs @5 :UInt64;
+  nextHopName @6 :Text;
+  link @7 :Number;
+  seqno @8 :Number;
+  feasibility @9 :Feasibility;
+  alternatives @10 :List(RouteAlternative);
 }
 
 struct StoreStats {
@@ -438,6 +499,152 @@ struct StoreStats {
   damaged @10 :UInt64;
   diskBytes @11 :UInt64;
   readOnly @12 :Text;
+  oldest @13 :List(QueueInfo);
+  # The queues whose oldest messages have waited longest.
+  senders @14 :List(SenderUse);
+  # Of whom most waits.
+  evicted @15 :List(Counter);
+  # By the bound that was met: recipient, sender-share, sender, topic, topic-share, inbox, inbox-share, total, link, pending.
+  refused @16 :List(Counter);
+  total @17 :UInt64;
+  totalBytes @18 :UInt64;
+  inboxBytes @19 :UInt64;
+  replicas @20 :UInt64;
+  # Waiting envelopes of which a neighbour holds a copy as well.
+  quotas @21 :StoreQuotas;
+}
+
+struct SenderUse {
+  sender @0 :Data;
+  nickname @1 :Text;
+  messages @2 :UInt64;
+  bytes @3 :UInt64;
+}
+
+struct StoreQuotas {
+  recipientMessages @0 :UInt64;
+  recipientBytes @1 :UInt64;
+  senderSharePercent @2 :UInt64;
+  senderMessages @3 :UInt64;
+  senderBytes @4 :UInt64;
+  topicMessages @5 :UInt64;
+  topicBytes @6 :UInt64;
+  inboxMessages @7 :UInt64;
+  inboxBytes @8 :UInt64;
+  totalMessages @9 :UInt64;
+  totalBytes @10 :UInt64;
+  linkMessagesPerMinute @11 :UInt64;
+  linkBytesPerMinute @12 :UInt64;
+}
+
+struct QueueQuery {
+  recipient @0 :Text;
+  after @1 :UInt64;
+  # So many messages are passed over.
+  limit @2 :UInt32;
+  # 0 takes 100; at most 1,000.
+}
+
+struct QueuePage {
+  recipient @0 :Data;
+  nickname @1 :Text;
+  messages @2 :UInt64;
+  bytes @3 :UInt64;
+  maxMessages @4 :UInt64;
+  maxBytes @5 :UInt64;
+  items @6 :List(QueuedItem);
+}
+
+struct QueuedItem {
+  id @0 :Data;
+  from @1 :Data;
+  fromName @2 :Text;
+  priority @3 :UInt8;
+  bytes @4 :UInt64;
+  createdMs @5 :UInt64;
+  receivedMs @6 :UInt64;
+  expiresMs @7 :UInt64;
+  source @8 :Data;
+  # Not set: it was handed in here. This node's own key: it came out of a file.
+}
+
+struct WhyReport {
+  id @0 :Text;
+  state @1 :Text;
+  # `writing`, `waiting`, `inbox`, `history`, `custody`, `delivered`, `expired`, `evicted`, `used`, `gone`, `refused` or `unknown`.
+  kind @2 :Text;
+  own @3 :Bool;
+  from @4 :Data;
+  fromName @5 :Text;
+  to @6 :Text;
+  # 64 hex digits, or the first 16 when no more is remembered.
+  toName @7 :Text;
+  topic @8 :Text;
+  source @9 :Text;
+  sourceName @10 :Text;
+  createdMs @11 :Number;
+  receivedMs @12 :Number;
+  expiresMs @13 :Number;
+  rememberedMs @14 :Number;
+  wait @15 :WaitInfo;
+  inbox @16 :Text;
+  # `read` or `unread`.
+  atMs @17 :Number;
+  by @18 :Text;
+  byName @19 :Text;
+  how @20 :Text;
+  # `link`, `receipt`, `mailbox`, `inbox` or `unknown`.
+  quota @21 :Text;
+  refused @22 :RefusedInfo;
+}
+
+struct WaitInfo {
+  place @0 :UInt64;
+  queue @1 :UInt64;
+  mailbox @2 :Bool;
+  known @3 :Bool;
+  hops @4 :List(HopInfo);
+  nextMs @5 :Number;
+}
+
+struct HopInfo {
+  peer @0 :Data;
+  nickname @1 :Text;
+  state @2 :Text;
+  # `offered`, `declined`, `copied`, `brought`, `full`, `elsewhere`, `kept` or `next`.
+  sinceMs @3 :Number;
+  untilMs @4 :Number;
+  verdict @5 :Text;
+}
+
+struct RefusedInfo {
+  code @0 :Text;
+  atMs @1 :UInt64;
+  source @2 :Data;
+  sourceName @3 :Text;
+}
+
+struct ExportQuery {
+  # Nothing set: all that wait for somebody.
+  recipient @0 :Text;
+  topic @1 :Text;
+  all @2 :Bool;
+  # What waits, and the broadcasts of all topics.
+  place @3 :UInt64;
+}
+
+struct ExportPage {
+  envelopes @0 :List(Data);
+  next @1 :Number;
+  damaged @2 :UInt64;
+  held @3 :UInt64;
+}
+
+struct ImportOutcome {
+  id @0 :Data;
+  code @1 :Text;
+  # `new`, `known`, `expired`, or the code of the refusal.
+  message @2 :Text;
 }
 
 struct Counter {
@@ -450,6 +657,7 @@ struct QueueInfo {
   messages @1 :UInt64;
   bytes @2 :UInt64;
   oldestMs @3 :UInt64;
+  nickname @4 :Text;
 }
 
 struct PluginStatus {

@@ -6,10 +6,16 @@
 
 mod federation;
 pub mod mailbox;
+mod parcel;
+mod routes;
+mod store;
+mod why;
 
 pub use federation::{CertificateInfo, DomainInfo, FederationReport, RefusedDomain};
-
-use std::collections::BTreeMap;
+pub use parcel::{ExportPage, ExportQuery, ImportOutcome};
+pub use routes::{Feasibility, LostRoute, RouteAlternative, RouteInfo, RouteLink, RouteTable};
+pub use store::{QueueInfo, QueuePage, QueueQuery, QueuedItem, SenderUse, StoreQuotas, StoreStats};
+pub use why::{HopInfo, RefusedInfo, WaitInfo, WhyReport};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -64,6 +70,14 @@ pub trait NodeApi: Send + Sync + 'static {
     fn routes(&self) -> Reply<RouteTable>;
     /// The store-and-forward figures.
     fn store_stats(&self) -> Reply<StoreStats>;
+    /// What became of a message: its id, or at least 8 digits of the beginning.
+    fn why(&self, id: String) -> Reply<WhyReport>;
+    /// What waits for one recipient, in the order in which it goes.
+    fn queue(&self, query: QueueQuery) -> Reply<QueuePage>;
+    /// Envelopes that are held here, to be carried to another node in a file. They stay here as well.
+    fn export_mail(&self, query: ExportQuery) -> Reply<ExportPage>;
+    /// Takes in envelopes that came in a file, as if a neighbour offered them: one outcome for each, in order. At most 256.
+    fn import_mail(&self, envelopes: Vec<Bytes>) -> Reply<Vec<ImportOutcome>>;
     /// The loaded plugins and their states.
     fn plugins(&self) -> Reply<Vec<PluginStatus>>;
     /// Enables a plugin that was disabled after too many failures, and starts it.
@@ -409,77 +423,6 @@ pub struct ChannelInfo {
     pub subscribers: Vec<String>,
     /// For a private channel: the invite to hand over out of band. A secret.
     pub invite: Option<String>,
-}
-
-/// The routing table, as the routing plugin shows it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RouteTable {
-    /// The routing plugin's name.
-    pub plugin: String,
-    /// One row for each destination.
-    pub routes: Vec<RouteInfo>,
-}
-
-/// A path to a destination.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RouteInfo {
-    /// Whom it leads to.
-    pub destination: PeerId,
-    /// The neighbour to hand an envelope to.
-    pub next_hop: PeerId,
-    /// The destination's nickname.
-    #[serde(default)]
-    pub nickname: Option<String>,
-    /// Cost; smaller is better. Its unit is the plugin's.
-    pub metric: u32,
-    /// Links to cross, where the plugin knows.
-    pub hops: Option<u8>,
-    /// Age of the newest confirmation, in milliseconds.
-    pub age_ms: u64,
-}
-
-/// Figures of the store.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct StoreStats {
-    /// Envelopes waiting for a next hop or their recipient.
-    pub waiting: usize,
-    /// Their size in bytes.
-    pub waiting_bytes: u64,
-    /// Recipients with something waiting.
-    pub recipients: usize,
-    /// The longest queues: recipient, messages, bytes.
-    pub longest: Vec<QueueInfo>,
-    /// Broadcasts kept for late joiners.
-    pub broadcasts: usize,
-    /// Their size in bytes.
-    pub broadcast_bytes: u64,
-    /// Messages in the inbox.
-    pub inbox: usize,
-    /// Ids remembered for deduplication.
-    pub seen: usize,
-    /// When the oldest waiting envelope arrived, Unix time in milliseconds.
-    pub oldest_ms: Option<u64>,
-    /// Counters since the start of the process: accepted, duplicate, forwarded, delivered, expired, evicted and each refusal by its code.
-    pub counters: BTreeMap<String, u64>,
-    /// Records found damaged and set aside.
-    pub damaged: u64,
-    /// Size of the database on disk, in bytes.
-    pub disk_bytes: u64,
-    /// The store takes no new messages, and why (disk full, failed sync).
-    pub read_only: Option<String>,
-}
-
-/// One recipient's queue.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct QueueInfo {
-    /// The recipient.
-    pub recipient: PeerId,
-    /// Messages waiting.
-    pub messages: usize,
-    /// Their size in bytes.
-    pub bytes: u64,
-    /// When the oldest arrived, Unix time in milliseconds.
-    pub oldest_ms: u64,
 }
 
 /// A plugin's state.

@@ -24,12 +24,16 @@ mod intake;
 mod links;
 mod mailbox;
 mod neighbours;
+pub mod quota;
 mod records;
+mod refusals;
 mod router;
 pub mod shelf;
 mod spread;
 #[cfg(test)]
 mod tests;
+mod toll;
+pub mod why;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -42,16 +46,22 @@ use qpq_schemas::{MessageId, PeerId, TopicId};
 pub use mailbox::{MailPlace, MailQuery};
 pub use neighbours::LinkUse;
 pub use records::RecordBook;
+pub use refusals::Refused;
 pub use router::{Changed, RouteKind, RouteQuery, Router, RouterOutput};
 
-use crate::api::{ApiError, Receipt};
+use crate::api::{ApiError, Receipt, StoreStats};
 use crate::store::Batch;
+use accept::Unwritten;
 use custody::{Recent, Reroute};
 use federation::{Domain, Federation, FederationPolicy};
+pub use intake::KNOWN;
 use intake::{Candidate, Pending, REACCEPT_AFTER_MS};
 use links::LinkState;
 use neighbours::{Neighbour, Quality};
+use quota::Limit;
+use refusals::Refusals;
 use shelf::{Shelf, StoreLimits};
+use toll::Tolls;
 
 /// The host's number for a link, unique for the life of the process.
 pub type LinkId = u64;
@@ -79,6 +89,8 @@ pub struct CoreConfig {
     pub limits: StoreLimits,
     /// Envelopes on their way to one neighbour without its answer, at most.
     pub window: usize,
+    /// What one neighbour may bring in.
+    pub link: Limit,
     /// What crosses between domains; nothing when there is no policy.
     pub federation: Option<FederationPolicy>,
     /// Reads a node record and checks its signature. A simulator of thousands of nodes in one process, that all get the same
@@ -90,14 +102,8 @@ impl CoreConfig {
     /// The usual settings for a node of that key.
     pub fn new(me: PeerId) -> Self {
         let max_payload = qpq_schemas::envelope::DEFAULT_MAX_PAYLOAD;
-        Self {
-            me,
-            max_payload,
-            limits: StoreLimits::default(),
-            window: custody::DEFAULT_WINDOW,
-            federation: None,
-            check_record: NodeRecord::verify,
-        }
+        let (limits, window, link) = (StoreLimits::default(), custody::DEFAULT_WINDOW, Limit::LINK);
+        Self { me, max_payload, limits, window, link, federation: None, check_record: NodeRecord::verify }
     }
 }
 
@@ -167,6 +173,13 @@ pub enum Event {
         envelope: Envelope,
         /// Its signature needs no check, because this process made it.
         trusted: bool,
+    },
+    /// An envelope comes out of a file: as from a neighbour, but over no link.
+    Import {
+        /// Comes back in [`Effect::Answer`].
+        token: u64,
+        /// The envelope.
+        envelope: Envelope,
     },
     /// Broadcasts of this topic belong into the inbox from now on.
     Subscribe(TopicId),
@@ -340,13 +353,18 @@ pub struct Core {
     router: Box<dyn Router>,
     records: RecordBook,
     federation: Federation,
+    tolls: Tolls,
+    refusals: Refusals,
     subscribed: BTreeSet<TopicId>,
     blocked: BTreeSet<PeerId>,
     /// Keys whose mail waits here for them.
     mailboxes: BTreeSet<PeerId>,
     /// Envelopes between their first check and the disk, with who waits for the outcome.
     pending: HashMap<MessageId, Pending>,
+    /// Envelopes whose signatures are to be checked at the end of this step.
+    unchecked: Vec<Candidate>,
     verifying: HashMap<Ticket, Vec<Candidate>>,
+    unwritten: Unwritten,
     persisting: HashMap<Ticket, Vec<Candidate>>,
     /// Bytes of envelopes in `verifying` and `persisting`.
     pending_bytes: usize,
@@ -373,6 +391,8 @@ impl Core {
     pub fn new(mut config: CoreConfig, shelf: Shelf, next_seq: u64, router: Box<dyn Router>) -> Self {
         Self {
             federation: Federation::new(config.federation.take()),
+            tolls: Tolls::new(config.link),
+            refusals: Refusals::default(),
             config,
             links: BTreeMap::new(),
             neighbours: BTreeMap::new(),
@@ -383,7 +403,9 @@ impl Core {
             blocked: BTreeSet::new(),
             mailboxes: BTreeSet::new(),
             pending: HashMap::new(),
+            unchecked: Vec::new(),
             verifying: HashMap::new(),
+            unwritten: Unwritten::default(),
             persisting: HashMap::new(),
             pending_bytes: 0,
             flying: HashMap::new(),
@@ -404,6 +426,20 @@ impl Core {
 
     /// Takes one event and returns what is to be done about it, in order.
     pub fn handle(&mut self, event: Event, now_ms: u64) -> Vec<Effect> {
+        self.handle_all([event], now_ms)
+    }
+
+    /// Takes events that came in together, in their order. What they lead to leaves together as well: one batch for the
+    /// signature checks, one frame of answers and one of envelopes for a neighbour.
+    pub fn handle_all(&mut self, events: impl IntoIterator<Item = Event>, now_ms: u64) -> Vec<Effect> {
+        for event in events {
+            self.take_in(event, now_ms);
+        }
+        self.finish_step(now_ms);
+        std::mem::take(&mut self.effects)
+    }
+
+    fn take_in(&mut self, event: Event, now_ms: u64) {
         match event {
             Event::LinkUp { link, peer, domain } => self.link_up(link, peer, domain, now_ms),
             Event::LinkDown { link } => self.link_down(link, now_ms),
@@ -415,6 +451,7 @@ impl Core {
             Event::Verified { ticket, verdicts } => self.verified(ticket, verdicts, now_ms),
             Event::Persisted { ticket, result } => self.persisted(ticket, &result, now_ms),
             Event::Submit { token, envelope, trusted } => self.submit(token, envelope, trusted, now_ms),
+            Event::Import { token, envelope } => self.import(token, envelope, now_ms),
             Event::Subscribe(topic) => self.subscribe(topic),
             Event::Unsubscribe(topic) => self.unsubscribe(topic),
             Event::InboxRead { seq } => self.shelf.inbox_read(seq.min(self.next_seq.saturating_sub(1))),
@@ -425,15 +462,20 @@ impl Core {
             Event::Trust { peer, trusted } => self.trust(peer, trusted),
             Event::Damaged { id } => self.damaged(&id),
             Event::Mailbox { peer, kept } => self.set_mailbox(peer, kept),
-            Event::Collected { peer, ids } => self.collected(peer, &ids),
+            Event::Collected { peer, ids } => self.collected(peer, &ids, now_ms),
             Event::Tick => self.tick(now_ms),
         }
+    }
+
+    /// What is done once for all that came in together.
+    fn finish_step(&mut self, now_ms: u64) {
         self.reroute_step(now_ms);
         self.pump_all(now_ms);
         self.ask_fresh_homes(now_ms);
         self.tell_askers(now_ms);
         self.flush_answers();
-        std::mem::take(&mut self.effects)
+        self.flush_checks();
+        self.flush_writes();
     }
 
     /// When [`Event::Tick`] is due.
@@ -448,6 +490,18 @@ impl Core {
     /// The shelf, to look up what is held here.
     pub fn shelf(&self) -> &Shelf {
         &self.shelf
+    }
+
+    /// What stands on the shelf, and the bounds.
+    pub fn store_stats(&self) -> StoreStats {
+        let mut stats = self.shelf.stats();
+        let limit = self.config.link;
+        stats.quotas.link_messages_per_minute = limit.messages_per_minute;
+        stats.quotas.link_bytes_per_minute = limit.bytes_per_minute;
+        for (name, count) in &self.counters {
+            *stats.counters.entry((*name).to_owned()).or_default() += count;
+        }
+        stats
     }
 
     /// The node records known.
@@ -483,8 +537,7 @@ impl Core {
             }
         }
         self.reroute_all();
-        self.reroute_step(now_ms);
-        self.pump_all(now_ms);
+        self.finish_step(now_ms);
         std::mem::take(&mut self.effects)
     }
 

@@ -10,6 +10,7 @@
 mod committer;
 mod engine;
 mod error;
+mod fate;
 mod format;
 mod journal;
 mod open;
@@ -21,6 +22,7 @@ mod tables;
 mod types;
 
 pub use error::{Full, StoreError};
+pub use fate::{End, Fate, KeyPrefix, Origin, Quota, prefix};
 pub use scan::Found;
 pub use types::{
     Batch, EngineStats, Head, NewRecord, Places, Recovery, SeenEntry, SeenState, StoreConfig, StoredRecord,

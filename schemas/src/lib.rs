@@ -10,6 +10,7 @@ pub mod envelope;
 mod ids;
 pub mod link;
 pub mod packet;
+pub mod parcel;
 pub mod receipt;
 pub mod record;
 pub mod sealing;

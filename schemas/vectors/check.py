@@ -6,7 +6,7 @@ import json
 import pathlib
 import sys
 
-from reader import curve, links, messages, packets, sealed
+from reader import curve, links, messages, packets, parcels, sealed
 from reader.curve import Refused
 
 FOLDER = pathlib.Path(__file__).parent
@@ -118,8 +118,15 @@ def link_packets():
         expect(f"body: {case['name']}", case["outcome"], outcome(packets.read_body, body))
 
 
+def files():
+    for case in load("parcel")["cases"]:
+        (data,) = raw(case, "file")
+        items, end = parcels.read_parcel(data)
+        expect(f"parcel: {case['name']}", [case["items"], case["end"]], [items, end])
+
+
 def main():
-    for group in (envelopes, signatures, channels, sealings, records, link_frames, link_packets):
+    for group in (envelopes, signatures, channels, sealings, records, link_frames, link_packets, files):
         group()
     for problem in problems:
         print(problem)

@@ -9,6 +9,8 @@ mod files;
 mod link;
 mod mutate;
 mod packet;
+mod parcel;
+mod routing;
 mod run;
 mod scripts;
 mod wire;
@@ -31,8 +33,9 @@ pub struct Target {
 
 /// All targets.
 pub fn targets() -> impl Iterator<Item = &'static Target> {
-    let all = [wire::TARGETS, link::TARGETS, packet::TARGETS, federation::TARGETS, files::TARGETS, scripts::TARGETS];
-    all.into_iter().flatten()
+    let wires = [wire::TARGETS, link::TARGETS, packet::TARGETS, routing::TARGETS, federation::TARGETS];
+    let others = [files::TARGETS, parcel::TARGETS, scripts::TARGETS];
+    wires.into_iter().chain(others).flatten()
 }
 
 /// Feeds the target of that name: the door for cargo-fuzz.

@@ -1,5 +1,6 @@
 //! What Linux tells about a process: memory and CPU time.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
@@ -8,7 +9,20 @@ const TICKS_PER_SECOND: u64 = 100;
 
 /// CPU time used so far, user and system together, at the resolution of the kernel's clock tick (10 ms).
 pub fn cpu_time(pid: u32) -> Option<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    cpu_time_in(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The same of each thread that runs now, by its number.
+pub fn cpu_times_of_threads(pid: u32) -> Option<BTreeMap<u32, Duration>> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
+    let time = |task: fs::DirEntry| {
+        let stat = fs::read_to_string(task.path().join("stat")).ok()?; // the thread may have ended by now
+        Some((task.file_name().to_str()?.parse().ok()?, cpu_time_in(&stat)?))
+    };
+    Some(tasks.filter_map(time).collect())
+}
+
+fn cpu_time_in(stat: &str) -> Option<Duration> {
     // The name in brackets may hold spaces; utime and stime are the 12th and 13th field after it (proc(5)).
     let (_, fields) = stat.rsplit_once(')')?;
     let mut ticks = fields.split_whitespace().skip(11).map(|field| field.parse::<u64>().ok());
@@ -40,5 +54,6 @@ mod tests {
         assert!(open_files(me).is_some_and(|count| count >= 3));
         assert!(cpu_time(me).is_some());
         assert!(cpu_time(u32::MAX).is_none());
+        assert!(cpu_times_of_threads(me).is_some_and(|threads| threads.contains_key(&me)));
     }
 }

@@ -6,10 +6,12 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod federation;
+mod mail;
 mod plugin;
 
 use crate::control::quic::Target;
 pub use federation::{AuthorityArgs, CertArgs, CheckFederationArgs, CrossSignArgs, FederationCommand, RequestArgs};
+pub use mail::{ExportArgs, RouteArgs, StoreArgs};
 pub use plugin::{NewPluginArgs, NewPluginKind, PluginLanguage, TestPluginArgs};
 
 /// A mesh node for community networks: messages, boards and bots with no server and no internet.
@@ -240,10 +242,26 @@ pub enum MeshCommand {
     },
     /// Show messages: direct ones, and those of joined channels
     Inbox(InboxArgs),
-    /// Show the routing table
-    Route,
-    /// Show the store-and-forward figures
-    Store,
+    /// Say what became of a message: where it waits and why, who has it, or how it ended
+    Why {
+        /// The message's id, or at least 8 digits of its beginning
+        id: String,
+    },
+    /// Show the routing table, or draw it
+    Route(RouteArgs),
+    /// Show what waits for whom, and what was evicted or refused for which bound
+    Store(StoreArgs),
+    /// Write waiting messages into a file, to be carried to another node
+    ///
+    /// They stay here as well, until somebody has taken custody of them or they expire. Without a choice: all that wait for somebody.
+    Export(ExportArgs),
+    /// Take in the messages of such a file, as if a neighbour offered them
+    ///
+    /// Each is checked, and none is taken twice. Of a damaged file everything is taken in that can be read; the rest is named.
+    Import {
+        /// The file
+        file: PathBuf,
+    },
 }
 
 /// How far a peer is trusted.

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::Config;
+use crate::core::quota::Limit;
 use crate::core::shelf::StoreLimits;
 use crate::script::{BotConfig, ScriptConfig, ScriptLimits};
 use crate::store;
@@ -24,6 +25,14 @@ impl Config {
             inbox_messages: store.inbox_messages,
             inbox_bytes: store.inbox_bytes,
             seen_ids: store.seen_ids,
+        }
+    }
+
+    /// What one neighbour may bring in.
+    pub fn link_limit(&self) -> Limit {
+        Limit {
+            messages_per_minute: self.store.link_messages_per_minute,
+            bytes_per_minute: self.store.link_bytes_per_minute,
         }
     }
 

@@ -100,6 +100,11 @@ section! {
         inbox_messages: u32 = StoreLimits::default().inbox_messages, "messages", between 10, 100_000_000;
         /// Messages in this node's own inbox; beyond it the oldest go.
         inbox_bytes: u64 = StoreLimits::default().inbox_bytes, "bytes", between MIB, TIB;
+        /// Envelopes that one neighbour may bring in a minute. Keys cost nothing, links do, so this bounds whoever makes up senders.
+        /// A trusted peer is not bounded by it.
+        link_messages_per_minute: u64 = Limit::LINK.messages_per_minute, "messages", between 60, 1_000_000_000;
+        /// Envelopes that one neighbour may bring in a minute.
+        link_bytes_per_minute: u64 = Limit::LINK.bytes_per_minute, "bytes", between 65_536, TIB;
         /// Messages that are remembered after they have gone, so that none is taken in twice.
         seen_ids: u32 = StoreLimits::default().seen_ids, "ids", between 1_000, 100_000_000;
         /// Memory for what was read from the disk.
@@ -300,7 +305,7 @@ section! {
 
 /// What a node loads when nothing else is said.
 fn default_plugins() -> Vec<String> {
-    ["transport-quic", "discovery-mdns", "routing-flood"].map(str::to_owned).to_vec()
+    ["transport-quic", "discovery-mdns", "routing-babel"].map(str::to_owned).to_vec()
 }
 
 /// The keys of all sections, in the order of the reference.

@@ -23,7 +23,7 @@ use tokio::task::LocalSet;
 use super::access::Role;
 use super::known_nodes;
 use super::quic::Target;
-use super::wire::{Wire, read_list, write_trust};
+use super::wire::{Wire, list_len, read_list, write_datas, write_trust};
 use super::{SOCKET_NAME, socket};
 use crate::api::*;
 use crate::identity::{Identity, IdentityError};
@@ -378,6 +378,29 @@ impl NodeApi for RemoteNode {
 
     fn store_stats(&self) -> Reply<StoreStats> {
         remote!(self, store_stats_request, |call| (), |answer| Wire::read(answer.get_stats()?))
+    }
+
+    fn why(&self, id: String) -> Reply<WhyReport> {
+        remote!(self, why_request, |call| call.set_id(id.as_str()), |answer| Wire::read(answer.get_report()?))
+    }
+
+    fn queue(&self, query: QueueQuery) -> Reply<QueuePage> {
+        remote!(self, queue_request, |call| query.write(call.init_query()), |answer| Wire::read(answer.get_page()?))
+    }
+
+    fn export_mail(&self, query: ExportQuery) -> Reply<ExportPage> {
+        remote!(self, export_mail_request, |call| query.write(call.init_query()), |answer| Wire::read(
+            answer.get_page()?
+        ))
+    }
+
+    fn import_mail(&self, envelopes: Vec<Bytes>) -> Reply<Vec<ImportOutcome>> {
+        remote!(
+            self,
+            import_mail_request,
+            |call| write_datas(&envelopes, call.init_envelopes(list_len(envelopes.len()))),
+            |answer| read_list(answer.get_outcomes()?)
+        )
     }
 
     fn plugins(&self) -> Reply<Vec<PluginStatus>> {

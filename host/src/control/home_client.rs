@@ -398,6 +398,22 @@ impl NodeApi for HomeClient {
         self.0.node.routes()
     }
 
+    fn why(&self, id: String) -> Reply<WhyReport> {
+        self.0.node.why(id)
+    }
+
+    fn queue(&self, query: QueueQuery) -> Reply<QueuePage> {
+        self.0.node.queue(query)
+    }
+
+    fn export_mail(&self, query: ExportQuery) -> Reply<ExportPage> {
+        self.0.node.export_mail(query)
+    }
+
+    fn import_mail(&self, envelopes: Vec<Bytes>) -> Reply<Vec<ImportOutcome>> {
+        self.0.node.import_mail(envelopes)
+    }
+
     fn plugins(&self) -> Reply<Vec<PluginStatus>> {
         self.0.node.plugins()
     }

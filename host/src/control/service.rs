@@ -21,7 +21,7 @@ use super::wire::{Wire, list_len, read_trust, write_list};
 use crate::api::mailbox::MailboxApi;
 use crate::api::{ApiError, DeliveryQuery, InboxPage, InboxQuery, NodeApi, Receipt};
 
-/// Most envelopes in one `batchEnqueue`.
+/// Most envelopes in one `batchEnqueue` or `importMail`.
 const MAX_BATCH: u32 = 256;
 
 /// A page of the inbox is cut when its payloads exceed this, in bytes: the reply stays well below what clients
@@ -98,10 +98,7 @@ impl Server for Service {
     method! { everyone batch_enqueue(BatchEnqueueParams, BatchEnqueueResults) |service, params, results| {
         let envelopes = params.get_envelopes()?;
         if envelopes.len() > MAX_BATCH {
-            return Err(to_exception(&ApiError::new(
-                "batch-too-large",
-                format!("A batch has at most {MAX_BATCH} envelopes, this one has {}.", envelopes.len()),
-            )));
+            return Err(to_exception(&batch_too_large(envelopes.len())));
         }
         let calls: Vec<_> = envelopes
             .iter()
@@ -253,6 +250,28 @@ impl Server for Service {
         ask!(service.node.deliveries(query)).write(results.reborrow().init_page());
     }}
 
+    method! { admins why(WhyParams, WhyResults) |service, params, results| {
+        ask!(service.node.why(params.get_id()?.to_string()?)).write(results.reborrow().init_report());
+    }}
+
+    method! { admins queue(QueueParams, QueueResults) |service, params, results| {
+        ask!(service.node.queue(Wire::read(params.get_query()?)?)).write(results.reborrow().init_page());
+    }}
+
+    method! { admins export_mail(ExportMailParams, ExportMailResults) |service, params, results| {
+        ask!(service.node.export_mail(Wire::read(params.get_query()?)?)).write(results.reborrow().init_page());
+    }}
+
+    method! { admins import_mail(ImportMailParams, ImportMailResults) |service, params, results| {
+        let envelopes = params.get_envelopes()?;
+        if envelopes.len() > MAX_BATCH {
+            return Err(to_exception(&batch_too_large(envelopes.len())));
+        }
+        let envelopes = envelopes.iter().map(|bytes| Ok(Bytes::copy_from_slice(bytes?)));
+        let outcomes = ask!(service.node.import_mail(envelopes.collect::<capnp::Result<_>>()?));
+        write_list(&outcomes, results.reborrow().init_outcomes(list_len(outcomes.len())));
+    }}
+
     method! { admins shutdown(ShutdownParams, ShutdownResults) |service, _params, _results| {
         ask!(service.node.shutdown());
     }}
@@ -278,6 +297,10 @@ impl Server for Service {
 
 pub(super) fn too_many_waits() -> ApiError {
     ApiError::new("too-many-waits", "Too many calls of this client wait for messages. One of each kind is enough.")
+}
+
+fn batch_too_large(envelopes: u32) -> ApiError {
+    ApiError::new("batch-too-large", format!("A batch has at most {MAX_BATCH} envelopes, this one has {envelopes}."))
 }
 
 fn write_outcome(outcome: &Result<Receipt, ApiError>, to: enqueue_result::Builder<'_>) {

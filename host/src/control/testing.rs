@@ -17,6 +17,8 @@ pub(crate) struct Double {
     pub(crate) calls: Mutex<Vec<String>>,
     /// What the inbox holds.
     pub(crate) messages: Mutex<Vec<InboxItem>>,
+    /// The envelopes that it holds.
+    pub(crate) mail: Mutex<Vec<Vec<u8>>>,
     /// Lets calls of `peers` hang.
     pub(crate) stuck: AtomicBool,
     waiting: std::sync::Arc<AtomicUsize>,
@@ -226,11 +228,137 @@ pub(crate) fn bot() -> BotStatus {
     }
 }
 
+/// A way with an alternative, and a destination without one. The names are meant to do harm.
+pub(crate) fn route_table() -> RouteTable {
+    let feasibility = Some(Feasibility { seqno: 5, metric: 96 });
+    let alternative = RouteAlternative {
+        next_hop: PeerId([9; 32]),
+        nickname: Some("</text><script>\u{1b}[31m\"}]".into()),
+        metric: 300,
+        seqno: Some(5),
+        feasible: true,
+        age_ms: Some(2_000),
+    };
+    let route = RouteInfo {
+        destination: PeerId([7; 32]),
+        next_hop: PeerId([8; 32]),
+        nickname: Some("anna\u{1b}[31m\" -> x; <b>&".into()),
+        metric: 200,
+        hops: Some(2),
+        age_ms: 1_000,
+        next_hop_name: Some("ben".into()),
+        link: Some(4),
+        seqno: Some(6),
+        feasibility,
+        alternatives: vec![alternative.clone()],
+    };
+    let lost = LostRoute {
+        destination: PeerId([6; 32]),
+        nickname: None,
+        state: "starved".into(),
+        age_ms: 4_000,
+        seqno: Some(2),
+        feasibility,
+        alternatives: vec![RouteAlternative { feasible: false, seqno: None, age_ms: None, ..alternative }],
+    };
+    let link = |link, peer: u8| RouteLink {
+        link,
+        peer: PeerId([peer; 32]),
+        nickname: None,
+        cost: Some(96),
+        rtt_us: Some(1_500),
+        loss_ppm: Some(10),
+    };
+    RouteTable {
+        plugin: "routing-babel".into(),
+        routes: vec![route],
+        lost: vec![lost],
+        links: vec![link(4, 8), RouteLink { cost: None, rtt_us: None, loss_ppm: None, ..link(5, 9) }],
+        here: Some(PeerId([1; 32])),
+        here_name: Some("here".into()),
+        state_bytes: Some(4_096),
+        counters: [("updates".to_owned(), 3)].into(),
+    }
+}
+
+/// A message that waits, with all that can be told of one.
+pub(crate) fn why(id: &str) -> WhyReport {
+    let hop = HopInfo {
+        peer: PeerId([8; 32]),
+        nickname: Some("ben\u{1b}[31m".into()),
+        state: "declined".into(),
+        since_ms: Some(1),
+        until_ms: Some(1_700_000_000_000),
+        verdict: Some("recipient-full".into()),
+    };
+    let wait = WaitInfo { place: 3, queue: 5, mailbox: false, known: true, hops: vec![hop], next_ms: Some(9) };
+    WhyReport {
+        id: id.to_owned(),
+        state: "waiting".into(),
+        kind: Some("direct".into()),
+        own: true,
+        from: Some(PeerId([7; 32])),
+        from_name: Some("anna\u{1b}[31m".into()),
+        to: Some("06".repeat(32)),
+        to_name: Some("cleo".into()),
+        topic: Some("news".into()),
+        source: Some("08".repeat(8)),
+        source_name: Some("ben".into()),
+        created_ms: Some(1),
+        received_ms: Some(2),
+        expires_ms: Some(3),
+        remembered_ms: Some(4),
+        wait: Some(wait),
+        inbox: Some("unread".into()),
+        at_ms: Some(5),
+        by: Some("09".repeat(8)),
+        by_name: Some("dora".into()),
+        how: Some("receipt".into()),
+        quota: Some("total".into()),
+        refused: Some(RefusedInfo { code: "signature".into(), at_ms: 6, source: None, source_name: None }),
+    }
+}
+
+pub(crate) fn queue_page() -> QueuePage {
+    let item = QueuedItem {
+        id: MessageId([5; 32]),
+        from: PeerId([7; 32]),
+        from_name: Some("anna\u{1b}[31m".into()),
+        priority: 2,
+        bytes: 200,
+        created_ms: 1_700_000_000_000,
+        received_ms: 1_700_000_000_500,
+        expires_ms: 1_700_600_000_000,
+        source: Some(PeerId([8; 32])),
+    };
+    QueuePage {
+        recipient: PeerId([6; 32]),
+        nickname: Some("cleo".into()),
+        messages: 5,
+        bytes: 1_000,
+        max_messages: 1_000,
+        max_bytes: 4 << 20,
+        items: vec![item],
+    }
+}
+
 pub(crate) fn stats() -> StoreStats {
-    let queue = QueueInfo { recipient: PeerId([7; 32]), messages: 1, bytes: 200, oldest_ms: 1_700_000_000_000 };
+    let queue = QueueInfo {
+        recipient: PeerId([7; 32]),
+        nickname: Some("anna".into()),
+        messages: 1,
+        bytes: 200,
+        oldest_ms: 1_700_000_000_000,
+    };
+    let sender = SenderUse { sender: PeerId([8; 32]), nickname: None, messages: 1, bytes: 200 };
     StoreStats {
         waiting: 1,
+        oldest: vec![queue.clone()],
         longest: vec![queue],
+        senders: vec![sender],
+        evicted: [("topic".to_owned(), 2)].into(),
+        refused: [("recipient".to_owned(), 3)].into(),
+        quotas: StoreQuotas { recipient_messages: 1_000, ..StoreQuotas::default() },
         oldest_ms: Some(1_700_000_000_000),
         counters: [("accepted".to_owned(), 5)].into(),
         read_only: Some("disk full".into()),
@@ -384,15 +512,38 @@ impl NodeApi for Double {
     }
 
     fn routes(&self) -> Reply<RouteTable> {
-        let route = RouteInfo {
-            destination: PeerId([7; 32]),
-            next_hop: PeerId([8; 32]),
-            nickname: None,
-            metric: 2,
-            hops: Some(2),
-            age_ms: 1_000,
+        ready(route_table())
+    }
+
+    fn why(&self, id: String) -> Reply<WhyReport> {
+        self.note(format!("why {id}"));
+        ready(why(&id))
+    }
+
+    fn queue(&self, query: QueueQuery) -> Reply<QueuePage> {
+        self.note(format!("queue {} {} {}", query.recipient, query.after, query.limit));
+        ready(queue_page())
+    }
+
+    fn export_mail(&self, query: ExportQuery) -> Reply<ExportPage> {
+        self.note(format!("export_mail {query:?}"));
+        let held = self.mail.lock().unwrap().clone();
+        let page: Vec<_> = held.iter().skip(query.place as usize).take(2).cloned().collect();
+        let next = query.place + page.len() as u64;
+        let held = held.len() as u64;
+        ready(ExportPage { envelopes: page, next: (next < held).then_some(next), damaged: 1, held })
+    }
+
+    fn import_mail(&self, envelopes: Vec<Bytes>) -> Reply<Vec<ImportOutcome>> {
+        self.note(format!("import_mail {}", envelopes.len()));
+        let mut held = self.mail.lock().unwrap();
+        let mut outcome = |wire: &Bytes| {
+            let known = held.iter().any(|other| other[..] == wire[..]);
+            held.push(wire.to_vec());
+            let code = if known { "known" } else { "new" };
+            ImportOutcome { id: Some(MessageId([5; 32])), code: code.to_owned(), message: known.then(|| "here".into()) }
         };
-        ready(RouteTable { plugin: "routing-flood".into(), routes: vec![route] })
+        ready(envelopes.iter().map(&mut outcome).collect())
     }
 
     fn store_stats(&self) -> Reply<StoreStats> {

@@ -63,6 +63,16 @@ async fn every_answer_comes_over_the_socket_unchanged() {
     same(node.inbox_ack("me".into(), 3), remote.inbox_ack("me".into(), 3)).await;
     same(node.routes(), remote.routes()).await;
     same(node.store_stats(), remote.store_stats()).await;
+    same(node.why("05050505".into()), remote.why("05050505".into())).await;
+    let query = QueueQuery { recipient: "anna".into(), after: 1, limit: 2 };
+    same(node.queue(query.clone()), remote.queue(query)).await;
+    let mail = || vec![Bytes::from_static(b"x"), Bytes::from_static(b"y")];
+    node.import_mail(mail()).await.unwrap(); // from now on both are known
+    same(node.import_mail(mail()), remote.import_mail(mail())).await;
+    for topic in [None, Some("news".to_owned())] {
+        let query = ExportQuery { topic, recipient: Some("anna".into()), all: true, place: 1 };
+        same(node.export_mail(query.clone()), remote.export_mail(query)).await;
+    }
     same(node.plugins(), remote.plugins()).await;
     same(node.plugin_enable("x".into()), remote.plugin_enable("x".into())).await;
     same(node.forget_server("x".into()), remote.forget_server("x".into())).await;

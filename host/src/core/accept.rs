@@ -9,7 +9,7 @@ use super::intake::{Candidate, Waiter};
 use super::shelf::{Reject, RejectCode};
 use super::{Core, Effect, Notice, Ticket};
 use crate::api::{self, ApiError};
-use crate::store::{Batch, Head, NewRecord, Places, SeenState};
+use crate::store::{Batch, End, Fate, Head, NewRecord, Places, Quota, SeenState};
 
 /// When a neighbour may offer again what came while a forged copy of it was being checked, in seconds.
 const RETRY_FORGED_SECS: u16 = 1;
@@ -18,10 +18,12 @@ const RETRY_FORGED_SECS: u16 = 1;
 const RETRY_STORE_SECS: u16 = 30;
 
 impl Core {
-    pub(super) fn verify(&mut self, batch: Vec<Candidate>) {
-        if batch.is_empty() {
+    /// Has the signatures checked of all that this step brought in, as one batch.
+    pub(super) fn flush_checks(&mut self) {
+        if self.unchecked.is_empty() {
             return;
         }
+        let batch = std::mem::take(&mut self.unchecked);
         let ticket = self.ticket();
         let envelopes = batch.iter().map(|candidate| candidate.envelope.clone()).collect();
         self.verifying.insert(ticket, batch);
@@ -35,15 +37,16 @@ impl Core {
         for (candidate, verdict) in batch.into_iter().zip(verdicts) {
             match verdict {
                 Ok(()) => good.push(candidate),
-                Err(refusal) => self.turn_away(&candidate, &refusal),
+                Err(refusal) => self.turn_away(&candidate, &refusal, now_ms),
             }
         }
         self.accept(good, now_ms);
     }
 
-    fn turn_away(&mut self, candidate: &Candidate, refusal: &Refusal) {
+    fn turn_away(&mut self, candidate: &Candidate, refusal: &Refusal, now_ms: u64) {
         let verdict = Verdict::Refused;
         self.count(refusal.code());
+        self.refused(candidate.id, refusal.code(), candidate.source, now_ms);
         if let Some(link) = candidate.link {
             self.bad_signature(link);
         }
@@ -51,30 +54,38 @@ impl Core {
         self.settle(candidate, &Outcome::Refused { verdict, code, why, retry_secs: 0 });
     }
 
-    /// Finds a place for each envelope and has them written together.
+    /// Finds a place for each envelope and has them written, with all others of this step.
     pub(super) fn accept(&mut self, candidates: Vec<Candidate>, now_ms: u64) {
-        let mut batch = Batch::default();
-        let mut kept = Vec::with_capacity(candidates.len());
         for mut candidate in candidates {
             self.hear_of(&candidate, now_ms);
             let head = self.head_of(&candidate, now_ms);
             match self.shelf.admit(&head, now_ms) {
                 Ok(evicted) => {
-                    evicted.iter().for_each(|gone| gone.put_into(&mut batch));
-                    batch.seen.push(head.seen(SeenState::Held));
+                    let batch = &mut self.unwritten.arrivals;
+                    evicted.iter().for_each(|gone| gone.put_into(batch));
+                    // Its record says that it is held; the id is written apart only when the record goes.
                     batch.append.push(NewRecord { head, wire: candidate.envelope.wire().clone() });
                     candidate.head = Some(head);
-                    kept.push(candidate);
+                    self.unwritten.candidates.push(candidate);
                 }
-                Err(reject) => self.no_room(&candidate, reject),
+                Err(reject) => self.no_room(&candidate, reject, now_ms),
             }
         }
-        if kept.is_empty() {
-            return;
+    }
+
+    /// Has all written that this step changed. What frees room goes first and by itself: a full disk takes it, and
+    /// refuses the rest.
+    pub(super) fn flush_writes(&mut self) {
+        let Unwritten { removals, arrivals, candidates } = std::mem::take(&mut self.unwritten);
+        if !removals.is_empty() {
+            let ticket = self.ticket();
+            self.effects.push(Effect::Persist { ticket, batch: removals });
         }
-        let ticket = self.ticket();
-        self.persisting.insert(ticket, kept);
-        self.effects.push(Effect::Persist { ticket, batch });
+        if !candidates.is_empty() {
+            let ticket = self.ticket();
+            self.persisting.insert(ticket, candidates);
+            self.effects.push(Effect::Persist { ticket, batch: arrivals });
+        }
     }
 
     /// A verified envelope shows a way to its sender.
@@ -105,7 +116,11 @@ impl Core {
         }
     }
 
-    fn no_room(&mut self, candidate: &Candidate, reject: Reject) {
+    fn no_room(&mut self, candidate: &Candidate, reject: Reject, now_ms: u64) {
+        if !matches!(reject.code, RejectCode::Known(_)) {
+            let code = reject.quota.map_or(reject.name(), refused_by);
+            self.refused(candidate.id, code, candidate.source, now_ms);
+        }
         let verdict = match reject.code {
             RejectCode::Known(_) => Verdict::Seen,
             RejectCode::Expired => Verdict::TooOld,
@@ -119,6 +134,31 @@ impl Core {
         let retry_secs = if flows { reject.retry_after_secs.min(1) } else { reject.retry_after_secs };
         let why = format!("no room for it: {}; try again in {} s", reject.name(), reject.retry_after_secs);
         self.settle(candidate, &Outcome::Refused { verdict, code: reject.name(), why, retry_secs });
+    }
+}
+
+/// What a step changed that must be written.
+#[derive(Default)]
+pub(super) struct Unwritten {
+    /// What is given up, and notes: nobody waits for it.
+    pub(super) removals: Batch,
+    /// New envelopes, and what makes room for them.
+    arrivals: Batch,
+    /// Those envelopes, with who waits for them.
+    candidates: Vec<Candidate>,
+}
+
+/// The name of a refusal by a bound.
+fn refused_by(quota: Quota) -> &'static str {
+    match quota {
+        Quota::Recipient => "recipient-full",
+        Quota::SenderShare => "sender-full-at-recipient",
+        Quota::Sender => "sender-full",
+        Quota::Topic | Quota::TopicShare => "topic-full",
+        Quota::Inbox => "inbox-full",
+        Quota::InboxShare => "sender-full-in-inbox",
+        Quota::Total | Quota::Pending => "relay-full",
+        Quota::Link => "link-quota",
     }
 }
 
@@ -186,7 +226,10 @@ impl Core {
         match Receipt::decode(candidate.envelope.view().payload()) {
             Ok(receipt) => {
                 if self.shelf.get(&receipt.id).is_some_and(|held| held.destination == head.sender.0) {
-                    self.give_up(&receipt.id, SeenState::Delivered);
+                    let fate = Fate::new(End::Receipt, now_ms).by(&head.sender.0);
+                    self.give_up(&receipt.id, SeenState::Delivered, fate);
+                } else if let Some(entry) = self.shelf.receipt_came(&receipt.id, &head.sender, now_ms) {
+                    self.persist(Batch { seen: vec![entry], ..Batch::default() });
                 }
                 if mine {
                     self.effects.push(Effect::Notice(Notice::Delivered { id: receipt.id, by: head.sender }));
@@ -195,7 +238,7 @@ impl Core {
             Err(_) => self.count("receipt-malformed"),
         }
         match mine {
-            true => self.give_up(&head.id, SeenState::Delivered), // read, and of no more use
+            true => self.give_up(&head.id, SeenState::Delivered, Fate::new(End::Used, now_ms)),
             false => self.forward(candidate, head, now_ms),
         }
     }
@@ -203,6 +246,11 @@ impl Core {
     /// Tells everyone who waits for this envelope how it fared.
     fn settle(&mut self, candidate: &Candidate, outcome: &Outcome) {
         self.pending_bytes = self.pending_bytes.saturating_sub(candidate.envelope.wire().len());
+        if let Outcome::Refused { verdict: Verdict::RelayFull | Verdict::RecipientFull | Verdict::SenderFull, .. } =
+            outcome
+        {
+            self.give_back(candidate);
+        }
         let Some(pending) = self.pending.remove(&candidate.id) else { return };
         let id = candidate.id;
         for waiter in pending.waiters {

@@ -11,7 +11,7 @@ use super::intake::REACCEPT_AFTER_MS;
 use super::links::{Declined, InFlight};
 use super::shelf::Waiting;
 use super::{Core, Effect, LinkId, Notice, Offered, RouteKind, RouteQuery};
-use crate::store::{Batch, Head, Places, SeenState};
+use crate::store::{Batch, End, Fate, Head, Places, SeenState};
 
 /// Envelopes on their way to one neighbour without its answer. At 50 ms a round trip this is 80,000 a second.
 pub(super) const DEFAULT_WINDOW: usize = 4_096;
@@ -20,7 +20,7 @@ pub(super) const DEFAULT_WINDOW: usize = 4_096;
 const MAX_WINDOW_BYTES: usize = 1 << 20;
 
 /// An answer that takes longer is taken for lost, and the envelope is offered again, in milliseconds.
-const ANSWER_TIMEOUT_MS: u64 = 30_000;
+pub(super) const ANSWER_TIMEOUT_MS: u64 = 30_000;
 
 /// When a queue is offered again after a refusal that named no time, in seconds.
 const RETRY_SECS: u64 = 30;
@@ -120,7 +120,7 @@ impl Core {
     }
 
     /// The links towards a recipient, and whether the router knows them to lead there.
-    fn ways(&mut self, recipient: PeerId, now_ms: u64) -> (Vec<LinkId>, bool) {
+    pub(super) fn ways(&mut self, recipient: PeerId, now_ms: u64) -> (Vec<LinkId>, bool) {
         if let Some(links) = self.ways_from_mailbox(&recipient) {
             return (links, true);
         }
@@ -178,7 +178,7 @@ impl Core {
         }
     }
 
-    fn room(&self, link: LinkId) -> usize {
+    pub(super) fn room(&self, link: LinkId) -> usize {
         match self.links.get(&link) {
             Some(state) if state.in_flight_bytes < MAX_WINDOW_BYTES => {
                 self.config.window.saturating_sub(state.in_flight.len())
@@ -251,7 +251,11 @@ impl Core {
     /// A neighbour is told that this envelope is held here, and may drop its own copy for that. If it is on its way to
     /// another neighbour already, that one's answer may rest on a copy that is dropped for our word: in a loop of routes
     /// all of them would be. So only the answer to an offer that is made after this frees our copy.
+    ///
+    /// For the same reason a copy that a neighbour was found to hold as well is no ground any more to drop ours when room is
+    /// short: that neighbour may come to rely on ours.
     pub(super) fn promised(&mut self, id: &MessageId) {
+        self.shelf.held_elsewhere(id, None);
         if self.flying.contains_key(id) {
             let flights = self.links.values_mut().filter_map(|state| state.in_flight.get_mut(id));
             flights.for_each(|flight| flight.stale = true);
@@ -301,16 +305,25 @@ impl Core {
         batch: &mut Batch,
     ) {
         match answer.verdict {
-            Verdict::Stored if recipient == peer => self.hand_over(&answer.id, SeenState::Delivered, batch),
+            Verdict::Stored if recipient == peer => {
+                let fate = Fate::new(End::Taken, now_ms).by(&peer.0);
+                self.hand_over(&answer.id, SeenState::Delivered, fate, batch);
+            }
             Verdict::Stored if flight.known && flight.stale => {
                 self.count("kept-as-promised");
                 self.drain(self.preferred(&peer).unwrap_or(link), recipient);
             }
             Verdict::Stored if flight.known => {
                 let state = self.shelf.get(&answer.id).map(|head| head.passed_on(now_ms));
-                self.hand_over(&answer.id, state.unwrap_or(SeenState::Delivered), batch);
+                let fate = Fate::new(End::Custody, now_ms).by(&peer.0);
+                self.hand_over(&answer.id, state.unwrap_or(SeenState::Delivered), fate, batch);
             }
-            Verdict::Stored => self.copied(link, answer.id, now_ms),
+            Verdict::Stored => {
+                self.copied(link, answer.id, now_ms);
+                if !flight.stale {
+                    self.shelf.held_elsewhere(&answer.id, Some(&peer));
+                }
+            }
             _ => {
                 self.doubt_home(link, recipient, answer.verdict, now_ms);
                 self.declined(link, recipient, answer, now_ms);
@@ -348,8 +361,8 @@ impl Core {
         }
     }
 
-    pub(super) fn hand_over(&mut self, id: &MessageId, state: SeenState, batch: &mut Batch) {
-        if let Some(gone) = self.shelf.release(id, Places::WAITING, state) {
+    pub(super) fn hand_over(&mut self, id: &MessageId, state: SeenState, fate: Fate, batch: &mut Batch) {
+        if let Some(gone) = self.shelf.release_to(id, Places::WAITING, state, fate) {
             self.recent.remove(gone.head.seq);
             gone.put_into(batch);
         }
@@ -370,24 +383,23 @@ impl Core {
         let pause_secs = secs.max((2 * before).min(RETRY_HOPELESS_SECS));
         let until_ms = now_ms + pause_secs * 1_000;
         if neighbour.declined.len() < MAX_DECLINED {
-            neighbour.declined.insert(answer.id, Declined { until_ms, pause_secs });
+            let verdict = answer.verdict;
+            neighbour.declined.insert(answer.id, Declined { until_ms, pause_secs, verdict });
         }
         let retry = neighbour.retry.entry(recipient).or_insert(until_ms);
         *retry = until_ms.min(*retry);
     }
 
     /// Drops a copy that is no longer needed.
-    pub(super) fn give_up(&mut self, id: &MessageId, state: SeenState) {
+    pub(super) fn give_up(&mut self, id: &MessageId, state: SeenState, fate: Fate) {
         let mut batch = Batch::default();
-        self.hand_over(id, state, &mut batch);
+        self.hand_over(id, state, fate, &mut batch);
         self.persist(batch);
     }
 
+    /// Has removals and notes written at the end of this step.
     pub(super) fn persist(&mut self, batch: Batch) {
-        if !batch.is_empty() {
-            let ticket = self.ticket();
-            self.effects.push(Effect::Persist { ticket, batch });
-        }
+        self.unwritten.removals.merge(batch);
     }
 
     /// Has the router asked anew for every recipient with something waiting.

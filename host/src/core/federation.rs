@@ -8,7 +8,6 @@ mod asked;
 mod gateways;
 mod homes;
 mod policy;
-mod quota;
 mod report;
 mod resolve;
 
@@ -18,13 +17,14 @@ use qpq_schemas::envelope::{EnvelopeRef, Kind};
 use qpq_schemas::link::{Answer, Frame, MAX_TOPICS, SubscriptionChange, Verdict};
 use qpq_schemas::{MessageId, PeerId, TopicId};
 
+pub use super::quota::Limit;
+use super::quota::Quota;
+use super::toll::Charge;
 use super::{Core, Effect, LinkId};
 use asked::Asked;
 pub use gateways::{GATEWAY_PREFIX, gateway_of};
 use homes::Homes;
 pub use policy::{Domain, FederationPolicy};
-pub use quota::Limit;
-use quota::Quota;
 pub use report::DomainReport;
 
 /// Domains whose use is counted at a time.
@@ -116,15 +116,14 @@ impl Core {
 
 /// Envelopes on their way in and out.
 impl Core {
-    /// Whether an envelope from a domain is taken in; else what to answer.
-    pub(super) fn admit_from(
+    /// Whether an envelope from a domain is taken in, and counts that it was; else what to answer.
+    pub(super) fn admit_from_domain(
         &mut self,
-        link: LinkId,
+        domain: Domain,
         view: EnvelopeRef<'_>,
         id: MessageId,
         now_ms: u64,
-    ) -> Result<(), Answer> {
-        let Some(domain) = self.domain_behind(link).cloned() else { return Ok(()) };
+    ) -> Result<Charge, Answer> {
         let refused = Answer { id, verdict: Verdict::Refused, retry_after_secs: 0 };
         if !self.relays(&domain, view, now_ms) {
             self.count("between-domains-refused");
@@ -135,11 +134,21 @@ impl Core {
         if quotas.len() >= MAX_QUOTAS && !quotas.contains_key(&domain) {
             quotas.pop_first(); // a full bucket is the worst that follows
         }
-        let quota = quotas.entry(domain).or_insert_with(|| Quota::new(policy.quota, now_ms));
-        quota.take(view.wire().len() as u64, now_ms).map_err(|retry_after_secs| {
-            *self.counters.entry("between-domains-quota").or_default() += 1;
-            Answer { id, verdict: Verdict::RelayFull, retry_after_secs }
-        })
+        let quota = quotas.entry(domain.clone()).or_insert_with(|| Quota::new(policy.quota, now_ms));
+        match quota.take(view.wire().len() as u64, now_ms) {
+            Ok(()) => Ok(Charge::Domain(domain)),
+            Err(retry_after_secs) => {
+                self.count("between-domains-quota");
+                Err(Answer { id, verdict: Verdict::RelayFull, retry_after_secs })
+            }
+        }
+    }
+
+    /// An envelope of that domain comes again, and shall count once.
+    pub(super) fn give_back_to_domain(&mut self, domain: &Domain, bytes: u64) {
+        if let Some(quota) = self.federation.quotas.get_mut(domain) {
+            quota.give_back(bytes);
+        }
     }
 
     fn relays(&self, from: &Domain, view: EnvelopeRef<'_>, now_ms: u64) -> bool {

@@ -8,9 +8,11 @@ use qpq_schemas::envelope::{Envelope, EnvelopeRef, Kind, Refusal};
 use qpq_schemas::link::{Answer, Verdict};
 use qpq_schemas::{MessageId, PeerId};
 
+use super::refusals::Refused;
+use super::toll::Charge;
 use super::{Core, Effect, LinkId, RouteKind, RouteQuery};
 use crate::api::{ApiError, Receipt};
-use crate::store::{Head, SeenState};
+use crate::store::{Head, Quota, SeenState};
 
 /// Bytes that may wait for their signature check and the disk together. Past it new envelopes are put off.
 const MAX_PENDING_BYTES: usize = 32 << 20;
@@ -20,6 +22,9 @@ const RETRY_BUSY_SECS: u16 = 1;
 
 /// An envelope that was passed on is taken back after this time, if another way leads to its recipient now.
 pub(super) const REACCEPT_AFTER_MS: u64 = 10_000;
+
+/// The code of the answer for an imported envelope that is here already, or was.
+pub const KNOWN: &str = "known";
 
 /// Who waits for an envelope's outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,19 +52,19 @@ pub(super) struct Candidate {
     pub(super) source: Option<PeerId>,
     /// The link that it came in by.
     pub(super) link: Option<LinkId>,
+    /// Where it was counted.
+    pub(super) charge: Option<Charge>,
 }
 
 impl Core {
     pub(super) fn envelopes(&mut self, link: LinkId, wires: Vec<Bytes>, now_ms: u64) {
         let Some(source) = self.links.get(&link).map(|state| state.peer) else { return };
-        let mut batch = Vec::new();
         for wire in wires {
             self.count("received");
             if let Some(candidate) = self.first_look(link, source, &wire, now_ms) {
-                batch.push(candidate);
+                self.unchecked.push(candidate);
             }
         }
-        self.verify(batch);
     }
 
     /// All checks that cost nothing. What passes them is new and wants its signature checked.
@@ -77,6 +82,7 @@ impl Core {
         let timely = view.check_times(now_ms).and_then(|()| view.check_hops());
         if let Err(refusal) = timely.and_then(|()| self.check_block(view.sender())) {
             self.count(refusal.code());
+            self.refused(id, refusal.code(), Some(source), now_ms);
             self.owe(link, Answer { id, verdict: verdict_of(&refusal), retry_after_secs: 0 });
             return None;
         }
@@ -92,19 +98,24 @@ impl Core {
             self.count("duplicate");
             return None;
         }
-        if let Err(answer) = self.admit_from(link, envelope.view(), id, now_ms) {
-            self.owe(link, answer);
-            return None;
-        }
         if self.pending_bytes > MAX_PENDING_BYTES {
             self.count("put-off");
+            self.refused(id, "put-off", Some(source), now_ms);
+            self.shelf.count_refused(Quota::Pending);
             self.owe(link, Answer { id, verdict: Verdict::RelayFull, retry_after_secs: RETRY_BUSY_SECS });
             return None;
         }
+        let charge = match self.admit_from(link, envelope.view(), id, now_ms) {
+            Ok(charge) => charge,
+            Err(answer) => {
+                self.owe(link, answer);
+                return None;
+            }
+        };
         let hops = view.hop_count().saturating_add(1);
         let envelope = envelope.with_hop_count(hops); // also copies it out of the frame it came in
         self.await_outcome(id, &envelope, Waiter::Link(link));
-        Some(Candidate { id, envelope, head: None, source: Some(source), link: Some(link) })
+        Some(Candidate { id, envelope, head: None, source: Some(source), link: Some(link), charge })
     }
 
     /// The answer for an id that was here before, if that settles it.
@@ -137,6 +148,11 @@ impl Core {
         }
     }
 
+    /// Remembers for a while why an envelope was not taken.
+    pub(super) fn refused(&mut self, id: MessageId, code: &'static str, source: Option<PeerId>, at_ms: u64) {
+        self.refusals.note(id, Refused { code, at_ms, source });
+    }
+
     fn check_block(&self, sender: PeerId) -> Result<(), Refusal> {
         if self.blocked.contains(&sender) { Err(Refusal::BlockedSender) } else { Ok(()) }
     }
@@ -163,6 +179,7 @@ impl Core {
         let checks = view.check_times(now_ms).and_then(|()| self.check_block(view.sender()));
         if let Err(refusal) = checks {
             self.count(refusal.code());
+            self.refused(id, refusal.code(), None, now_ms);
             let result = Err(ApiError::new(refusal.code(), refusal.to_string()));
             return self.effects.push(Effect::Answer { token, result });
         }
@@ -170,14 +187,41 @@ impl Core {
             let result = Ok(Receipt { id, expires_ms: view.expires_ms() });
             return self.effects.push(Effect::Answer { token, result });
         }
-        let known = self.pending.contains_key(&id);
-        self.pending.entry(id).or_default().waiters.push(Waiter::Client(token));
+        let candidate = Candidate { id, envelope, head: None, source: None, link: None, charge: None };
+        self.hand_in(token, candidate, trusted, now_ms);
+    }
+
+    /// An envelope out of a file counts as one that a neighbour offers: everything is checked, and one that was here is not
+    /// taken again. Where it came from is noted as this node's own key.
+    pub(super) fn import(&mut self, token: u64, envelope: Envelope, now_ms: u64) {
+        let view = envelope.view();
+        let (id, hops) = (view.id(), view.hop_count().saturating_add(1));
+        let timely = view.check_times(now_ms).and_then(|()| view.check_hops());
+        if let Err(refusal) = timely.and_then(|()| self.check_block(view.sender())) {
+            self.count(refusal.code());
+            self.refused(id, refusal.code(), Some(self.config.me), now_ms);
+            let result = Err(ApiError::new(refusal.code(), refusal.to_string()));
+            return self.effects.push(Effect::Answer { token, result });
+        }
+        if self.shelf.seen(&id).is_some() && !self.pending.contains_key(&id) {
+            self.count("duplicate");
+            let result = Err(ApiError::new(KNOWN, "it is here already, or was"));
+            return self.effects.push(Effect::Answer { token, result });
+        }
+        self.count("imported");
+        let (envelope, source) = (envelope.with_hop_count(hops), Some(self.config.me));
+        let candidate = Candidate { id, envelope, head: None, source, link: None, charge: None };
+        self.hand_in(token, candidate, false, now_ms);
+    }
+
+    fn hand_in(&mut self, token: u64, candidate: Candidate, trusted: bool, now_ms: u64) {
+        let known = self.pending.contains_key(&candidate.id);
+        self.pending.entry(candidate.id).or_default().waiters.push(Waiter::Client(token));
         if known {
             return;
         }
-        self.pending_bytes += envelope.wire().len();
-        let candidate = Candidate { id, envelope, head: None, source: None, link: None };
-        if trusted { self.accept(vec![candidate], now_ms) } else { self.verify(vec![candidate]) }
+        self.pending_bytes += candidate.envelope.wire().len();
+        if trusted { self.accept(vec![candidate], now_ms) } else { self.unchecked.push(candidate) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use qpq_schemas::link::{Answer, Frame, MAX_ANSWERS, MAX_TOPICS, SubscriptionChange};
+use qpq_schemas::link::{Answer, Frame, MAX_ANSWERS, MAX_TOPICS, SubscriptionChange, Verdict};
 use qpq_schemas::{MessageId, PeerId, TopicId};
 
 use super::federation::Domain;
@@ -73,6 +73,8 @@ pub(super) struct Declined {
     pub(super) until_ms: u64,
     /// How long that was, in seconds; it doubles with each refusal.
     pub(super) pause_secs: u64,
+    /// The neighbour's word.
+    pub(super) verdict: Verdict,
 }
 
 impl LinkState {

@@ -11,7 +11,7 @@ use qpq_schemas::{MessageId, PeerId, TopicId};
 
 use super::shelf::Waiting;
 use super::{Core, Effect, LinkId};
-use crate::store::{Batch, Head, Places, SeenState};
+use crate::store::{Batch, End, Fate, Head, Places, SeenState};
 
 /// What a mailbox's holder wants to see.
 #[derive(Debug, Clone)]
@@ -77,11 +77,12 @@ impl Core {
     }
 
     /// The holder has these messages on its disk: our copies of direct ones may go.
-    pub(super) fn collected(&mut self, peer: PeerId, ids: &[MessageId]) {
+    pub(super) fn collected(&mut self, peer: PeerId, ids: &[MessageId], now_ms: u64) {
         let mut batch = Batch::default();
         for id in ids {
             if self.shelf.waiting(id).is_some_and(|head| head.destination == peer.0) {
-                self.hand_over(id, SeenState::Delivered, &mut batch);
+                let fate = Fate::new(End::Collected, now_ms).by(&peer.0);
+                self.hand_over(id, SeenState::Delivered, fate, &mut batch);
                 self.count("collected");
             }
         }

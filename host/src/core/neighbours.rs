@@ -123,7 +123,11 @@ impl Core {
             match best {
                 Some(best) => (neighbour.preferred, neighbour.rival) = (best, None),
                 None => {
-                    self.neighbours.remove(&peer);
+                    let gone = self.neighbours.remove(&peer);
+                    // Nobody knows when it comes back, so its copies are none to rely upon.
+                    for id in gone.iter().flat_map(|neighbour| neighbour.copied.keys()) {
+                        self.shelf.held_elsewhere(id, None);
+                    }
                     return None;
                 }
             }

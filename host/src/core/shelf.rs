@@ -3,9 +3,9 @@
 //!
 //! A message is admitted first (which reserves its room), then written to disk, then confirmed; only then it shows in
 //! queues, history and inbox. Direct messages in custody are never evicted: when their room is full, new ones are
-//! refused. Broadcasts make room, lowest priority and oldest first.
+//! refused. Broadcasts make room, lowest priority and oldest first; then copies of which a neighbour holds one as well.
 //!
-//! What is waiting and acknowledged leaves only by [`Shelf::finish`], [`Shelf::release`] or by its own expiry.
+//! What is waiting and acknowledged, and is held by nobody else, leaves only by [`Shelf::finish`], [`Shelf::release`] or by its own expiry.
 
 mod admit;
 mod entry;
@@ -15,11 +15,12 @@ mod look;
 mod names;
 mod outcome;
 mod queues;
+mod replicas;
 mod seen;
 mod slab;
 mod stats;
 
-pub use crate::store::{Head, Places, SeenEntry, SeenState};
+pub use crate::store::{End, Fate, Head, KeyPrefix, Origin, Places, Quota, SeenEntry, SeenState};
 pub use limits::{SEEN_GRACE_MS, StoreLimits};
 pub use outcome::{Gone, Reject, RejectCode, Waiting, Why};
 pub use queues::Turn;
@@ -31,11 +32,13 @@ use hashbrown::HashTable;
 use qpq_schemas::envelope::Kind;
 use qpq_schemas::{MessageId, PeerId, TopicId};
 
+use crate::store::prefix;
 use entry::Entry;
 use history::History;
 use limits::Room;
 use names::{Names, Tally};
 use queues::Queues;
+use replicas::Replicas;
 use seen::{Seen, secs};
 use slab::Slab;
 
@@ -61,9 +64,14 @@ pub struct Shelf {
     expiry: BTreeSet<(u32, u32)>,
     used: Room,
     seen: Seen,
+    replicas: Replicas,
     /// Senders to whom no share of one sender applies.
     favoured: HashSet<PeerId>,
     counters: BTreeMap<&'static str, u64>,
+    /// Messages that made room, by the bound that was met.
+    evicted_by: BTreeMap<Quota, u64>,
+    /// Messages that were not taken, by the bound that was met.
+    refused_by: BTreeMap<Quota, u64>,
 }
 
 impl Shelf {
@@ -79,6 +87,11 @@ impl Shelf {
         } else {
             self.favoured.remove(&sender)
         };
+    }
+
+    /// Whether no share of one sender bounds that one.
+    pub fn favours(&self, sender: &PeerId) -> bool {
+        self.favoured.contains(sender)
     }
 
     /// Puts back what stood in the store at open. No limit applies: it was acknowledged.
@@ -108,15 +121,46 @@ impl Shelf {
 
     /// Takes a message out of some of its places. When none is left, it is gone and its id remembered in that state.
     pub fn release(&mut self, id: &MessageId, places: Places, state: SeenState) -> Option<Gone> {
+        self.release_to(id, places, state, Fate::default())
+    }
+
+    /// As [`Shelf::release`], noting what became of it.
+    pub fn release_to(&mut self, id: &MessageId, places: Places, state: SeenState, fate: Fate) -> Option<Gone> {
         let slot = self.slot(id)?;
-        self.leave(slot, places, Some(state), Why::Finished, 0)
+        self.leave(slot, places, Some(state), fate)
+    }
+
+    /// A neighbour holds a copy of a waiting message as well, and hasn't been told since that ours may be relied upon; `None`
+    /// when nobody may be relied upon for it any more. One that was made here never makes room.
+    pub fn held_elsewhere(&mut self, id: &MessageId, by: Option<&PeerId>) {
+        let Some((slot, entry)) = self.slot(id).and_then(|slot| Some((slot, self.entries.get(slot)?))) else { return };
+        match by.filter(|_| entry.places.has(Places::WAITING) && entry.has_source()) {
+            Some(by) => self.replicas.insert(entry.kept(slot), by),
+            None => self.replicas.remove(entry.kept(slot)),
+        }
+    }
+
+    /// The recipient's signed receipt came for a message that was handed in here and has gone on. Returns how its id is
+    /// remembered from now on, to be stored; `None` when the signer is not its recipient, or that was known.
+    pub fn receipt_came(&mut self, id: &MessageId, signer: &PeerId, now_ms: u64) -> Option<SeenEntry> {
+        let mut entry = self.seen.get(id)?;
+        if entry.fate.end == End::Receipt || entry.fate.origin != Origin::Here(prefix(&signer.0)) {
+            return None;
+        }
+        let origin = entry.fate.origin;
+        entry.fate = Fate { origin, ..Fate::new(End::Receipt, now_ms).by(&signer.0) };
+        if let SeenState::PassedOn { at_ms, .. } = &mut entry.state {
+            *at_ms = now_ms;
+        }
+        self.note(&entry);
+        self.seen.get(id)
     }
 
     /// Takes a message off the shelf and forgets its id: it could not be stored, or its record is damaged.
     /// So it can be fetched again. Returns it as it stood.
     pub fn discard(&mut self, id: &MessageId) -> Option<Head> {
         let slot = self.slot(id)?;
-        let gone = self.leave(slot, Places::ALL, Some(SeenState::Delivered), Why::Finished, 0)?;
+        let gone = self.leave(slot, Places::ALL, Some(SeenState::Delivered), Fate::default())?;
         self.seen.remove(id);
         Some(gone.head)
     }
@@ -155,7 +199,7 @@ impl Shelf {
     /// Takes off up to `max` messages whose time is over.
     pub fn expire(&mut self, now_ms: u64, max: usize) -> Vec<Gone> {
         let over: Vec<u32> = self.expired(now_ms).take(max).collect();
-        over.into_iter().filter_map(|slot| self.drop_slot(slot, Why::Expired, now_ms)).collect()
+        over.into_iter().filter_map(|slot| self.drop_slot(slot, Fate::new(End::Expired, now_ms))).collect()
     }
 
     /// Forgets up to `max` ids whose time is over. Returns how many.
@@ -212,13 +256,14 @@ impl Shelf {
     }
 
     /// Takes a message out of some places, and off the shelf when none is left. Without a state it counts as passed on.
-    fn leave(&mut self, slot: u32, places: Places, state: Option<SeenState>, why: Why, now_ms: u64) -> Option<Gone> {
+    fn leave(&mut self, slot: u32, places: Places, state: Option<SeenState>, fate: Fate) -> Option<Gone> {
         let entry = self.entries.get_mut(slot)?;
         let head = entry.head(&self.names);
         let leaving = Places(entry.places.0 & places.0);
         entry.places = entry.places.without(leaving);
         if leaving.has(Places::WAITING) {
             self.queues.remove(entry.item(slot), entry.rank);
+            self.replicas.remove(entry.kept(slot));
             self.names.tally_mut(entry.sender, Tally::Waiting).sub(entry.len);
         }
         if leaving.has(Places::HISTORY) {
@@ -234,11 +279,11 @@ impl Shelf {
             }
         }
         let empty = entry.places.is_none();
-        let state = state.unwrap_or_else(|| head.passed_on(now_ms));
-        empty.then(|| self.remove(slot, head, state, why)).flatten()
+        let state = state.unwrap_or_else(|| head.passed_on(fate.at_ms));
+        empty.then(|| self.remove(slot, head, state, fate)).flatten()
     }
 
-    fn remove(&mut self, slot: u32, head: Head, state: SeenState, why: Why) -> Option<Gone> {
+    fn remove(&mut self, slot: u32, head: Head, state: SeenState, fate: Fate) -> Option<Gone> {
         let hash = self.hasher.hash_one(head.id);
         if let Ok(found) = self.index.find_entry(hash, |other| *other == slot) {
             found.remove();
@@ -247,22 +292,38 @@ impl Shelf {
         self.used.sub(entry.len);
         self.expiry.remove(&(secs(entry.expires_ms), slot));
         entry.release(&mut self.names);
-        let seen = head.seen(state);
+        let seen = head.parted(state, fate);
         self.note(&seen);
-        Some(Gone { head, seen, why })
+        Some(Gone { head, seen, why: Why::from(fate.end) })
     }
 
-    fn drop_slot(&mut self, slot: u32, why: Why, now_ms: u64) -> Option<Gone> {
-        let gone = self.leave(slot, Places::ALL, None, why, now_ms)?;
-        self.count(if why == Why::Expired { "expired" } else { "evicted" });
+    fn drop_slot(&mut self, slot: u32, fate: Fate) -> Option<Gone> {
+        let gone = self.leave(slot, Places::ALL, None, fate)?;
+        self.count_end(fate.end);
         Some(gone)
+    }
+
+    fn count_end(&mut self, end: End) {
+        match end {
+            End::Expired => self.count("expired"),
+            End::Evicted(quota) => {
+                self.count("evicted");
+                *self.evicted_by.entry(quota).or_default() += 1;
+            }
+            _ => {}
+        }
+    }
+
+    /// Counts a message that was not taken because of a bound, wherever that stands.
+    pub fn count_refused(&mut self, quota: Quota) {
+        *self.refused_by.entry(quota).or_default() += 1;
     }
 }
 
 impl Head {
     /// The first 8 bytes of the key of the neighbour that it came from; zeros when it was made here.
     pub fn source_prefix(&self) -> [u8; 8] {
-        self.source.and_then(|peer| peer.0.first_chunk().copied()).unwrap_or_default()
+        self.source.map_or([0; 8], |peer| prefix(&peer.0))
     }
 
     /// The state of an id whose message went on, or away, now.
@@ -272,7 +333,18 @@ impl Head {
 
     /// How its id is remembered in that state.
     pub fn seen(&self, state: SeenState) -> SeenEntry {
-        SeenEntry { id: self.id, expires_ms: self.expires_ms.saturating_add(SEEN_GRACE_MS), state }
+        self.parted(state, Fate::default())
+    }
+
+    /// The same, with what became of it. Where it came from is filled in.
+    pub fn parted(&self, state: SeenState, fate: Fate) -> SeenEntry {
+        let origin = match self.source {
+            Some(peer) => Origin::Neighbour(prefix(&peer.0)),
+            None => Origin::Here(prefix(&self.destination)),
+        };
+        let at_ms = if let SeenState::PassedOn { at_ms, .. } = state { at_ms } else { fate.at_ms };
+        let expires_ms = self.expires_ms.saturating_add(SEEN_GRACE_MS);
+        SeenEntry { id: self.id, expires_ms, state, fate: Fate { origin, at_ms, ..fate } }
     }
 }
 

@@ -2,10 +2,13 @@
 
 mod inbox;
 mod mailbox;
+mod parcel;
 mod peers;
 mod ping;
+mod routes;
 mod status;
 mod trust;
+mod why;
 
 pub(super) use inbox::READ_KEY;
 pub(super) use peers::SERVER_PREFIX;
@@ -23,9 +26,10 @@ use tokio::sync::Notify;
 use super::channels::USER;
 use super::shared::Shared;
 use crate::api::{
-    ApiError, BlocksImported, BotStatus, BroadcastRequest, ChannelInfo, DeliveryPage, DeliveryQuery, FederationReport,
-    IdentityInfo, InboxPage, InboxQuery, NodeApi, NodeStatus, PeerInfo, PingReport, PluginStatus, Receipt, Reply,
-    RouteTable, SendRequest, ServerNote, StoreStats, Trust,
+    ApiError, BlocksImported, BotStatus, BroadcastRequest, ChannelInfo, DeliveryPage, DeliveryQuery, ExportPage,
+    ExportQuery, FederationReport, IdentityInfo, ImportOutcome, InboxPage, InboxQuery, NodeApi, NodeStatus, PeerInfo,
+    PingReport, PluginStatus, QueuePage, QueueQuery, Receipt, Reply, RouteTable, SendRequest, ServerNote, StoreStats,
+    Trust, WhyReport,
 };
 use crate::config::ConfigErrors;
 use crate::core::Event;
@@ -228,6 +232,22 @@ impl NodeApi for Door {
 
     fn store_stats(&self) -> Reply<StoreStats> {
         self.call(Self::figures)
+    }
+
+    fn why(&self, id: String) -> Reply<WhyReport> {
+        self.call(|door| door.explain(id))
+    }
+
+    fn queue(&self, query: QueueQuery) -> Reply<QueuePage> {
+        self.call(|door| door.queue_of(query))
+    }
+
+    fn export_mail(&self, query: ExportQuery) -> Reply<ExportPage> {
+        self.call(|door| door.export(query))
+    }
+
+    fn import_mail(&self, envelopes: Vec<Bytes>) -> Reply<Vec<ImportOutcome>> {
+        self.call(|door| door.import(envelopes))
     }
 
     fn plugins(&self) -> Reply<Vec<PluginStatus>> {

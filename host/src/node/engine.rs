@@ -44,6 +44,8 @@ pub(super) enum Message {
     Frame(LinkId, Frame, OwnedSemaphorePermit),
     /// A client's envelope, and where to answer.
     Submit { envelope: Envelope, trusted: bool, reply: oneshot::Sender<Result<Receipt, ApiError>> },
+    /// An envelope out of a file, and where to answer.
+    Import { envelope: Envelope, reply: oneshot::Sender<Result<Receipt, ApiError>> },
     /// A look at the core.
     Ask(Box<dyn FnOnce(&Core) + Send>),
     /// A PING over a link, and where to say how long its answer took.
@@ -118,6 +120,7 @@ impl Engine {
     /// Runs until told to stop.
     pub(super) async fn run(mut self, mut messages: mpsc::Receiver<Message>, mut done: mpsc::UnboundedReceiver<Event>) {
         let mut batch = Vec::with_capacity(MESSAGE_STEP);
+        let mut events = Vec::with_capacity(MESSAGE_STEP);
         loop {
             // Also under load, when there is always another message.
             if self.core.deadline_ms() <= now_ms() {
@@ -126,23 +129,26 @@ impl Engine {
             let wait = self.core.deadline_ms().saturating_sub(now_ms()).min(MAX_WAIT_MS);
             tokio::select! {
                 biased;
-                Some(event) = done.recv() => self.handle(event),
+                reported = done.recv_many(&mut events, MESSAGE_STEP) => {
+                    if reported == 0 {
+                        return;
+                    }
+                }
                 received = messages.recv_many(&mut batch, MESSAGE_STEP) => {
                     if received == 0 {
                         return;
                     }
                     for message in batch.drain(..) {
                         if let Message::Stop(stopped) = message {
+                            self.handle_all(&mut events);
                             return self.finish(done, stopped).await;
                         }
-                        self.message(message);
-                    }
-                    if self.core.deadline_ms() <= now_ms() {
-                        self.tick(); // a flood of messages must not keep housekeeping from its turn
+                        self.message(message, &mut events);
                     }
                 }
                 () = tokio::time::sleep(std::time::Duration::from_millis(wait)) => self.tick(),
             }
+            self.handle_all(&mut events);
         }
     }
 
@@ -156,31 +162,50 @@ impl Engine {
         _ = stopped.send(()); // whoever asked may have gone
     }
 
-    fn message(&mut self, message: Message) {
+    /// Notes what a message wants of the core; what asks or changes it comes after all that was noted before.
+    fn message(&mut self, message: Message, events: &mut Vec<Event>) {
         match message {
             Message::Event(event) => {
                 if let Event::LinkDown { link } = &event {
+                    self.handle_all(events); // what is still to be said over it
                     self.links.remove(link);
                 }
-                self.handle(event);
+                events.push(event);
             }
             Message::LinkUp(link, peer, domain, commands) => {
                 self.links.insert(link, commands);
-                self.handle(Event::LinkUp { link, peer, domain });
+                events.push(Event::LinkUp { link, peer, domain });
             }
-            Message::Frame(link, frame, _place) => self.handle(Event::Frame { link, frame }),
+            Message::Frame(link, frame, _place) => events.push(Event::Frame { link, frame }),
             Message::Submit { envelope, trusted, reply } => {
                 self.next_token += 1;
                 self.replies.insert(self.next_token, reply);
-                self.handle(Event::Submit { token: self.next_token, envelope, trusted });
+                events.push(Event::Submit { token: self.next_token, envelope, trusted });
+            }
+            Message::Import { envelope, reply } => {
+                self.next_token += 1;
+                self.replies.insert(self.next_token, reply);
+                self.handle(Event::Import { token: self.next_token, envelope });
             }
             Message::Ping(link, reply) => self.command(link, LinkCommand::Ping(reply)),
-            Message::Ask(look) => look(&self.core),
+            Message::Ask(look) => {
+                self.handle_all(events);
+                look(&self.core);
+            }
             Message::Change(change) => {
+                self.handle_all(events);
                 let effects = change(&mut self.core, now_ms());
                 self.perform(effects);
             }
             Message::Stop(_) => {}
+        }
+    }
+
+    /// Hands the core what came in together.
+    fn handle_all(&mut self, events: &mut Vec<Event>) {
+        if !events.is_empty() {
+            let effects = self.core.handle_all(events.drain(..), now_ms());
+            self.perform(effects);
         }
     }
 
@@ -241,7 +266,7 @@ impl Engine {
         };
         if let Err(full) = self.store.submit(batch, report) {
             if keeps {
-                merge(&mut self.backlog, full.batch);
+                self.backlog.merge(full.batch);
             } else {
                 let result = Err("its queue is full".to_owned());
                 _ = self.completions.send(Event::Persisted { ticket, result });
@@ -255,12 +280,4 @@ impl Engine {
             Err(refusal) => warn!(%refusal, "a receipt could not be made"),
         }
     }
-}
-
-/// Puts one batch behind another.
-fn merge(into: &mut Batch, from: Batch) {
-    into.remove.extend(from.remove);
-    into.seen.extend(from.seen);
-    into.kv.extend(from.kv);
-    into.forget_before_ms = into.forget_before_ms.max(from.forget_before_ms);
 }

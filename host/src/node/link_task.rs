@@ -334,13 +334,15 @@ impl LinkTask {
 
     async fn obey(&mut self, commands: Vec<LinkCommand>, desk: &mut Desk) -> Option<String> {
         let mut frames = Vec::with_capacity(commands.len());
+        let mut offered = Vec::new();
         for command in commands {
             match command {
                 LinkCommand::Send(frame) => frames.push(frame),
-                LinkCommand::Offer(items) => self.envelopes(items, &mut frames).await,
+                LinkCommand::Offer(items) => offered.extend(items),
                 LinkCommand::Ping(reply) => self.pings.asked.push(reply),
             }
         }
+        self.envelopes(offered, &mut frames).await;
         self.step(LinkInput::Send(frames), desk).await
     }
 

@@ -62,6 +62,7 @@ pub(super) fn open(config: &Config) -> Result<Opened, StartError> {
     let core_config = CoreConfig {
         max_payload: config.messages.max_payload,
         limits: config.store_limits(),
+        link: config.link_limit(),
         federation: config.federation_policy(),
         ..CoreConfig::new(identity.peer_id())
     };

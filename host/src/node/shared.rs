@@ -151,6 +151,27 @@ impl Shared {
         answer.await.map_err(|_| stopping())
     }
 
+    /// Looks at the core where that takes its router as well. What the core wants done is done with its next event.
+    pub(super) async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&mut Core, u64) -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let (reply, answer) = oneshot::channel();
+        let look = move |core: &mut Core, now_ms: u64| {
+            _ = reply.send(look(core, now_ms)); // who asked may have gone
+            Vec::new()
+        };
+        self.engine.send(Message::Change(Box::new(look))).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())
+    }
+
+    /// Hands an envelope out of a file to the core; the reply comes once it is durable.
+    pub(super) async fn import(&self, envelope: Envelope) -> Result<Receipt, ApiError> {
+        let (reply, answer) = oneshot::channel();
+        self.engine.send(Message::Import { envelope, reply }).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
+    }
+
     pub(super) async fn event(&self, event: Event) -> Result<(), ApiError> {
         self.engine.send(Message::Event(event)).await.map_err(|_| stopping())
     }

@@ -8,8 +8,9 @@ use qpq_schemas::{MessageId, PeerId, TopicId};
 
 use crate::api::{
     ApiError, BlocksImported, BotStatus, BroadcastRequest, ChannelInfo, Delivery, DeliveryPage, DeliveryQuery,
-    FederationReport, IdentityInfo, InboxItem, InboxPage, InboxQuery, NodeApi, NodeStatus, PeerInfo, PingReport,
-    PluginStatus, Receipt, Reply, RouteTable, SendRequest, ServerNote, StoreStats, Trust,
+    ExportPage, ExportQuery, FederationReport, IdentityInfo, ImportOutcome, InboxItem, InboxPage, InboxQuery, NodeApi,
+    NodeStatus, PeerInfo, PingReport, PluginStatus, QueuePage, QueueQuery, Receipt, Reply, RouteTable, SendRequest,
+    ServerNote, StoreStats, Trust, WhyReport,
 };
 
 /// How long messages live when the sender doesn't say, in seconds.
@@ -214,7 +215,7 @@ impl NodeApi for MemoryNode {
     }
 
     fn routes(&self) -> Reply<RouteTable> {
-        ready(Ok(RouteTable { plugin: "none".to_owned(), routes: Vec::new() }))
+        ready(Ok(RouteTable { plugin: "none".to_owned(), ..RouteTable::default() }))
     }
 
     fn status(&self) -> Reply<NodeStatus> {
@@ -273,6 +274,22 @@ impl NodeApi for MemoryNode {
     }
 
     fn store_stats(&self) -> Reply<StoreStats> {
+        not_here()
+    }
+
+    fn why(&self, _: String) -> Reply<WhyReport> {
+        not_here()
+    }
+
+    fn queue(&self, _: QueueQuery) -> Reply<QueuePage> {
+        not_here()
+    }
+
+    fn export_mail(&self, _: ExportQuery) -> Reply<ExportPage> {
+        not_here()
+    }
+
+    fn import_mail(&self, _: Vec<Bytes>) -> Reply<Vec<ImportOutcome>> {
         not_here()
     }
 

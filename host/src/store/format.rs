@@ -4,16 +4,21 @@ use qpq_schemas::envelope::{EnvelopeRef, LARGEST_PAYLOAD};
 use qpq_schemas::{MessageId, PeerId};
 use xxhash_rust::xxh3::Xxh3;
 
+use super::fate::{End, Fate, Origin};
 use super::{Head, NewRecord, Places, SeenEntry, SeenState};
 
 /// Length of a checksum: XXH3-64 over the key and all of the value that follows the checksum.
 pub(super) const CHECKSUM: usize = 8;
-/// Layout of records, seen chunks and values that this program writes.
+/// Layout of records that this program writes.
 pub(super) const LAYOUT: u8 = 1;
+/// Layout of seen chunks that this program writes. It reads layout 1, too, whose entries don't say why a message went.
+pub(super) const SEEN_LAYOUT: u8 = 2;
 /// Bytes before the envelope in a record's value.
 pub(super) const RECORD_META: usize = CHECKSUM + 1 + 1 + 8 + 32 + 32;
-/// Bytes of one entry in a seen chunk.
-pub(super) const SEEN_ENTRY: usize = 32 + 8 + 1 + 1 + 8 + 8;
+/// Bytes of one entry in a seen chunk of layout 1.
+pub(super) const SEEN_ENTRY_1: usize = 32 + 8 + 1 + 1 + 8 + 8;
+/// Bytes of one entry in a seen chunk of layout 2.
+pub(super) const SEEN_ENTRY: usize = SEEN_ENTRY_1 + 1 + 1 + 8;
 /// Width of a bucket of seen ids, in milliseconds: one hour.
 pub(super) const SEEN_BUCKET_MS: u64 = 3_600_000;
 
@@ -131,46 +136,73 @@ pub(super) fn seen_key_parts(key: &[u8]) -> Result<(u32, u64), String> {
 pub(super) fn encode_seen(key: &[u8], entries: &[SeenEntry]) -> Vec<u8> {
     let mut value = Vec::with_capacity(CHECKSUM + 1 + entries.len() * SEEN_ENTRY);
     value.extend_from_slice(&[0; CHECKSUM]);
-    value.push(LAYOUT);
+    value.push(SEEN_LAYOUT);
     for entry in entries {
         value.extend_from_slice(&entry.id.0);
         value.extend_from_slice(&entry.expires_ms.to_be_bytes());
+        let Fate { end, by, at_ms: ended_ms, origin } = entry.fate;
         let (state, source, hops, at_ms) = match entry.state {
-            SeenState::Held => (0, [0; 8], 0, 0),
-            SeenState::Delivered => (1, [0; 8], 0, 0),
+            SeenState::Held => (0, [0; 8], 0, ended_ms),
+            SeenState::Delivered => (1, [0; 8], 0, ended_ms),
             SeenState::PassedOn { source, hops, at_ms } => (2, source, hops, at_ms),
+        };
+        let (origin, peer) = match origin {
+            Origin::Unknown => (0, source),
+            Origin::Neighbour(peer) => (1, peer),
+            Origin::Here(peer) => (2, peer),
         };
         value.push(state);
         value.push(hops);
-        value.extend_from_slice(&source);
+        value.extend_from_slice(&peer);
         value.extend_from_slice(&at_ms.to_be_bytes());
+        value.push(end.number());
+        value.push(origin);
+        value.extend_from_slice(&by);
     }
     close(key, value)
 }
 
 /// Reads a chunk of seen ids, verifying its checksum.
 pub(super) fn decode_seen(key: &[u8], value: &[u8]) -> Result<Vec<SeenEntry>, String> {
-    let rest = open_layout(key, value)?;
-    if !rest.len().is_multiple_of(SEEN_ENTRY) {
+    let (layout, rest) = open(key, value)?.split_first().ok_or("empty")?;
+    let entry = match *layout {
+        1 => SEEN_ENTRY_1,
+        SEEN_LAYOUT => SEEN_ENTRY,
+        other => return Err(format!("layout {other} is unknown")),
+    };
+    if !rest.len().is_multiple_of(entry) {
         return Err("not a whole number of entries".into());
     }
-    rest.chunks_exact(SEEN_ENTRY).map(decode_seen_entry).collect()
+    rest.chunks_exact(entry).map(|bytes| decode_seen_entry(*layout, bytes)).collect()
 }
 
-fn decode_seen_entry(mut bytes: &[u8]) -> Result<SeenEntry, String> {
+fn decode_seen_entry(layout: u8, mut bytes: &[u8]) -> Result<SeenEntry, String> {
     let id = MessageId(take(&mut bytes)?);
     let expires_ms = u64::from_be_bytes(take(&mut bytes)?);
     let [state] = take(&mut bytes)?;
     let [hops] = take(&mut bytes)?;
-    let source = take(&mut bytes)?;
+    let peer = take(&mut bytes)?;
     let at_ms = u64::from_be_bytes(take(&mut bytes)?);
+    let fate = if layout == 1 { Fate { at_ms, ..Fate::default() } } else { decode_fate(peer, at_ms, &mut bytes)? };
+    let source = if matches!(fate.origin, Origin::Here(_)) { [0; 8] } else { peer };
     let state = match state {
         0 => SeenState::Held,
         1 => SeenState::Delivered,
         2 => SeenState::PassedOn { source, hops, at_ms },
         other => return Err(format!("state {other} is unknown")),
     };
-    Ok(SeenEntry { id, expires_ms, state })
+    Ok(SeenEntry { id, expires_ms, state, fate })
+}
+
+fn decode_fate(peer: [u8; 8], at_ms: u64, bytes: &mut &[u8]) -> Result<Fate, String> {
+    let [end] = take(bytes)?;
+    let [origin] = take(bytes)?;
+    let origin = match origin {
+        1 => Origin::Neighbour(peer),
+        2 => Origin::Here(peer),
+        _ => Origin::Unknown,
+    };
+    Ok(Fate { end: End::from_number(end), by: take(bytes)?, at_ms, origin })
 }
 
 /// A value of the key-value space (and of the engine's own `meta` space).

@@ -33,7 +33,8 @@ fn record(seq: u64) -> NewRecord {
 }
 
 fn seen(seq: u64, state: SeenState) -> SeenEntry {
-    SeenEntry { id: id(seq), expires_ms: 5_000_000, state }
+    let at_ms = if let SeenState::PassedOn { at_ms, .. } = state { at_ms } else { 0 };
+    SeenEntry { id: id(seq), expires_ms: 5_000_000, state, fate: Fate::new(End::Unknown, at_ms) }
 }
 
 fn put(store: &Store, batch: Batch) -> Result<(), StoreError> {

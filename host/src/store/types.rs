@@ -7,6 +7,8 @@ use qpq_schemas::envelope::{EnvelopeRef, Kind, Priority};
 use qpq_schemas::{MessageId, PeerId};
 use serde::{Deserialize, Serialize};
 
+use super::fate::Fate;
+
 /// What a stored envelope is kept for. A set of reasons; the record goes when none is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Places(pub u8);
@@ -155,6 +157,8 @@ pub struct SeenEntry {
     pub expires_ms: u64,
     /// What became of it.
     pub state: SeenState,
+    /// Who took it, when, and why it went. Decides nothing: it is for people who ask.
+    pub fate: Fate,
 }
 
 /// Changes that come into being together or not at all.
@@ -173,11 +177,20 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Puts another batch behind this one.
+    pub fn merge(&mut self, other: Self) {
+        self.append.extend(other.append);
+        self.remove.extend(other.remove);
+        self.seen.extend(other.seen);
+        self.kv.extend(other.kv);
+        self.forget_before_ms = self.forget_before_ms.max(other.forget_before_ms);
+    }
+
     /// Roughly the bytes that this batch holds in memory and adds to the disk.
     pub fn bytes(&self) -> usize {
         let records: usize = self.append.iter().map(|r| r.wire.len() + 128).sum();
         let kv: usize = self.kv.iter().map(|(k, v)| k.len() + v.as_ref().map_or(0, Vec::len) + 64).sum();
-        records + kv + self.seen.len() * 64 + self.remove.len() * 32
+        records + kv + self.seen.len() * 80 + self.remove.len() * 32
     }
 
     /// Whether there is nothing to do.

@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 
 pub use route::{Answer, Query};
 
+use crate::bucket::Bucket;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::counters::Counters;
@@ -92,7 +93,7 @@ pub struct Babel {
     starving: BTreeMap<RowId, starve::Starving>,
     ask_ms: Option<u64>,
     wanted: BTreeMap<RowId, request::Wanted>,
-    raises: own::Bucket,
+    raises: Bucket,
     refresh_ms: u64,
     digest_ms: u64,
     sweep_ms: u64,
@@ -139,7 +140,7 @@ impl Babel {
             starving: BTreeMap::new(),
             ask_ms: None,
             wanted: BTreeMap::new(),
-            raises: own::Bucket::default(),
+            raises: Bucket::default(),
             refresh_ms: u64::MAX,
             digest_ms: u64::MAX,
             sweep_ms: 0,
@@ -151,6 +152,11 @@ impl Babel {
         };
         babel.begin_own();
         babel
+    }
+
+    /// The random number of this life, as neighbours get to know it.
+    pub fn instance(&self) -> u64 {
+        self.instance
     }
 
     /// A link to `peer` came up.

@@ -5,10 +5,12 @@
 #![forbid(unsafe_code)]
 
 pub mod babel;
+pub mod bucket;
 pub mod clock;
 pub mod config;
 pub mod cost;
 pub mod counters;
+pub mod fuzz;
 pub mod limits;
 pub mod neighbour;
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub const SETTLE_MS: u64 = 2_000;
 pub const SUSPECT_MS: u64 = 2_000;
 
 /// Updates that somebody waits for (a loss, a first way, a sequence number that was asked for) gather for so long, in milliseconds.
-pub const URGENT_MS: (u64, u64) = (5, 15);
+pub const URGENT_MS: (u64, u64) = (2, 6);
 
 /// Updates that make a way better or worse gather for so long, in milliseconds.
 pub const PROMPT_MS: (u64, u64) = (50, 150);
@@ -51,11 +51,17 @@ pub const REQUEST_TTL: u8 = 255;
 /// Requests of others are remembered for so long, so that the answer isn't delayed, in milliseconds.
 pub const WANTED_MS: u64 = 10_000;
 
-/// By requests, an origin raises its sequence number so often in a burst …
+/// On request, an origin raises its sequence number so often in a burst …
 pub const RAISE_BURST: u64 = 8;
 
 /// … and once in so many milliseconds for long, so that a hostile neighbour can't make it flood the network.
 pub const RAISE_EVERY_MS: u64 = 1_000;
+
+/// A neighbour may have the whole table so often in a burst …
+pub const TABLE_BURST: u64 = 6;
+
+/// … and once in so many milliseconds for long: HELLO is short, and a table isn't. Who gets none is greeted again with the next digest.
+pub const TABLE_EVERY_MS: u64 = 10_000;
 
 /// How often neighbours compare digests, in milliseconds.
 pub const DIGEST_MS: u64 = 60_000;

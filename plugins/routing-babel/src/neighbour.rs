@@ -1,5 +1,6 @@
 //! A neighbour: the links to it, and how far the two of us agree.
 
+use crate::bucket::Bucket;
 use crate::cost::{NEUTRAL_COST, link_cost};
 use crate::limits::{DIGEST_MS, MAX_REPAIR_MS};
 use crate::record::Key;
@@ -56,6 +57,8 @@ pub struct Neighbour {
     pub heard_on: u64,
     /// It was told the whole table.
     pub table_sent: bool,
+    /// How often it may still have the whole table.
+    pub tables: Bucket,
     /// A further link came up, which may lead to its next life: until then nothing goes there.
     pub suspect_until: Option<u64>,
     /// Our rows by its numbers.
@@ -85,6 +88,7 @@ impl Neighbour {
             acked: false,
             heard_on: 0,
             table_sent: false,
+            tables: Bucket::default(),
             suspect_until: None,
             numbers: Vec::new(),
             finite: 0,

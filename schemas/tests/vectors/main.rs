@@ -6,6 +6,7 @@ mod channel;
 mod envelope;
 mod link;
 mod packet;
+mod parcel;
 mod record;
 mod sealing;
 mod signature;
@@ -64,6 +65,11 @@ fn record_vectors_are_fresh() {
 #[test]
 fn link_vectors_are_fresh() {
     assert_fresh("link.json", &link::vectors());
+}
+
+#[test]
+fn parcel_vectors_are_fresh() {
+    assert_fresh("parcel.json", &parcel::vectors());
 }
 
 #[test]

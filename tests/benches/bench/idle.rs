@@ -21,7 +21,7 @@ const WATCH: Duration = Duration::from_secs(10);
 /// say on the network of this machine would be measured, too.
 const EVERY_WAY: &str = r#"
 [plugins]
-load = ["transport-quic", "transport-iroh", "discovery-mdns", "routing-flood"]
+load = ["transport-quic", "transport-iroh", "discovery-mdns", "routing-babel"]
 trusted_with_key = ["transport-iroh"]
 
 [plugins.discovery-mdns]
@@ -80,7 +80,7 @@ fn sizes(report: &mut Report) -> Outcome {
         ("transport-quic", binaries::plugin("transport-quic")?),
         ("transport-iroh", binaries::plugin("transport-iroh")?),
         ("discovery-mdns", binaries::plugin("discovery-mdns")?),
-        ("routing-flood", binaries::plugin("routing-flood")?),
+        ("routing-babel", binaries::plugin("routing-babel")?),
     ] {
         let _ = report.add(format!("size of {name}"), mebibytes(fs::metadata(file)?.len()), "MiB");
     }

@@ -84,7 +84,7 @@ fn ours(folder: &Path, samples: &[Envelope]) -> Outcome<(f64, usize)> {
 
 fn record(seq: u64, envelope: &Envelope) -> Batch {
     let head = Head::of(envelope.view(), seq, Places::WAITING, seq, None);
-    let seen = SeenEntry { id: head.id, expires_ms: head.expires_ms, state: SeenState::Held };
+    let seen = head.seen(SeenState::Held);
     let append = NewRecord { head, wire: envelope.wire().clone() };
     Batch { append: vec![append], seen: vec![seen], ..Batch::default() }
 }

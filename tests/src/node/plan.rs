@@ -110,7 +110,7 @@ impl Plan {
         }
         let names_plugins = self.config.as_ref().is_some_and(|text| text.contains("load ="));
         if !self.discovery && !names_plugins {
-            self = self.environment("QPQ_PLUGINS_LOAD", "transport-quic,routing-flood");
+            self = self.environment("QPQ_PLUGINS_LOAD", "transport-quic,routing-babel");
         }
         let root = tempfile::Builder::new().prefix("qpq-").tempdir()?;
         let node = TestNode { plan: self, root, process: None };

@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 /// The configuration of a node with this transport alone; `settings` are the plugin's own.
 fn config(settings: &str) -> String {
     format!(
-        "[plugins]\nload = [\"transport-iroh\", \"routing-flood\"]\ntrusted_with_key = [\"transport-iroh\"]\n\
+        "[plugins]\nload = [\"transport-iroh\", \"routing-babel\"]\ntrusted_with_key = [\"transport-iroh\"]\n\
          [plugins.transport-iroh]\n{settings}\n"
     )
 }
@@ -168,7 +168,7 @@ fn without_network_and_relays_it_starts_at_once_and_is_silent() -> Outcome {
 
 #[test]
 fn the_nodes_key_is_kept_from_a_plugin_that_is_not_trusted_with_it() -> Outcome {
-    let text = "[plugins]\nload = [\"transport-quic\", \"transport-iroh\", \"routing-flood\"]\n";
+    let text = "[plugins]\nload = [\"transport-quic\", \"transport-iroh\", \"routing-babel\"]\n";
     let node = TestNode::plan("a").config(text).start()?;
     let why = node.wait("the plugin is refused", || Ok(plugin(&node)?["last_error"].as_str().map(str::to_owned)))?;
     ensure!(why.contains("plugins.trusted_with_key") && why.contains("add \"transport-iroh\""), "it says {why:?}");

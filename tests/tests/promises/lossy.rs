@@ -24,7 +24,7 @@ const MOST_BYTES: u64 = 3;
 const SENDERS: usize = 8;
 
 /// The transport in C and no other, and room for all messages of one sender.
-const CONFIG: &str = "[plugins]\nload = [\"transport-udp-c\", \"routing-flood\"]\n[store]\nsender_share_percent = 100\nsender_messages = 100000\nrecipient_messages = 100000\nsender_bytes = 1073741824\nrecipient_bytes = 1073741824\n";
+const CONFIG: &str = "[plugins]\nload = [\"transport-udp-c\", \"routing-babel\"]\n[store]\nsender_share_percent = 100\nsender_messages = 100000\nrecipient_messages = 100000\nsender_bytes = 1073741824\nrecipient_bytes = 1073741824\n";
 
 /// Two nodes that have no other transport than the one in C.
 fn plan(name: &str, port: u16) -> Plan {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::traffic::Traffic;
 
 const PLUGINS: &str =
-    "[plugins]\nload = [\"transport-iroh\", \"routing-flood\"]\ntrusted_with_key = [\"transport-iroh\"]\n";
+    "[plugins]\nload = [\"transport-iroh\", \"routing-babel\"]\ntrusted_with_key = [\"transport-iroh\"]\n";
 
 /// Two nodes behind a router each, which know each other's key, and a relay outside.
 struct Scene {

@@ -123,7 +123,7 @@ fn a_silent_network_is_left_for_another_and_nothing_is_lost() -> Outcome {
         return skip(why);
     }
     let lan = Lan::several("twonets", 2, 2)?;
-    let plan = |host| plan(&lan, host).config("[plugins]\nload = [\"transport-quic\", \"routing-flood\"]\n");
+    let plan = |host| plan(&lan, host).config("[plugins]\nload = [\"transport-quic\", \"routing-babel\"]\n");
     let b = plan(0).start()?;
     let a = plan(1).peer(format!("{}:{PORT}", Lan::address(0, 1))).start()?;
     let nodes = [a, b];

@@ -14,7 +14,7 @@ use qpq_tests::{Flow, Lab, Line, Outcome, Tally, TestNode, binaries, ensure, flo
 
 /// The plugins that are swapped.
 const TRANSPORT: &str = "transport-quic";
-const ROUTING: &str = "routing-flood";
+const ROUTING: &str = "routing-babel";
 /// Swaps of the relay's plugin in one run.
 const SWAPS: usize = 50;
 /// Messages that must come through between two swaps, in each direction.
@@ -171,7 +171,7 @@ fn a_relays_transport_is_swapped_for_the_one_in_c_and_back_and_no_message_is_los
     }
     let udp = std::net::UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
     let room = format!("{}[links]\nredial_max_ms = 1000\n", flow::ROOM);
-    let both = format!("{room}[plugins]\nload = [\"transport-quic\", \"transport-udp-c\", \"routing-flood\"]\n");
+    let both = format!("{room}[plugins]\nload = [\"transport-quic\", \"transport-udp-c\", \"routing-babel\"]\n");
     let b = TestNode::plan("b").config(room).argument("--listen").argument(format!("udp://{udp}")).start()?;
     let end = |name| TestNode::plan(name).config(both.clone()).peer(b.address()).peer(format!("udp://{udp}")).start();
     let line = Line { a: end("a")?, c: end("c")?, b };

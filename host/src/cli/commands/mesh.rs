@@ -1,7 +1,11 @@
 //! `mesh …`
 
+mod parcel;
 mod peers;
+mod route;
 mod send;
+mod store;
+mod why;
 
 use std::io::Write as _;
 
@@ -13,7 +17,7 @@ use crate::api::*;
 use crate::cli::answer::Answer;
 use crate::cli::args::{BroadcastArgs, MeshCommand};
 use crate::cli::failure::Failure;
-use crate::cli::term::{Style, Table, ago, bytes, clean, duration, now_ms};
+use crate::cli::term::{Style, Table, clean};
 use send::{priority, ttl_secs};
 
 pub(super) async fn run(node: &dyn NodeApi, command: MeshCommand, style: Style) -> Result<Answer, Failure> {
@@ -42,8 +46,11 @@ pub(super) async fn run(node: &dyn NodeApi, command: MeshCommand, style: Style) 
         MeshCommand::Channels => channels(&node.channels().await?, style),
         MeshCommand::Create { name } => invite(&node.create_private(name).await?)?,
         MeshCommand::Invite { topic } => invite(&find_channel(node, &topic).await?)?,
-        MeshCommand::Route => routes(&node.routes().await?, style),
-        MeshCommand::Store => store(&node.store_stats().await?, style),
+        MeshCommand::Why { id } => why::told(&node.why(id).await?),
+        MeshCommand::Route(args) => route::shown(&node.routes().await?, &args, style)?,
+        MeshCommand::Store(args) => store::shown(node, args, style).await?,
+        MeshCommand::Export(args) => parcel::export(node, args).await?,
+        MeshCommand::Import { file } => parcel::import(node, &file).await?,
         MeshCommand::Inbox(args) => super::inbox::show(node, &args, style).await?,
     })
 }
@@ -146,57 +153,4 @@ fn invite(channel: &ChannelInfo) -> Result<Answer, Failure> {
         clean(&channel.name),
     );
     Ok(Answer::new("qpq.channel/1", channel, text))
-}
-
-fn routes(table: &RouteTable, style: Style) -> Answer {
-    let mut rows = Table::new(&["DESTINATION", "NEXT HOP", "METRIC", "LINKS", "CONFIRMED"]);
-    for route in &table.routes {
-        rows.row([
-            name(&route.destination, route.nickname.as_ref()),
-            route.next_hop.short(),
-            route.metric.to_string(),
-            route.hops.map(|hops| hops.to_string()).unwrap_or_default(),
-            format!("{} ago", duration(route.age_ms / 1_000)),
-        ]);
-    }
-    let text = rows.show(style, "No routes yet.");
-    Answer::new("qpq.routes/1", table, format!("Routing by {}.\n{text}", clean(&table.plugin)))
-}
-
-fn store(stats: &StoreStats, style: Style) -> Answer {
-    let now = now_ms();
-    let oldest = stats.oldest_ms.map(|then| format!(", the oldest since {}", ago(then, now))).unwrap_or_default();
-    let mut text = format!(
-        "waiting     {} messages, {}, for {} recipients{oldest}\nbroadcasts  {} kept, {}\ninbox       {} messages\n\
-         seen        {} ids\ndamaged     {} records\non disk     {}\n",
-        stats.waiting,
-        bytes(stats.waiting_bytes),
-        stats.recipients,
-        stats.broadcasts,
-        bytes(stats.broadcast_bytes),
-        stats.inbox,
-        stats.seen,
-        stats.damaged,
-        bytes(stats.disk_bytes),
-    );
-    if let Some(reason) = &stats.read_only {
-        text += &style.alarm(&format!("No new messages are taken in: {}.\n", clean(reason)));
-    }
-    if !stats.longest.is_empty() {
-        text += &format!("\n{}\n", queues(stats, style, now));
-    }
-    if !stats.counters.is_empty() {
-        let counters: Vec<_> = stats.counters.iter().map(|(name, value)| format!("{name} {value}")).collect();
-        text += &format!("\nSince the start: {}.", clean(&counters.join(", ")));
-    }
-    Answer::new("qpq.store/1", stats, text)
-}
-
-fn queues(stats: &StoreStats, style: Style, now: u64) -> String {
-    let mut table = Table::new(&["RECIPIENT", "MESSAGES", "SIZE", "OLDEST"]);
-    for queue in &stats.longest {
-        let size = bytes(queue.bytes);
-        table.row([queue.recipient.short(), queue.messages.to_string(), size, ago(queue.oldest_ms, now)]);
-    }
-    table.show(style, "")
 }

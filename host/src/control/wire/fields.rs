@@ -13,6 +13,7 @@
 //! | `id`, `opt_id` | a 32-byte id | `Data` | \[has,] get, set |
 //! | `texts` | `Vec<String>` | `List(Text)` | get, init |
 //! | `nums` | `Vec<u64>` | `List(UInt64)` | get, init |
+//! | `datas` | `Vec<Vec<u8>>` | `List(Data)` | get, init |
 //! | `ids` | a list of 32-byte ids | `List(Data)` | get, init |
 //! | `list`, `nested`, `opt_nested` | other records | `List(…)`, a struct | \[has,] get, init |
 //! | `json` | a JSON value | `Text` | get, set |
@@ -65,6 +66,9 @@ macro_rules! put {
     };
     (ids, $value:expr, $to:ident, $get:ident, $init:ident) => {
         fields::write_ids($value.iter().map(|id| id.as_bytes()), $to.reborrow().$init(list_len($value.len())))
+    };
+    (datas, $value:expr, $to:ident, $get:ident, $init:ident) => {
+        fields::write_datas($value, $to.reborrow().$init(list_len($value.len())))
     };
     (list, $value:expr, $to:ident, $get:ident, $init:ident) => {
         write_list($value, $to.reborrow().$init(list_len($value.len())))
@@ -122,6 +126,9 @@ macro_rules! take {
     (ids, $from:ident, $get:ident, $init:ident) => {
         $from.$get()?.iter().map(|id| read_id(id?)).collect::<capnp::Result<_>>()?
     };
+    (datas, $from:ident, $get:ident, $init:ident) => {
+        $from.$get()?.iter().map(|bytes| Ok(bytes?.to_vec())).collect::<capnp::Result<_>>()?
+    };
     (list, $from:ident, $get:ident, $init:ident) => {
         read_list($from.$get()?)?
     };
@@ -173,6 +180,12 @@ pub(super) fn read_texts(list: text_list::Reader<'_>) -> capnp::Result<Vec<Strin
 pub(in crate::control) fn write_ids<'a>(ids: impl Iterator<Item = &'a [u8; 32]>, mut list: data_list::Builder<'_>) {
     for (place, id) in (0..list.len()).zip(ids) {
         list.set(place, id);
+    }
+}
+
+pub(in crate::control) fn write_datas<T: AsRef<[u8]>>(items: &[T], mut list: data_list::Builder<'_>) {
+    for (place, bytes) in (0..list.len()).zip(items) {
+        list.set(place, bytes.as_ref());
     }
 }
 

@@ -1,5 +1,7 @@
 //! The table of records: which field of the API goes through which accessors of the generated code.
 
+mod mail;
+
 use qpq_schemas::node_capnp;
 
 use super::fields::{self, put, record, take};
@@ -209,6 +211,12 @@ record!(RefusedDomain = refused_domain {
 record!(RouteTable = route_table {
     text plugin(get_plugin, set_plugin),
     list routes(get_routes, init_routes),
+    list lost(get_lost, init_lost),
+    list links(get_links, init_links),
+    opt_id here(has_here, get_here, set_here),
+    opt_text here_name(has_here_name, get_here_name, set_here_name),
+    opt_num state_bytes(has_state_bytes, get_state_bytes, init_state_bytes),
+    counters counters(get_counters, init_counters),
 });
 
 record!(RouteInfo = route_info {
@@ -218,6 +226,44 @@ record!(RouteInfo = route_info {
     num metric(get_metric, set_metric),
     opt_num hops(has_hops, get_hops, init_hops),
     num age_ms(get_age_ms, set_age_ms),
+    opt_text next_hop_name(has_next_hop_name, get_next_hop_name, set_next_hop_name),
+    opt_num link(has_link, get_link, init_link),
+    opt_num seqno(has_seqno, get_seqno, init_seqno),
+    opt_nested feasibility(has_feasibility, get_feasibility, init_feasibility),
+    list alternatives(get_alternatives, init_alternatives),
+});
+
+record!(LostRoute = lost_route {
+    id destination(get_destination, set_destination),
+    opt_text nickname(has_nickname, get_nickname, set_nickname),
+    text state(get_state, set_state),
+    num age_ms(get_age_ms, set_age_ms),
+    opt_num seqno(has_seqno, get_seqno, init_seqno),
+    opt_nested feasibility(has_feasibility, get_feasibility, init_feasibility),
+    list alternatives(get_alternatives, init_alternatives),
+});
+
+record!(Feasibility = feasibility {
+    num seqno(get_seqno, set_seqno),
+    num metric(get_metric, set_metric),
+});
+
+record!(RouteAlternative = route_alternative {
+    id next_hop(get_next_hop, set_next_hop),
+    opt_text nickname(has_nickname, get_nickname, set_nickname),
+    num metric(get_metric, set_metric),
+    opt_num seqno(has_seqno, get_seqno, init_seqno),
+    num feasible(get_feasible, set_feasible),
+    opt_num age_ms(has_age_ms, get_age_ms, init_age_ms),
+});
+
+record!(RouteLink = route_link {
+    num link(get_link, set_link),
+    id peer(get_peer, set_peer),
+    opt_text nickname(has_nickname, get_nickname, set_nickname),
+    opt_num cost(has_cost, get_cost, init_cost),
+    opt_num rtt_us(has_rtt_us, get_rtt_us, init_rtt_us),
+    opt_num loss_ppm(has_loss_ppm, get_loss_ppm, init_loss_ppm),
 });
 
 record!(StoreStats = store_stats {
@@ -234,13 +280,74 @@ record!(StoreStats = store_stats {
     num damaged(get_damaged, set_damaged),
     num disk_bytes(get_disk_bytes, set_disk_bytes),
     opt_text read_only(has_read_only, get_read_only, set_read_only),
+    list oldest(get_oldest, init_oldest),
+    list senders(get_senders, init_senders),
+    counters evicted(get_evicted, init_evicted),
+    counters refused(get_refused, init_refused),
+    count total(get_total, set_total),
+    num total_bytes(get_total_bytes, set_total_bytes),
+    num inbox_bytes(get_inbox_bytes, set_inbox_bytes),
+    count replicas(get_replicas, set_replicas),
+    nested quotas(get_quotas, init_quotas),
 });
 
 record!(QueueInfo = queue_info {
     id recipient(get_recipient, set_recipient),
+    opt_text nickname(has_nickname, get_nickname, set_nickname),
     count messages(get_messages, set_messages),
     num bytes(get_bytes, set_bytes),
     num oldest_ms(get_oldest_ms, set_oldest_ms),
+});
+
+record!(SenderUse = sender_use {
+    id sender(get_sender, set_sender),
+    opt_text nickname(has_nickname, get_nickname, set_nickname),
+    num messages(get_messages, set_messages),
+    num bytes(get_bytes, set_bytes),
+});
+
+record!(StoreQuotas = store_quotas {
+    num recipient_messages(get_recipient_messages, set_recipient_messages),
+    num recipient_bytes(get_recipient_bytes, set_recipient_bytes),
+    num sender_share_percent(get_sender_share_percent, set_sender_share_percent),
+    num sender_messages(get_sender_messages, set_sender_messages),
+    num sender_bytes(get_sender_bytes, set_sender_bytes),
+    num topic_messages(get_topic_messages, set_topic_messages),
+    num topic_bytes(get_topic_bytes, set_topic_bytes),
+    num inbox_messages(get_inbox_messages, set_inbox_messages),
+    num inbox_bytes(get_inbox_bytes, set_inbox_bytes),
+    num total_messages(get_total_messages, set_total_messages),
+    num total_bytes(get_total_bytes, set_total_bytes),
+    num link_messages_per_minute(get_link_messages_per_minute, set_link_messages_per_minute),
+    num link_bytes_per_minute(get_link_bytes_per_minute, set_link_bytes_per_minute),
+});
+
+record!(QueueQuery = queue_query {
+    text recipient(get_recipient, set_recipient),
+    num after(get_after, set_after),
+    num limit(get_limit, set_limit),
+});
+
+record!(QueuePage = queue_page {
+    id recipient(get_recipient, set_recipient),
+    opt_text nickname(has_nickname, get_nickname, set_nickname),
+    num messages(get_messages, set_messages),
+    num bytes(get_bytes, set_bytes),
+    num max_messages(get_max_messages, set_max_messages),
+    num max_bytes(get_max_bytes, set_max_bytes),
+    list items(get_items, init_items),
+});
+
+record!(QueuedItem = queued_item {
+    id id(get_id, set_id),
+    id from(get_from, set_from),
+    opt_text from_name(has_from_name, get_from_name, set_from_name),
+    num priority(get_priority, set_priority),
+    num bytes(get_bytes, set_bytes),
+    num created_ms(get_created_ms, set_created_ms),
+    num received_ms(get_received_ms, set_received_ms),
+    num expires_ms(get_expires_ms, set_expires_ms),
+    opt_id source(has_source, get_source, set_source),
 });
 
 record!(PluginStatus = plugin_status {

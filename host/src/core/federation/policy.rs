@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use qpq_schemas::TopicId;
 
-use super::quota::Limit;
+use super::Limit;
 
 /// A domain's name, in lower case.
 pub type Domain = Arc<str>;

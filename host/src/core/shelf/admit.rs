@@ -6,8 +6,8 @@ use qpq_schemas::envelope::Kind;
 use super::limits::Room;
 use super::names::{NameId, Tally};
 use super::queues::RecipientQueue;
-use super::{Gone, Reject, RejectCode, Shelf, Why};
-use crate::store::{Head, Places, SeenState};
+use super::{Gone, Reject, RejectCode, Shelf};
+use crate::store::{End, Fate, Head, Places, Quota, SeenState};
 
 impl Shelf {
     /// Takes a message in, or says why not. One that was passed on is taken again: whether that is wise is the caller's say.
@@ -20,9 +20,9 @@ impl Shelf {
     /// [`Reject`], with nothing changed but a counter.
     pub fn admit(&mut self, head: &Head, now_ms: u64) -> Result<Vec<Gone>, Reject> {
         match self.victims(head, now_ms) {
-            Err(code) => {
-                let reject = Reject::from(code);
+            Err(reject) => {
                 self.count(reject.name());
+                reject.quota.into_iter().for_each(|quota| self.count_refused(quota));
                 Err(reject)
             }
             Ok(victims) => {
@@ -39,14 +39,14 @@ impl Shelf {
     /// # Errors
     /// [`Reject`], as [`Shelf::admit`] would give it.
     pub fn would_admit(&self, head: &Head, now_ms: u64) -> Result<(), Reject> {
-        self.victims(head, now_ms).map(drop).map_err(Reject::from)
+        self.victims(head, now_ms).map(drop)
     }
 
     /// What has to leave, or why the message can't be taken.
-    fn victims(&self, head: &Head, now_ms: u64) -> Result<Victims, RejectCode> {
+    fn victims(&self, head: &Head, now_ms: u64) -> Result<Victims, Reject> {
         self.fresh(&head.id)?;
         if head.expires_ms <= now_ms {
-            return Err(RejectCode::Expired);
+            return Err(RejectCode::Expired.into());
         }
         let mut victims = Victims::default();
         if head.places.has(Places::WAITING) {
@@ -62,18 +62,18 @@ impl Shelf {
         Ok(victims)
     }
 
-    fn fresh(&self, id: &MessageId) -> Result<(), RejectCode> {
+    fn fresh(&self, id: &MessageId) -> Result<(), Reject> {
         match self.seen(id) {
             None | Some(SeenState::PassedOn { .. }) => Ok(()),
-            Some(state) => Err(RejectCode::Known(state)),
+            Some(state) => Err(RejectCode::Known(state).into()),
         }
     }
 
-    fn fits_queue(&self, head: &Head) -> Result<(), RejectCode> {
+    fn fits_queue(&self, head: &Head) -> Result<(), Reject> {
         let quota = self.limits.recipient();
         let queue = self.names.find(&head.destination).and_then(|name| self.queues.get(name));
         if !queue.map_or_else(Room::default, RecipientQueue::used).fits(quota, head.wire_len) {
-            return Err(RejectCode::RecipientFull);
+            return Err(Reject::full(RejectCode::RecipientFull, Quota::Recipient));
         }
         if self.favoured.contains(&head.sender) {
             return Ok(());
@@ -81,13 +81,17 @@ impl Shelf {
         let Some(sender) = self.names.find(&head.sender.0) else { return Ok(()) };
         let here = queue.map_or_else(Room::default, |queue| queue.used_by(sender));
         let in_all = self.names.tally(sender, Tally::Waiting);
-        let fits =
-            here.fits(self.limits.share(quota), head.wire_len) && in_all.fits(self.limits.sender(), head.wire_len);
-        if fits { Ok(()) } else { Err(RejectCode::SenderFull) }
+        if !here.fits(self.limits.share(quota), head.wire_len) {
+            return Err(Reject::full(RejectCode::SenderFull, Quota::SenderShare));
+        }
+        if !in_all.fits(self.limits.sender(), head.wire_len) {
+            return Err(Reject::full(RejectCode::SenderFull, Quota::Sender));
+        }
+        Ok(())
     }
 
     /// In the inbox broadcasts make room, oldest first, then direct messages that were read. Others don't.
-    fn inbox_victims(&self, head: &Head, victims: &mut Victims) -> Result<(), RejectCode> {
+    fn inbox_victims(&self, head: &Head, victims: &mut Victims) -> Result<(), Reject> {
         let quota = self.limits.inbox();
         if head.kind != Kind::Broadcast
             && !self.favoured.contains(&head.sender)
@@ -97,20 +101,20 @@ impl Shelf {
             let mut own =
                 self.read_messages().filter(|slot| self.entries.get(*slot).is_some_and(|e| e.sender == sender));
             while !used.fits(self.limits.share(quota), head.wire_len) {
-                let slot = own.next().ok_or(RejectCode::SenderFull)?;
+                let slot = own.next().ok_or(Reject::full(RejectCode::SenderFull, Quota::InboxShare))?;
                 used.sub(self.len_of(slot));
-                victims.inbox.push(slot);
+                victims.inbox.push((slot, Quota::InboxShare));
             }
         }
         let mut used = self.inbox_used;
-        victims.inbox.iter().for_each(|slot| used.sub(self.len_of(*slot)));
+        victims.inbox.iter().for_each(|(slot, _)| used.sub(self.len_of(*slot)));
         let broadcasts = self.inbox_broadcasts.iter().filter_map(|seq| self.inbox.get(seq).copied());
         let mut oldest = broadcasts.chain(self.read_messages());
         while !used.fits(quota, head.wire_len) {
-            let slot = oldest.next().ok_or(RejectCode::RecipientFull)?;
-            if !victims.inbox.contains(&slot) {
+            let slot = oldest.next().ok_or(Reject::full(RejectCode::RecipientFull, Quota::Inbox))?;
+            if !victims.inbox.iter().any(|(other, _)| *other == slot) {
                 used.sub(self.len_of(slot));
-                victims.inbox.push(slot);
+                victims.inbox.push((slot, Quota::Inbox));
             }
         }
         Ok(())
@@ -123,10 +127,10 @@ impl Shelf {
     }
 
     /// In a full topic a sender beyond its share makes room for itself; else the lowest priority and oldest goes.
-    fn topic_victims(&self, head: &Head, victims: &mut Victims) -> Result<(), RejectCode> {
+    fn topic_victims(&self, head: &Head, victims: &mut Victims) -> Result<(), Reject> {
         let quota = self.limits.topic();
         if u64::from(head.wire_len) > quota.bytes {
-            return Err(RejectCode::RelayFull);
+            return Err(Reject::full(RejectCode::RelayFull, Quota::Topic));
         }
         let Some(topic) = self.names.find(&head.destination) else { return Ok(()) };
         let mut used = self.history.used_by(topic);
@@ -144,9 +148,9 @@ impl Shelf {
                 break;
             }
             used.sub(self.len_of(slot));
-            victims.history.push(slot);
+            victims.history.push((slot, if own.is_some() && is_own(&slot) { Quota::TopicShare } else { Quota::Topic }));
         }
-        if used.fits(quota, head.wire_len) { Ok(()) } else { Err(RejectCode::RelayFull) }
+        if used.fits(quota, head.wire_len) { Ok(()) } else { Err(Reject::full(RejectCode::RelayFull, Quota::Topic)) }
     }
 
     fn used_in_topic(&self, topic: NameId, sender: NameId) -> Room {
@@ -159,30 +163,37 @@ impl Shelf {
         used
     }
 
-    /// When the node as a whole is full: what has expired, then broadcasts that are kept for late joiners only.
-    fn total_victims(&self, head: &Head, now_ms: u64, victims: &mut Victims) -> Result<(), RejectCode> {
+    /// When the node as a whole is full: what has expired, then broadcasts that are kept for late joiners only, then what a
+    /// neighbour holds as well.
+    fn total_victims(&self, head: &Head, now_ms: u64, victims: &mut Victims) -> Result<(), Reject> {
         let quota = self.limits.total();
         let mut used = self.used;
-        for slot in victims.history.iter().filter(|slot| self.is_history_only(**slot)) {
+        for (slot, _) in victims.history.iter().filter(|(slot, _)| self.is_history_only(*slot)) {
             used.sub(self.len_of(*slot));
         }
         if used.fits(quota, head.wire_len) {
             return Ok(());
         }
-        let expired = self.expired(now_ms).map(|slot| (slot, Why::Expired));
-        let kept =
-            self.history.first_to_go().filter(|slot| self.is_history_only(*slot)).map(|slot| (slot, Why::Evicted));
-        for (slot, why) in expired.chain(kept) {
-            if victims.history.contains(&slot) || victims.whole.iter().any(|(other, _)| *other == slot) {
+        let full = Fate::new(End::Evicted(Quota::Total), now_ms);
+        let expired = self.expired(now_ms).map(|slot| (slot, Fate::new(End::Expired, now_ms)));
+        let kept = self.history.first_to_go().filter(|slot| self.is_history_only(*slot)).map(|slot| (slot, full));
+        let copies = self.replicas.first_to_go().filter(|(slot, _)| self.is_waiting_only(*slot));
+        let copies = copies.map(|(slot, by)| (slot, Fate { by, ..full }));
+        for (slot, fate) in expired.chain(kept).chain(copies) {
+            if victims.history.iter().any(|(other, _)| *other == slot) || victims.has_whole(slot) {
                 continue;
             }
             used.sub(self.len_of(slot));
-            victims.whole.push((slot, why));
+            victims.whole.push((slot, fate));
             if used.fits(quota, head.wire_len) {
                 return Ok(());
             }
         }
-        Err(RejectCode::RelayFull)
+        Err(Reject::full(RejectCode::RelayFull, Quota::Total))
+    }
+
+    fn is_waiting_only(&self, slot: u32) -> bool {
+        self.entries.get(slot).is_some_and(|entry| entry.places == Places::WAITING)
     }
 
     fn is_history_only(&self, slot: u32) -> bool {
@@ -196,25 +207,32 @@ impl Shelf {
     fn make_way(&mut self, victims: &Victims, now_ms: u64) -> Vec<Gone> {
         let mut gone = Vec::new();
         for (slots, places) in [(&victims.inbox, Places::INBOX), (&victims.history, Places::HISTORY)] {
-            for slot in slots {
-                self.count("evicted");
+            for (slot, quota) in slots {
+                let end = End::Evicted(*quota);
+                self.count_end(end);
                 // A direct message in the inbox was for us, and had arrived.
                 let read = self.entries.get(*slot).is_some_and(|entry| entry.kind != Kind::Broadcast);
                 let state = read.then_some(SeenState::Delivered);
-                gone.extend(self.leave(*slot, places, state, Why::Evicted, now_ms));
+                gone.extend(self.leave(*slot, places, state, Fate::new(end, now_ms)));
             }
         }
-        for (slot, why) in &victims.whole {
-            gone.extend(self.drop_slot(*slot, *why, now_ms));
+        for (slot, fate) in &victims.whole {
+            gone.extend(self.drop_slot(*slot, *fate));
         }
         gone
     }
 }
 
-/// Slots that make room, by what they leave.
+/// Slots that make room, by what they leave, and for which bound.
 #[derive(Debug, Default)]
 struct Victims {
-    inbox: Vec<u32>,
-    history: Vec<u32>,
-    whole: Vec<(u32, Why)>,
+    inbox: Vec<(u32, Quota)>,
+    history: Vec<(u32, Quota)>,
+    whole: Vec<(u32, Fate)>,
+}
+
+impl Victims {
+    fn has_whole(&self, slot: u32) -> bool {
+        self.whole.iter().any(|(other, _)| *other == slot)
+    }
 }

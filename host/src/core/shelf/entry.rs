@@ -61,6 +61,11 @@ impl Entry {
         }
     }
 
+    /// Whether a neighbour or a file brought it; else it was handed in here.
+    pub(super) fn has_source(&self) -> bool {
+        self.has_source
+    }
+
     pub(super) fn source(&self, names: &Names) -> Option<PeerId> {
         self.has_source.then(|| PeerId(names.key(self.source)))
     }

@@ -8,6 +8,9 @@ use qpq_schemas::{MessageId, PeerId, TopicId};
 use super::queues::{RecipientQueue, Turn};
 use super::{Head, Places, SeenEntry, SeenState, Shelf, Waiting};
 
+/// The place of the first id that is only remembered, in a search.
+const REMEMBERED: u64 = 1 << 32;
+
 impl Shelf {
     /// What became of an id, if it is known: held (also before it is durable), delivered or passed on.
     pub fn seen(&self, id: &MessageId) -> Option<SeenState> {
@@ -122,6 +125,35 @@ impl Shelf {
     /// When the next message ends, Unix time in milliseconds (rounded up to a second).
     pub fn next_expiry_ms(&self) -> Option<u64> {
         self.expiry.first().map(|(secs, _)| u64::from(*secs) * 1_000)
+    }
+
+    /// Whether the inbox was read up to that place.
+    pub fn is_read(&self, seq: u64) -> bool {
+        seq <= self.inbox_read
+    }
+
+    /// The ids that are wanted, of up to `looks` messages from a place on; and the place to go on from, unless that was all.
+    /// Begin with place 0. What comes meanwhile may be missed.
+    pub fn search(&self, wanted: impl Fn(&MessageId) -> bool, place: u64, looks: u32) -> (Vec<MessageId>, Option<u64>) {
+        // Those that are held stand before the rest.
+        let Some(slot) = place.checked_sub(REMEMBERED).and_then(|slot| u32::try_from(slot).ok()) else {
+            let (ids, next) = self.walk(u32::try_from(place).unwrap_or_default(), looks);
+            let found = ids.map(|head| head.id).filter(|id| wanted(id)).collect();
+            return (found, Some(next.map_or(REMEMBERED, u64::from)));
+        };
+        let (ids, next) = self.seen.from_slot(slot, looks);
+        (ids.copied().filter(|id| wanted(id)).collect(), next.map(|slot| REMEMBERED + u64::from(slot)))
+    }
+
+    /// How many messages are held, also those that are not durable yet.
+    pub fn held(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The durable messages that are held, of up to `looks` slots from one on; and the slot to go on from, unless that was all.
+    pub fn walk(&self, slot: u32, looks: u32) -> (impl Iterator<Item = Head> + '_, Option<u32>) {
+        let end = slot.saturating_add(looks).min(self.entries.slots());
+        ((slot..end).filter_map(|slot| self.shown(slot)), (end < self.entries.slots()).then_some(end))
     }
 
     fn queue_of(&self, recipient: &PeerId) -> Option<&RecipientQueue> {

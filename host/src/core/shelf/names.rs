@@ -92,6 +92,12 @@ impl Names {
         }
     }
 
+    /// The keys of which something waits as their sender, with how much.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = ([u8; 32], Room)> + '_ {
+        let names = (0..self.slots.slots()).filter_map(|id| self.slots.get(id));
+        names.filter(|name| name.waiting.messages > 0).map(|name| (name.key, name.waiting))
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.slots.len()

@@ -4,7 +4,7 @@ use super::limits::{RETRY_RECIPIENT_FULL_SECS, RETRY_RELAY_FULL_SECS, RETRY_SEND
 use qpq_schemas::{MessageId, PeerId};
 
 use super::queues::Turn;
-use crate::store::{Batch, Head, SeenEntry, SeenState};
+use crate::store::{Batch, End, Head, Quota, SeenEntry, SeenState};
 
 /// Why a message was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,14 @@ pub struct Reject {
     pub code: RejectCode,
     /// Seconds after which another try makes sense; 0 when none ever does.
     pub retry_after_secs: u16,
+    /// The bound that was met, where one was.
+    pub quota: Option<Quota>,
+}
+
+impl Reject {
+    pub(super) fn full(code: RejectCode, quota: Quota) -> Self {
+        Self { quota: Some(quota), ..Self::from(code) }
+    }
 }
 
 impl Reject {
@@ -51,7 +59,7 @@ impl From<RejectCode> for Reject {
             RejectCode::SenderFull => RETRY_SENDER_FULL_SECS,
             RejectCode::RelayFull => RETRY_RELAY_FULL_SECS,
         };
-        Self { code, retry_after_secs }
+        Self { code, retry_after_secs, quota: None }
     }
 }
 
@@ -62,8 +70,18 @@ pub enum Why {
     Finished,
     /// Its time is over.
     Expired,
-    /// A broadcast that made room.
+    /// It made room.
     Evicted,
+}
+
+impl From<End> for Why {
+    fn from(end: End) -> Self {
+        match end {
+            End::Expired => Self::Expired,
+            End::Evicted(_) => Self::Evicted,
+            _ => Self::Finished,
+        }
+    }
 }
 
 /// A message that left the shelf. Its record is to be removed from disk, and `seen` to be stored, in one batch.

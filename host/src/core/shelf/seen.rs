@@ -7,7 +7,7 @@ use hashbrown::HashTable;
 use qpq_schemas::MessageId;
 
 use super::slab::Slab;
-use crate::store::{SeenEntry, SeenState};
+use crate::store::{End, Fate, KeyPrefix, Origin, SeenEntry, SeenState};
 
 /// Ids that end in the same minute are forgotten together.
 const BUCKET_SECS: u32 = 60;
@@ -15,11 +15,16 @@ const BUCKET_SECS: u32 = 60;
 #[derive(Debug)]
 struct Mark {
     id: MessageId,
-    source: [u8; 8],
+    /// The neighbour that it came from, or the recipient of what was handed in here: `from` says which.
+    peer: KeyPrefix,
+    /// Who has it.
+    by: KeyPrefix,
     expires_secs: u32,
     at_secs: u32,
     hops: u8,
     became: Became,
+    from: From,
+    end: End,
 }
 
 /// [`SeenState`] without its fields, which would make a mark a quarter larger.
@@ -29,23 +34,43 @@ enum Became {
     PassedOn,
 }
 
+/// [`Origin`] without its field.
+#[derive(Debug, Clone, Copy)]
+enum From {
+    Unknown,
+    Neighbour,
+    Here,
+}
+
 impl Mark {
     fn new(entry: &SeenEntry) -> Self {
+        let Fate { end, by, at_ms: ended_ms, origin } = entry.fate;
         let (became, source, hops, at_ms) = match entry.state {
             SeenState::PassedOn { source, hops, at_ms } => (Became::PassedOn, source, hops, at_ms),
-            SeenState::Held | SeenState::Delivered => (Became::Delivered, [0; 8], 0, 0),
+            SeenState::Held | SeenState::Delivered => (Became::Delivered, [0; 8], 0, ended_ms),
+        };
+        let (from, peer) = match origin {
+            Origin::Unknown => (From::Unknown, source),
+            Origin::Neighbour(peer) => (From::Neighbour, peer),
+            Origin::Here(peer) => (From::Here, peer),
         };
         let at_secs = u32::try_from(at_ms / 1_000).unwrap_or(u32::MAX);
-        Self { id: entry.id, source, expires_secs: secs(entry.expires_ms), at_secs, hops, became }
+        Self { id: entry.id, peer, by, expires_secs: secs(entry.expires_ms), at_secs, hops, became, from, end }
     }
 
     fn entry(&self) -> SeenEntry {
         let at_ms = u64::from(self.at_secs) * 1_000;
+        let (origin, source) = match self.from {
+            From::Unknown => (Origin::Unknown, self.peer),
+            From::Neighbour => (Origin::Neighbour(self.peer), self.peer),
+            From::Here => (Origin::Here(self.peer), [0; 8]),
+        };
         let state = match self.became {
             Became::Delivered => SeenState::Delivered,
-            Became::PassedOn => SeenState::PassedOn { source: self.source, hops: self.hops, at_ms },
+            Became::PassedOn => SeenState::PassedOn { source, hops: self.hops, at_ms },
         };
-        SeenEntry { id: self.id, expires_ms: u64::from(self.expires_secs) * 1_000, state }
+        let fate = Fate { end: self.end, by: self.by, at_ms, origin };
+        SeenEntry { id: self.id, expires_ms: u64::from(self.expires_secs) * 1_000, state, fate }
     }
 
     fn bucket(&self) -> u32 {
@@ -53,7 +78,7 @@ impl Mark {
     }
 }
 
-/// The set. About 65 bytes an id.
+/// The set. About 80 bytes an id.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     marks: Slab<Mark>,
@@ -79,6 +104,13 @@ impl Seen {
 
     pub(super) fn get(&self, id: &MessageId) -> Option<SeenEntry> {
         self.marks.get(self.slot(id)?).map(Mark::entry)
+    }
+
+    /// Up to `looks` marks from a slot on, and the slot to go on from; none at the end.
+    pub(super) fn from_slot(&self, slot: u32, looks: u32) -> (impl Iterator<Item = &MessageId> + '_, Option<u32>) {
+        let end = slot.saturating_add(looks).min(self.marks.slots());
+        let ids = (slot..end).filter_map(|slot| self.marks.get(slot).map(|mark| &mark.id));
+        (ids, (end < self.marks.slots()).then_some(end))
     }
 
     /// Remembers an id, or its new state.

@@ -43,6 +43,12 @@ impl<T> Slab<T> {
         self.pages.get_mut(slot / PAGE)?.get_mut(slot % PAGE)
     }
 
+    /// One more than the highest slot that was ever used.
+    pub(super) fn slots(&self) -> u32 {
+        let full_pages = self.pages.len().saturating_sub(1) * PAGE;
+        u32::try_from(full_pages + self.pages.last().map_or(0, Vec::len)).unwrap_or(u32::MAX)
+    }
+
     pub(super) fn get(&self, slot: u32) -> Option<&T> {
         let slot = slot as usize;
         self.pages.get(slot / PAGE)?.get(slot % PAGE)?.as_ref()

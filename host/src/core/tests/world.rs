@@ -9,10 +9,12 @@ use qpq_schemas::sealing::SealingKeyPair;
 use qpq_schemas::signature::{SigningKey, Verifier};
 
 use super::super::links::LinkState;
+use super::super::quota::Limit;
 use super::super::shelf::Shelf;
+use super::super::why::Trace;
 use super::*;
 use crate::api::ApiError;
-use crate::store::{Head, NewRecord, SeenEntry};
+use crate::store::{Head, NewRecord, Places, SeenEntry};
 
 pub(super) const TOPIC: TopicId = TopicId([9; 32]);
 const START_MS: u64 = 1_800_000_000_000;
@@ -107,6 +109,7 @@ pub(super) struct World {
     /// Frames under way: from, to, the link's number at the receiver, the frame.
     wire: VecDeque<(usize, usize, LinkId, Frame)>,
     limits: StoreLimits,
+    link_limit: Limit,
     now_ms: u64,
     next_records_ms: u64,
     next: u64,
@@ -121,7 +124,7 @@ impl World {
     pub(super) fn with_limits(nodes: usize, limits: &StoreLimits) -> Self {
         let node = |number: usize| {
             let key = SigningKey::from_seed(&[u8::try_from(number).unwrap() + 1; 32]);
-            let core = fresh(key.public(), limits, &Disk::default(), false, None);
+            let core = fresh(key.public(), (limits, Limit::LINK), &Disk::default(), false, None);
             let disk = Disk::default();
             Node {
                 key,
@@ -141,6 +144,7 @@ impl World {
             nodes,
             wire: VecDeque::new(),
             limits: limits.clone(),
+            link_limit: Limit::LINK,
             now_ms: START_MS,
             next_records_ms: START_MS,
             next: 0,
@@ -172,6 +176,43 @@ impl World {
 
     pub(super) fn core(&self, node: usize) -> &Core {
         &self.nodes[node].core
+    }
+
+    /// What a node says became of a message.
+    pub(super) fn trace(&mut self, node: usize, id: &MessageId) -> Trace {
+        self.nodes[node].core.trace(id, self.now_ms)
+    }
+
+    /// All that waits at a node, as an export has it.
+    pub(super) fn exported(&self, node: usize) -> Vec<Envelope> {
+        let (heads, next) = self.core(node).shelf().walk(0, u32::MAX);
+        assert_eq!(next, None);
+        let waiting = heads.filter(|head| head.places.has(Places::WAITING));
+        let wires = waiting.map(|head| self.nodes[node].disk.records[&head.seq].wire.clone());
+        wires.map(|wire| Envelope::from_wire(wire, 65_536).unwrap()).collect()
+    }
+
+    /// Has a node take in an envelope out of a file.
+    pub(super) fn import(&mut self, node: usize, envelope: Envelope) -> Result<MessageId, ApiError> {
+        self.next += 1;
+        let token = self.next;
+        self.event(node, Event::Import { token, envelope });
+        self.nodes[node].answers.remove(&token).expect("every import is answered").map(|receipt| receipt.id)
+    }
+
+    /// Has a node sign a receipt for a message that was not for it.
+    pub(super) fn forge_receipt(&mut self, node: usize, to: PeerId, id: MessageId) {
+        self.perform(node, Effect::MakeReceipt { to, id });
+    }
+
+    /// What a neighbour may bring in from the next crash on.
+    pub(super) fn limit_links(&mut self, limit: Limit) {
+        self.link_limit = limit;
+    }
+
+    /// The bounds from the next crash on.
+    pub(super) fn set_limits(&mut self, limits: &StoreLimits) {
+        self.limits = limits.clone();
     }
 
     pub(super) fn counter(&self, node: usize, name: &str) -> u64 {
@@ -380,7 +421,7 @@ impl World {
         }
         let Node { key, core, disk, links, subscribed, policy, .. } = &mut self.nodes[node];
         links.clear();
-        *core = fresh(key.public(), &self.limits, disk, *subscribed, policy.clone());
+        *core = fresh(key.public(), (&self.limits, self.link_limit), disk, *subscribed, policy.clone());
     }
 
     /// A crash after which the store is made anew.
@@ -547,7 +588,7 @@ impl Disk {
 /// A core that has just opened its disk.
 fn fresh(
     me: PeerId,
-    limits: &StoreLimits,
+    (limits, link): (&StoreLimits, Limit),
     disk: &Disk,
     subscribed: bool,
     federation: Option<FederationPolicy>,
@@ -556,7 +597,7 @@ fn fresh(
     disk.heads.values().for_each(|head| shelf.restore(head));
     disk.seen.values().for_each(|entry| shelf.restore_seen(entry));
     let next = disk.heads.keys().next_back().map_or(1, |seq| seq + 1_000);
-    let config = CoreConfig { federation, ..CoreConfig::new(me) };
+    let config = CoreConfig { federation, link, ..CoreConfig::new(me) };
     let mut core = Core::new(config, shelf, next, Box::new(Toy::default()));
     for (key, domain) in &disk.kv {
         core.restore_gateway(key, domain);

@@ -9,8 +9,7 @@ use super::super::channels::USER;
 use super::super::dialer::{Server, State};
 use super::super::shared::stopping;
 use super::Door;
-use crate::api::{ApiError, Discovered, LinkInfo, PeerInfo, RouteInfo, RouteTable, ServerNote, Trust};
-use crate::node::clock::now_ms;
+use crate::api::{ApiError, Discovered, LinkInfo, PeerInfo, ServerNote, Trust};
 
 /// How long `note_server` waits for the server's answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(3);
@@ -92,23 +91,6 @@ impl Door {
             self.shared.configured_at
         );
         Ok(self.shared.configured.contains(&uri).then_some(remark))
-    }
-
-    pub(super) async fn route_table(self) -> Result<RouteTable, ApiError> {
-        let (plugin, rows) = self.shared.ask(|core| core.routes(now_ms())).await?;
-        let value: serde_json::Value = serde_json::from_str(&rows).unwrap_or_default();
-        let rows = value.get("routes").cloned().unwrap_or(value);
-        let mut routes: Vec<RouteInfo> = serde_json::from_value(rows).map_err(|error| {
-            ApiError::new(
-                "plugin",
-                format!("the routing plugin {plugin} shows its table in a form of its own: {error}"),
-            )
-        })?;
-        let directory = self.shared.directory();
-        for route in &mut routes {
-            route.nickname = directory.name_of(&route.destination).map(str::to_owned);
-        }
-        Ok(RouteTable { plugin, routes })
     }
 }
 

@@ -1,8 +1,11 @@
 //! The node's state for people.
 
+use qpq_schemas::PeerId;
+
 use super::super::shared::Shared;
 use super::Door;
 use crate::api::{ApiError, IdentityInfo, NodeStatus, StoreStats};
+use crate::core::Core;
 use crate::identity::IDENTITY_FILE;
 use crate::script::ScriptHost;
 
@@ -22,22 +25,25 @@ impl Door {
 
     /// The shelf's figures, the core's counters and the engine's in one.
     pub(super) async fn figures(self) -> Result<StoreStats, ApiError> {
-        let mut stats = self
-            .shared
-            .ask(|core| {
-                let mut stats = core.shelf().stats();
-                for (name, count) in core.counters() {
-                    *stats.counters.entry((*name).to_owned()).or_default() += count;
-                }
-                stats
-            })
-            .await?;
+        let mut stats = self.shared.ask(Core::store_stats).await?;
+        self.name_all(&mut stats);
         let store = self.shared.store.clone();
         let engine = super::blocking(move || Ok(store.stats())).await?;
         stats.damaged = engine.damaged;
         stats.disk_bytes = engine.disk_bytes;
         stats.read_only = engine.read_only;
         Ok(stats)
+    }
+
+    fn name_all(&self, stats: &mut StoreStats) {
+        let directory = self.shared.directory();
+        let name = |peer: &PeerId| directory.name_of(peer).map(str::to_owned);
+        for queue in stats.longest.iter_mut().chain(&mut stats.oldest) {
+            queue.nickname = name(&queue.recipient);
+        }
+        for sender in &mut stats.senders {
+            sender.nickname = name(&sender.sender);
+        }
     }
 
     pub(super) async fn node_status(self) -> Result<NodeStatus, ApiError> {

@@ -1,3 +1,4 @@
+use super::super::fate::Quota;
 use super::*;
 use bytes::Bytes;
 
@@ -42,10 +43,45 @@ fn no_flipped_bit_of_a_record_its_key_or_its_checksum_goes_unseen() {
     }
 }
 
+/// A fate that goes with a state: both say when.
+fn fate(state: SeenState) -> Fate {
+    let at_ms = if let SeenState::PassedOn { at_ms, .. } = state { at_ms } else { 7 };
+    Fate { end: End::Custody, by: [6; 8], at_ms, origin: Origin::Neighbour([3; 8]) }
+}
+
+#[test]
+fn what_became_of_a_message_comes_back_with_its_id() {
+    let key = seen_key(0, 1);
+    let origins = [Origin::Unknown, Origin::Neighbour([8; 8]), Origin::Here([9; 8])];
+    let ends = [End::Unknown, End::Taken, End::Expired, End::Evicted(Quota::Total)];
+    let entries: Vec<SeenEntry> = origins
+        .into_iter()
+        .flat_map(|origin| ends.map(|end| Fate { end, by: [7; 8], at_ms: 77, origin }))
+        .map(|fate| SeenEntry { id: MessageId([1; 32]), expires_ms: 9, state: SeenState::Delivered, fate })
+        .collect();
+    assert_eq!(decode_seen(&key, &encode_seen(&key, &entries)), Ok(entries));
+}
+
+#[test]
+fn a_chunk_of_layout_1_is_still_read() {
+    let key = seen_key(0, 1);
+    let mut value = vec![0; CHECKSUM];
+    value.push(1);
+    value.extend_from_slice(&[1; 32]);
+    value.extend_from_slice(&9u64.to_be_bytes());
+    value.extend_from_slice(&[2, 4]);
+    value.extend_from_slice(&[3; 8]);
+    value.extend_from_slice(&5u64.to_be_bytes());
+    let value = close(&key, value);
+    let state = SeenState::PassedOn { source: [3; 8], hops: 4, at_ms: 5 };
+    let fate = Fate { at_ms: 5, ..Fate::default() };
+    assert_eq!(decode_seen(&key, &value), Ok(vec![SeenEntry { id: MessageId([1; 32]), expires_ms: 9, state, fate }]));
+}
+
 #[test]
 fn ids_seen_come_back_in_every_state() {
     let entries = [SeenState::Held, SeenState::Delivered, SeenState::PassedOn { source: [3; 8], hops: 4, at_ms: 5 }]
-        .map(|state| SeenEntry { id: MessageId([1; 32]), expires_ms: 2 * SEEN_BUCKET_MS, state });
+        .map(|state| SeenEntry { id: MessageId([1; 32]), expires_ms: 2 * SEEN_BUCKET_MS, state, fate: fate(state) });
     let key = seen_key(seen_bucket(entries[0].expires_ms), 9);
     assert_eq!(seen_key_parts(&key), Ok((2, 9)));
     let value = encode_seen(&key, &entries);

@@ -9,24 +9,6 @@ use crate::limits::{CLOCK_SET_SECS, CLOCK_SKEW_SECS, LIFETIME_REFRESHES, RAISE_B
 use crate::record::NO_END;
 use crate::table::{RowId, SELF_SLOT};
 
-/// How often the sequence number may still rise on request.
-#[derive(Debug, Default)]
-pub(super) struct Bucket {
-    used: u64,
-    since_ms: u64,
-}
-
-impl Bucket {
-    fn take(&mut self, now: u64) -> bool {
-        let refilled = (now - self.since_ms) / RAISE_EVERY_MS;
-        self.since_ms += refilled * RAISE_EVERY_MS;
-        self.used = self.used.saturating_sub(refilled);
-        let free = self.used < RAISE_BURST;
-        self.used += u64::from(free);
-        free
-    }
-}
-
 impl Babel {
     pub(super) fn begin_own(&mut self) {
         if !self.settings.announce {
@@ -72,7 +54,7 @@ impl Babel {
 
     /// Somebody needs the next sequence number.
     pub(super) fn raise_on_request(&mut self, row: RowId, seqno: u64) {
-        if seqno > self.table.row(row).newest && self.raises.take(self.now()) {
+        if seqno > self.table.row(row).newest && self.raises.take(self.clock.now(), RAISE_BURST, RAISE_EVERY_MS) {
             self.want(row, seqno);
             self.raise_own(row, seqno);
         }

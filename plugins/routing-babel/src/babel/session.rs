@@ -5,7 +5,7 @@
 //! noticed yet: nothing goes to it until it has said who it is.
 
 use super::Babel;
-use crate::limits::DIGEST_MS;
+use crate::limits::{DIGEST_MS, TABLE_BURST, TABLE_EVERY_MS};
 use crate::record::Key;
 use crate::table::{Cell, NO_ROW, Slot, fingerprint};
 use crate::wire::{Message, Writer};
@@ -60,7 +60,8 @@ impl Babel {
         {
             one.cost = crate::cost::link_cost((now - sent) * 1_000, 0);
         }
-        if want || further || !neighbour.table_sent {
+        let wants = want || further || !neighbour.table_sent;
+        if wants && neighbour.tables.take(now, TABLE_BURST, TABLE_EVERY_MS) {
             self.send_table(slot);
         }
         if trusted_again {

@@ -193,6 +193,35 @@ impl World {
         world
     }
 
+    /// The nodes in one half of the network: those that are nearer to the first of two nodes far apart.
+    pub(super) fn half(&self) -> Vec<bool> {
+        let near = self.near();
+        let far = |from: usize| {
+            let best = self.best_from(from, &near);
+            (0..best.len()).max_by_key(|node| best[*node].unwrap_or(0)).unwrap_or(0)
+        };
+        let one = far(0);
+        let other = far(one);
+        let (to_one, to_other) = (self.best_from(one, &near), self.best_from(other, &near));
+        to_one.iter().zip(to_other).map(|(one, other)| *one < other).collect()
+    }
+
+    /// The most hops of a way that is taken from a node.
+    pub(super) fn longest_way(&mut self, from: usize) -> usize {
+        let hops = |world: &mut Self, to: usize| {
+            let (mut at, mut hops, key) = (from, 0, world.nodes[to].key);
+            while at != to && hops < world.nodes.len() {
+                match world.next_hop(at, &key) {
+                    Some(next) => at = next,
+                    None => break,
+                }
+                hops += 1;
+            }
+            hops
+        };
+        (0..self.plan.announcing).map(|to| hops(self, to)).max().unwrap_or(0)
+    }
+
     fn unit(&mut self) -> f64 {
         (self.random.next() >> 11) as f64 / (1u64 << 53) as f64
     }
@@ -403,11 +432,16 @@ impl World {
 
     /// The neighbour to which a node hands what is for `destination`, if a living link leads there.
     pub(super) fn next_hop(&mut self, at: usize, destination: &Key) -> Option<usize> {
+        self.step(at, destination).map(|(next, _)| next)
+    }
+
+    /// The same, and the line between them.
+    fn step(&mut self, at: usize, destination: &Key) -> Option<(usize, usize)> {
         let now = self.clock_of(at);
         let query = Query { destination: *destination, broadcast: false, from: None };
         let Answer::Known(link) = self.nodes[at].babel.as_mut()?.route(now, &query) else { return None };
-        self.alive.get(&link)?;
-        self.nodes[at].links.get(&link).copied()
+        let line = self.alive.get(&link)?;
+        Some((*self.nodes[at].links.get(&link)?, *line))
     }
 
     fn audit(&mut self, from: usize, destination: &Key) {
@@ -431,16 +465,11 @@ impl World {
             if at == to {
                 return Some(cost);
             }
-            let next = self.next_hop(at, &destination)?;
-            cost += self.cost(at, next)?;
+            let (next, line) = self.step(at, &destination)?;
+            cost += line_cost(&self.lines[line]);
             at = next;
         }
         None
-    }
-
-    fn cost(&self, a: usize, b: usize) -> Option<u32> {
-        let between = |line: &&Line| line.is_up && (line.ends == [a, b] || line.ends == [b, a]);
-        self.lines.iter().find(between).map(line_cost)
     }
 
     /// The metric of the best ways from a node, over the lines that are up.

@@ -43,7 +43,7 @@ pub(crate) fn for_nodes(config: &Config) -> String {
         "Copy {ca} to each node, for example as /etc/qpq/{CA_CERTIFICATE}, and add to its configuration:\n\n\
          [plugins]\n\
          # beside those that are there already\n\
-         load = [\"transport-quic\", \"transport-iroh\", \"discovery-mdns\", \"routing-flood\"]\n\
+         load = [\"transport-quic\", \"transport-iroh\", \"discovery-mdns\", \"routing-babel\"]\n\
          trusted_with_key = [\"transport-iroh\"]\n\n\
          [plugins.transport-iroh]\n\
          relays = [\"{url}\"]\n\

@@ -133,7 +133,7 @@ fn garbage_is_counted_and_changes_nothing() {
     let mut bench = Bench::new(json!({}));
     bench.neighbour(1);
     bench.says(1, &[way(9, 5, 100, 1)]);
-    let mut random = crate::random::Random::new(3);
+    let mut random = Random::new(3);
     for _ in 0..5_000 {
         let len = random.between(0, 60) as usize;
         let mut frame: Vec<u8> = (0..len).map(|_| random.next() as u8).collect();
@@ -177,4 +177,25 @@ fn a_record_past_its_end_is_refused_where_the_clock_is_set() {
     assert_eq!(bench.way_to(9), Answer::Known(1));
     bench.wait(10_000);
     assert_eq!(bench.way_to(9), Answer::Spray(vec![1]), "its time has run out");
+}
+
+#[test]
+fn a_short_question_does_not_bring_a_long_answer_for_ever() {
+    let mut bench = Bench::new(json!({}));
+    bench.neighbour(1);
+    bench.neighbour(2);
+    (100..200).for_each(|n| bench.says(2, &[way(n, 1, 0, 0)]));
+    bench.wait(1_000);
+    bench.out = Output::default();
+    let yours = bench.babel.instance;
+    for instance in 0..1_000 {
+        bench.says(1, &[Message::Hello { instance: THEIRS + instance % 2, yours, want: true, further: true }]);
+    }
+    let tables = bench.heard_by(1).iter().filter(|message| matches!(message, Message::Begin)).count();
+    assert!(tables <= 6, "{tables} tables");
+    // An honest one isn't forgotten for that.
+    bench.wait(61_000);
+    assert!(bench.heard_by(1).iter().any(|message| matches!(message, Message::Hello { want: true, .. })));
+    bench.says(1, &[Message::Hello { instance: THEIRS, yours, want: false, further: false }]);
+    assert!(bench.heard_by(1).iter().any(|message| matches!(message, Message::Begin)));
 }

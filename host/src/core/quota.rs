@@ -1,8 +1,15 @@
-//! How much one domain may bring in: a token bucket for messages, one for bytes, each holding a minute's worth.
+//! How much one neighbour or one domain may bring in: a token bucket for messages, one for bytes, each holding a minute's worth.
 
 const MINUTE_MS: u64 = 60_000;
 
-/// What one domain may bring in.
+/// What one neighbour of this mesh may bring in a minute, in messages: a hundred thousand a second, above what two cores check.
+/// So it stops nobody who is heard at all until an admin sets it lower.
+pub const LINK_MESSAGES_PER_MINUTE: u64 = 6_000_000;
+
+/// The same in bytes: 4 GiB.
+pub const LINK_BYTES_PER_MINUTE: u64 = 4 << 30;
+
+/// What one neighbour or domain may bring in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
     /// Messages in a minute.
@@ -11,14 +18,20 @@ pub struct Limit {
     pub bytes_per_minute: u64,
 }
 
-/// A thousand messages a second, as much as a busy town sends in an hour; and their bytes at 1 KiB each.
+impl Limit {
+    /// What a neighbour may bring in where the configuration says nothing.
+    pub const LINK: Self =
+        Self { messages_per_minute: LINK_MESSAGES_PER_MINUTE, bytes_per_minute: LINK_BYTES_PER_MINUTE };
+}
+
+/// For a domain: a thousand messages a second, as much as a busy town sends in an hour; and their bytes at 1 KiB each.
 impl Default for Limit {
     fn default() -> Self {
         Self { messages_per_minute: 60_000, bytes_per_minute: 64 << 20 }
     }
 }
 
-/// What one domain has used, and what it brought in all.
+/// What one neighbour or domain has used, and what it brought in all.
 #[derive(Debug, Clone)]
 pub(super) struct Quota {
     messages: Bucket,
@@ -27,7 +40,7 @@ pub(super) struct Quota {
     pub(super) taken: u64,
     /// Their bytes.
     pub(super) taken_bytes: u64,
-    /// Envelopes that were put off.
+    /// How many times an envelope was put off for this.
     pub(super) put_off: u64,
 }
 
@@ -51,6 +64,14 @@ impl Quota {
         self.taken_bytes += bytes;
         Ok(())
     }
+
+    /// An envelope that was counted was put off for another reason: it comes again, and shall count once.
+    pub(super) fn give_back(&mut self, bytes: u64) {
+        self.messages.give_back(1.0);
+        self.bytes.give_back(bytes as f64);
+        self.taken = self.taken.saturating_sub(1);
+        self.taken_bytes = self.taken_bytes.saturating_sub(bytes);
+    }
 }
 
 /// A bucket that is full after a minute.
@@ -64,6 +85,10 @@ struct Bucket {
 impl Bucket {
     fn new(per_minute: u64, now_ms: u64) -> Self {
         Self { per_minute: per_minute as f64, left: per_minute as f64, filled_ms: now_ms }
+    }
+
+    fn give_back(&mut self, amount: f64) {
+        self.left = (self.left + amount).min(self.per_minute);
     }
 
     /// In how many milliseconds there is room for so much; what is larger than the bucket needs it full.
@@ -96,6 +121,17 @@ mod tests {
         assert_eq!(quota.take(100_000, 0), Ok(()));
         assert_eq!(quota.take(1, 0), Err(41), "it went into debt");
         assert_eq!(quota.take(1, 42_000), Ok(()));
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_used_again() {
+        let mut quota = Quota::new(Limit { messages_per_minute: 1, bytes_per_minute: 1_000 }, 0);
+        for _ in 0..100 {
+            assert_eq!(quota.take(900, 0), Ok(()));
+            quota.give_back(900);
+        }
+        assert_eq!((quota.take(900, 0), quota.taken, quota.taken_bytes), (Ok(()), 1, 900));
+        assert!(quota.take(900, 0).is_err());
     }
 
     #[test]

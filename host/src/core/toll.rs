@@ -1,0 +1,87 @@
+//! What each neighbour brings in is bounded, whatever keys signed it: keys cost nothing, links do.
+//!
+//! An envelope counts once, when it is looked at first. One that is put off for lack of room comes again, so it is given back.
+
+use std::collections::BTreeMap;
+
+use qpq_schemas::envelope::EnvelopeRef;
+use qpq_schemas::link::{Answer, Verdict};
+use qpq_schemas::{MessageId, PeerId};
+
+use super::federation::Domain;
+use super::intake::Candidate;
+use super::quota::{Limit, Quota};
+use super::{Core, LinkId};
+use crate::store;
+
+/// Neighbours whose use is counted at a time, also after their links went down: about 500 KB.
+const MAX_TOLLS: usize = 4_096;
+
+/// Where an envelope was counted.
+#[derive(Debug, Clone)]
+pub(super) enum Charge {
+    /// On a neighbour of this mesh.
+    Neighbour(PeerId),
+    /// On another domain.
+    Domain(Domain),
+}
+
+/// What each neighbour has used.
+#[derive(Debug)]
+pub(super) struct Tolls {
+    limit: Limit,
+    used: BTreeMap<PeerId, Quota>,
+}
+
+impl Tolls {
+    pub(super) fn new(limit: Limit) -> Self {
+        Self { limit, used: BTreeMap::new() }
+    }
+
+    fn take(&mut self, peer: PeerId, bytes: u64, now_ms: u64) -> Result<(), u16> {
+        if self.used.len() >= MAX_TOLLS && !self.used.contains_key(&peer) {
+            self.used.pop_first(); // a full bucket is the worst that follows
+        }
+        self.used.entry(peer).or_insert_with(|| Quota::new(self.limit, now_ms)).take(bytes, now_ms)
+    }
+}
+
+impl Core {
+    /// Counts an envelope on whoever brought it; where that one has brought enough, what to answer. A peer that the admin
+    /// trusts is bounded by what there is room for.
+    pub(super) fn admit_from(
+        &mut self,
+        link: LinkId,
+        view: EnvelopeRef<'_>,
+        id: MessageId,
+        now_ms: u64,
+    ) -> Result<Option<Charge>, Answer> {
+        if let Some(domain) = self.domain_behind(link).cloned() {
+            return self.admit_from_domain(domain, view, id, now_ms).map(Some);
+        }
+        let Some(peer) = self.peer_of(link).filter(|peer| !self.shelf.favours(peer)) else { return Ok(None) };
+        match self.tolls.take(peer, view.wire().len() as u64, now_ms) {
+            Ok(()) => Ok(Some(Charge::Neighbour(peer))),
+            Err(retry_after_secs) => {
+                self.count("link-quota");
+                self.refused(id, "link-quota", Some(peer), now_ms);
+                self.shelf.count_refused(store::Quota::Link);
+                Err(Answer { id, verdict: Verdict::RelayFull, retry_after_secs })
+            }
+        }
+    }
+
+    /// An envelope was put off for want of room here.
+    pub(super) fn give_back(&mut self, candidate: &Candidate) {
+        let bytes = candidate.envelope.wire().len() as u64;
+        match &candidate.charge {
+            Some(Charge::Neighbour(peer)) => {
+                if let Some(quota) = self.tolls.used.get_mut(peer) {
+                    quota.give_back(bytes);
+                }
+            }
+            Some(Charge::Domain(domain)) => self.give_back_to_domain(domain, bytes),
+            None => {}
+        }
+    }
+}
