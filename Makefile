@@ -7,9 +7,9 @@ TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target))
 PLUGINS = -p qpq-transport-quic -p qpq-transport-iroh -p qpq-federation-capnp -p qpq-discovery-mdns -p qpq-routing-babel -p qpq-routing-flood
 
 # What `make sim` passes on.
-SIM_NAMES = NODES TOPOLOGY SEED JSON ROUTING CONFIG ANNOUNCERS DETECTION LOSS SYNC_MS WINDOW_S RECORD_S OUT
+SIM_NAMES = NODES TOPOLOGY SEED JSON ROUTING CONFIG ANNOUNCERS DETECTION LOSS SYNC_MS WINDOW_S RECORD_S OUT CHAOS
 SIM_ARGS = $(foreach name,$(SIM_NAMES),$(if $($(name)),'$(name)=$($(name))'))
-ROUTING_PLUGINS = -p qpq-routing-flood
+ROUTING_PLUGINS = -p qpq-routing-babel -p qpq-routing-flood
 
 .PHONY: run demo sim test test-tools check miri bench soak nightly-quic release plugins-alone clean help
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use qpq_tests::Outcome;
+use qpq_tests::sim::chaos::{Chaos, Size};
 use qpq_tests::sim::scenario::{Report, Scenario};
 use qpq_tests::sim::{Detection, Options, Shape, svg, table};
 
@@ -27,6 +28,7 @@ Usage: qpq-sim [NAME=VALUE]...
   WINDOW_S=S           how long the steady state is watched (960)
   RECORD_S=S           how often a node spreads its record
   OUT=FOLDER           where the picture goes (target/sim)
+  CHAOS=N              instead: N small networks, from SEED on, in which anything may happen; says what broke the promise
 ";
 
 fn main() -> ExitCode {
@@ -56,6 +58,9 @@ struct Plan {
     cases: Vec<Options>,
     json: bool,
     out: PathBuf,
+    /// Seeds of small networks in which anything may happen, instead of the cases.
+    chaos: std::ops::Range<u64>,
+    size: Size,
 }
 
 impl Plan {
@@ -67,10 +72,29 @@ impl Plan {
         let nodes = given.nodes.clone();
         let case = |(shape, nodes): (Shape, usize)| given.options(shape, nodes);
         let cases = nodes.iter().flat_map(|nodes| given.shapes.iter().map(|shape| (*shape, *nodes)));
-        Ok(Self { cases: cases.map(case).collect(), json: given.json, out: given.out.clone() })
+        let size = Size { routing: given.options(Shape::Ring, 5).routing, ..Size::default() };
+        let chaos = given.seed..given.seed + given.chaos;
+        Ok(Self { cases: cases.map(case).collect(), json: given.json, out: given.out.clone(), chaos, size })
+    }
+
+    fn run_chaos(&self) -> Outcome {
+        let (mut broken, mut acknowledged, count) = (0, 0, self.chaos.end - self.chaos.start);
+        for seed in self.chaos.clone() {
+            let verdict = Chaos::run(seed, &self.size)?;
+            acknowledged += verdict.acknowledged;
+            if !verdict.broken.is_empty() {
+                broken += 1;
+                println!("{}\n{}\n", verdict.story, verdict.broken.join("\n"));
+            }
+        }
+        println!("{count} networks, {acknowledged} messages acknowledged; the promise was broken in {broken}");
+        if broken == 0 { Ok(()) } else { Err(qpq_tests::Failure::new("the promise was broken")) }
     }
 
     fn run(self) -> Outcome {
+        if !self.chaos.is_empty() {
+            return self.run_chaos();
+        }
         let mut reports = Vec::new();
         for options in self.cases {
             eprintln!("{} of {} nodes, seed {}:", options.shape, options.nodes, options.seed);
@@ -104,19 +128,21 @@ struct Given {
     out: PathBuf,
     changes: Vec<Box<dyn Fn(&mut Options)>>,
     seed: u64,
+    chaos: u64,
 }
 
 impl Default for Given {
     fn default() -> Self {
         let shapes = Shape::ALL.into_iter().filter(|shape| *shape != Shape::Disc).collect();
         let out = PathBuf::from("target/sim");
-        Self { nodes: vec![100, 1_000], shapes, json: false, out, changes: Vec::new(), seed: 7 }
+        Self { nodes: vec![100, 1_000], shapes, json: false, out, changes: Vec::new(), seed: 7, chaos: 0 }
     }
 }
 
 impl Given {
     fn take(&mut self, argument: &str) -> Outcome {
-        let (name, value) = argument.split_once('=').ok_or_else(|| bad(argument, "it is not of the form NAME=VALUE"))?;
+        let (name, value) =
+            argument.split_once('=').ok_or_else(|| bad(argument, "it is not of the form NAME=VALUE"))?;
         let number = || value.parse::<u64>().map_err(|_| bad(argument, "a whole number is wanted"));
         let value_owned = value.to_owned();
         match name {
@@ -124,6 +150,7 @@ impl Given {
             "NODES" => self.nodes = list(value, |one| one.parse().map_err(|_| bad(argument, "numbers are wanted")))?,
             "TOPOLOGY" => self.shapes = list(value, Shape::named)?,
             "SEED" => self.seed = number()?,
+            "CHAOS" => self.chaos = number()?,
             "JSON" => self.json = value != "0",
             "OUT" => self.out = value.into(),
             "ROUTING" => self.change(move |options| options.routing.clone_from(&value_owned)),

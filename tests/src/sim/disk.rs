@@ -93,7 +93,8 @@ impl Disk {
     /// Numbers that differ between disks that differ.
     pub fn digest(&self) -> impl Iterator<Item = u64> + '_ {
         let first = |id: &MessageId| id.0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
-        let records = self.records.iter().flat_map(move |(seq, (head, _))| [*seq, first(&head.id), head.places.0.into()]);
+        let records =
+            self.records.iter().flat_map(move |(seq, (head, _))| [*seq, first(&head.id), head.places.0.into()]);
         records.chain(self.seen.keys().map(move |id| first(id)))
     }
 }

@@ -100,7 +100,8 @@ impl<'a> Scenario<'a> {
 
     fn state_bytes(&self, node: usize) -> Option<f64> {
         let node = &self.world.nodes[node];
-        let dump: serde_json::Value = serde_json::from_str(&node.router.as_ref()?.dump(node.clock_ms(self.world.now_us))).ok()?;
+        let dump: serde_json::Value =
+            serde_json::from_str(&node.router.as_ref()?.dump(node.clock_ms(self.world.now_us))).ok()?;
         dump.get("state_bytes")?.as_f64()
     }
 

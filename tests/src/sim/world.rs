@@ -349,7 +349,9 @@ impl World {
         self.audit.digest().for_each(|word| trace.mix(word, 1));
         self.inboxes.digest().for_each(|word| trace.mix(word, 2));
         let bytes = self.traffic;
-        [bytes.route, bytes.records, bytes.others, bytes.custody, bytes.envelopes].into_iter().for_each(|n| trace.mix(n, 3));
+        [bytes.route, bytes.records, bytes.others, bytes.custody, bytes.envelopes]
+            .into_iter()
+            .for_each(|n| trace.mix(n, 3));
         trace.finish()
     }
 

@@ -29,7 +29,10 @@ impl Chaos {
             traces += &self.trace(sent.id);
         }
         if self.world.inboxes.doubled > 0 {
-            broken.push(format!("{} came twice, first {:?}", self.world.inboxes.doubled, self.world.inboxes.first_double));
+            broken.push(format!(
+                "{} came twice, first {:?}",
+                self.world.inboxes.doubled, self.world.inboxes.first_double
+            ));
         }
         broken.extend(self.astray());
         if self.world.audit.loops > 0 {
@@ -46,7 +49,8 @@ impl Chaos {
     /// Messages that came to somebody whom they are not for.
     fn astray(&self) -> Vec<String> {
         let nodes = 0..self.world.nodes.len() as u32;
-        let direct = self.sent.iter().filter_map(|sent| if let To::Node(to) = sent.to { Some((sent, to)) } else { None });
+        let direct =
+            self.sent.iter().filter_map(|sent| if let To::Node(to) = sent.to { Some((sent, to)) } else { None });
         direct
             .flat_map(|(sent, to)| nodes.clone().filter(move |node| *node != to).map(move |node| (sent, node)))
             .filter(|(sent, node)| self.world.delivered(*node, &sent.id) > 0)

@@ -137,7 +137,8 @@ impl Scenario<'_> {
     /// The largest part of what is left, and a node in it.
     fn largest_part(&self) -> (u32, Vec<bool>) {
         let world = &self.world;
-        let lives = |link: u32| world.graph.edges[link as usize].ends.iter().all(|end| world.nodes[*end as usize].lives());
+        let lives =
+            |link: u32| world.graph.edges[link as usize].ends.iter().all(|end| world.nodes[*end as usize].lives());
         let mut best = (0, vec![false; world.nodes.len()], 0);
         let mut done = vec![false; world.nodes.len()];
         for node in (0..world.nodes.len()).filter(|node| world.nodes[*node].lives()) {

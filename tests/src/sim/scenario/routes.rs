@@ -76,7 +76,11 @@ impl Scenario<'_> {
         let options = &self.world.options;
         let nodes = self.world.nodes.len() as f64;
         let seldom = options.record_s() > options.window_s;
-        let (bytes, over) = if seldom { (self.report.record_bytes_at_start, options.record_s() as f64) } else { (spent.records, seconds) };
+        let (bytes, over) = if seldom {
+            (self.report.record_bytes_at_start, options.record_s() as f64)
+        } else {
+            (spent.records, seconds)
+        };
         self.report.route_bytes_per_node_s = spent.route as f64 / nodes / seconds;
         self.report.record_bytes_per_node_s = bytes as f64 / nodes / over;
         let others = spent.others as f64 / nodes / seconds;

@@ -57,7 +57,8 @@ impl World {
             Detection::Hello => wire.dead_at(end, now_us),
             Detection::AtOnce => now_us + u64::from(wire.edge.latency_us),
         };
-        let due: Vec<(usize, u64)> = [0, 1].into_iter().filter(|end| wire.up[*end]).map(|end| (end, noticed(end))).collect();
+        let due: Vec<(usize, u64)> =
+            [0, 1].into_iter().filter(|end| wire.up[*end]).map(|end| (end, noticed(end))).collect();
         for (end, at_us) in due {
             self.queue.push(at_us.max(now_us), Happening::Silent { wire: number, end: end as u8, silence });
         }
