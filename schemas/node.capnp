@@ -225,6 +225,8 @@ struct BroadcastRequest {
   ttlSecs @2 :Number;
   priority @3 :Number;
   automatic @4 :Bool;
+  maxHops @5 :Number;
+  # Links that it may cross, 1 to 255: how far it goes. Not set: the node's default.
 }
 
 struct InboxQuery {

@@ -150,6 +150,8 @@ pub struct BroadcastRequest {
     pub priority: Option<u8>,
     /// Made by a program, not by a person: other bots don't answer it.
     pub automatic: bool,
+    /// Links that it may cross, at least 1: how far it goes. `None` takes the configured default.
+    pub max_hops: Option<u8>,
 }
 
 /// An accepted message: it is on this node's disk.

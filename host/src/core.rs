@@ -61,6 +61,7 @@ use neighbours::{Neighbour, Quality};
 use quota::Limit;
 use refusals::Refusals;
 use shelf::{Shelf, StoreLimits};
+use spread::Spread;
 use toll::Tolls;
 
 /// The host's number for a link, unique for the life of the process.
@@ -372,6 +373,7 @@ pub struct Core {
     flying: HashMap<MessageId, u16>,
     recent: Recent,
     reroute: Reroute,
+    spread: Spread,
     /// Links whose queues this step filled.
     unpumped: BTreeSet<LinkId>,
     next_ticket: Ticket,
@@ -411,6 +413,7 @@ impl Core {
             flying: HashMap::new(),
             recent: Recent::default(),
             reroute: Reroute::default(),
+            spread: Spread::default(),
             unpumped: BTreeSet::new(),
             next_ticket: 0,
             next_seq,
@@ -470,6 +473,7 @@ impl Core {
     /// What is done once for all that came in together.
     fn finish_step(&mut self, now_ms: u64) {
         self.reroute_step(now_ms);
+        self.flush_missed();
         self.pump_all(now_ms);
         self.ask_fresh_homes(now_ms);
         self.tell_askers(now_ms);
@@ -483,7 +487,7 @@ impl Core {
         if self.reroute.is_due() {
             return 0;
         }
-        let others = [self.router_deadline_ms, self.next_retirement_ms];
+        let others = [self.router_deadline_ms, self.next_retirement_ms, self.spread.next_ms()];
         others.into_iter().flatten().fold(self.next_tick_ms, u64::min)
     }
 
@@ -551,11 +555,14 @@ impl Core {
         if self.next_retirement_ms.is_some_and(|at| at <= now_ms) {
             self.retire_links(now_ms);
         }
+        self.spread_tick(now_ms);
         if self.next_tick_ms <= now_ms {
             self.next_tick_ms = now_ms + TICK_MS;
             self.expire(now_ms);
             self.expire_records(now_ms);
             self.retry_offers(now_ms);
+            self.spread_not_after(now_ms);
+            self.look_after_talks(now_ms);
             self.ask_homes(now_ms);
         }
     }
@@ -605,9 +612,14 @@ impl Core {
             Frame::Custody(answers) => self.answers(link, answers, now_ms),
             Frame::Route(_) if self.leads_out(link) => self.count("route-between-domains"),
             Frame::Route(bytes) => self.tell_router(now_ms, |router, out| router.control(now_ms, link, &bytes, out)),
-            Frame::Sync(sync) => self.sync(link, sync),
+            Frame::Sync(sync) => self.sync(link, sync, now_ms),
+            Frame::Tree(tree) => self.tree(link, tree, now_ms),
+            Frame::Reconcile(step) => self.reconcile(link, step, now_ms),
             Frame::Resolve(resolve) => self.resolve(link, resolve, now_ms),
-            Frame::Subscriptions(change, topics) => self.domain_wants(link, change, &topics, now_ms),
+            Frame::Subscriptions(change, topics) if self.leads_out(link) => {
+                self.domain_wants(link, change, &topics, now_ms);
+            }
+            Frame::Subscriptions(change, topics) => self.neighbour_wants(link, change, &topics),
             Frame::Records(records) => self.peer_records(link, records, now_ms),
             // The link layer keeps its own frames to itself.
             _ => {}

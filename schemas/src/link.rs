@@ -10,7 +10,9 @@ mod error;
 mod fragment;
 mod frame;
 mod hello;
+mod reconcile;
 mod resolve;
+mod tree;
 
 pub use block::{Unpack, unpack};
 pub use custody::{Answer, Verdict};
@@ -18,7 +20,9 @@ pub use error::FrameError;
 pub use fragment::{Fragment, fragments};
 pub use frame::{Close, CloseCode, Frame, SubscriptionChange, Sync};
 pub use hello::{Hello, LINK_VERSION, Role, auth_message, sign_auth, verify_auth};
+pub use reconcile::{FINGERPRINT_LEN, Part, Place, Range, Reconcile, Sum};
 pub use resolve::{Home, Resolve};
+pub use tree::{Announced, Tree};
 
 use crate::envelope::{LARGEST_PAYLOAD, OVERHEAD};
 use crate::record::MAX_RECORD_LEN;
@@ -49,6 +53,12 @@ pub const MAX_RECORDS_BODY: usize = MAX_RECORDS * (2 + MAX_RECORD_LEN);
 pub const MAX_RESOLVED: usize = 32;
 /// Largest body of RESOLVE, in bytes: a key, a length and a record for each peer.
 pub const MAX_RESOLVE_BODY: usize = 1 + MAX_RESOLVED * (34 + MAX_RECORD_LEN);
+/// Most ids in one TREE frame, announced or asked for.
+pub const MAX_ANNOUNCED: usize = 1_024;
+/// Most stretches in one RECONCILE frame.
+pub const MAX_RANGES: usize = 512;
+/// Most ids in one RECONCILE frame, over all its stretches.
+pub const MAX_RECONCILE_IDS: usize = 512;
 /// Longest reason in CLOSE, in bytes of UTF-8.
 pub const MAX_REASON_LEN: usize = 256;
 /// Most fragments that a block may come in.

@@ -100,6 +100,8 @@ def link_frames():
         key = [initiator, responder][case["role"]][1:33]
         made = outcome(curve.check_signature, key, b"qpq-link-v1\0", message, signature)
         expect(f"auth: {case['name']}", case["good"], made is None)
+    for number, case in enumerate(vectors["fingerprints"]):
+        expect(f"fingerprint {number}", case["fingerprint"], links.fingerprint(case["ids"]))
 
 
 def link_packets():

@@ -326,6 +326,9 @@ pub struct BroadcastArgs {
     /// How urgent it is
     #[arg(long, value_enum)]
     pub priority: Option<Priority>,
+    /// Over how many links it may go, such as 1 for the neighbours alone
+    #[arg(long, value_name = "LINKS", value_parser = clap::value_parser!(u8).range(1..))]
+    pub hops: Option<u8>,
 }
 
 /// How urgent a message is.

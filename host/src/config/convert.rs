@@ -22,6 +22,7 @@ impl Config {
             total_bytes: store.total_bytes,
             topic_messages: store.topic_messages,
             topic_bytes: store.topic_bytes,
+            topic_age_secs: store.topic_age_secs,
             inbox_messages: store.inbox_messages,
             inbox_bytes: store.inbox_bytes,
             seen_ids: store.seen_ids,

@@ -96,6 +96,8 @@ section! {
         topic_messages: u32 = StoreLimits::default().topic_messages, "messages", between 0, 10_000_000;
         /// Broadcasts of one channel, kept for those who come later.
         topic_bytes: u64 = StoreLimits::default().topic_bytes, "bytes", between 0, TIB;
+        /// How old a broadcast may become that is kept for those who come later.
+        topic_age_secs: u32 = StoreLimits::default().topic_age_secs, "seconds", between 60, 2_592_000;
         /// Messages in this node's own inbox; beyond it the oldest go.
         inbox_messages: u32 = StoreLimits::default().inbox_messages, "messages", between 10, 100_000_000;
         /// Messages in this node's own inbox; beyond it the oldest go.

@@ -68,7 +68,13 @@ impl Core {
                     candidate.head = Some(head);
                     self.unwritten.candidates.push(candidate);
                 }
-                Err(reject) => self.no_room(&candidate, reject, now_ms),
+                Err(reject) => {
+                    if reject.code == RejectCode::Outranked {
+                        self.remember_unkept(&head, now_ms);
+                    }
+                    self.not_kept(&head, now_ms);
+                    self.no_room(&candidate, reject, now_ms);
+                }
             }
         }
     }
@@ -116,13 +122,20 @@ impl Core {
         }
     }
 
+    /// A broadcast that there will never be room for is not fetched again.
+    fn remember_unkept(&mut self, head: &Head, now_ms: u64) {
+        let seen = head.seen(head.passed_on(now_ms));
+        self.shelf.note(&seen);
+        self.persist(Batch { seen: vec![seen], ..Batch::default() });
+    }
+
     fn no_room(&mut self, candidate: &Candidate, reject: Reject, now_ms: u64) {
         if !matches!(reject.code, RejectCode::Known(_)) {
             let code = reject.quota.map_or(reject.name(), refused_by);
             self.refused(candidate.id, code, candidate.source, now_ms);
         }
         let verdict = match reject.code {
-            RejectCode::Known(_) => Verdict::Seen,
+            RejectCode::Known(_) | RejectCode::Outranked => Verdict::Seen,
             RejectCode::Expired => Verdict::TooOld,
             RejectCode::RecipientFull => Verdict::RecipientFull,
             RejectCode::SenderFull => Verdict::SenderFull,
@@ -194,7 +207,7 @@ impl Core {
     /// The envelope is on disk: say so, deliver it, send it on.
     fn durable(&mut self, candidate: &Candidate, head: &Head, now_ms: u64) {
         self.shelf.confirm(&head.id);
-        self.settle(candidate, &Outcome::Durable { expires_ms: head.expires_ms });
+        let others = self.settle(candidate, &Outcome::Durable { expires_ms: head.expires_ms });
         if head.places.has(Places::INBOX) {
             self.effects.push(Effect::InboxGrew { seq: head.seq });
         }
@@ -203,7 +216,7 @@ impl Core {
         match view.kind() {
             Kind::Broadcast => {
                 self.recent.insert(head.seq, candidate.envelope.wire());
-                self.spread(head, now_ms);
+                self.spread(head, &others, now_ms);
             }
             Kind::Direct if head.destination == self.config.me.0 => {
                 if view.flags().receipt_wanted && head.sender != self.config.me {
@@ -243,16 +256,21 @@ impl Core {
         }
     }
 
-    /// Tells everyone who waits for this envelope how it fared.
-    fn settle(&mut self, candidate: &Candidate, outcome: &Outcome) {
+    /// Tells everyone who waits for this envelope how it fared. Returns the neighbours that brought it too.
+    fn settle(&mut self, candidate: &Candidate, outcome: &Outcome) -> Vec<PeerId> {
         self.pending_bytes = self.pending_bytes.saturating_sub(candidate.envelope.wire().len());
         if let Outcome::Refused { verdict: Verdict::RelayFull | Verdict::RecipientFull | Verdict::SenderFull, .. } =
             outcome
         {
             self.give_back(candidate);
         }
-        let Some(pending) = self.pending.remove(&candidate.id) else { return };
+        let Some(pending) = self.pending.remove(&candidate.id) else { return Vec::new() };
         let id = candidate.id;
+        let links = pending.waiters.iter().filter_map(|waiter| match waiter {
+            Waiter::Link(link) if candidate.link != Some(*link) => self.peer_of(*link),
+            _ => None,
+        });
+        let others = links.collect();
         for waiter in pending.waiters {
             match (waiter, outcome) {
                 // Others may have brought the true envelope while a forged copy was being checked.
@@ -283,5 +301,6 @@ impl Core {
                 }
             }
         }
+        others
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
-use qpq_schemas::envelope::Kind;
+use qpq_schemas::envelope::{Kind, Priority};
 use qpq_schemas::link::{Answer, Verdict};
 use qpq_schemas::{MessageId, PeerId};
 
@@ -163,9 +163,10 @@ impl Core {
         }
     }
 
-    /// Fills a link's window with what waits for it: broadcasts first, then one recipient's queue after the other.
+    /// Fills a link's window with what waits for it: broadcasts first, then one recipient's queue after the other, at last
+    /// the broadcasts that are no hurry.
     fn pump(&mut self, link: LinkId, now_ms: u64) {
-        self.pump_casts(link, now_ms);
+        self.pump_casts(link, Priority::Normal, now_ms);
         while self.room(link) > 0 {
             let Some(recipient) = self.links.get_mut(&link).and_then(|state| state.drains.pop_front()) else { break };
             let more = self.pump_queue(link, recipient, now_ms);
@@ -176,6 +177,7 @@ impl Core {
                 state.draining.remove(&recipient);
             }
         }
+        self.pump_casts(link, Priority::Low, now_ms);
     }
 
     pub(super) fn room(&self, link: LinkId) -> usize {
@@ -187,18 +189,18 @@ impl Core {
         }
     }
 
-    fn pump_casts(&mut self, link: LinkId, now_ms: u64) {
+    /// Offers the broadcasts of that priority and of higher ones.
+    fn pump_casts(&mut self, link: LinkId, least: Priority, now_ms: u64) {
         while self.room(link) > 0 {
             let Some(state) = self.links.get_mut(&link) else { return };
-            let Some((seq, id)) = state.casts.pop_front() else {
-                if std::mem::take(&mut state.casts_lost) {
-                    self.announce_history(link, now_ms);
-                }
-                return;
-            };
-            if self.is_history(&id) && !self.is_in_flight(link, &id) {
-                self.take_off(link, InFlight::new(now_ms, None, false), seq, id);
+            let Some(id) = state.casts.pop(least) else { break };
+            if let Some(head) = self.history(&id).filter(|_| !self.is_in_flight(link, &id)) {
+                self.take_off(link, InFlight::new(now_ms, None, false), head.seq, id);
             }
+        }
+        let Some(state) = self.links.get_mut(&link) else { return };
+        if state.casts.is_empty() && std::mem::take(&mut state.casts.lost) {
+            self.announce_history(link, now_ms);
         }
     }
 
@@ -286,7 +288,7 @@ impl Core {
             self.landed(&answer.id);
             match flight.recipient {
                 Some(recipient) => self.answer(link, peer, recipient, &flight, &answer, now_ms, &mut batch),
-                None => self.spread_answer(link, answer.verdict, now_ms),
+                None => self.spread_answer(link, &answer, now_ms),
             }
         }
         self.persist(batch);
@@ -336,17 +338,21 @@ impl Core {
     }
 
     /// A broadcast that a neighbour did not take for now is named to it again later, with all others.
-    fn spread_answer(&mut self, link: LinkId, verdict: Verdict, now_ms: u64) {
-        let later = matches!(verdict, Verdict::RelayFull | Verdict::RecipientFull | Verdict::SenderFull);
-        self.count(if verdict == Verdict::Stored { "spread" } else { "spread-declined" });
+    fn spread_answer(&mut self, link: LinkId, answer: &Answer, now_ms: u64) {
+        let later = matches!(answer.verdict, Verdict::RelayFull | Verdict::RecipientFull | Verdict::SenderFull);
+        self.count(if answer.verdict == Verdict::Stored { "spread" } else { "spread-declined" });
         if later {
-            self.announce_later(link, now_ms);
+            self.announce_after(link, u64::from(answer.retry_after_secs) * 1_000, now_ms);
         }
     }
 
     pub(super) fn announce_later(&mut self, link: LinkId, now_ms: u64) {
+        self.announce_after(link, 0, now_ms);
+    }
+
+    fn announce_after(&mut self, link: LinkId, pause_ms: u64, now_ms: u64) {
         if let Some(neighbour) = self.behind(link) {
-            neighbour.announce_at_ms.get_or_insert(now_ms + REACCEPT_AFTER_MS);
+            neighbour.announce_at_ms.get_or_insert(now_ms + pause_ms.max(REACCEPT_AFTER_MS));
         }
     }
 

@@ -84,10 +84,14 @@ impl Core {
             self.count(refusal.code());
             self.refused(id, refusal.code(), Some(source), now_ms);
             self.owe(link, Answer { id, verdict: verdict_of(&refusal), retry_after_secs: 0 });
+            self.of_no_use(link, &id, now_ms);
             return None;
         }
         if let Some(answer) = self.known(link, id, &envelope, now_ms) {
             self.count("duplicate");
+            if envelope.view().kind() == Kind::Broadcast {
+                self.second_copy(link, &id, now_ms);
+            }
             self.owe(link, answer);
             return None;
         }

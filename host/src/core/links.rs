@@ -7,6 +7,7 @@ use qpq_schemas::{MessageId, PeerId, TopicId};
 
 use super::federation::Domain;
 use super::neighbours::Quality;
+use super::spread::Casts;
 use super::{Core, Effect, LinkId, Notice, Offered};
 
 /// Bad signatures from one link before it is closed.
@@ -30,10 +31,8 @@ pub(super) struct LinkState {
     pub(super) drains: VecDeque<PeerId>,
     /// The recipients in `drains`.
     pub(super) draining: HashSet<PeerId>,
-    /// Broadcasts to push, by their place in the store.
-    pub(super) casts: VecDeque<(u64, MessageId)>,
-    /// Broadcasts fell out of `casts`; tell the neighbour what we hold once it is empty.
-    pub(super) casts_lost: bool,
+    /// Broadcasts to be sent.
+    pub(super) casts: Casts,
     /// How good it is, once that was measured.
     pub(super) quality: Option<Quality>,
     /// The link that takes its place.
@@ -88,8 +87,7 @@ impl LinkState {
             offers: Vec::new(),
             drains: VecDeque::new(),
             draining: HashSet::new(),
-            casts: VecDeque::new(),
-            casts_lost: false,
+            casts: Casts::default(),
             quality: None,
             successor: None,
             retires: false,
@@ -109,7 +107,7 @@ impl Core {
         }
         let (out, was_outside) = (domain.is_some(), self.domain_of(&peer).is_some());
         self.links.insert(link, LinkState::new(peer, domain));
-        let first = self.join(link, peer);
+        let first = self.join(link, peer, now_ms);
         if first || (was_outside && !out) {
             self.greet(link, now_ms);
         }
@@ -133,7 +131,9 @@ impl Core {
         }
         self.tell_subscriptions(link);
         self.send_all_records(link);
-        self.announce_history(link, now_ms);
+        if let Some(peer) = self.peer_of(link) {
+            self.greet_with_history(peer, now_ms);
+        }
     }
 
     pub(super) fn link_down(&mut self, link: LinkId, now_ms: u64) {
@@ -150,6 +150,7 @@ impl Core {
             Some(heir) => self.take_over(state, heir, now_ms),
             None => {
                 self.domain_down(&peer);
+                self.branch_down(&peer, now_ms);
                 self.effects.push(Effect::Notice(Notice::PeerDown(peer)));
             }
         }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use qpq_schemas::{MessageId, PeerId};
 
 use super::links::{Declined, LinkState};
+use super::spread::{Branch, Cast, Casts, Talk};
 use super::{Core, Effect, LinkId};
 
 /// Added to every round trip, in microseconds: below it networks don't differ in a way that anybody could feel, and the
@@ -66,10 +67,14 @@ pub(super) struct Neighbour {
     pub(super) declined: HashMap<MessageId, Declined>,
     /// Envelopes of unknown way of which the neighbour took a copy, and when to offer it again.
     pub(super) copied: HashMap<MessageId, u64>,
+    /// Its place in the tree of broadcasts.
+    pub(super) branch: Branch,
+    /// How its history is compared with ours.
+    pub(super) talk: Talk,
 }
 
 impl Neighbour {
-    fn new(link: LinkId) -> Self {
+    fn new(link: LinkId, now_ms: u64) -> Self {
         Self {
             links: vec![link],
             preferred: link,
@@ -78,6 +83,8 @@ impl Neighbour {
             retry: HashMap::new(),
             declined: HashMap::new(),
             copied: HashMap::new(),
+            branch: Branch::new(now_ms),
+            talk: Talk::default(),
         }
     }
 }
@@ -86,6 +93,11 @@ impl Neighbour {
     /// The links to it, oldest first.
     pub(super) fn links(&self) -> impl Iterator<Item = &LinkId> {
         self.links.iter()
+    }
+
+    /// The one that is used.
+    pub(super) fn preferred(&self) -> LinkId {
+        self.preferred
     }
 }
 
@@ -100,13 +112,13 @@ pub struct LinkUse {
 
 impl Core {
     /// Enters a link; whether it is the first to that neighbour.
-    pub(super) fn join(&mut self, link: LinkId, peer: PeerId) -> bool {
+    pub(super) fn join(&mut self, link: LinkId, peer: PeerId, now_ms: u64) -> bool {
         match self.neighbours.get_mut(&peer) {
             Some(neighbour) => {
                 neighbour.links.push(link);
                 false
             }
-            None => self.neighbours.insert(peer, Neighbour::new(link)).is_none(),
+            None => self.neighbours.insert(peer, Neighbour::new(link, now_ms)).is_none(),
         }
     }
 
@@ -260,33 +272,27 @@ impl Core {
         self.count("changed-over");
         let Some(state) = self.links.get_mut(&old) else { return };
         let casts = std::mem::take(&mut state.casts);
-        let lost = std::mem::take(&mut state.casts_lost);
         state.drains.clear();
         state.draining.clear();
-        for (seq, id) in casts {
-            self.queue_cast(new, seq, id, None);
-        }
-        self.casts_lost(new, lost);
+        self.casts_move(casts, new);
         self.reroute_all();
     }
 
     /// A link died, and another to the same neighbour goes on: what waited or was under way is offered over that one.
     pub(super) fn take_over(&mut self, dead: LinkState, heir: LinkId, now_ms: u64) {
         let under_way = dead.in_flight.iter().filter(|(_, flight)| flight.recipient.is_none());
-        let mut casts: Vec<(u64, MessageId)> =
-            under_way.filter_map(|(id, _)| Some((self.shelf.get(id)?.seq, *id))).collect();
-        casts.sort_unstable_by_key(|(seq, _)| *seq);
-        for (seq, id) in casts.into_iter().chain(dead.casts) {
-            self.queue_cast(heir, seq, id, None);
+        for head in under_way.filter_map(|(id, _)| self.history(id)).collect::<Vec<_>>() {
+            self.queue_cast(heir, &head, Cast::New);
         }
-        self.casts_lost(heir, dead.casts_lost);
+        self.casts_move(dead.casts, heir);
         self.greet(heir, now_ms); // what told the neighbour of our topics, records and history may have been lost as well
         self.reroute_all();
     }
 
-    fn casts_lost(&mut self, link: LinkId, lost: bool) {
-        if let Some(state) = self.links.get_mut(&link) {
-            state.casts_lost |= lost;
+    fn casts_move(&mut self, casts: Casts, to: LinkId) {
+        if let Some(state) = self.links.get_mut(&to) {
+            state.casts.take_over(casts);
+            self.unpumped.insert(to);
         }
     }
 

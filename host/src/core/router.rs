@@ -2,7 +2,7 @@
 //!
 //! A router is a state machine without I/O: it hears what happens, answers where an envelope should go, and
 //! hands out control frames for its fellow routers. Time comes with every call, so the same library runs in a
-//! node and in a simulator.
+//! node and in a simulator. Broadcasts are not its concern: the core spreads them itself.
 
 use bytes::Bytes;
 use qpq_schemas::PeerId;
@@ -13,7 +13,7 @@ use super::LinkId;
 /// Where an envelope wants to go.
 #[derive(Debug, Clone, Copy)]
 pub struct RouteQuery {
-    /// The recipient's key, or the topic id of a broadcast.
+    /// The recipient's key.
     pub destination: [u8; 32],
     /// The envelope's kind.
     pub kind: Kind,

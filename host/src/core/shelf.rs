@@ -10,6 +10,7 @@
 mod admit;
 mod entry;
 mod history;
+mod ledger;
 pub mod limits;
 mod look;
 mod names;
@@ -21,6 +22,7 @@ mod slab;
 mod stats;
 
 pub use crate::store::{End, Fate, Head, KeyPrefix, Origin, Places, Quota, SeenEntry, SeenState};
+pub use ledger::Ledger;
 pub use limits::{SEEN_GRACE_MS, StoreLimits};
 pub use outcome::{Gone, Reject, RejectCode, Waiting, Why};
 pub use queues::Turn;
@@ -196,10 +198,21 @@ impl Shelf {
         }
     }
 
-    /// Takes off up to `max` messages whose time is over.
+    /// Takes off up to `max` messages whose time is over, and broadcasts that are too old to be kept for late joiners.
     pub fn expire(&mut self, now_ms: u64, max: usize) -> Vec<Gone> {
         let over: Vec<u32> = self.expired(now_ms).take(max).collect();
-        over.into_iter().filter_map(|slot| self.drop_slot(slot, Fate::new(End::Expired, now_ms))).collect()
+        let aged: Vec<u32> = self.history.made_before(self.history_floor_ms(now_ms)).take(max).collect();
+        let mut gone: Vec<Gone> =
+            over.into_iter().filter_map(|slot| self.drop_slot(slot, Fate::new(End::Expired, now_ms))).collect();
+        for slot in aged {
+            gone.extend(self.leave(slot, Places::HISTORY, None, Fate::new(End::Expired, now_ms)));
+        }
+        gone
+    }
+
+    /// Broadcasts that were made before this time are not kept for late joiners.
+    pub fn history_floor_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(u64::from(self.limits.topic_age_secs) * 1_000)
     }
 
     /// Forgets up to `max` ids whose time is over. Returns how many.

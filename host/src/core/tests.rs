@@ -2,11 +2,16 @@
 
 mod fate;
 mod federation;
+mod history;
 mod mailboxes;
+mod mesh;
 mod neighbours;
+mod tree;
 mod world;
 
-use qpq_schemas::envelope::Kind;
+use std::collections::BTreeSet;
+
+use qpq_schemas::envelope::{Kind, Priority};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -310,11 +315,7 @@ fn a_neighbour_that_never_answers_gets_a_bounded_number_of_bytes() {
     for _ in 0..200 {
         let draft = qpq_schemas::envelope::Draft {
             kind: Kind::Broadcast,
-            flags: qpq_schemas::envelope::Flags {
-                sealed: true,
-                receipt_wanted: false,
-                priority: qpq_schemas::envelope::Priority::Normal,
-            },
+            flags: qpq_schemas::envelope::Flags { sealed: true, receipt_wanted: false, priority: Priority::Normal },
             max_hops: 8,
             ttl_secs: 60,
             created_ms: 1_000,
@@ -342,11 +343,7 @@ fn mail_for_very_many_recipients_is_routed_anew_in_small_steps() {
         destination[..4].copy_from_slice(&number.to_be_bytes());
         let draft = qpq_schemas::envelope::Draft {
             kind: Kind::Direct,
-            flags: qpq_schemas::envelope::Flags {
-                sealed: false,
-                receipt_wanted: false,
-                priority: qpq_schemas::envelope::Priority::Normal,
-            },
+            flags: qpq_schemas::envelope::Flags { sealed: false, receipt_wanted: false, priority: Priority::Normal },
             max_hops: 8,
             ttl_secs: 60,
             created_ms: 1_000,

@@ -333,6 +333,8 @@ fn name(frame: &Frame) -> &'static str {
         Frame::Fragment(_) => "FRAGMENT",
         Frame::Resolve(_) => "RESOLVE",
         Frame::Moving(_) => "MOVING",
+        Frame::Tree(_) => "TREE",
+        Frame::Reconcile(_) => "RECONCILE",
         Frame::Optional(..) => "an optional frame",
     }
 }

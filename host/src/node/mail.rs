@@ -82,6 +82,11 @@ impl Defaults {
     ) -> Result<Envelope, ApiError> {
         let flags = Flags { sealed: true, receipt_wanted: false, priority: priority(request.priority)? };
         let mut draft = self.draft(Kind::Broadcast, flags, request.ttl_secs, channel.topic_id().0)?;
+        draft.max_hops = request.max_hops.unwrap_or(self.max_hops);
+        if draft.max_hops == 0 {
+            let why = "a broadcast that may cross no link reaches nobody; allow 1 to 255 links";
+            return Err(ApiError::new("bad-hops", why));
+        }
         draft.payload = channel.seal(&draft.aad(key.public()), &content(request.payload, request.automatic));
         self.finish(&draft, key)
     }

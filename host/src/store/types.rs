@@ -59,6 +59,8 @@ pub struct Head {
     pub priority: Priority,
     /// Links crossed, as the relays say.
     pub hop_count: u8,
+    /// Links that it may cross at most.
+    pub max_hops: u8,
     /// What it is kept for.
     pub places: Places,
     /// Who signed it.
@@ -98,6 +100,7 @@ impl Head {
             kind: envelope.kind(),
             priority: envelope.flags().priority,
             hop_count: envelope.hop_count(),
+            max_hops: envelope.max_hops(),
             places,
             sender: envelope.sender(),
             destination: envelope.destination(),
@@ -107,6 +110,11 @@ impl Head {
             expires_ms: envelope.expires_ms(),
             source,
         }
+    }
+
+    /// Whether it may cross another link.
+    pub fn may_go_on(&self) -> bool {
+        self.hop_count < self.max_hops
     }
 }
 

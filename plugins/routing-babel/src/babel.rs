@@ -118,14 +118,14 @@ impl Babel {
     /// A node without neighbours. `host_ms` is the host's time; `seed` should differ for each life of each node.
     pub fn new(settings: Settings, key: Key, signer: Signer, seed: u64, host_ms: u64) -> Self {
         let mut random = Random::new(seed);
-        let instance = random.next().max(1);
+        let instance = random.draw().max(1);
         let mut babel = Self {
             settings,
             key,
             signer,
             clock: Clock::new(host_ms),
             instance,
-            table: Table::new(random.next()),
+            table: Table::new(random.draw()),
             random,
             neighbours: Vec::new(),
             costs: Vec::new(),

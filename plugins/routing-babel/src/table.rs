@@ -47,6 +47,11 @@ impl Table {
         self.rows.len() - self.free.len()
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// One past the highest row number in use.
     pub fn row_bound(&self) -> RowId {
         self.rows.len() as RowId

@@ -7,7 +7,7 @@ use super::frame::{Close, CloseCode, Frame, SubscriptionChange, Sync, kind};
 use super::{
     AUTH_BODY, Answer, Fragment, FrameError, Hello, MAX_ANSWERS, MAX_BLOCK, MAX_ENVELOPES, MAX_ENVELOPES_BODY,
     MAX_HELLO_BODY, MAX_OPTIONAL_BODY, MAX_REASON_LEN, MAX_RECORDS, MAX_RECORDS_BODY, MAX_RESOLVE_BODY, MAX_ROUTE_BODY,
-    MAX_SYNC_IDS, MAX_TOPICS, Resolve,
+    MAX_SYNC_IDS, MAX_TOPICS, Reconcile, Resolve, Tree,
 };
 use crate::envelope::OVERHEAD;
 use crate::wire::{Reader, is_control, split_bytes};
@@ -36,6 +36,8 @@ impl Frame {
             Self::Fragment(_) => kind::FRAGMENT,
             Self::Resolve(_) => kind::RESOLVE,
             Self::Moving(_) => kind::MOVING,
+            Self::Tree(_) => kind::TREE,
+            Self::Reconcile(_) => kind::RECONCILE,
             Self::Optional(kind, _) => *kind,
         }
     }
@@ -56,6 +58,8 @@ impl Frame {
             kind::FRAGMENT => MAX_BLOCK,
             kind::RESOLVE => MAX_RESOLVE_BODY,
             kind::MOVING => 2,
+            kind::TREE => Tree::MAX_BODY,
+            kind::RECONCILE => Reconcile::MAX_BODY,
             kind::FIRST_UNKNOWN.. => MAX_OPTIONAL_BODY,
             _ => return Err(FrameError::UnknownType(kind)),
         })
@@ -89,6 +93,8 @@ impl Frame {
             Self::Fragment(fragment) => fragment.put(out),
             Self::Resolve(resolve) => resolve.put(out),
             Self::Moving(port) => out.extend_from_slice(&port.to_be_bytes()),
+            Self::Tree(tree) => tree.put(out),
+            Self::Reconcile(reconcile) => reconcile.put(out),
         }
     }
 
@@ -110,6 +116,8 @@ impl Frame {
             Self::Fragment(fragment) => fragment.check(),
             Self::Resolve(resolve) => resolve.check(),
             Self::Moving(port) => in_range(*port != 0, "port"),
+            Self::Tree(tree) => tree.check(),
+            Self::Reconcile(reconcile) => reconcile.check(),
             Self::Optional(kind, _) => in_range(*kind >= kind::FIRST_UNKNOWN, "type"),
             _ => Ok(()),
         }
@@ -140,6 +148,8 @@ impl Frame {
             kind::FRAGMENT => Fragment::read(&body).map(Self::Fragment),
             kind::RESOLVE => Resolve::read(body).map(Self::Resolve),
             kind::MOVING => read_port(&body).map(Self::Moving),
+            kind::TREE => Tree::read(&body).map(Self::Tree),
+            kind::RECONCILE => Reconcile::read(&body).map(Self::Reconcile),
             kind::FIRST_UNKNOWN.. => Ok(Self::Optional(kind, body)),
             _ => Err(FrameError::UnknownType(kind)),
         }

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 
-use super::{Answer, Fragment, Hello, Resolve};
+use super::{Answer, Fragment, Hello, Reconcile, Resolve, Tree};
 use crate::{MessageId, TopicId};
 
 /// The type bytes. 0 is never used; up to 127 a frame must be understood, from 128 on an unknown one is skipped.
@@ -20,8 +20,10 @@ pub(super) mod kind {
     /// The first type that may be skipped.
     pub(crate) const RESOLVE: u8 = 128;
     pub(crate) const MOVING: u8 = 129;
+    pub(crate) const TREE: u8 = 130;
+    pub(crate) const RECONCILE: u8 = 131;
     /// The first optional type that this version doesn't know.
-    pub(crate) const FIRST_UNKNOWN: u8 = 130;
+    pub(crate) const FIRST_UNKNOWN: u8 = 132;
 }
 
 /// One frame of a link. Byte strings share the memory of the block that they came in.
@@ -56,6 +58,10 @@ pub enum Frame {
     /// My transport is being replaced. Whoever dialled this link may dial the same host at this port now (never 0), and close
     /// this link once the new one is up. Optional: an older node skips it.
     Moving(u16),
+    /// Announcements of broadcasts, and the shape of the tree that they go along.
+    Tree(Tree),
+    /// Which broadcasts the other lacks.
+    Reconcile(Reconcile),
     /// An optional frame of a type that this version doesn't know. Skip it.
     Optional(u8, Bytes),
 }

@@ -39,8 +39,31 @@ fn one_of_each() -> Vec<Frame> {
             Home { peer: PeerId([9; 32]), record: Some(Bytes::from_static(b"record")) },
         ])),
         Frame::Moving(7_001),
+        Frame::Tree(Tree::Announce(vec![Announced { id: id(5), hops: 3 }, Announced { id: id(6), hops: 0 }])),
+        Frame::Tree(Tree::Graft(vec![id(7)])),
+        Frame::Tree(Tree::Graft(vec![])),
+        Frame::Tree(Tree::Prune),
+        Frame::Reconcile(comparison()),
+        Frame::Reconcile(Reconcile { session: 0, opener: false, from: Place::START, ranges: vec![] }),
         Frame::Optional(200, Bytes::from_static(b"news")),
     ]
+}
+
+fn comparison() -> Reconcile {
+    let range = |created_ms, part| Range { to: Place::at(created_ms), part };
+    let mut id = [0; 32];
+    id[..3].copy_from_slice(&[1, 0, 2]);
+    Reconcile {
+        session: 7,
+        opener: true,
+        from: Place { created_ms: 4, id },
+        ranges: vec![
+            range(5, Part::Skip),
+            range(6, Part::Fingerprint([8; 16])),
+            range(7, Part::Ids(vec![MessageId([9; 32]), MessageId([10; 32])])),
+            range(u64::MAX, Part::Ids(vec![])),
+        ],
+    }
 }
 
 #[test]
@@ -99,6 +122,17 @@ fn what_no_neighbour_would_take_is_not_written() {
         Frame::Optional(kind::RESOLVE, Bytes::new()),
         Frame::Optional(kind::MOVING, Bytes::new()),
         Frame::Moving(0),
+        Frame::Tree(Tree::Graft(vec![MessageId([0; 32]); MAX_ANNOUNCED + 1])),
+        Frame::Tree(Tree::Announce(vec![Announced { id: MessageId([0; 32]), hops: 0 }; MAX_ANNOUNCED + 1])),
+        Frame::Reconcile(Reconcile { from: Place::at(5), ..comparison() }),
+        Frame::Reconcile(Reconcile {
+            ranges: vec![Range { to: Place::END, part: Part::Ids(vec![MessageId([0; 32]); MAX_RECONCILE_IDS + 1]) }],
+            ..comparison()
+        }),
+        Frame::Reconcile(Reconcile {
+            ranges: (5..).take(MAX_RANGES + 1).map(|n| Range { to: Place::at(n), part: Part::Skip }).collect(),
+            ..comparison()
+        }),
     ];
     for frame in too_much {
         assert!(frame.encode(&mut out).is_err());
@@ -150,4 +184,47 @@ fn an_auth_fits_one_role_on_one_link() {
     assert!(verify_auth(Role::Initiator, &to, &later, b"binding", &auth).is_err(), "replayed");
     let downgraded = Hello { features: 1, ..to.clone() };
     assert!(verify_auth(Role::Initiator, &downgraded, &later, b"binding", &auth).is_err());
+}
+
+#[test]
+fn sums_of_parts_make_the_sum_of_the_whole_and_know_one_set_from_another() {
+    let ids: Vec<MessageId> = (0..50).map(|n| MessageId([n * 5; 32])).collect();
+    let whole: Sum = ids.iter().collect();
+    let (mut left, right): (Sum, Sum) = (ids[..20].iter().collect(), ids[20..].iter().collect());
+    assert_ne!(left.fingerprint(), right.fingerprint());
+    left.merge(&right);
+    assert_eq!((left, left.count()), (whole, 50));
+    for id in &ids[..49] {
+        left.remove(id);
+    }
+    assert_eq!(left, Sum::from_iter(&ids[49..]));
+    left.remove(&ids[49]);
+    assert_eq!(left, Sum::default());
+}
+
+#[test]
+fn a_place_between_two_is_written_with_as_few_bytes_as_will_do() {
+    let place = |created_ms, first: &[u8]| {
+        let mut id = [7; 32];
+        id[..first.len()].copy_from_slice(first);
+        Place { created_ms, id }
+    };
+    let between = |before: Place, behind: Place| {
+        let short = behind.shortened(before);
+        assert!(before < short && short <= behind, "{before:?} {short:?} {behind:?}");
+        short.id.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+    };
+    assert_eq!(between(place(1, &[]), place(2, &[])), 0);
+    assert_eq!(between(place(1, &[3]), place(1, &[4])), 1);
+    assert_eq!(between(place(1, &[3, 3, 3]), place(1, &[3, 3, 4])), 3);
+    let last = Place { created_ms: 1, id: [7; 32] };
+    let before = Place {
+        id: {
+            let mut id = [7; 32];
+            id[31] = 6;
+            id
+        },
+        ..last
+    };
+    assert_eq!(between(before, last), 32);
 }

@@ -8,7 +8,8 @@ use qpq_schemas::channel::ChannelKey;
 use qpq_schemas::content::Content;
 use qpq_schemas::envelope::{Draft, Flags, Kind, Priority};
 use qpq_schemas::link::{
-    Answer, Close, CloseCode, Fragment, Frame, Hello, Home, MAX_RESOLVED, Resolve, SubscriptionChange, Sync, Verdict,
+    Announced, Answer, Close, CloseCode, Fragment, Frame, Hello, Home, MAX_RESOLVED, Part, Place, Range, Reconcile,
+    Resolve, SubscriptionChange, Sync, Tree, Verdict,
 };
 use qpq_schemas::record::NodeRecord;
 use qpq_schemas::sealing::SealingPublic;
@@ -105,6 +106,21 @@ fn fragment() -> impl Strategy<Value = Frame> {
     })
 }
 
+fn place() -> impl Strategy<Value = Place> {
+    (0u64..1_000, any::<[u8; 32]>()).prop_map(|(created_ms, id)| Place { created_ms, id })
+}
+
+fn comparison() -> impl Strategy<Value = Frame> {
+    let part = prop_oneof![Just(Part::Skip), any::<[u8; 16]>().prop_map(Part::Fingerprint), ids().prop_map(Part::Ids),];
+    let ranges = (prop::collection::btree_set(place(), 0..10), vec(part, 10));
+    (any::<u32>(), any::<bool>(), ranges).prop_map(|(session, opener, (places, parts))| {
+        let mut places = places.into_iter();
+        let from = places.next().unwrap_or(Place::START);
+        let ranges = places.zip(parts).map(|(to, part)| Range { to, part }).collect();
+        Frame::Reconcile(Reconcile { session, opener, from, ranges })
+    })
+}
+
 pub(crate) fn frame() -> impl Strategy<Value = Frame> {
     prop_oneof![
         hello().prop_map(Frame::Hello),
@@ -121,8 +137,15 @@ pub(crate) fn frame() -> impl Strategy<Value = Frame> {
         (any::<u16>(), "[ -~ü]{0,100}")
             .prop_map(|(code, reason)| Frame::Close(Close { code: CloseCode(code), reason })),
         fragment(),
-        (130u8.., bytes(0..100)).prop_map(|(kind, body)| Frame::Optional(kind, body)),
+        (132u8.., bytes(0..100)).prop_map(|(kind, body)| Frame::Optional(kind, body)),
         (1u16..).prop_map(Frame::Moving),
+        vec((any::<[u8; 32]>(), any::<u8>()), 0..20).prop_map(|list| {
+            let announced = |(id, hops)| Announced { id: MessageId(id), hops };
+            Frame::Tree(Tree::Announce(list.into_iter().map(announced).collect()))
+        }),
+        ids().prop_map(|ids| Frame::Tree(Tree::Graft(ids))),
+        Just(Frame::Tree(Tree::Prune)),
+        comparison(),
         vec(any::<[u8; 32]>(), 0..=MAX_RESOLVED)
             .prop_map(|peers| Frame::Resolve(Resolve::Ask(peers.into_iter().map(PeerId).collect()))),
         vec((any::<[u8; 32]>(), of(bytes(1..200))), 0..=MAX_RESOLVED).prop_map(|homes| {

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use qpq_schemas::link::{
-    Answer, Close, CloseCode, Fragment, Frame, Hello, Home, Resolve, Role, SubscriptionChange, Sync, Verdict,
-    auth_message, sign_auth, unpack, verify_auth,
+    Announced, Answer, Close, CloseCode, Fragment, Frame, Hello, Home, Part, Place, Range, Reconcile, Resolve, Role,
+    SubscriptionChange, Sum, Sync, Tree, Verdict, auth_message, sign_auth, unpack, verify_auth,
 };
 use qpq_schemas::{MessageId, PeerId, TopicId};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::tools::{ada, bob, hex};
 
 pub(crate) fn vectors() -> Value {
-    json!({ "format": "qpq-link/1", "blocks": blocks(), "auths": auths() })
+    json!({ "format": "qpq-link/1", "blocks": blocks(), "auths": auths(), "fingerprints": fingerprints() })
 }
 
 fn case(name: &str, block: &[u8]) -> Value {
@@ -44,8 +44,42 @@ fn shown(frame: &Frame) -> Value {
         Frame::Resolve(Resolve::Ask(peers)) => json!({ "ask": peers }),
         Frame::Resolve(Resolve::Homes(homes)) => json!({ "homes": homes.iter().map(home).collect::<Vec<_>>() }),
         Frame::Moving(port) => json!({ "moving": port }),
+        Frame::Tree(Tree::Announce(list)) => {
+            json!({ "announce": list.iter().map(|one| json!({ "id": one.id, "hops": one.hops })).collect::<Vec<_>>() })
+        }
+        Frame::Tree(Tree::Graft(ids)) => json!({ "graft": ids }),
+        Frame::Tree(Tree::Prune) => json!({ "prune": true }),
+        Frame::Reconcile(step) => json!({
+            "reconcile": { "session": step.session, "opener": step.opener, "from": place(&step.from),
+                "ranges": step.ranges.iter().map(range).collect::<Vec<_>>() }
+        }),
         Frame::Optional(kind, bytes) => json!({ "optional": { "type": kind, "body": hex(bytes) } }),
     }
+}
+
+fn place(place: &Place) -> Value {
+    json!({ "created_ms": place.created_ms, "id": hex(place.id) })
+}
+
+fn range(range: &Range) -> Value {
+    let part = match &range.part {
+        Part::Skip => json!("skip"),
+        Part::Fingerprint(bytes) => json!({ "fingerprint": hex(bytes) }),
+        Part::Ids(ids) => json!({ "ids": ids }),
+    };
+    json!({ "to": place(&range.to), "part": part })
+}
+
+fn fingerprints() -> Vec<Value> {
+    let sets: [Vec<MessageId>; 4] = [
+        vec![],
+        vec![MessageId([1; 32])],
+        vec![MessageId([255; 32]), MessageId([254; 32])],
+        (0..100).map(|n| MessageId([n; 32])).collect(),
+    ];
+    sets.iter()
+        .map(|ids| json!({ "ids": ids, "fingerprint": hex(ids.iter().collect::<Sum>().fingerprint()) }))
+        .collect()
 }
 
 fn home(home: &Home) -> Value {
@@ -113,12 +147,37 @@ fn blocks() -> Vec<Value> {
         ),
         case("a transport that moves to another port", &pack(&[Frame::Moving(7_001)])),
         case(
+            "the tree",
+            &pack(&[
+                Frame::Tree(Tree::Announce(vec![Announced { id: id(1), hops: 0 }, Announced { id: id(2), hops: 9 }])),
+                Frame::Tree(Tree::Graft(vec![id(3)])),
+                Frame::Tree(Tree::Prune),
+            ]),
+        ),
+        case("a comparison", &pack(&comparison())),
+        case(
             "an optional frame of the future, then a known one",
             &pack(&[Frame::Optional(200, Bytes::from_static(b"news")), Frame::Ping(1)]),
         ),
     ];
     cases.extend(refused());
     cases
+}
+
+fn comparison() -> Vec<Frame> {
+    let mut prefix = [0; 32];
+    prefix[..3].copy_from_slice(&[1, 0, 2]);
+    let to = |created_ms, part| Range { to: Place::at(created_ms), part };
+    let ranges = vec![
+        to(1_800_000_000_000, Part::Fingerprint([8; 16])),
+        to(1_800_000_000_001, Part::Skip),
+        Range { to: Place { created_ms: 1_800_000_000_001, id: prefix }, part: Part::Ids(vec![MessageId([9; 32])]) },
+        Range { to: Place::END, part: Part::Ids(vec![]) },
+    ];
+    vec![
+        Frame::Reconcile(Reconcile { session: 5, opener: true, from: Place::START, ranges }),
+        Frame::Reconcile(Reconcile { session: 5, opener: false, from: Place::at(3), ranges: vec![] }),
+    ]
 }
 
 fn refused() -> Vec<Value> {
@@ -162,6 +221,23 @@ fn refused() -> Vec<Value> {
         case("close without a code", &raw(11, &[0])),
         case("a reason that is no UTF-8", &raw(11, &[0, 1, 255])),
         case("a reason over its limit", &raw(11, &[b'x'; 259])),
+        case("tree without a form", &raw(130, b"")),
+        case("tree of an unknown form", &raw(130, &[3])),
+        case("half an announcement", &raw(130, &[0; 17])),
+        case("a prune with more", &raw(130, &[2, 0])),
+        case("a comparison cut in its start", &raw(131, &[0, 0, 0, 1, 1, 0, 0])),
+        case("a comparison by nobody", &raw(131, &[0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0])),
+        case("a place that ends in a zero", &raw(131, &[0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 1, 0])),
+        case(
+            "a place longer than an id",
+            &raw(131, &[&[0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 33][..], &[1; 33]].concat()),
+        ),
+        case("stretches out of order", &raw(131, &[&[0, 0, 0, 1, 1][..], &[0; 9], &[0; 9], &[0]].concat())),
+        case("a stretch of an unknown form", &raw(131, &[&[0, 0, 0, 1, 1][..], &[0; 9], &[1; 8], &[0, 3]].concat())),
+        case(
+            "fewer ids than stated",
+            &raw(131, &[&[0, 0, 0, 1, 1][..], &[0; 9], &[1; 8], &[0, 2, 0, 2], &[5; 32]].concat()),
+        ),
         case("a fragment of none", &fragment(0, 0, b"x")),
         case("a fragment beyond the last", &fragment(2, 2, b"x")),
         case("an empty fragment", &fragment(0, 1, b"")),

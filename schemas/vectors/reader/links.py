@@ -1,5 +1,7 @@
 """Link frames and the AUTH message. See spec/link.md."""
 
+import hashlib
+
 from .curve import Refused
 from .fields import Fields, is_control
 
@@ -7,6 +9,7 @@ TRUNCATED, MALFORMED = "frame-truncated", "frame-malformed"
 LARGEST_BODY = {
     1: 256, 2: 64, 3: 2**20 + 157 + 4, 4: 1024 * 35, 5: 1 + 1024 * 32, 6: 65_536, 7: 1 + 1024 * 32, 8: 64 * 1026,
     9: 8, 10: 8, 11: 258, 12: 2**20 + 157 + 4 + 5, 128: 1 + 32 * 1058, 129: 2,
+    130: 1 + 1024 * 33, 131: 5 + 41 + 512 * (41 + 1 + 16) + 512 * 32,
 }
 VERDICTS = [
     "stored", "seen", "recipient-full", "sender-full", "relay-full", "too-old", "too-large", "hops", "refused",
@@ -29,13 +32,13 @@ def read_frame(f):
     length, kind = header.number(4), header.number(1)
     if length == 0:
         raise Refused("frame-empty")
-    largest = 65_536 if kind > 129 else LARGEST_BODY.get(kind)
+    largest = 65_536 if kind > 131 else LARGEST_BODY.get(kind)
     if largest is None:
         raise Refused("frame-unknown-type")
     if length - 1 > largest:
         raise Refused("frame-too-large")
     body = f.take(length - 1)
-    if kind > 129:
+    if kind > 131:
         return {"optional": {"type": kind, "body": body.hex()}}
     return READERS[kind](Fields(body, TRUNCATED))
 
@@ -128,6 +131,62 @@ def moving(f):
     return {"moving": port}
 
 
+def tree(f):
+    form = f.number(1)
+    need(form <= 2)
+    each = [33, 32, None][form]
+    if each is None:
+        need(not f.data)
+        return {"prune": True}
+    need(len(f.data) % each == 0)
+    if len(f.data) > 1024 * each:
+        raise Refused("frame-too-many")
+    count = len(f.data) // each
+    if form == 0:
+        return {"announce": [{"id": f.take(32).hex(), "hops": f.number(1)} for _ in range(count)]}
+    return {"graft": [f.take(32).hex() for _ in range(count)]}
+
+
+def place(f):
+    created_ms, length = f.number(8), f.number(1)
+    used = f.take(length)
+    need(length <= 32 and not (used and used[-1] == 0))
+    return {"created_ms": created_ms, "id": used.ljust(32, b"\0").hex()}
+
+
+def reconcile(f):
+    session, opener = f.number(4), f.number(1)
+    need(opener <= 1)
+    start, ranges, total = place(f), [], 0
+    while f.data:
+        if len(ranges) == 512:
+            raise Refused("frame-too-many")
+        to, form = place(f), f.number(1)
+        need(form <= 2)
+        if form == 0:
+            part = "skip"
+        elif form == 1:
+            part = {"fingerprint": f.take(16).hex()}
+        else:
+            count = f.number(2)
+            if count > 512:
+                raise Refused("frame-too-many")
+            total += count
+            part = {"ids": [f.take(32).hex() for _ in range(count)]}
+        ranges.append({"to": to, "part": part})
+    if total > 512:
+        raise Refused("frame-too-many")
+    places = [(p["created_ms"], p["id"]) for p in [start] + [r["to"] for r in ranges]]
+    need(all(before < behind for before, behind in zip(places, places[1:])))
+    return {"reconcile": {"session": session, "opener": opener == 1, "from": start, "ranges": ranges}}
+
+
+def fingerprint(ids):
+    total = sum(int(message, 16) for message in ids) % 2**256
+    stated = b"qpq-history-v1\0" + len(ids).to_bytes(8, "big") + total.to_bytes(32, "big")
+    return hashlib.sha256(stated).digest()[:16].hex()
+
+
 def number(name):
     def read(f):
         need(len(f.data) == 8)
@@ -155,7 +214,7 @@ def fragment(f):
 READERS = {
     1: hello, 2: auth, 3: items("envelopes", 4, 157, 2**32, 1024), 4: custody, 5: subscriptions,
     6: lambda f: {"route": f.rest().hex()}, 7: sync, 8: items("records", 2, 65, 1024, 64), 9: number("ping"),
-    10: number("pong"), 11: close, 12: fragment, 128: resolve, 129: moving,
+    10: number("pong"), 11: close, 12: fragment, 128: resolve, 129: moving, 130: tree, 131: reconcile,
 }
 
 

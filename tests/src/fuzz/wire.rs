@@ -9,7 +9,8 @@ use qpq_schemas::envelope::{
     AAD_LEN, DEFAULT_MAX_PAYLOAD, Draft, Envelope, EnvelopeRef, Flags, Kind, LARGEST_PAYLOAD, Priority,
 };
 use qpq_schemas::link::{
-    Answer, Close, CloseCode, Frame, Hello, Home, Resolve, SubscriptionChange, Sync, Verdict, unpack,
+    Announced, Answer, Close, CloseCode, Frame, Hello, Home, Part, Place, Range, Reconcile, Resolve,
+    SubscriptionChange, Sync, Tree, Verdict, unpack,
 };
 use qpq_schemas::receipt::Receipt;
 use qpq_schemas::record::NodeRecord;
@@ -104,6 +105,19 @@ fn blocks() -> Seeds {
         Frame::Resolve(Resolve::Ask(vec![PeerId([4; 32])])),
         Frame::Resolve(Resolve::Homes(vec![Home { peer: PeerId([4; 32]), record: Some(vec![5; 70].into()) }])),
         Frame::Moving(7_001),
+        Frame::Tree(Tree::Announce(vec![Announced { id: MessageId([1; 32]), hops: 2 }])),
+        Frame::Tree(Tree::Graft(vec![MessageId([2; 32])])),
+        Frame::Tree(Tree::Prune),
+        Frame::Reconcile(Reconcile {
+            session: 1,
+            opener: true,
+            from: Place::START,
+            ranges: vec![
+                Range { to: Place::at(5), part: Part::Fingerprint([1; 16]) },
+                Range { to: Place { created_ms: 5, id: [6; 32] }, part: Part::Ids(vec![MessageId([7; 32])]) },
+                Range { to: Place::END, part: Part::Skip },
+            ],
+        }),
         Frame::Ping(1),
         Frame::Pong(u64::MAX),
         Frame::Close(Close { code: CloseCode::GOING_AWAY, reason: "bye".to_owned() }),

@@ -74,6 +74,7 @@ fn broadcast_request(args: BroadcastArgs) -> BroadcastRequest {
         ttl_secs: ttl_secs(args.ttl),
         priority: priority(args.priority),
         automatic: false,
+        max_hops: args.hops,
     }
 }
 

@@ -35,6 +35,7 @@ record!(BroadcastRequest = broadcast_request {
     opt_num ttl_secs(has_ttl_secs, get_ttl_secs, init_ttl_secs),
     opt_num priority(has_priority, get_priority, init_priority),
     num automatic(get_automatic, set_automatic),
+    opt_num max_hops(has_max_hops, get_max_hops, init_max_hops),
 });
 
 // The waiting time is an argument of `fetchWait`, not a part of the query.

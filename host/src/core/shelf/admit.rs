@@ -3,7 +3,8 @@
 use qpq_schemas::MessageId;
 use qpq_schemas::envelope::Kind;
 
-use super::limits::Room;
+use super::entry::Entry;
+use super::limits::{PAST_MS, Room};
 use super::names::{NameId, Tally};
 use super::queues::RecipientQueue;
 use super::{Gone, Reject, RejectCode, Shelf};
@@ -56,7 +57,7 @@ impl Shelf {
             self.inbox_victims(head, &mut victims)?;
         }
         if head.places.has(Places::HISTORY) {
-            self.topic_victims(head, &mut victims)?;
+            self.topic_victims(head, now_ms, &mut victims)?;
         }
         self.total_victims(head, now_ms, &mut victims)?;
         Ok(victims)
@@ -127,7 +128,7 @@ impl Shelf {
     }
 
     /// In a full topic a sender beyond its share makes room for itself; else the lowest priority and oldest goes.
-    fn topic_victims(&self, head: &Head, victims: &mut Victims) -> Result<(), Reject> {
+    fn topic_victims(&self, head: &Head, now_ms: u64, victims: &mut Victims) -> Result<(), Reject> {
         let quota = self.limits.topic();
         if u64::from(head.wire_len) > quota.bytes {
             return Err(Reject::full(RejectCode::RelayFull, Quota::Topic));
@@ -144,6 +145,9 @@ impl Shelf {
         let first = self.history.first_to_go_of(topic).filter(|slot| own.is_some() && is_own(slot));
         let then = self.history.first_to_go_of(topic).filter(|slot| own.is_none() || !is_own(slot));
         for slot in first.chain(then) {
+            if self.is_outranked(head, slot, now_ms) {
+                return Err(RejectCode::Outranked.into());
+            }
             if used.fits(quota, head.wire_len) {
                 break;
             }
@@ -151,6 +155,12 @@ impl Shelf {
             victims.history.push((slot, if own.is_some() && is_own(&slot) { Quota::TopicShare } else { Quota::Topic }));
         }
         if used.fits(quota, head.wire_len) { Ok(()) } else { Err(Reject::full(RejectCode::RelayFull, Quota::Topic)) }
+    }
+
+    /// Whether a message from the past would push out a newer one. A late joiner gets much of that kind.
+    fn is_outranked(&self, head: &Head, slot: u32, now_ms: u64) -> bool {
+        let newer = |other: &Entry| other.priority == head.priority && other.created_ms > head.created_ms;
+        head.created_ms.saturating_add(PAST_MS) < now_ms && self.entries.get(slot).is_some_and(newer)
     }
 
     fn used_in_topic(&self, topic: NameId, sender: NameId) -> Room {

@@ -1,6 +1,7 @@
 //! One message in the index, its names replaced by numbers.
 
 use qpq_schemas::envelope::{Kind, Priority};
+use qpq_schemas::link::Place;
 use qpq_schemas::{MessageId, PeerId};
 
 use super::history::Kept;
@@ -24,6 +25,7 @@ pub(super) struct Entry {
     pub(super) kind: Kind,
     pub(super) priority: Priority,
     hop_count: u8,
+    max_hops: u8,
     pub(super) places: Places,
     has_source: bool,
     /// Not durable yet: counted, but shown to nobody.
@@ -46,6 +48,7 @@ impl Entry {
             kind: head.kind,
             priority: head.priority,
             hop_count: head.hop_count,
+            max_hops: head.max_hops,
             places: head.places,
             has_source: head.source.is_some(),
             pending,
@@ -77,6 +80,7 @@ impl Entry {
             kind: self.kind,
             priority: self.priority,
             hop_count: self.hop_count,
+            max_hops: self.max_hops,
             places: self.places,
             sender: PeerId(names.key(self.sender)),
             destination: names.key(self.destination),
@@ -96,6 +100,7 @@ impl Entry {
             seq: self.seq,
             len: self.len,
             slot,
+            shared: (self.hop_count < self.max_hops).then(|| Place::of(self.created_ms, &self.id)),
         }
     }
 

@@ -2,6 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use qpq_schemas::envelope::Priority;
+use qpq_schemas::link::Place;
+
+use super::ledger::Ledger;
 use super::limits::Room;
 use super::names::NameId;
 
@@ -14,6 +18,8 @@ pub(super) struct Kept {
     pub(super) seq: u64,
     pub(super) len: u32,
     pub(super) slot: u32,
+    /// Its place in the comparison with neighbours, unless it may go no further.
+    pub(super) shared: Option<Place>,
 }
 
 impl Kept {
@@ -39,6 +45,7 @@ pub(super) struct History {
     topics: HashMap<NameId, Topic>,
     ranks: BTreeSet<Rank>,
     used: Room,
+    ledger: Ledger,
 }
 
 impl History {
@@ -50,10 +57,12 @@ impl History {
             self.used.add(kept.len);
         }
         self.ranks.insert(kept.rank());
+        kept.shared.into_iter().for_each(|place| self.ledger.insert(place));
     }
 
     pub(super) fn remove(&mut self, kept: Kept) {
         self.ranks.remove(&kept.rank());
+        kept.shared.into_iter().for_each(|place| self.ledger.remove(place));
         let Some(topic) = self.topics.get_mut(&kept.topic) else { return };
         if topic.ranks.remove(&kept.rank()) {
             topic.arrivals.remove(&(kept.seq, kept.slot));
@@ -67,6 +76,16 @@ impl History {
 
     pub(super) fn used(&self) -> Room {
         self.used
+    }
+
+    pub(super) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The slots of what was made before that time, by its sender's clock.
+    pub(super) fn made_before(&self, created_ms: u64) -> impl Iterator<Item = u32> + '_ {
+        let of = move |priority: u8| self.ranks.range((priority, 0, 0)..(priority, created_ms, 0));
+        (0..=Priority::Emergency as u8).flat_map(of).map(|(_, _, slot)| *slot)
     }
 
     pub(super) fn used_by(&self, topic: NameId) -> Room {

@@ -21,6 +21,10 @@ pub const TOTAL_BYTES: u64 = 512 << 20;
 pub const TOPIC_MESSAGES: u32 = 1_000;
 /// Bytes of broadcasts kept for one topic: 4 MiB.
 pub const TOPIC_BYTES: u64 = 4 << 20;
+/// How old a broadcast may become that is kept for late joiners, in seconds: 30 days, the longest time to live.
+pub const TOPIC_AGE_SECS: u32 = 30 * 24 * 60 * 60;
+/// A broadcast that is older than this came late. It doesn't push out a newer one, in milliseconds.
+pub const PAST_MS: u64 = 600_000;
 /// Messages in this node's own inbox.
 pub const INBOX_MESSAGES: u32 = 10_000;
 /// Bytes in this node's own inbox: 64 MiB.
@@ -58,6 +62,8 @@ pub struct StoreLimits {
     pub topic_messages: u32,
     /// Bytes of broadcasts kept for one topic. Default 4 MiB.
     pub topic_bytes: u64,
+    /// How old a broadcast may become that is kept for late joiners, in seconds. Default 30 days.
+    pub topic_age_secs: u32,
     /// Messages in this node's own inbox. Default 10,000.
     pub inbox_messages: u32,
     /// Bytes in this node's own inbox. Default 64 MiB.
@@ -78,6 +84,7 @@ impl Default for StoreLimits {
             total_bytes: TOTAL_BYTES,
             topic_messages: TOPIC_MESSAGES,
             topic_bytes: TOPIC_BYTES,
+            topic_age_secs: TOPIC_AGE_SECS,
             inbox_messages: INBOX_MESSAGES,
             inbox_bytes: INBOX_BYTES,
             seen_ids: SEEN_IDS,

@@ -6,7 +6,7 @@ use std::ops::Bound;
 use qpq_schemas::{MessageId, PeerId, TopicId};
 
 use super::queues::{RecipientQueue, Turn};
-use super::{Head, Places, SeenEntry, SeenState, Shelf, Waiting};
+use super::{Head, Ledger, Places, SeenEntry, SeenState, Shelf, Waiting};
 
 /// The place of the first id that is only remembered, in a search.
 const REMEMBERED: u64 = 1 << 32;
@@ -89,6 +89,12 @@ impl Shelf {
     pub fn history_after(&self, topic: &TopicId, seq: u64) -> impl Iterator<Item = Head> + '_ {
         let slots = self.names.find(&topic.0).map(|name| self.history.arrived_after(name, seq));
         slots.into_iter().flatten().map_while(|slot| self.shown(slot))
+    }
+
+    /// The broadcasts that may be given to others, in the order in which two nodes compare them. Has those that are not
+    /// durable yet, too.
+    pub fn ledger(&self) -> &Ledger {
+        self.history.ledger()
     }
 
     /// How many messages wait for a recipient (or are about to), and their bytes.

@@ -19,6 +19,8 @@ pub enum RejectCode {
     SenderFull,
     /// This node is full.
     RelayFull,
+    /// It is from the past, and all that is kept of its topic is newer.
+    Outranked,
 }
 
 /// A refusal, and when to try again.
@@ -47,6 +49,7 @@ impl Reject {
             RejectCode::RecipientFull => "recipient-full",
             RejectCode::SenderFull => "sender-full",
             RejectCode::RelayFull => "relay-full",
+            RejectCode::Outranked => "outranked",
         }
     }
 }
@@ -54,7 +57,7 @@ impl Reject {
 impl From<RejectCode> for Reject {
     fn from(code: RejectCode) -> Self {
         let retry_after_secs = match code {
-            RejectCode::Known(_) | RejectCode::Expired => 0,
+            RejectCode::Known(_) | RejectCode::Expired | RejectCode::Outranked => 0,
             RejectCode::RecipientFull => RETRY_RECIPIENT_FULL_SECS,
             RejectCode::SenderFull => RETRY_SENDER_FULL_SECS,
             RejectCode::RelayFull => RETRY_RELAY_FULL_SECS,

@@ -16,6 +16,7 @@ pub(super) fn head(seq: u64, sender: u8, recipient: u8) -> Head {
         kind: Kind::Direct,
         priority: Priority::Normal,
         hop_count: 2,
+        max_hops: 9,
         places: Places::WAITING,
         sender: PeerId([sender; 32]),
         destination: [recipient; 32],

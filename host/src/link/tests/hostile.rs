@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use qpq_schemas::link::{Fragment, SubscriptionChange, Sync};
+use qpq_schemas::link::{Fragment, Place, Reconcile, SubscriptionChange, Sync, Tree};
 
 use super::*;
 
@@ -26,6 +26,8 @@ fn one_of_each() -> Vec<Frame> {
         Frame::Pong(1),
         Frame::Fragment(Fragment { message: 0, index: 0, count: 1, bytes: "x".into() }),
         Frame::Moving(7_001),
+        Frame::Tree(Tree::Prune),
+        Frame::Reconcile(Reconcile { session: 1, opener: true, from: Place::START, ranges: Vec::new() }),
         Frame::Optional(200, "later".into()),
     ]
 }

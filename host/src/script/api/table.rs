@@ -168,7 +168,7 @@ pub const CALLS: &[Call] = &[
     waiting(call(
         "mesh.broadcast",
         &[param("topic", Kind::Text), param("message", Kind::Payload), OPTS],
-        &[TTL, PRIORITY],
+        &[TTL, PRIORITY, maybe("hops", Kind::Integer)],
         SENT,
         "",
         "Publishes on a channel. Returns once it is on this node's disk.",

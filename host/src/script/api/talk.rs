@@ -35,6 +35,8 @@ pub(crate) struct Outgoing {
     pub priority: Option<u8>,
     pub receipt: bool,
     pub plain: bool,
+    /// Links that a broadcast may cross.
+    pub max_hops: Option<u8>,
     /// An answer counts as a message, wherever it goes; other broadcasts have their own, smaller quota.
     pub reply: bool,
 }
@@ -43,7 +45,16 @@ impl Outgoing {
     /// An answer in plain words.
     pub(crate) fn answer(target: Target, text: &str) -> Self {
         let payload = cut(text, MAX_MESSAGE_BYTES).as_bytes().to_vec();
-        Self { target, payload, ttl_secs: None, priority: None, receipt: false, plain: false, reply: true }
+        Self {
+            target,
+            payload,
+            ttl_secs: None,
+            priority: None,
+            receipt: false,
+            plain: false,
+            max_hops: None,
+            reply: true,
+        }
     }
 }
 
@@ -64,7 +75,8 @@ async fn send(lua: Lua, ctx: Rc<Ctx>, args: Args) -> Outcome {
 async fn broadcast(lua: Lua, ctx: Rc<Ctx>, args: Args) -> Outcome {
     let topic = args.name(0).map_err(Fault::Misuse)?;
     ctx.require("broadcast", Some(&topic))?;
-    let out = outgoing(Target::Channel(topic), &args, 1, false)?;
+    let mut out = outgoing(Target::Channel(topic), &args, 1, false)?;
+    out.max_hops = args.option_number("hops").map(hops).transpose()?;
     give_receipt(&lua, &deliver(&ctx, out).await?)
 }
 
@@ -92,8 +104,15 @@ fn outgoing(target: Target, args: &Args, payload: usize, reply: bool) -> Result<
         priority,
         receipt: false,
         plain: false,
+        max_hops: None,
         reply,
     })
+}
+
+fn hops(number: f64) -> Result<u8, Fault> {
+    let fits = number.fract() == 0.0 && (1.0..=255.0).contains(&number);
+    fits.then_some(number as u8)
+        .ok_or_else(|| Fault::Misuse(format!("options.hops must be a whole number from 1 to 255, got {number}")))
 }
 
 fn priority(name: &str) -> Result<u8, Fault> {
@@ -114,14 +133,14 @@ fn give_receipt(lua: &Lua, receipt: &Receipt) -> Outcome {
 pub(crate) async fn deliver(ctx: &Ctx, out: Outgoing) -> Result<Receipt, ApiError> {
     admit(&mut lock(&ctx.shared.traffic), &out)?;
     ctx.flush().await?;
-    let Outgoing { target, payload, ttl_secs, priority, receipt, plain, .. } = out;
+    let Outgoing { target, payload, ttl_secs, priority, receipt, plain, max_hops, .. } = out;
     let sent = match target {
         Target::Peer(to) => {
             let request = SendRequest { to, payload, ttl_secs, priority, receipt, plain, automatic: true };
             ctx.node.send(request).await?
         }
         Target::Channel(topic) => {
-            let request = BroadcastRequest { topic, payload, ttl_secs, priority, automatic: true };
+            let request = BroadcastRequest { topic, payload, ttl_secs, priority, automatic: true, max_hops };
             ctx.node.broadcast(request).await?
         }
     };

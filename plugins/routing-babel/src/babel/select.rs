@@ -45,7 +45,7 @@ impl Babel {
         for (slot, (cell, cost)) in self.table.cells(row).iter().zip(&self.costs).enumerate() {
             let (slot, cost) = (slot as Slot, cell.metric() + cost);
             let weighed = cost + if Some(slot) == current { 0 } else { HYSTERESIS };
-            if cost >= INFINITE || cell.hops() >= MAX_HOPS || weighed >= least {
+            if cost >= INFINITE || cell.hops() == MAX_HOPS || weighed >= least {
                 continue;
             }
             if one.is_feasible(cell.lag, cell.metric()) || self.settings.ignore_feasibility {

@@ -24,11 +24,11 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(config: Value) -> Self {
+    fn new(config: &Value) -> Self {
         let own = signing(0);
         let key = own.public().0;
         let signer = Box::new(move |message: &[u8]| Some(crate::testing::sign(&own, message)));
-        let babel = Babel::new(Settings::read(&config).unwrap(), key, signer, 1, START_MS);
+        let babel = Babel::new(Settings::read(config).unwrap(), key, signer, 1, START_MS);
         Self { babel, now_ms: START_MS, out: Output::default() }
     }
 
@@ -110,7 +110,7 @@ fn again(n: u64, seqno: u64, metric: u32) -> Message {
 
 #[test]
 fn the_table_shows_what_the_readme_says() {
-    let mut bench = Bench::new(json!({}));
+    let mut bench = Bench::new(&json!({}));
     bench.neighbour(1);
     bench.neighbour(2);
     bench.says(1, &[way(9, 5, 100, 1)]);
@@ -135,7 +135,7 @@ fn the_table_shows_what_the_readme_says() {
 
 #[test]
 fn a_changed_way_is_named_in_the_call_that_changed_it() {
-    let mut bench = Bench::new(json!({}));
+    let mut bench = Bench::new(&json!({}));
     bench.neighbour(1);
     let nine = signing(9).public().0;
     bench.says(1, &[way(9, 5, 100, 1)]);
@@ -152,7 +152,7 @@ fn a_changed_way_is_named_in_the_call_that_changed_it() {
 
 #[test]
 fn a_record_goes_once_over_a_link_and_not_back_to_who_told_it() {
-    let mut bench = Bench::new(json!({}));
+    let mut bench = Bench::new(&json!({}));
     bench.neighbour(1);
     bench.neighbour(2);
     bench.heard_by(2);
@@ -178,7 +178,7 @@ fn a_record_goes_once_over_a_link_and_not_back_to_who_told_it() {
 
 #[test]
 fn only_the_sequence_number_changed_so_it_waits_unless_it_was_asked_for() {
-    let mut bench = Bench::new(json!({}));
+    let mut bench = Bench::new(&json!({}));
     bench.neighbour(1);
     bench.neighbour(2);
     bench.says(1, &[way(9, 5, 100, 1)]);
@@ -197,7 +197,7 @@ fn only_the_sequence_number_changed_so_it_waits_unless_it_was_asked_for() {
 
 #[test]
 fn a_request_goes_towards_the_origin_once() {
-    let mut bench = Bench::new(json!({}));
+    let mut bench = Bench::new(&json!({}));
     (1..=3).for_each(|n| bench.neighbour(n));
     bench.says(1, &[way(9, 5, 100, 1)]);
     bench.wait(1_000);

@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use super::{Plan, World};
+use crate::babel::Babel;
 
 /// How often the network is looked at, in milliseconds.
 const STEP_MS: u64 = 100;
@@ -32,6 +33,7 @@ impl Trial {
         Self { world, sources, wall: Instant::now(), known: plan.announcing as f64 * nodes as f64 }
     }
 
+    #[allow(clippy::print_stdout, reason = "figures for people")]
     fn say(&self, what: &str) {
         println!("[{:5.1} s] {what}", self.wall.elapsed().as_secs_f64());
     }
@@ -70,7 +72,7 @@ impl Trial {
 
     fn state(&self) {
         let babels = self.world.nodes.iter().filter_map(|node| node.babel.as_ref());
-        let bytes: usize = babels.map(|babel| babel.state_bytes()).sum();
+        let bytes: usize = babels.map(Babel::state_bytes).sum();
         self.say(&format!("state: {:.1} B per destination and node", bytes as f64 / self.known));
     }
 

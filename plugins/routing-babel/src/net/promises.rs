@@ -58,7 +58,7 @@ fn torment(world: &mut World, dice: &mut Random, lossy: bool) {
             6 | 7 if world.nodes[node].babel.is_none() => world.boot(node),
             8 if !lossy => world.swap_if_up(node), // links that stay up lose nothing in truth
             9 => {
-                let end = world.lines[line].ends[usize::from(dice.next() % 2 == 0)];
+                let end = world.lines[line].ends[usize::from(dice.draw().is_multiple_of(2))];
                 world.measure(end, line, dice.between(0, 200_000), dice.between(0, 500_000) as u32);
             }
             10 => partition(world, dice),
@@ -82,7 +82,7 @@ fn torment(world: &mut World, dice: &mut Random, lossy: bool) {
 
 /// Cuts all lines between two halves.
 fn partition(world: &mut World, dice: &mut Random) {
-    let mask = dice.next();
+    let mask = dice.draw();
     let side = |node: usize| mask >> (node % 64) & 1;
     for line in 0..world.lines.len() {
         let [a, b] = world.lines[line].ends;

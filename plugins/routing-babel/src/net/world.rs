@@ -223,7 +223,7 @@ impl World {
     }
 
     fn unit(&mut self) -> f64 {
-        (self.random.next() >> 11) as f64 / (1u64 << 53) as f64
+        (self.random.draw() >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// A further line.
@@ -240,7 +240,7 @@ impl World {
         });
         let settings = Settings::read(&config).unwrap();
         let life = self.nodes[node].life;
-        let seed = mix(mix(node as u64 + 1) ^ self.random.next() ^ life);
+        let seed = mix(mix(node as u64 + 1) ^ self.random.draw() ^ life);
         let signer = Box::new(move |message: &[u8]| Some(signed(node, message)));
         let babel = Babel::new(settings, self.nodes[node].key, signer, seed, self.clock_of(node));
         self.nodes[node].babel = Some(babel);
@@ -503,8 +503,9 @@ impl World {
         let mut unserved = Vec::new();
         for from in sources {
             let best = self.best_from(*from, &near);
-            for to in 0..self.plan.announcing {
-                if best[to].is_some() && self.walk(*from, to).is_none() {
+            let reachable = best.iter().enumerate().take(self.plan.announcing);
+            for to in reachable.filter_map(|(to, best)| best.map(|_| to)) {
+                if self.walk(*from, to).is_none() {
                     unserved.push((*from, to));
                 }
             }

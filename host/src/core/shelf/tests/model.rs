@@ -42,6 +42,7 @@ fn limits() -> StoreLimits {
         total_bytes: 2_300,
         topic_messages: 4,
         topic_bytes: 900,
+        topic_age_secs: 2_592_000,
         inbox_messages: 6,
         inbox_bytes: 1_200,
         seen_ids: 1_000,

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn nobody_can_speak_for_a_key_that_is_not_his() {
-    let mut bench = Bench::new(json!({}));
+    let mut bench = Bench::new(&json!({}));
     bench.neighbour(1);
     let key = signing(9).public().0;
     let said =
@@ -28,7 +28,7 @@ fn nobody_can_speak_for_a_key_that_is_not_his() {
 
 #[test]
 fn the_highest_sequence_number_is_the_end_and_no_overflow() {
-    let mut bench = Bench::new(json!({}));
+    let mut bench = Bench::new(&json!({}));
     bench.neighbour(1);
     bench.neighbour(2);
     bench.says(1, &[way(9, u64::MAX, 0, 0)]);
@@ -48,7 +48,7 @@ fn the_highest_sequence_number_is_the_end_and_no_overflow() {
 
 #[test]
 fn metrics_and_hops_end_at_infinity() {
-    let mut bench = Bench::new(json!({}));
+    let mut bench = Bench::new(&json!({}));
     bench.neighbour(1);
     bench.says(1, &[way(8, 1, crate::cost::INFINITE - 1, 1), way(9, 1, u32::MAX, 1), way(10, 1, 5, 255)]);
     for n in 8..=10 {
@@ -60,7 +60,7 @@ fn metrics_and_hops_end_at_infinity() {
 
 #[test]
 fn a_neighbour_that_makes_destinations_up_leaves_room_for_others() {
-    let mut bench = Bench::new(json!({ "max_destinations": 40 }));
+    let mut bench = Bench::new(&json!({ "max_destinations": 40 }));
     bench.neighbour(1);
     bench.neighbour(2);
     (100..160).for_each(|n| bench.says(1, &[way(n, 1, 0, 0)]));
@@ -77,7 +77,7 @@ fn a_neighbour_that_makes_destinations_up_leaves_room_for_others() {
 
 #[test]
 fn a_number_given_to_another_key_voids_what_was_said_under_it() {
-    let mut bench = Bench::new(json!({}));
+    let mut bench = Bench::new(&json!({}));
     bench.neighbour(1);
     bench.says(1, &[way(9, 5, 100, 1)]);
     let about = About { number: 9, key: Some(signing(8).public().0), record: Some(record(8, 1)) };
@@ -88,7 +88,7 @@ fn a_number_given_to_another_key_voids_what_was_said_under_it() {
 
 #[test]
 fn requests_make_the_origin_flood_only_so_often() {
-    let mut bench = Bench::new(json!({}));
+    let mut bench = Bench::new(&json!({}));
     bench.neighbour(1);
     let first = bench.babel.table.row(bench.babel.own.unwrap()).newest;
     let key = signing(0).public().0;
@@ -105,7 +105,7 @@ fn requests_make_the_origin_flood_only_so_often() {
 
 #[test]
 fn a_forged_record_of_the_node_itself_is_nothing_to_outbid() {
-    let mut bench = Bench::new(json!({}));
+    let mut bench = Bench::new(&json!({}));
     bench.neighbour(1);
     let newest = |bench: &Bench| bench.babel.table.row(bench.babel.own.unwrap()).newest;
     let first = newest(&bench);
@@ -119,7 +119,7 @@ fn a_forged_record_of_the_node_itself_is_nothing_to_outbid() {
 
 #[test]
 fn what_is_said_before_the_handshake_does_not_count() {
-    let mut bench = Bench::new(json!({}));
+    let mut bench = Bench::new(&json!({}));
     bench.link_up(1);
     bench.says(1, &[way(9, 5, 100, 1)]);
     let stale = bench.babel.instance ^ 1;
@@ -130,14 +130,14 @@ fn what_is_said_before_the_handshake_does_not_count() {
 
 #[test]
 fn garbage_is_counted_and_changes_nothing() {
-    let mut bench = Bench::new(json!({}));
+    let mut bench = Bench::new(&json!({}));
     bench.neighbour(1);
     bench.says(1, &[way(9, 5, 100, 1)]);
     let mut random = Random::new(3);
     for _ in 0..5_000 {
         let len = random.between(0, 60) as usize;
-        let mut frame: Vec<u8> = (0..len).map(|_| random.next() as u8).collect();
-        if random.next() % 2 == 0 {
+        let mut frame: Vec<u8> = (0..len).map(|_| random.draw() as u8).collect();
+        if random.draw().is_multiple_of(2) {
             frame.splice(0..0, [crate::wire::MAGIC, crate::wire::VERSION]);
         }
         bench.babel.control(bench.now_ms, 1, &frame, &mut bench.out);
@@ -151,7 +151,7 @@ fn garbage_is_counted_and_changes_nothing() {
 
 #[test]
 fn a_neighbour_with_another_protocol_holds_nobody_up_for_long() {
-    let mut bench = Bench::new(json!({}));
+    let mut bench = Bench::new(&json!({}));
     bench.link_up(1); // says nothing that could be understood
     bench.neighbour(2);
     bench.says(2, &[way(9, 5, 100, 1)]);
@@ -162,7 +162,7 @@ fn a_neighbour_with_another_protocol_holds_nobody_up_for_long() {
 
 #[test]
 fn a_record_past_its_end_is_refused_where_the_clock_is_set() {
-    let mut bench = Bench::new(json!({}));
+    let mut bench = Bench::new(&json!({}));
     bench.neighbour(1);
     let (key, end) = (signing(9), (START_MS / 1_000) as u32);
     let message = |not_after| {
@@ -181,7 +181,7 @@ fn a_record_past_its_end_is_refused_where_the_clock_is_set() {
 
 #[test]
 fn a_short_question_does_not_bring_a_long_answer_for_ever() {
-    let mut bench = Bench::new(json!({}));
+    let mut bench = Bench::new(&json!({}));
     bench.neighbour(1);
     bench.neighbour(2);
     (100..200).for_each(|n| bench.says(2, &[way(n, 1, 0, 0)]));

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_destination_takes_at_most_200_bytes_with_five_neighbours() {
-    let mut bench = Bench::new(json!({}));
+    let mut bench = Bench::new(&json!({}));
     (1..=5).for_each(|n| bench.neighbour(n));
     let mut worst = 0.0f64;
     for n in 0..1_000 {
@@ -22,7 +22,7 @@ fn a_destination_takes_at_most_200_bytes_with_five_neighbours() {
 
 #[test]
 fn in_a_settled_network_only_refreshes_and_digests_cross_the_links() {
-    let mut bench = Bench::new(json!({}));
+    let mut bench = Bench::new(&json!({}));
     bench.neighbour(1);
     bench.neighbour(2);
     bench.says(1, &(10..60).map(|n| way(n, 1, 100, 1)).collect::<Vec<_>>());

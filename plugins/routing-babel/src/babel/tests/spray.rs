@@ -11,7 +11,7 @@ fn links(answer: Answer) -> Vec<u64> {
 
 #[test]
 fn new_contacts_come_first_then_the_last_way_and_each_contact_has_its_turn() {
-    let mut bench = Bench::new(json!({}));
+    let mut bench = Bench::new(&json!({}));
     (1..=30).for_each(|n| bench.neighbour(n));
     bench.says(17, &[way(99, 5, 100, 1)]);
     assert_eq!(bench.way_to(99), Answer::Known(17));
@@ -30,7 +30,7 @@ fn new_contacts_come_first_then_the_last_way_and_each_contact_has_its_turn() {
 
 #[test]
 fn nothing_goes_back_to_where_it_came_from() {
-    let mut bench = Bench::new(json!({}));
+    let mut bench = Bench::new(&json!({}));
     (1..=3).for_each(|n| bench.neighbour(n));
     bench.says(1, &[way(99, 5, 100, 1)]);
     let query = |destination, from, broadcast| Query { destination, broadcast, from: Some(from) };
