@@ -6,7 +6,12 @@ QPQ_HOME ?= $(CURDIR)/.qpq
 TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target))
 PLUGINS = -p qpq-transport-quic -p qpq-transport-iroh -p qpq-federation-capnp -p qpq-discovery-mdns -p qpq-routing-babel -p qpq-routing-flood
 
-.PHONY: run demo test test-tools check miri bench soak nightly-quic release plugins-alone clean help
+# What `make sim` passes on.
+SIM_NAMES = NODES TOPOLOGY SEED JSON ROUTING CONFIG ANNOUNCERS DETECTION LOSS SYNC_MS WINDOW_S RECORD_S OUT CHAOS
+SIM_ARGS = $(foreach name,$(SIM_NAMES),$(if $($(name)),'$(name)=$($(name))'))
+ROUTING_PLUGINS = -p qpq-routing-babel -p qpq-routing-flood
+
+.PHONY: run demo sim test test-tools check miri bench soak nightly-quic release plugins-alone clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -51,6 +56,10 @@ nightly-quic: ## Build transport-quic with nightly Rust, to be swapped against t
 	@if $(CARGO) +nightly --version >/dev/null 2>&1; then \
 		CARGO_TARGET_DIR="$(TARGET)/nightly" $(CARGO) +nightly build --release -p qpq-transport-quic; \
 	else echo "SKIPPED nightly-quic: no nightly Rust is installed"; fi
+
+sim: ## Simulate networks; NODES=, TOPOLOGY=, SEED=, JSON=1 and more, see `target/release/qpq-sim --help`
+	@$(CARGO) build -q --release $(ROUTING_PLUGINS) -p qpq-tests --bin qpq-sim
+	@./target/release/qpq-sim $(SIM_ARGS)
 
 soak: release nightly-quic ## The long programmes: thousands of crash cycles, long fuzzing, swaps between builds of several compilers
 	QPQ_SOAK=1 $(CARGO) test --release -p qpq-tests -- --nocapture

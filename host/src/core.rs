@@ -40,7 +40,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bytes::Bytes;
 use qpq_schemas::envelope::{Envelope, Refusal};
 use qpq_schemas::link::Frame;
-use qpq_schemas::record::NodeRecord;
+use qpq_schemas::record::{NodeRecord, RecordError};
 use qpq_schemas::{MessageId, PeerId, TopicId};
 
 pub use mailbox::{MailPlace, MailQuery};
@@ -94,14 +94,17 @@ pub struct CoreConfig {
     pub link: Limit,
     /// What crosses between domains; nothing when there is no policy.
     pub federation: Option<FederationPolicy>,
+    /// Reads a node record and checks its signature. A simulator of thousands of nodes in one process, that all get the same
+    /// records, puts one with a memory in its place; it must come to the same verdicts.
+    pub check_record: fn(&[u8]) -> Result<NodeRecord, RecordError>,
 }
 
 impl CoreConfig {
     /// The usual settings for a node of that key.
     pub fn new(me: PeerId) -> Self {
         let max_payload = qpq_schemas::envelope::DEFAULT_MAX_PAYLOAD;
-        let (limits, window) = (StoreLimits::default(), custody::DEFAULT_WINDOW);
-        Self { me, max_payload, limits, window, link: Limit::LINK, federation: None }
+        let (limits, window, link) = (StoreLimits::default(), custody::DEFAULT_WINDOW, Limit::LINK);
+        Self { me, max_payload, limits, window, link, federation: None, check_record: NodeRecord::verify }
     }
 }
 

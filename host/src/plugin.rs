@@ -106,7 +106,7 @@ pub use policy::{FAILURE_WINDOW, FIRST_BACKOFF, MAX_BACKOFF, MAX_FAILURES, Resta
 pub use port::MAX_LINKS;
 pub(crate) use port::is_of_one_instance;
 pub use registry::{Fresh, Listeners, PluginEvent, PluginSpec, Registry, Running, Settings, find, missing_file};
-pub use routing::{MAX_CONTROL, MAX_CONTROLS, RoutingHandle};
+pub use routing::{MAX_CONTROL, MAX_CONTROLS, RoutingHandle, RoutingLibrary};
 pub use store::{MAX_FETCH, STORE_DEADLINE, StoreEvents, StoreHandle};
 pub use swap::{DRAIN, MAX_QUARANTINED, MAX_REPORTS, PROBATION};
 pub use transport::{

@@ -18,6 +18,7 @@ pub mod poll;
 pub mod procfs;
 pub mod random;
 pub mod relay;
+pub mod sim;
 pub mod skip;
 pub mod wire;
 

@@ -41,6 +41,11 @@ impl Random {
         (self.next_u64() % (bound.max(1) as u64)) as usize
     }
 
+    /// True with that probability.
+    pub fn chance(&mut self, probability: f64) -> bool {
+        ((self.next_u64() >> 11) as f64) < probability * (1_u64 << 53) as f64
+    }
+
     /// That many bytes.
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
         (0..count).map(|_| self.next_u64() as u8).collect()
@@ -62,5 +67,6 @@ mod tests {
         assert!((0..100).all(|_| one.next_u64() == two.next_u64()));
         assert!((0..100).all(|_| one.below(3) < 3));
         assert_eq!(one.below(0), 0);
+        assert!((0..100).all(|_| one.chance(1.0) && !one.chance(0.0)));
     }
 }

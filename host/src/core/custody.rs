@@ -432,6 +432,7 @@ impl Core {
     pub(super) fn reroute_step(&mut self, now_ms: u64) {
         if self.reroute.rest.is_empty() && std::mem::take(&mut self.reroute.again) {
             self.reroute.rest = self.shelf.recipients().collect();
+            self.reroute.rest.sort_unstable(); // so that the same events always have the same effects
         }
         let from = self.reroute.rest.len().saturating_sub(REROUTE_STEP);
         for recipient in self.reroute.rest.split_off(from) {
@@ -450,7 +451,9 @@ impl Core {
             let quiet = self.links.get(&link).is_some_and(|state| state.casts.is_empty());
             let Some(neighbour) = self.neighbours.get_mut(&peer) else { continue };
             let announce = neighbour.announce_at_ms.take_if(|at| quiet && *at <= now_ms).is_some();
-            let due: Vec<PeerId> = neighbour.retry.extract_if(|_, at| *at <= now_ms).map(|(peer, _)| peer).collect();
+            let due = neighbour.retry.extract_if(|_, at| *at <= now_ms);
+            let mut due: Vec<PeerId> = due.map(|(peer, _)| peer).collect();
+            due.sort_unstable();
             due.into_iter().for_each(|recipient| self.drain(link, recipient));
             if announce {
                 self.announce_history(link, now_ms);

@@ -17,7 +17,7 @@ use super::descriptor::Vtable;
 use super::error::PluginError;
 use super::identity::PluginIdentity;
 use super::instance::{Instance, collect};
-use super::loader::Loader;
+use super::loader::{Image, Loader};
 use super::port::{Port, Role};
 use crate::core::{Changed, LinkId, RouteKind, RouteQuery, Router, RouterOutput};
 
@@ -90,6 +90,35 @@ impl Scratch {
     }
 }
 
+/// A routing library and one configuration for it, both checked once, for those who start thousands of instances.
+pub struct RoutingLibrary {
+    image: Arc<Image>,
+    config: Value,
+}
+
+impl RoutingLibrary {
+    /// Maps the library and checks the configuration against its schema.
+    ///
+    /// # Errors
+    /// When the library or the configuration is refused.
+    pub fn load(loader: &Loader, file: &Path, config: &Value) -> Result<Self, PluginError> {
+        Ok(Self { image: loader.load("standalone", file, config)?, config: config.clone() })
+    }
+
+    /// Starts an instance, as [`RoutingHandle::load`] does.
+    ///
+    /// # Errors
+    /// When the library is no routing plugin, or doesn't start.
+    pub fn start(&self, seed: [u8; 32], identity: Arc<dyn PluginIdentity>) -> Result<RoutingHandle, PluginError> {
+        let id = &self.image.descriptor.info.id;
+        let port = Port::new(id, id, Role::Routing(Arc::new(Scratch::new(Some(seed)))), identity);
+        let instance = Instance::create_here(Arc::clone(&self.image), port, &self.config)?;
+        instance.start_here()?;
+        let other = instance.failed("load", Status::UNSUPPORTED, "it is no routing plugin");
+        RoutingHandle::new(instance).ok_or(other)
+    }
+}
+
 /// A running routing plugin. It does nothing, and knows no way, once its instance has stopped.
 pub struct RoutingHandle {
     instance: Arc<Instance>,
@@ -120,13 +149,7 @@ impl RoutingHandle {
         seed: [u8; 32],
         identity: Arc<dyn PluginIdentity>,
     ) -> Result<Self, PluginError> {
-        let image = loader.load("standalone", file, config)?;
-        let id = image.descriptor.info.id.clone();
-        let port = Port::new(&id, &id, Role::Routing(Arc::new(Scratch::new(Some(seed)))), identity);
-        let instance = Instance::create_here(image, port, config)?;
-        instance.start_here()?;
-        let other = instance.failed("load", Status::UNSUPPORTED, "it is no routing plugin");
-        Self::new(instance).ok_or(other)
+        RoutingLibrary::load(loader, file, config)?.start(seed, identity)
     }
 
     fn vtable(&self) -> abi::Routing {

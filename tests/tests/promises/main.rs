@@ -23,5 +23,6 @@ mod peers;
 mod plugins;
 mod routing;
 mod store_tool;
+mod simulator;
 mod swap;
 mod traffic;
