@@ -25,6 +25,9 @@ pub use error::{Full, StoreError};
 pub use fate::{End, Fate, KeyPrefix, Origin, Quota, prefix};
 pub use scan::Found;
 pub use types::{
+#[cfg(feature = "fuzz-doors")]
+pub use fuzz::{read_entry, well_formed_entries};
+pub(crate) use open::make_dir;
     Batch, EngineStats, Head, NewRecord, Places, Recovery, SeenEntry, SeenState, StoreConfig, StoredRecord,
 };
 

@@ -1,7 +1,7 @@
 //! Opening a store: who may, in which format, and what is mended before anything is trusted.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -39,11 +39,7 @@ pub(super) struct Opened {
 
 /// Makes the directory if need be, and takes its lock.
 pub(super) fn lock_dir(dir: &Path) -> Result<File, StoreError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(|e| StoreError::io("making the store's folder", &e))?;
+    make_dir(dir).map_err(|e| StoreError::io("making the store's folder", &e))?;
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -56,6 +52,21 @@ pub(super) fn lock_dir(dir: &Path) -> Result<File, StoreError> {
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked { dir: dir.to_owned() }),
         Err(TryLockError::Error(e)) => Err(StoreError::io("locking the store", &e)),
     }
+}
+
+/// Makes a folder, and its parents where they are missing, for its owner only, so that a power cut doesn't take their names
+/// away again.
+///
+/// The parent is synced also when the folder was there before: a process that was killed may have made it and not come to
+/// the sync. A parent that this process may not read can't be synced by it, and is left to its owner.
+pub(crate) fn make_dir(dir: &Path) -> std::io::Result<()> {
+    let parents = dir.ancestors().skip(1).map(|parent| if parent == Path::new("") { Path::new(".") } else { parent });
+    let missing = dir.ancestors().take_while(|folder| !folder.exists()).count();
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    parents.take(missing.max(1)).try_for_each(|parent| match File::open(parent).and_then(|folder| folder.sync_all()) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+        outcome => outcome,
+    })
 }
 
 /// Tries to take a lock a few times. A process that is just being started has a copy of its parent's open files for a
@@ -139,7 +150,7 @@ pub(super) fn opening(dir: &Path, fault: Fault) -> StoreError {
 fn check_format(dir: &Path) -> Result<(), StoreError> {
     let path = dir.join(FORMAT_FILE);
     match fs::metadata(&path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return begin_format(dir),
+        Err(e) if e.kind() == ErrorKind::NotFound => return begin_format(dir),
         Err(e) => return Err(StoreError::io("reading the store's format", &e)),
         Ok(meta) if meta.len() > MAX_FORMAT_FILE => {
             return Err(StoreError::damaged(dir, "the file FORMAT is too long"));
