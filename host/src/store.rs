@@ -12,6 +12,8 @@ mod engine;
 mod error;
 mod fate;
 mod format;
+#[cfg(feature = "fuzz-doors")]
+mod fuzz;
 mod journal;
 mod open;
 mod queue;
@@ -23,11 +25,11 @@ mod types;
 
 pub use error::{Full, StoreError};
 pub use fate::{End, Fate, KeyPrefix, Origin, Quota, prefix};
-pub use scan::Found;
-pub use types::{
 #[cfg(feature = "fuzz-doors")]
 pub use fuzz::{read_entry, well_formed_entries};
 pub(crate) use open::make_dir;
+pub use scan::Found;
+pub use types::{
     Batch, EngineStats, Head, NewRecord, Places, Recovery, SeenEntry, SeenState, StoreConfig, StoredRecord,
 };
 

@@ -12,6 +12,9 @@ mod packet;
 mod parcel;
 mod run;
 mod scripts;
+mod snapshot;
+mod store;
+mod strangers;
 mod wire;
 
 pub use run::{Effort, run};
@@ -33,7 +36,7 @@ pub struct Target {
 /// All targets.
 pub fn targets() -> impl Iterator<Item = &'static Target> {
     let wires = [wire::TARGETS, link::TARGETS, packet::TARGETS, federation::TARGETS];
-    let others = [files::TARGETS, parcel::TARGETS, scripts::TARGETS];
+    let others = [files::TARGETS, parcel::TARGETS, scripts::TARGETS, store::TARGETS, strangers::TARGETS];
     wires.into_iter().chain(others).flatten()
 }
 

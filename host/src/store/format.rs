@@ -23,7 +23,7 @@ pub(super) const SEEN_ENTRY: usize = SEEN_ENTRY_1 + 1 + 1 + 8;
 pub(super) const SEEN_BUCKET_MS: u64 = 3_600_000;
 
 /// Puts the checksum over `key` and `value[8..]` into `value[..8]`.
-fn close(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
+pub(super) fn with_sum(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
     let sum = checksum(key, value.get(CHECKSUM..).unwrap_or_default());
     if let Some(place) = value.first_chunk_mut::<CHECKSUM>() {
         *place = sum;
@@ -83,7 +83,7 @@ pub(super) fn encode_record(record: &NewRecord) -> Vec<u8> {
     value.extend_from_slice(&head.id.0);
     value.extend_from_slice(&head.source.map_or([0; 32], |peer| peer.0));
     value.extend_from_slice(wire);
-    close(&record_key(head.seq), value)
+    with_sum(&record_key(head.seq), value)
 }
 
 /// Reads a record's value, verifying its checksum. The envelope is `value[RECORD_META..]`.
@@ -159,7 +159,7 @@ pub(super) fn encode_seen(key: &[u8], entries: &[SeenEntry]) -> Vec<u8> {
         value.push(origin);
         value.extend_from_slice(&by);
     }
-    close(key, value)
+    with_sum(key, value)
 }
 
 /// Reads a chunk of seen ids, verifying its checksum.
@@ -210,7 +210,7 @@ pub(super) fn encode_kv(key: &[u8], value: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(CHECKSUM + value.len());
     out.extend_from_slice(&[0; CHECKSUM]);
     out.extend_from_slice(value);
-    close(key, out)
+    with_sum(key, out)
 }
 
 /// The value behind its verified checksum.
