@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use qpq_host::store::{Batch, Head, NewRecord, Places, Recovery, SeenEntry, SeenState, Store, StoreConfig, StoreError};
+use qpq_host::store::{Batch, Fate, Head, NewRecord, Places, Recovery, SeenEntry, SeenState, Store, StoreConfig, StoreError};
 use qpq_schemas::envelope::{EnvelopeRef, LARGEST_PAYLOAD};
 use qpq_schemas::{MessageId, PeerId};
 use qpq_tests::power::Disk;
@@ -144,7 +144,7 @@ fn id(seq: u64) -> MessageId {
 }
 
 fn seen(seq: u64, state: SeenState) -> SeenEntry {
-    SeenEntry { id: id(seq), expires_ms: EXPIRES_MS, state }
+    SeenEntry { id: id(seq), expires_ms: EXPIRES_MS, state, fate: Fate::default() }
 }
 
 /// A record with a payload of random bytes. (Signatures are not the store's business.)
