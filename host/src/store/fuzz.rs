@@ -27,7 +27,12 @@ pub fn read_entry(bytes: &[u8]) {
         1 => {
             let _ = format::seen_key_parts(key);
             if let Ok(entries) = format::decode_seen(key, &value) {
-                assert!(entries.len() * SEEN_ENTRY_1 < value.len(), "{} entries in {} bytes", entries.len(), value.len());
+                assert!(
+                    entries.len() * SEEN_ENTRY_1 < value.len(),
+                    "{} entries in {} bytes",
+                    entries.len(),
+                    value.len()
+                );
             }
         }
         _ => {
@@ -47,7 +52,8 @@ pub fn well_formed_entries(wire: &[u8]) -> Vec<Vec<u8>> {
     let record = |head: Head| format::encode_record(&NewRecord { head, wire: Bytes::copy_from_slice(wire) });
     let state = SeenState::PassedOn { source: [1; 8], hops: 2, at_ms: 3_000 };
     let states = [SeenState::Held, SeenState::Delivered, state];
-    let seen = states.map(|state| SeenEntry { id: MessageId([2; 32]), expires_ms: 9_000, state, fate: Fate::default() });
+    let seen =
+        states.map(|state| SeenEntry { id: MessageId([2; 32]), expires_ms: 9_000, state, fate: Fate::default() });
     let chunk = format::seen_key(0, 1);
     let cursor = Cursor { next_seq: 8, next_chunk: 2, commits: 3, seen_floor: 0 };
     let mut entries = vec![

@@ -38,7 +38,12 @@ fn snapshot() -> &'static Snapshot {
         Snapshot::of(|folder| {
             let Ok((store, _)) = Store::open(folder, StoreConfig::default(), 0) else { return };
             for record in records() {
-                let seen = SeenEntry { id: record.head.id, expires_ms: u64::MAX / 2, state: SeenState::Held, fate: Fate::default() };
+                let seen = SeenEntry {
+                    id: record.head.id,
+                    expires_ms: u64::MAX / 2,
+                    state: SeenState::Held,
+                    fate: Fate::default(),
+                };
                 let kv = vec![(b"key".to_vec(), Some(vec![record.head.seq as u8; 40]))];
                 let (tx, rx) = mpsc::channel();
                 let batch = Batch { append: vec![record], seen: vec![seen], kv, ..Batch::default() };

@@ -10,7 +10,9 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use qpq_host::store::{Batch, Fate, Head, NewRecord, Places, Recovery, SeenEntry, SeenState, Store, StoreConfig, StoreError};
+use qpq_host::store::{
+    Batch, Fate, Head, NewRecord, Places, Recovery, SeenEntry, SeenState, Store, StoreConfig, StoreError,
+};
 use qpq_schemas::envelope::{EnvelopeRef, LARGEST_PAYLOAD};
 use qpq_schemas::{MessageId, PeerId};
 use qpq_tests::power::Disk;

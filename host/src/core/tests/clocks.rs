@@ -81,10 +81,7 @@ fn with_wrong_clocks_an_acknowledged_message_arrives_exactly_once_and_never_agai
                 _ => skewed.world.pass(rng.random_range(0..30_000)),
             }
         }
-        assert!(
-            (0..nodes).all(|node| expired(&skewed.world, node) == 0),
-            "seed {seed}: something expired early"
-        );
+        assert!((0..nodes).all(|node| expired(&skewed.world, node) == 0), "seed {seed}: something expired early");
         (0..nodes).for_each(|node| skewed.put_right(node));
         assert!((0..nodes).all(|node| skewed.is_right(node)));
         (1..nodes).for_each(|node| skewed.world.connect(node - 1, node));
