@@ -18,8 +18,11 @@ const FORMAT_NAME: &str = "qpq-store";
 const LOCK_FILE: &str = "lock";
 /// The folder of the database proper.
 pub(super) const DB_DIR: &str = "db";
-/// Present while the active journal is known to be on the disk as it is read. Removed by a failed commit.
+/// Present while the active journal is known to be on the disk as it is read. Removed by a failed commit. Names the boot of
+/// the machine in which it was made.
 const TRUST_FILE: &str = "journal-trusted";
+/// Where Linux says which boot this is.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Present after a clean close: how many commits the store held then.
 const CLOSED_FILE: &str = "closed";
 /// How often a lock is tried.
@@ -95,7 +98,7 @@ pub(super) fn open_engine(
     tables::verify(&db)
         .map_err(|e| StoreError::io("looking over the store's tables", &e))?
         .map_err(|what| StoreError::damaged(dir, what))?;
-    let mended = journal::mend(&db, !dir.join(TRUST_FILE).exists())
+    let mended = journal::mend(&db, !is_journal_trusted(dir))
         .map_err(|e| StoreError::io("looking over the store's journals", &e))?;
     let engine = patiently(|| Engine::open(&db, config), |fault| *fault == Fault::Locked);
     let engine = engine.map_err(|fault| opening(dir, fault))?;
@@ -197,9 +200,23 @@ pub(super) fn distrust_journal(dir: &Path) {
     let _ = fs::remove_file(dir.join(TRUST_FILE));
 }
 
+/// Whether the newest journal is on the disk as it is read.
+///
+/// A process that was killed, or whose disk refused everything, may not have come to take its note back. So the note counts
+/// after a clean close, or when the machine was started anew and what is read comes from the disk itself.
+fn is_journal_trusted(dir: &Path) -> bool {
+    let Ok(noted) = fs::read_to_string(dir.join(TRUST_FILE)) else { return false };
+    let was_closed = dir.join(CLOSED_FILE).exists();
+    was_closed || boot_id().is_some_and(|now| !noted.trim().is_empty() && noted.trim() != now)
+}
+
+fn boot_id() -> Option<String> {
+    fs::read_to_string(BOOT_ID).ok().map(|id| id.trim().to_owned())
+}
+
 /// The note matters only until the machine restarts (the page cache is gone then), so it isn't synced.
 fn trust_journal(dir: &Path) {
-    let _ = File::create(dir.join(TRUST_FILE));
+    let _ = fs::write(dir.join(TRUST_FILE), boot_id().unwrap_or_default());
 }
 
 /// Bytes that the newest journal takes on the disk.
