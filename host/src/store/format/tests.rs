@@ -72,7 +72,7 @@ fn a_chunk_of_layout_1_is_still_read() {
     value.extend_from_slice(&[2, 4]);
     value.extend_from_slice(&[3; 8]);
     value.extend_from_slice(&5u64.to_be_bytes());
-    let value = close(&key, value);
+    let value = with_sum(&key, value);
     let state = SeenState::PassedOn { source: [3; 8], hops: 4, at_ms: 5 };
     let fate = Fate { at_ms: 5, ..Fate::default() };
     assert_eq!(decode_seen(&key, &value), Ok(vec![SeenEntry { id: MessageId([1; 32]), expires_ms: 9, state, fate }]));
