@@ -17,7 +17,8 @@ mod server;
 mod service;
 mod slots;
 mod socket;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzz-doors"))]
+#[cfg_attr(not(test), allow(dead_code, reason = "fuzzing needs a part of it"))]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,8 @@ mod wire;
 pub use access::Role;
 pub use client::{ConnectError, RemoteNode, Welcome};
 pub use home_client::{HomeClient, OpenError, identity_of};
+#[cfg(feature = "fuzz-doors")]
+pub use server::speak_to_a_double;
 pub use server::{ControlServer, Limits, ServeError, serve};
 
 /// Name of the control socket in the data directory.

@@ -18,6 +18,7 @@
 //! - A copy of a direct envelope is given up only for such an answer, or at its expiry.
 
 mod accept;
+mod calm;
 mod custody;
 pub mod federation;
 mod intake;
@@ -52,6 +53,7 @@ pub use router::{Changed, RouteKind, RouteQuery, Router, RouterOutput};
 use crate::api::{ApiError, Receipt, StoreStats};
 use crate::store::Batch;
 use accept::Unwritten;
+use calm::Calm;
 use custody::{Recent, Reroute};
 use federation::{Domain, Federation, FederationPolicy};
 pub use intake::KNOWN;
@@ -384,6 +386,8 @@ pub struct Core {
     twin_until_ms: u64,
     next_tick_ms: u64,
     next_sweep_ms: u64,
+    /// Whether the clock may be believed.
+    calm: Calm,
     counters: BTreeMap<&'static str, u64>,
     effects: Vec<Effect>,
 }
@@ -422,6 +426,7 @@ impl Core {
             twin_until_ms: 0,
             next_tick_ms: 0,
             next_sweep_ms: 0,
+            calm: Calm::default(),
             counters: BTreeMap::new(),
             effects: Vec::new(),
         }
@@ -435,6 +440,8 @@ impl Core {
     /// Takes events that came in together, in their order. What they lead to leaves together as well: one batch for the
     /// signature checks, one frame of answers and one of envelopes for a neighbour.
     pub fn handle_all(&mut self, events: impl IntoIterator<Item = Event>, now_ms: u64) -> Vec<Effect> {
+        self.calm.advance(now_ms);
+        self.shelf.believe(self.calm.sure_ms());
         for event in events {
             self.take_in(event, now_ms);
         }
@@ -632,7 +639,7 @@ impl Core {
         let mut batch = Batch::default();
         gone.iter().for_each(|gone| gone.put_into(&mut batch));
         if self.shelf.forget_seen(now_ms, EXPIRE_STEP) > 0 {
-            batch.forget_before_ms = now_ms;
+            batch.forget_before_ms = now_ms.min(self.calm.sure_ms());
         }
         self.persist(batch);
     }

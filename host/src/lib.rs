@@ -5,6 +5,8 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod core;
+#[cfg(feature = "fuzz-doors")]
+pub mod fuzz;
 pub mod identity;
 pub mod link;
 pub mod node;

@@ -97,6 +97,8 @@ pub use check::{CHILD_ARGUMENT, CheckProblem, CheckReport, CheckedPlugin, check_
 pub use config::{Misfit, misfits};
 pub use descriptor::PluginInfo;
 pub use discovery::{DISCOVERY_DEADLINE, DiscoveryEvents, DiscoveryHandle, MAX_RECORD, Ongoing};
+#[cfg(feature = "fuzz-doors")]
+pub use elf::look_at_library;
 pub use error::{Explained, LoadError, PluginError, Problem, SwapProblem};
 pub use file::MAX_FILE;
 pub use identity::PluginIdentity;

@@ -14,6 +14,8 @@ mod engine;
 mod error;
 mod fate;
 mod format;
+#[cfg(feature = "fuzz-doors")]
+mod fuzz;
 mod journal;
 mod look;
 mod migrate;
@@ -30,8 +32,11 @@ pub use audit::{Envelopes, Portion, Progress, TableReport};
 pub use check::{CheckReport, DamagedEntry, StoreFigures, check, figures};
 pub use error::{Full, StoreError};
 pub use fate::{End, Fate, KeyPrefix, Origin, Quota, prefix};
+#[cfg(feature = "fuzz-doors")]
+pub use fuzz::{read_entry, well_formed_entries};
 pub use journal::JournalReport;
 pub use look::DamagedFile;
+pub(crate) use open::make_dir;
 pub use repair::{RepairReport, repair};
 pub use scan::Found;
 pub use types::{

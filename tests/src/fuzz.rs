@@ -13,6 +13,9 @@ mod parcel;
 mod routing;
 mod run;
 mod scripts;
+mod snapshot;
+mod store;
+mod strangers;
 mod wire;
 
 pub use run::{Effort, run};
@@ -34,7 +37,7 @@ pub struct Target {
 /// All targets.
 pub fn targets() -> impl Iterator<Item = &'static Target> {
     let wires = [wire::TARGETS, link::TARGETS, packet::TARGETS, routing::TARGETS, federation::TARGETS];
-    let others = [files::TARGETS, parcel::TARGETS, scripts::TARGETS];
+    let others = [files::TARGETS, parcel::TARGETS, scripts::TARGETS, store::TARGETS, strangers::TARGETS];
     wires.into_iter().chain(others).flatten()
 }
 

@@ -29,7 +29,11 @@ pub fn soak() -> bool {
     std::env::var_os("QPQ_SOAK").is_some_and(|value| value == "1")
 }
 
-/// How many rounds a test runs: few with `make test`, many with `make soak`.
+/// So many rounds of each random test, whatever else was asked for.
+pub const ROUNDS_ENV: &str = "QPQ_ROUNDS";
+
+/// How many rounds a test runs: few with `make test`, many with `make soak`, or as many as [`ROUNDS_ENV`] says.
 pub fn rounds(test: usize, soaked: usize) -> usize {
-    if soak() { soaked } else { test }
+    let given = std::env::var(ROUNDS_ENV).ok().and_then(|text| text.parse().ok());
+    given.unwrap_or(if soak() { soaked } else { test })
 }

@@ -181,3 +181,15 @@ pub(super) async fn speak(
     let service: node_service::Client = capnp_rpc::new_client(Service::new(node, caller, slots));
     RpcSystem::new(Box::new(Counted::new(network, unfinished)), Some(service.client)).await
 }
+
+/// Speaks with one client, as [`serve`] does, about a node in memory.
+///
+/// # Errors
+/// What the client did wrong.
+#[cfg(feature = "fuzz-doors")]
+pub async fn speak_to_a_double(
+    reader: impl AsyncRead + Unpin + 'static,
+    writer: impl AsyncWrite + Unpin + 'static,
+) -> capnp::Result<()> {
+    speak(reader, writer, Arc::new(super::testing::Double::default()), Caller::owner(), Limits::default()).await
+}

@@ -76,12 +76,23 @@ pub struct Shelf {
     evicted_by: BTreeMap<Quota, u64>,
     /// Messages that were not taken, by the bound that was met.
     refused_by: BTreeMap<Quota, u64>,
+    /// Nothing is over that ends later than this, whatever the clock says. `None`: the clock is believed.
+    sure_ms: Option<u64>,
 }
 
 impl Shelf {
     /// An empty shelf.
     pub fn new(limits: StoreLimits) -> Self {
         Self { limits, ..Self::default() }
+    }
+
+    /// Believes the clock only that far when it says that something is over.
+    pub(super) fn believe(&mut self, sure_ms: u64) {
+        self.sure_ms = Some(sure_ms);
+    }
+
+    fn sure(&self, now_ms: u64) -> u64 {
+        self.sure_ms.map_or(now_ms, |sure| sure.min(now_ms))
     }
 
     /// Bounds a sender's messages by what there is room for, and by no share of one sender; or by that again.
@@ -221,7 +232,7 @@ impl Shelf {
 
     /// Forgets up to `max` ids whose time is over. Returns how many.
     pub fn forget_seen(&mut self, now_ms: u64, max: usize) -> usize {
-        self.seen.forget(now_ms, max)
+        self.seen.forget(self.sure(now_ms), max)
     }
 
     fn count(&mut self, what: &'static str) {
@@ -233,7 +244,7 @@ impl Shelf {
     }
 
     fn expired(&self, now_ms: u64) -> impl Iterator<Item = u32> + '_ {
-        let now = u32::try_from(now_ms / 1_000).unwrap_or(u32::MAX);
+        let now = u32::try_from(self.sure(now_ms) / 1_000).unwrap_or(u32::MAX);
         self.expiry.range(..=(now, u32::MAX)).map(|(_, slot)| *slot)
     }
 

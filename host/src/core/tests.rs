@@ -1,5 +1,6 @@
 //! The promises of the core, played on a small world of cores with disks that survive crashes.
 
+mod clocks;
 mod fate;
 mod federation;
 mod history;

@@ -41,7 +41,8 @@ pub(super) fn open(config: &Config) -> Result<Opened, StartError> {
     let (mut last_inbox, mut sources) = (0, HashSet::new());
     let mut restoring = shelf.restoring();
     let (store, recovery) =
-        Store::open_each(&config.home.join("store"), config.store_engine(), now_ms, &mut |found| match found {
+        // Ids past their time too: the clock may be wrong at boot, and the core forgets them once it is believed.
+        Store::open_each(&config.home.join("store"), config.store_engine(), 0, &mut |found| match found {
             Found::Head(head) => {
                 last_inbox = last_inbox.max(head.seq);
                 sources.extend(head.source);

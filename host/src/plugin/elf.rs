@@ -178,21 +178,28 @@ impl<S: Source> Reader<'_, S> {
     }
 }
 
+#[cfg(any(test, feature = "fuzz-doors"))]
+impl Source for Vec<u8> {
+    fn size(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn read(&self, at: u64, into: &mut [u8]) -> Option<()> {
+        let at = usize::try_from(at).ok()?;
+        into.copy_from_slice(self.get(at..at.checked_add(into.len())?)?);
+        Some(())
+    }
+}
+
+/// Looks at the headers of a library in memory. Returns what is wrong with it, if anything.
+#[cfg(feature = "fuzz-doors")]
+pub fn look_at_library(bytes: &[u8]) -> Option<String> {
+    check(&bytes.to_vec()).err().map(|problem| format!("{problem:?}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    impl Source for Vec<u8> {
-        fn size(&self) -> u64 {
-            self.len() as u64
-        }
-
-        fn read(&self, at: u64, into: &mut [u8]) -> Option<()> {
-            let at = usize::try_from(at).ok()?;
-            into.copy_from_slice(self.get(at..at.checked_add(into.len())?)?);
-            Some(())
-        }
-    }
 
     #[test]
     fn every_beginning_of_a_real_library_is_refused_and_none_panics() {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,6 +30,8 @@ const SEEN_CHUNK: usize = 1_024;
 const MAX_FORGET: usize = 4_096;
 /// Unwritten memtables of one table at which the database itself would make a commit wait.
 pub(super) const MAX_SEALED: usize = 3;
+/// The database's folder with a folder for each table.
+const TABLES_DIR: &str = "keyspaces";
 /// The key of the engine's own note in `meta`.
 pub(super) const META_KEY: &[u8] = b"cursor";
 
@@ -181,14 +184,17 @@ impl Engine {
                 KeyspaceCreateOptions::default().max_memtable_size(memtable).manual_journal_persist(true)
             })
         };
-        Ok(Self {
+        let engine = Self {
             records: table("records", config.memtable_bytes.max(SMALL_MEMTABLE))?,
             seen: table("seen", SMALL_MEMTABLE)?,
             kv: table("kv", SMALL_MEMTABLE)?,
             meta: table("meta", SMALL_MEMTABLE)?,
             quarantine: table("quarantine", SMALL_MEMTABLE)?,
             db,
-        })
+        };
+        // fjall syncs all that it makes for a new table but the name of its folder: a power cut could take the table away.
+        File::open(dir.join(TABLES_DIR)).and_then(|folder| folder.sync_all())?;
+        Ok(engine)
     }
 
     /// Writes all of `group` in one atomic, synced step.

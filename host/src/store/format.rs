@@ -23,7 +23,7 @@ pub(super) const SEEN_ENTRY: usize = SEEN_ENTRY_1 + 1 + 1 + 8;
 pub(super) const SEEN_BUCKET_MS: u64 = 3_600_000;
 
 /// Puts the checksum over `key` and `value[8..]` into `value[..8]`.
-fn close(key: &[u8], value: &mut [u8]) {
+pub(super) fn close(key: &[u8], value: &mut [u8]) {
     let sum = checksum(key, value.get(CHECKSUM..).unwrap_or_default());
     if let Some(place) = value.first_chunk_mut::<CHECKSUM>() {
         *place = sum;

@@ -1,7 +1,7 @@
 //! Opening a store: who may, in which format, and what is mended before anything is trusted.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,8 +14,11 @@ use super::{StoreConfig, StoreError, journal, migrate, rebuild, tables};
 const LOCK_FILE: &str = "lock";
 /// The folder of the database proper.
 pub(super) const DB_DIR: &str = "db";
-/// Present while the active journal is known to be on the disk as it is read. Removed by a failed commit.
+/// Present while the active journal is known to be on the disk as it is read. Removed by a failed commit. Names the boot of
+/// the machine in which it was made.
 const TRUST_FILE: &str = "journal-trusted";
+/// Where Linux says which boot this is.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Present after a clean close: how many commits the store held then.
 pub(super) const CLOSED_FILE: &str = "closed";
 /// How often a lock is tried.
@@ -33,11 +36,7 @@ pub(super) struct Opened {
 
 /// Makes the directory if need be, and takes its lock.
 pub(super) fn lock_dir(dir: &Path) -> Result<File, StoreError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(|e| StoreError::io("making the store's folder", &e))?;
+    make_dir(dir).map_err(|e| StoreError::io("making the store's folder", &e))?;
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -58,7 +57,7 @@ pub(super) fn lock_existing(dir: &Path) -> Result<Option<File>, StoreError> {
     }
     match File::open(dir.join(LOCK_FILE)) {
         Ok(file) => take_lock(dir, file).map(Some),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
         Err(e) => Err(StoreError::io("opening the store's lock", &e)),
     }
 }
@@ -69,6 +68,21 @@ fn take_lock(dir: &Path, file: File) -> Result<File, StoreError> {
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked { dir: dir.to_owned() }),
         Err(TryLockError::Error(e)) => Err(StoreError::io("locking the store", &e)),
     }
+}
+
+/// Makes a folder, and its parents where they are missing, for its owner only, so that a power cut doesn't take their names
+/// away again.
+///
+/// The parent is synced also when the folder was there before: a process that was killed may have made it and not come to
+/// the sync. A parent that this process may not read can't be synced by it, and is left to its owner.
+pub(crate) fn make_dir(dir: &Path) -> std::io::Result<()> {
+    let parents = dir.ancestors().skip(1).map(|parent| if parent == Path::new("") { Path::new(".") } else { parent });
+    let missing = dir.ancestors().take_while(|folder| !folder.exists()).count();
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    parents.take(missing.max(1)).try_for_each(|parent| match File::open(parent).and_then(|folder| folder.sync_all()) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+        outcome => outcome,
+    })
 }
 
 /// Tries to take a lock a few times. A process that is just being started has a copy of its parent's open files for a
@@ -97,7 +111,7 @@ pub(super) fn open_engine(
     tables::verify(&db)
         .map_err(|e| StoreError::io("looking over the store's tables", &e))?
         .map_err(|what| StoreError::damaged(dir, what))?;
-    let mended = journal::mend(&db, !dir.join(TRUST_FILE).exists())
+    let mended = journal::mend(&db, !is_journal_trusted(dir))
         .map_err(|e| StoreError::io("looking over the store's journals", &e))?;
     let engine = patiently(|| Engine::open(&db, config), |fault| *fault == Fault::Locked);
     let engine = engine.map_err(|fault| opening(dir, fault))?;
@@ -171,9 +185,23 @@ pub(super) fn distrust_journal(dir: &Path) {
     let _ = fs::remove_file(dir.join(TRUST_FILE));
 }
 
+/// Whether the newest journal is on the disk as it is read.
+///
+/// A process that was killed, or whose disk refused everything, may not have come to take its note back. So the note counts
+/// after a clean close, or when the machine was started anew and what is read comes from the disk itself.
+fn is_journal_trusted(dir: &Path) -> bool {
+    let Ok(noted) = fs::read_to_string(dir.join(TRUST_FILE)) else { return false };
+    let was_closed = dir.join(CLOSED_FILE).exists();
+    was_closed || boot_id().is_some_and(|now| !noted.trim().is_empty() && noted.trim() != now)
+}
+
+fn boot_id() -> Option<String> {
+    fs::read_to_string(BOOT_ID).ok().map(|id| id.trim().to_owned())
+}
+
 /// The note matters only until the machine restarts (the page cache is gone then), so it isn't synced.
 fn trust_journal(dir: &Path) {
-    let _ = File::create(dir.join(TRUST_FILE));
+    let _ = fs::write(dir.join(TRUST_FILE), boot_id().unwrap_or_default());
 }
 
 /// Bytes that the newest journal takes on the disk.

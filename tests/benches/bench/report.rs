@@ -18,8 +18,6 @@ struct Row {
 /// What must be reached.
 #[derive(Clone, Copy)]
 pub(crate) enum Goal {
-    /// The value is at least that.
-    AtLeast(f64),
     /// The value is at most that.
     AtMost(f64),
     /// The ratio is at least that.
@@ -123,7 +121,6 @@ impl Row {
     fn reached(&self, goal: Goal) -> bool {
         let ratio = self.ratio.as_ref().map_or(f64::NAN, |(ratio, _)| *ratio);
         match goal {
-            Goal::AtLeast(bound) => self.value >= bound,
             Goal::AtMost(bound) => self.value <= bound,
             Goal::RatioAtLeast(bound) => ratio >= bound,
             Goal::RatioAtMost(bound) => ratio <= bound,
@@ -132,7 +129,6 @@ impl Row {
 
     fn goal_text(&self, goal: Goal) -> String {
         match goal {
-            Goal::AtLeast(bound) => format!("≥ {} {}", number(bound), self.unit),
             Goal::AtMost(bound) => format!("≤ {} {}", number(bound), self.unit),
             Goal::RatioAtLeast(bound) => format!("≥ {bound}"),
             Goal::RatioAtMost(bound) => format!("≤ {bound}"),

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use fjall::{Database, KeyspaceCreateOptions, PersistMode};
-use qpq_host::store::{Batch, Head, NewRecord, Places, SeenEntry, SeenState, Store, StoreConfig};
+use qpq_host::store::{Batch, Head, NewRecord, Places, SeenState, Store, StoreConfig};
 use qpq_schemas::envelope::Envelope;
 use qpq_schemas::signature::SigningKey;
 use qpq_tests::{Failure, Outcome, Random};

@@ -1,10 +1,11 @@
-//! A full disk: the node stays up, says so, acknowledges nothing it can't keep, and recovers by itself.
+//! A disk that is full or has become read-only: the node stays up, says so, acknowledges nothing it can't keep. From a full
+//! disk it recovers by itself.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use qpq_tests::{Failure, Outcome, TestNode, ensure, skip};
+use qpq_tests::{Failure, Outcome, Random, TestNode, ensure, skip};
 
 /// A small file system of its own. Unmounted when dropped.
 struct SmallDisk(PathBuf);
@@ -50,41 +51,131 @@ fn wait_acknowledged(node: &TestNode, to: &str, text: &str) -> Outcome<String> {
     })
 }
 
+/// Something else fills the disk, all but a little; the node refuses; the room comes back.
+fn fill_and_empty(disk: &SmallDisk, node: &mut TestNode, to: &str, random: &mut Random) -> Outcome<Vec<String>> {
+    let ballast = disk.0.join("ballast");
+    let first = wait_acknowledged(node, to, "before")?;
+    fill(&ballast, random.below(512) * 1024)?;
+    let (mut kept, reason) = send_until_refused(node, to)?;
+    ensure!(!reason.trim().is_empty(), "the refusal has no reason");
+    ensure!(node.is_alive(), "the node died of a full disk");
+    fs::remove_file(&ballast)?;
+    kept.extend([first, wait_acknowledged(node, to, "after")?]);
+    Ok(kept)
+}
+
 #[test]
 fn a_full_disk_stops_acknowledgements_and_not_the_node() -> Outcome {
     if !cfg!(target_os = "linux") || !skip::is_root() {
         return skip::skip("mounting a small file system needs Linux and root");
     }
-    let folder = tempfile::tempdir()?;
-    let disk = SmallDisk::mount(&folder.path().join("disk"), 24)?;
-    let mut node = TestNode::plan("full").home(disk.0.join("home")).start()?;
-    let own = node.peer_id()?;
-    // Something else fills the disk, all but a little.
-    let ballast = disk.0.join("ballast");
-    let first = wait_acknowledged(&node, &own, "before")?;
-    fill(&ballast)?;
-    let (mut kept, reason) = send_until_refused(&node, &own)?;
-    ensure!(!reason.trim().is_empty(), "the refusal has no reason");
-    ensure!(node.is_alive(), "the node died of a full disk");
-    fs::remove_file(&ballast)?;
-    let id = wait_acknowledged(&node, &own, "after")?;
-    kept.extend([first, id]);
-    node.kill()?;
-    node.start()?;
-    for id in &kept {
-        node.wait_id(id)?;
+    let mut random = Random::announced("a_full_disk");
+    // The disk itself fills up with what is acknowledged, so each has its own.
+    for round in 0..skip::rounds(4, 90) {
+        let folder = tempfile::tempdir()?;
+        let disk = SmallDisk::mount(&folder.path().join("disk"), 64 + random.below(64))?;
+        let mut node = TestNode::plan("full").home(disk.0.join("home")).start()?;
+        let own = node.peer_id()?;
+        let kept = fill_and_empty(&disk, &mut node, &own, &mut random);
+        let kept = kept.map_err(|failure| node.failure(&format!("round {round}: {failure}")))?;
+        node.kill()?;
+        node.start()?;
+        kept.iter().try_for_each(|id| node.wait_id(id).map(drop))?;
+        drop(node);
+        drop(disk);
     }
-    drop(node);
-    drop(disk);
     Ok(())
 }
 
-/// Writes zeros into a file until the disk is full.
-fn fill(path: &Path) -> Outcome {
+/// Writes zeros into a file until the disk is full, and takes so many bytes of them off again.
+fn fill(path: &Path, but: usize) -> Outcome {
     use std::io::Write;
     let mut file = fs::File::create(path)?;
     let block = vec![0; 64 * 1024];
     // Until "no space left on device".
     while file.write_all(&block).is_ok() {}
+    let len = file.metadata()?.len();
+    Ok(file.set_len(len.saturating_sub(but as u64))?)
+}
+
+/// A disk of its own with ext4 on it, in a file.
+struct FailingDisk {
+    image: PathBuf,
+    at: PathBuf,
+}
+
+impl FailingDisk {
+    const MEBIBYTES: u64 = 160;
+
+    fn missing() -> bool {
+        !skip::is_root() || !skip::has_program("mkfs.ext4", "-V") || !Path::new("/dev/loop-control").exists()
+    }
+
+    fn make(folder: &Path) -> Outcome<Self> {
+        let disk = Self { image: folder.join("image"), at: folder.join("disk") };
+        fs::File::create(&disk.image)?.set_len(Self::MEBIBYTES << 20)?;
+        let made = Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&disk.image).status()?;
+        ensure!(made.success(), "mkfs.ext4: {made}");
+        fs::create_dir(&disk.at)?;
+        Ok(disk)
+    }
+
+    /// `None` where this machine has no loop devices for us.
+    fn mount(&self) -> Outcome<Option<()>> {
+        let options = ["-t", "ext4", "-o", "loop,errors=remount-ro"];
+        let mounted = Command::new("mount").args(options).arg(&self.image).arg(&self.at).status()?;
+        Ok(mounted.success().then_some(()))
+    }
+
+    fn unmount(&self) {
+        let _ = Command::new("umount").arg(&self.at).status();
+    }
+
+    /// The kernel finds an error and makes the disk read-only at once, under whoever writes to it.
+    fn fail(&self) -> Outcome {
+        let mounts = fs::read_to_string("/proc/mounts")?;
+        let at = self.at.to_string_lossy();
+        let device = mounts.lines().find_map(|line| line.split_once(' ').filter(|(_, rest)| rest.starts_with(&*at)));
+        let device = device.and_then(|(device, _)| device.strip_prefix("/dev/"));
+        let device = device.ok_or_else(|| Failure::new("the disk is not mounted"))?;
+        Ok(fs::write(format!("/sys/fs/ext4/{device}/trigger_fs_error"), "a test")?)
+    }
+}
+
+impl Drop for FailingDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.at).status();
+    }
+}
+
+#[test]
+fn a_disk_that_becomes_read_only_stops_acknowledgements_and_not_the_node() -> Outcome {
+    if FailingDisk::missing() {
+        return skip::skip("a disk that fails needs Linux, root, mkfs.ext4 and loop devices");
+    }
+    for round in 0..skip::rounds(1, 10) {
+        let folder = tempfile::tempdir()?;
+        let disk = FailingDisk::make(folder.path())?;
+        if disk.mount()?.is_none() {
+            return skip::skip("no loop device can be mounted here");
+        }
+        let mut node = TestNode::plan("failing").home(disk.at.join("home")).start()?;
+        let own = node.peer_id()?;
+        let mut kept = (0..5).map(|n| node.send(&own, &format!("message {n}"))).collect::<Outcome<Vec<_>>>()?;
+        disk.fail()?;
+        for _ in 0..3 {
+            let refused = node.run(&["mesh", "send", &own, "while it is read-only", "--json"])?;
+            ensure!(refused.code == Some(1), "round {round}: taken by a read-only disk: {}", refused.stdout);
+            ensure!(!refused.stderr.trim().is_empty() || !refused.stdout.trim().is_empty(), "refused without a reason");
+        }
+        ensure!(node.is_alive(), "the node died of a read-only disk");
+        node.kill()?;
+        disk.unmount();
+        ensure!(disk.mount()?.is_some(), "the disk can't be mounted again");
+        node.start()?;
+        kept.push(node.send(&own, "after")?);
+        kept.iter().try_for_each(|id| node.wait_id(id).map(drop))?;
+        node.kill()?;
+    }
     Ok(())
 }

@@ -1,7 +1,6 @@
 //! The data directory on the disk.
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::cli::failure::Failure;
@@ -9,11 +8,7 @@ use crate::cli::failure::Failure;
 /// Makes the data directory, with mode 0700, if there is none. Refuses one that others can write to.
 pub(in crate::cli) fn prepare(home: &Path) -> Result<(), Failure> {
     let fail = |what: &str| Failure::new("data-directory", format!("The data directory {} {what}.", home.display()));
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(home)
-        .map_err(|error| fail(&format!("cannot be made: {error}")))?;
+    crate::store::make_dir(home).map_err(|error| fail(&format!("cannot be made: {error}")))?;
     let metadata = std::fs::metadata(home).map_err(|error| fail(&format!("cannot be read: {error}")))?;
     if metadata.permissions().mode() & 0o022 != 0 {
         return Err(fail(&format!("can be written by others. Mend it with: chmod 700 '{}'", home.display())));

@@ -98,10 +98,20 @@ struct Node {
     answers: HashMap<u64, Result<crate::api::Receipt, ApiError>>,
     delivered: Vec<MessageId>,
     subscribed: bool,
+    clock: Clock,
     /// Its domain; empty where it has none.
     domain: String,
     /// What it lets through to other domains.
     policy: Option<FederationPolicy>,
+}
+
+/// A node's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Clock {
+    /// It goes on, so many milliseconds ahead of the time.
+    Ahead(i64),
+    /// It stands still.
+    Frozen(u64),
 }
 
 pub(super) struct World {
@@ -124,7 +134,7 @@ impl World {
     pub(super) fn with_limits(nodes: usize, limits: &StoreLimits) -> Self {
         let node = |number: usize| {
             let key = SigningKey::from_seed(&[u8::try_from(number).unwrap() + 1; 32]);
-            let core = fresh(key.public(), (limits, Limit::LINK), &Disk::default(), false, None);
+            let core = fresh(key.public(), (limits, Limit::LINK), &Disk::default(), false, None, START_MS);
             let disk = Disk::default();
             Node {
                 key,
@@ -134,6 +144,7 @@ impl World {
                 answers: HashMap::new(),
                 delivered: Vec::new(),
                 subscribed: false,
+                clock: Clock::Ahead(0),
                 domain: String::new(),
                 policy: None,
             }
@@ -149,6 +160,24 @@ impl World {
             next_records_ms: START_MS,
             next: 0,
             verifier,
+        }
+    }
+
+    /// Puts a node's clock.
+    pub(super) fn set_clock(&mut self, node: usize, clock: Clock) {
+        self.nodes[node].clock = clock;
+    }
+
+    /// The time.
+    pub(super) fn time(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// What a node's clock shows.
+    pub(super) fn clock_of(&self, node: usize) -> u64 {
+        match self.nodes[node].clock {
+            Clock::Ahead(ms) => self.now_ms.saturating_add_signed(ms),
+            Clock::Frozen(at) => at,
         }
     }
 
@@ -310,7 +339,7 @@ impl World {
     fn draft_with(&mut self, from: usize, kind: Kind, destination: [u8; 32], receipt_wanted: bool) -> Envelope {
         self.next += 1;
         let flags = Flags { sealed: false, receipt_wanted, priority: Priority::Normal };
-        let (created_ms, nonce) = (self.now_ms, self.next.to_be_bytes());
+        let (created_ms, nonce) = (self.clock_of(from), self.next.to_be_bytes());
         let draft = Draft {
             kind,
             flags,
@@ -432,9 +461,10 @@ impl World {
             let Some(link) = self.nodes[other].links.remove(&(node, lane)) else { continue };
             self.event(other, Event::LinkDown { link });
         }
+        let now_ms = self.clock_of(node);
         let Node { key, core, disk, links, subscribed, policy, .. } = &mut self.nodes[node];
         links.clear();
-        *core = fresh(key.public(), (&self.limits, self.link_limit), disk, *subscribed, policy.clone());
+        *core = fresh(key.public(), (&self.limits, self.link_limit), disk, *subscribed, policy.clone(), now_ms);
     }
 
     /// A crash after which the store is made anew.
@@ -479,11 +509,12 @@ impl World {
 
     /// A node spreads a new record, as real ones do every few minutes.
     fn speak_of_oneself(&mut self, node: usize) {
+        let now_ms = self.clock_of(node);
         let key = &self.nodes[node].key;
         let record = NodeRecord {
             peer: key.public(),
-            seq_ms: self.now_ms,
-            expires_ms: self.now_ms + 3_600_000,
+            seq_ms: now_ms,
+            expires_ms: now_ms + 3_600_000,
             sealing: SealingKeyPair::of_identity(key).public(),
             nickname: String::new(),
             domain: self.nodes[node].domain.clone(),
@@ -496,7 +527,8 @@ impl World {
     /// Lets time pass, second by second.
     pub(super) fn pass(&mut self, ms: u64) {
         let end = self.now_ms + ms;
-        let step = (ms / 200).max(1_000);
+        // Real nodes look at the clock every second; a leap of it means something.
+        let step = (ms / 200).clamp(1_000, 240_000);
         while self.now_ms < end {
             self.settle();
             self.now_ms = end.min(self.now_ms + step);
@@ -514,7 +546,8 @@ impl World {
     }
 
     pub(super) fn event(&mut self, node: usize, event: Event) {
-        let effects = self.nodes[node].core.handle(event, self.now_ms);
+        let now_ms = self.clock_of(node);
+        let effects = self.nodes[node].core.handle(event, now_ms);
         for effect in effects {
             self.perform(node, effect);
         }
@@ -542,7 +575,7 @@ impl World {
             }
             Effect::Answer { token, result } => _ = self.nodes[node].answers.insert(token, result),
             Effect::MakeReceipt { to, id } => {
-                let receipt = Receipt { id, received_ms: self.now_ms }.encode().to_vec();
+                let receipt = Receipt { id, received_ms: self.clock_of(node) }.encode().to_vec();
                 let view = self.draft(node, Kind::Receipt, to.0);
                 let view = view.view();
                 let draft = Draft {
@@ -605,6 +638,7 @@ fn fresh(
     disk: &Disk,
     subscribed: bool,
     federation: Option<FederationPolicy>,
+    now_ms: u64,
 ) -> Core {
     let mut shelf = Shelf::new(limits.clone());
     disk.heads.values().for_each(|head| shelf.restore(head));
@@ -616,7 +650,7 @@ fn fresh(
         core.restore_gateway(key, domain);
     }
     if subscribed {
-        core.handle(Event::Subscribe(TOPIC), START_MS);
+        core.handle(Event::Subscribe(TOPIC), now_ms);
     }
     core
 }

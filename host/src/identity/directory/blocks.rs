@@ -88,7 +88,9 @@ impl Directory {
         if key.is_empty() {
             return Ok(None);
         }
-        let no_key = |_| BlocksError::NoKey { line, text: key.chars().take(SHOWN).collect() };
+        // The list comes from others, and the error goes to a terminal.
+        let harmless = |letter: char| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter };
+        let no_key = |_| BlocksError::NoKey { line, text: key.chars().take(SHOWN).map(harmless).collect() };
         let peer: PeerId = key.parse().map_err(no_key)?;
         if peer == self.own.peer_id() {
             return Err(BlocksError::Ourselves { line });

@@ -254,3 +254,9 @@ fn a_block_list_that_does_not_fit_blocks_nobody() {
     assert!(directory.is_empty());
     assert_eq!(directory.import_blocks(&list[1..].join("\n")).unwrap().added.len(), MAX_PEERS);
 }
+
+#[test]
+fn a_wrong_line_of_a_block_list_is_shown_without_its_control_characters() {
+    let error = directory().import_blocks("abc\u{1b}[2J\u{9b}\n").unwrap_err().to_string();
+    assert!(error.contains("abc") && !error.chars().any(char::is_control), "{error:?}");
+}
