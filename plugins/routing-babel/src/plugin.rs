@@ -5,9 +5,9 @@ use qpq_plugin_api::{
 };
 use serde_json::{Value, json};
 
-use crate::babel::{Answer, Babel, Output, Query};
-use crate::config::Settings;
-use crate::record::Key;
+use qpq_babel::babel::{Answer, Babel, Output, Query};
+use qpq_babel::config::Settings;
+use qpq_babel::record::Key;
 
 /// Kind of an envelope for everybody.
 const BROADCAST: u32 = 1;

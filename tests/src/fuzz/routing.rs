@@ -1,6 +1,6 @@
 //! What a neighbour's router sends: control frames against the real state machine.
 
-use qpq_routing_babel::fuzz;
+use qpq_babel::fuzz;
 
 use super::Target;
 

@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn the_defaults_are_those_of_the_schema() {
-        let schema: Value = serde_json::from_str(include_str!("config.schema.json")).unwrap();
+        let schema: Value = serde_json::from_str(include_str!("../../src/config.schema.json")).unwrap();
         let properties = schema["properties"].as_object().unwrap();
         assert_eq!(properties.len(), KEYS.len());
         let defaults: serde_json::Map<String, Value> =

@@ -1,5 +1,5 @@
 //! Figures of large networks. NODES, ANNOUNCING, DEGREE, SEED, AUDIT=1 and SAMPLES may be set:
-//! `cargo test --release -p qpq-routing-babel --lib -- --ignored --nocapture measure`.
+//! `cargo test --release -p qpq-babel --lib -- --ignored --nocapture measure`.
 
 use std::time::Instant;
 
