@@ -76,7 +76,10 @@ impl Casts {
 
     /// Takes out what is new, in order.
     pub(in crate::core) fn take_new(&mut self) -> Vec<MessageId> {
-        self.waiting.extract_if(.., |rank, _| rank.cast == Cast::New).map(|(_, id)| id).collect()
+        let all = std::mem::take(&mut self.waiting);
+        let (new, rest): (BTreeMap<_, _>, _) = all.into_iter().partition(|(rank, _)| rank.cast == Cast::New);
+        self.waiting = rest;
+        new.into_values().collect()
     }
 
     /// Takes over what waits for another link to the same neighbour.

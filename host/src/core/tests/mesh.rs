@@ -299,8 +299,8 @@ impl Mesh {
             Frame::Envelopes(_) => self.traffic.envelopes += bytes.len(),
             Frame::Tree(_) => self.traffic.tree += bytes.len(),
             Frame::Reconcile(_) => {
-                (self.traffic.compare, self.traffic.steps) =
-                    (self.traffic.compare + bytes.len(), self.traffic.steps + 1)
+                self.traffic.compare += bytes.len();
+                self.traffic.steps += 1;
             }
             Frame::Sync(_) => self.traffic.lists += bytes.len(),
             _ => {}
