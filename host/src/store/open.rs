@@ -108,6 +108,9 @@ pub(super) fn open_engine(
     let db = dir.join(DB_DIR);
     rebuild::settle(dir).map_err(|e| StoreError::io("settling an unfinished copy of the database", &e))?;
     rebuild::begin(dir, config)?;
+    sync_names(&db)
+        .and_then(|()| File::open(dir)?.sync_all())
+        .map_err(|e| StoreError::io("syncing the store's folders", &e))?;
     tables::verify(&db)
         .map_err(|e| StoreError::io("looking over the store's tables", &e))?
         .map_err(|what| StoreError::damaged(dir, what))?;
@@ -137,6 +140,18 @@ pub(super) fn open_engine(
 /// How many commits the store held when it was last closed in order.
 pub(super) fn noted_commits(dir: &Path) -> Option<u64> {
     fs::read_to_string(dir.join(CLOSED_FILE)).ok()?.trim().parse().ok()
+}
+
+/// Syncs the names in a folder and below it. An earlier process may have made or moved some of them and not come to the
+/// sync, or the sync failed: then they are seen, but are not on the disk, and nothing may be built on them.
+fn sync_names(folder: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_names(&entry.path())?;
+        }
+    }
+    File::open(folder)?.sync_all()
 }
 
 /// After a clean close, the store must hold every commit that was counted then.
