@@ -58,7 +58,7 @@ nightly-quic: ## Build transport-quic with nightly Rust, to be swapped against t
 	else echo "SKIPPED nightly-quic: no nightly Rust is installed"; fi
 
 sim: ## Simulate networks; NODES=, TOPOLOGY=, SEED=, JSON=1 and more, see `target/release/qpq-sim --help`
-	@$(CARGO) build -q --release $(ROUTING_PLUGINS) -p qpq-tests --bin qpq-sim
+	@$(CARGO) build -q --release $(ROUTING_PLUGINS) -p qpq-tests --lib --bin qpq-sim
 	@./target/release/qpq-sim $(SIM_ARGS)
 
 soak: release nightly-quic ## The long programmes: thousands of crash cycles, long fuzzing, swaps between builds of several compilers

@@ -98,7 +98,7 @@ impl Scenario<'_> {
                 self.report.control_bytes_per_broadcast_and_node = spent.others as f64 / count as f64 / others;
             }
             self.report.broadcast_reach = self.report.broadcast_reach.min(reach);
-            self.say(&format!("{count} broadcasts: {copies:.3} copies a node, reach {reach:.4}"));
+            self.say(&format!("{count} broadcasts: {copies:.4} copies a node, reach {reach:.4}"));
         }
         Ok(())
     }

@@ -100,6 +100,10 @@ impl Scenario<'_> {
             if (all && waited >= STEADY_US && self.world.now_us >= last_us + SECOND_US) || waited > LONGEST_FAULT_US {
                 return Ok((last_us - since_us) as f64 / 1e6);
             }
+            if !all && waited % SECOND_US < LOOK_US {
+                let (pairs, served) = self.served();
+                self.say(&format!("{} of {pairs} pairs are not served", pairs - served));
+            }
             self.world.run_for(LOOK_US)?;
         }
     }

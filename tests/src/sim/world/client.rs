@@ -136,7 +136,8 @@ impl World {
     pub fn subscribe(&mut self, node: u32, topic: TopicId) {
         self.nodes[node as usize].topics.push(topic);
         self.feed(node, Event::Subscribe(topic));
-        // What was kept of the topic is in the inbox now, behind the place up to which the client has read.
+        // What was kept of the topic is in the inbox now, also before the place up to which the client has read.
+        self.read_inbox(node);
         let Some(core) = &self.nodes[node as usize].core else { return };
         let older: Vec<MessageId> = core.shelf().inbox(0).map(|head| head.id).collect();
         for id in older.into_iter().filter(|id| self.inboxes.count(node, id) == 0).collect::<Vec<_>>() {

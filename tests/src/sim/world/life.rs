@@ -128,8 +128,9 @@ impl World {
         let wire = &mut self.wires[number as usize];
         wire.connect(self.now_us);
         let (life, latency) = (wire.life, u64::from(wire.edge.latency_us));
-        self.up(number, 0, life);
+        // Before anything that the other side says once it is up.
         self.queue.push(self.now_us + latency, Happening::Up { wire: number, end: 1, life });
+        self.up(number, 0, life);
         for (end, at_us) in [(0, self.now_us + 2 * latency), (1, self.now_us + 3 * latency)] {
             self.queue.push(at_us, Happening::Measured { wire: number, end, life });
         }
