@@ -29,6 +29,7 @@ pub mod quota;
 mod records;
 mod refusals;
 mod router;
+mod set_back;
 pub mod shelf;
 mod spread;
 #[cfg(test)]
@@ -440,7 +441,9 @@ impl Core {
     /// Takes events that came in together, in their order. What they lead to leaves together as well: one batch for the
     /// signature checks, one frame of answers and one of envelopes for a neighbour.
     pub fn handle_all(&mut self, events: impl IntoIterator<Item = Event>, now_ms: u64) -> Vec<Effect> {
-        self.calm.advance(now_ms);
+        if self.calm.advance(now_ms) {
+            self.clock_set_back(now_ms);
+        }
         self.shelf.believe(self.calm.sure_ms());
         for event in events {
             self.take_in(event, now_ms);

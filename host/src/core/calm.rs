@@ -20,8 +20,9 @@ pub(super) struct Calm {
 }
 
 impl Calm {
-    /// Looks at the clock.
-    pub(super) fn advance(&mut self, now_ms: u64) {
+    /// Looks at the clock. Returns whether it was set back.
+    pub(super) fn advance(&mut self, now_ms: u64) -> bool {
+        let was_set_back = self.last_ms.is_some_and(|last| now_ms < last);
         match self.last_ms.and_then(|last| now_ms.checked_sub(last)) {
             Some(step) if step <= LEAP_MS => {
                 self.calm_ms = self.calm_ms.saturating_add(step);
@@ -33,6 +34,7 @@ impl Calm {
             self.sure_ms = now_ms;
         }
         self.last_ms = Some(now_ms);
+        was_set_back
     }
 
     /// It is as late as that for certain, Unix time in milliseconds.

@@ -29,7 +29,7 @@ const AGAIN_MS: u64 = 1_000;
 const RETRY_SECS: u64 = 30;
 
 /// The same after a refusal that time alone won't change, in seconds.
-const RETRY_HOPELESS_SECS: u64 = 600;
+pub(super) const RETRY_HOPELESS_SECS: u64 = 600;
 
 /// Envelopes that one neighbour has declined, remembered at most.
 const MAX_DECLINED: usize = 4_096;
@@ -38,7 +38,7 @@ const MAX_DECLINED: usize = 4_096;
 const MAX_COPIED: usize = 65_536;
 
 /// The neighbour's copy may have gone on since, so it is offered again after this time, in milliseconds.
-const COPY_AGAIN_MS: u64 = 600_000;
+pub(super) const COPY_AGAIN_MS: u64 = 600_000;
 
 /// Recipients that are routed anew in one step.
 const REROUTE_STEP: usize = 256;
