@@ -43,6 +43,7 @@ impl Babel {
             }
             return self.update_cost(slot);
         }
+        neighbour.leave();
         let key = neighbour.key;
         self.changed.push(key);
         self.by_key.remove(&key);
@@ -52,9 +53,6 @@ impl Babel {
             if row.poisoned == slot {
                 row.poisoned = NO_SLOT;
             }
-        }
-        if let Some(neighbour) = self.neighbour(slot) {
-            *neighbour = Neighbour::new(key);
         }
         self.settle_if_due(self.now());
     }
@@ -100,7 +98,10 @@ impl Babel {
         let mut neighbour = Neighbour::new(peer);
         neighbour.row = self.table.find(&peer).unwrap_or(NO_ROW);
         match self.neighbours.get_mut(place) {
-            Some(old) => *old = neighbour,
+            Some(old) => {
+                neighbour.former = if old.key == peer { old.former } else { 0 };
+                *old = neighbour;
+            }
             None => self.add_slot(neighbour),
         }
         self.by_key.insert(peer, slot);
