@@ -3,7 +3,7 @@
 use super::Babel;
 use super::session::Hello;
 use crate::cost::INFINITE;
-use crate::limits::{DIGEST_MS, MAX_NEIGHBOURS, SETTLE_MS, SUSPECT_MS};
+use crate::limits::{DIGEST_MS, LIVED_MS, MAX_NEIGHBOURS, SETTLE_MS, SUSPECT_MS};
 use crate::neighbour::{Link, Neighbour};
 use crate::record::Key;
 use crate::table::{NO_ROW, NO_SLOT, Slot};
@@ -43,6 +43,7 @@ impl Babel {
             }
             return self.update_cost(slot);
         }
+        let silent = !neighbour.acked;
         neighbour.leave();
         let key = neighbour.key;
         self.changed.push(key);
@@ -53,6 +54,9 @@ impl Babel {
             if row.poisoned == slot {
                 row.poisoned = NO_SLOT;
             }
+        }
+        if silent {
+            self.wait_for_old_links(self.now() + LIVED_MS); // perhaps it never heard of this life, and goes on through the one before
         }
         self.settle_if_due(self.now());
     }

@@ -6,7 +6,7 @@
 //! noticed yet: nothing goes to it until it has said who it is.
 
 use super::Babel;
-use crate::limits::{DIGEST_MS, LIVED_MS, TABLE_BURST, TABLE_EVERY_MS};
+use crate::limits::{DIGEST_MS, LIVED_MS, MAX_SETTLE_MS, TABLE_BURST, TABLE_EVERY_MS};
 use crate::neighbour::Neighbour;
 use crate::record::Key;
 use crate::table::{Cell, NO_ROW, Slot, fingerprint};
@@ -53,6 +53,14 @@ impl Babel {
         former || known != 0 && own.is_some_and(|newest| known < self.first_seqno || known > newest)
     }
 
+    /// Chooses no way until everybody has noticed which links are dead.
+    pub(super) fn wait_for_old_links(&mut self, until_ms: u64) {
+        if !self.settled {
+            self.lived = true;
+            self.settle_by = self.settle_by.max(Some(until_ms.min(MAX_SETTLE_MS)));
+        }
+    }
+
     pub(super) fn on_hello(&mut self, slot: Slot, link: u64, message: &Message) {
         let Message::Hello { instance, yours, want, further, former, known } = *message else { return };
         if usize::from(slot) >= self.costs.len() || instance == 0 {
@@ -68,9 +76,8 @@ impl Babel {
         if another {
             self.part(slot);
         }
-        if !self.settled && self.has_lived(former, known) {
-            self.settle_by = Some(LIVED_MS);
-            self.lived = true;
+        if self.has_lived(former, known) {
+            self.wait_for_old_links(LIVED_MS);
         }
         let Some(neighbour) = self.neighbour(slot) else { return };
         let trusted_again = neighbour.suspect_until.take().is_some();

@@ -205,7 +205,7 @@ fn a_node_that_restarts_is_reached_again_even_if_its_clock_fell_back() {
         world.nodes[3].clock_off_ms = off_ms;
         world.boot(3);
         world.mend_all();
-        world.run(3_000);
+        world.run(4_000);
         assert_served(&mut world, off_ms.unsigned_abs());
     }
 }
