@@ -84,6 +84,10 @@ pub struct Babel {
     own: Option<RowId>,
     /// Ways are chosen: nobody can still go through this node's former life.
     settled: bool,
+    /// A neighbour knew a former life of this node.
+    lived: bool,
+    /// The sequence number that this life began with.
+    first_seqno: u64,
     /// When they are chosen even if a neighbour hasn't answered; `None` before the first link.
     settle_by: Option<u64>,
     /// The sum over all that is told.
@@ -134,6 +138,8 @@ impl Babel {
             own: None,
             settled: false,
             settle_by: None,
+            lived: false,
+            first_seqno: 0,
             told_sum: 0,
             prompt: Queue::default(),
             lazy: Queue::default(),

@@ -55,7 +55,7 @@ fn node() -> Option<Babel> {
 }
 
 fn hello(babel: &Babel, link: u64) -> Message {
-    Message::Hello { instance: link, yours: babel.instance(), want: true, further: false }
+    Message::Hello { instance: link, yours: babel.instance(), want: true, further: false, former: false, known: 0 }
 }
 
 /// Takes the bytes as a control frame. What is read is written the same again; whatever was said, the node stays within its
@@ -103,7 +103,11 @@ pub fn control_seeds() -> Vec<Vec<u8>> {
             Message::Way(known, Told { seqno: 5, metric: 1, hops: 3 }),
             Message::Request { about: known, seqno: 6, ttl: 255 },
         ],
-        vec![Message::Hello { instance: 99, yours: 0, want: true, further: true }, Message::Begin, way(100, 5, 1)],
+        vec![
+            Message::Hello { instance: 99, yours: 0, want: true, further: true, former: false, known: 0 },
+            Message::Begin,
+            way(100, 5, 1),
+        ],
     ];
     all.iter().flat_map(|messages| frames(messages)).collect()
 }

@@ -17,6 +17,13 @@ pub const MAX_ROW: u16 = 65_000;
 /// The longest time that a new instance waits for its neighbours to forget what they knew of the one before it, in milliseconds.
 pub const SETTLE_MS: u64 = 2_000;
 
+/// A node that lived before chooses no way for so long after its start, in milliseconds: until everybody has noticed that the links
+/// of its former life are dead. The host's links notice it within 2.5 s.
+pub const LIVED_MS: u64 = 3_000;
+
+/// Whatever happens, ways are chosen so long after the start, in milliseconds: nobody can put it off for ever.
+pub const MAX_SETTLE_MS: u64 = 10_000;
+
 /// A further link to a neighbour may come from its next life: until it says that it doesn't, nothing goes there, but for so
 /// long at most, in milliseconds.
 pub const SUSPECT_MS: u64 = 2_000;

@@ -51,6 +51,10 @@ pub struct Neighbour {
     pub row: RowId,
     /// The random number of its present life; 0 when it hasn't said.
     pub instance: u64,
+    /// Another instance that it was before, over other links; 0 when none is known.
+    pub former: u64,
+    /// The present instance took over on a link that was up: its node went on living.
+    pub swapped: bool,
     /// It knows our instance, and so nothing from the one before: what it says counts.
     pub acked: bool,
     /// The link over which its last table came: its word counts over this one alone, so that it stays in order.
@@ -85,6 +89,8 @@ impl Neighbour {
             links: Vec::new(),
             row: NO_ROW,
             instance: 0,
+            former: 0,
+            swapped: false,
             acked: false,
             heard_on: 0,
             table_sent: false,
@@ -98,6 +104,21 @@ impl Neighbour {
             digest_ms: 0,
             repair: (0, DIGEST_MS),
         }
+    }
+
+    /// Notes who is at the other end of a link, and whether that is another than before.
+    pub fn meet(&mut self, link: u64, instance: u64) {
+        if self.instance != 0 && self.instance != instance {
+            self.former = self.instance;
+            self.swapped = self.heard_on == link;
+        }
+        self.instance = instance;
+    }
+
+    /// All its links are gone; who it was is remembered.
+    pub fn leave(&mut self) {
+        let former = if self.instance == 0 { self.former } else { self.instance };
+        *self = Self { former, ..Self::new(self.key) };
     }
 
     /// Number of bytes that it takes.

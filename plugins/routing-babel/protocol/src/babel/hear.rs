@@ -89,6 +89,9 @@ impl Babel {
             neighbour.mark(row);
         }
         self.consider(row, slot);
+        if told.is_finite() && self.table.row(row).has(Flag::Starved) && before != self.heard(row, slot) {
+            self.hasten_ask(row);
+        }
     }
 
     /// What a neighbour says of a destination.

@@ -3,7 +3,7 @@
 use super::Babel;
 use super::session::Hello;
 use crate::cost::INFINITE;
-use crate::limits::{DIGEST_MS, MAX_NEIGHBOURS, SETTLE_MS, SUSPECT_MS};
+use crate::limits::{DIGEST_MS, LIVED_MS, MAX_NEIGHBOURS, SETTLE_MS, SUSPECT_MS};
 use crate::neighbour::{Link, Neighbour};
 use crate::record::Key;
 use crate::table::{NO_ROW, NO_SLOT, Slot};
@@ -43,6 +43,8 @@ impl Babel {
             }
             return self.update_cost(slot);
         }
+        let silent = !neighbour.acked;
+        neighbour.leave();
         let key = neighbour.key;
         self.changed.push(key);
         self.by_key.remove(&key);
@@ -53,8 +55,8 @@ impl Babel {
                 row.poisoned = NO_SLOT;
             }
         }
-        if let Some(neighbour) = self.neighbour(slot) {
-            *neighbour = Neighbour::new(key);
+        if silent {
+            self.wait_for_old_links(self.now() + LIVED_MS); // perhaps it never heard of this life, and goes on through the one before
         }
         self.settle_if_due(self.now());
     }
@@ -100,7 +102,10 @@ impl Babel {
         let mut neighbour = Neighbour::new(peer);
         neighbour.row = self.table.find(&peer).unwrap_or(NO_ROW);
         match self.neighbours.get_mut(place) {
-            Some(old) => *old = neighbour,
+            Some(old) => {
+                neighbour.former = if old.key == peer { old.former } else { 0 };
+                *old = neighbour;
+            }
             None => self.add_slot(neighbour),
         }
         self.by_key.insert(peer, slot);

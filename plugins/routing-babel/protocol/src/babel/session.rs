@@ -1,11 +1,13 @@
 //! Two neighbours agree on who they are, so that nobody goes through a node that has forgotten its feasibility distances.
 //!
 //! A new instance chooses no way until each neighbour has said that it knows the instance, and so has dropped what it knew
-//! from the one before. A further link to a neighbour may lead to its next life while the old link's death isn't
+//! from the one before. If one of them knew it in a former life, it also waits until everybody has noticed which links died with
+//! that. A further link to a neighbour may lead to its next life while the old link's death isn't
 //! noticed yet: nothing goes to it until it has said who it is.
 
 use super::Babel;
-use crate::limits::{DIGEST_MS, TABLE_BURST, TABLE_EVERY_MS};
+use crate::limits::{DIGEST_MS, LIVED_MS, MAX_SETTLE_MS, TABLE_BURST, TABLE_EVERY_MS};
+use crate::neighbour::Neighbour;
 use crate::record::Key;
 use crate::table::{Cell, NO_ROW, Slot, fingerprint};
 use crate::wire::{Message, Writer};
@@ -23,32 +25,61 @@ impl Babel {
     /// Sends a HELLO over a certain link.
     pub(super) fn hello_by(&mut self, slot: Slot, link: u64, why: Hello) {
         let (want, further) = (why == Hello::Want, why == Hello::Further);
-        let (instance, now) = (self.instance, self.now());
+        let now = self.now();
         let Some(neighbour) = self.neighbour(slot) else { return };
-        let yours = neighbour.instance;
         if let Some(link) = neighbour.links.iter_mut().find(|one| one.id == link) {
             link.hello_ms = want.then_some(now);
         }
         let mut writer = Writer::default();
-        writer.push(&Message::Hello { instance, yours, want, further });
+        writer.push(&self.hello(slot, want, further));
         self.post_links.push((link, writer));
     }
 
+    /// Who this node is, and what it knows of a neighbour's former lives. A swap is none: the neighbour heard from it by itself.
+    fn hello(&self, slot: Slot, want: bool, further: bool) -> Message {
+        let neighbour = self.neighbours.get(usize::from(slot));
+        let unknown = |neighbour: &&Neighbour| !neighbour.swapped;
+        let former = neighbour.filter(unknown).is_some_and(|one| ![0, one.instance].contains(&one.former));
+        let row = neighbour.filter(unknown).map(|one| one.row).filter(|row| *row != NO_ROW);
+        let known = row.map_or(0, |row| self.table.row(row).newest);
+        let yours = neighbour.map_or(0, |one| one.instance);
+        Message::Hello { instance: self.instance, yours, want, further, former, known }
+    }
+
+    /// Whether a neighbour remembers a former life of this node. Then others may still go through it, over links whose death
+    /// they haven't noticed.
+    fn has_lived(&self, former: bool, known: u64) -> bool {
+        let own = self.own.map(|row| self.table.row(row).newest);
+        former || known != 0 && own.is_some_and(|newest| known < self.first_seqno || known > newest)
+    }
+
+    /// Chooses no way until everybody has noticed which links are dead.
+    pub(super) fn wait_for_old_links(&mut self, until_ms: u64) {
+        if !self.settled {
+            self.lived = true;
+            self.settle_by = self.settle_by.max(Some(until_ms.min(MAX_SETTLE_MS)));
+        }
+    }
+
     pub(super) fn on_hello(&mut self, slot: Slot, link: u64, message: &Message) {
-        let Message::Hello { instance, yours, want, further } = *message else { return };
+        let Message::Hello { instance, yours, want, further, former, known } = *message else { return };
         if usize::from(slot) >= self.costs.len() || instance == 0 {
             return; // one neighbour too many
         }
         let (ours, now) = (self.instance, self.now());
         let Some(neighbour) = self.neighbour(slot) else { return };
-        if neighbour.instance != instance {
-            self.part(slot);
-        }
-        let Some(neighbour) = self.neighbour(slot) else { return };
-        if neighbour.instance != instance || further {
-            neighbour.instance = instance;
+        let another = neighbour.instance != instance;
+        if another || further {
+            neighbour.meet(link, instance);
             neighbour.prefer(link); // the older links may be dead, or lead to its former life
         }
+        if another {
+            self.part(slot);
+        }
+        if self.has_lived(former, known) {
+            self.wait_for_old_links(LIVED_MS);
+        }
+        let Some(neighbour) = self.neighbour(slot) else { return };
         let trusted_again = neighbour.suspect_until.take().is_some();
         if yours == ours && !neighbour.acked {
             neighbour.acked = true;
@@ -73,11 +104,10 @@ impl Babel {
 
     /// Tells a neighbour everything, from the beginning.
     pub(super) fn send_table(&mut self, slot: Slot) {
-        let instance = self.instance;
         let Some(neighbour) = self.neighbour(slot) else { return };
         let first = !std::mem::replace(&mut neighbour.table_sent, true);
-        let yours = self.neighbour(slot).map_or(0, |neighbour| neighbour.instance);
-        self.send(slot, &Message::Hello { instance, yours, want: false, further: false });
+        let hello = self.hello(slot, false, false);
+        self.send(slot, &hello);
         self.send(slot, &Message::Begin);
         for row in 0..self.table.row_bound() {
             if !first {
@@ -97,7 +127,7 @@ impl Babel {
             return;
         }
         let Some(neighbour) = self.neighbour(slot) else { return };
-        (neighbour.acked, neighbour.table_sent, neighbour.instance) = (false, false, 0);
+        (neighbour.acked, neighbour.table_sent) = (false, false);
         (neighbour.finite, neighbour.heard_sum, neighbour.heard_on, neighbour.marks) = (0, 0, 0, None);
         neighbour.suspect_until = None;
         neighbour.numbers = Vec::new();
@@ -121,7 +151,8 @@ impl Babel {
 
     pub(super) fn settle_if_due(&mut self, now: u64) {
         let Some(by) = self.settle_due() else { return };
-        if now < by && self.neighbours.iter().any(|neighbour| neighbour.is_up() && !neighbour.acked) {
+        let waits = |neighbour: &Neighbour| neighbour.is_up() && !neighbour.acked;
+        if now < by && (self.lived || self.neighbours.iter().any(waits)) {
             return;
         }
         self.settled = true;
@@ -144,6 +175,9 @@ impl Babel {
             if neighbour.suspect_until.is_some_and(|due| due <= now) {
                 let link = neighbour.links.last().map(|link| link.id);
                 self.part(slot);
+                if let Some(neighbour) = self.neighbour(slot) {
+                    neighbour.instance = 0;
+                }
                 link.into_iter().for_each(|link| self.hello_by(slot, link, Hello::Want));
             }
         }

@@ -26,6 +26,15 @@ impl Babel {
         self.ask_ms = Some(self.ask_ms.map_or(due_ms, |old| old.min(due_ms)));
     }
 
+    /// There is something new, so asking may help now: the long pauses are for when nothing happens.
+    pub(super) fn hasten_ask(&mut self, row: RowId) {
+        let due_ms = self.soon(ASK_MS).next_multiple_of(ASK_STEP_MS);
+        if let Some(starving) = self.starving.get_mut(&row).filter(|starving| starving.due_ms > due_ms) {
+            starving.due_ms = due_ms;
+            self.ask_ms = Some(self.ask_ms.map_or(due_ms, |old| old.min(due_ms)));
+        }
+    }
+
     pub(super) fn next_ask(&self) -> Option<u64> {
         self.ask_ms
     }

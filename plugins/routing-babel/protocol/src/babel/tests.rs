@@ -38,7 +38,11 @@ impl Bench {
         let yours = self.babel.instance;
         self.says(
             n,
-            &[Message::Hello { instance: THEIRS, yours, want: true, further: false }, Message::Begin, Message::End],
+            &[
+                Message::Hello { instance: THEIRS, yours, want: true, further: false, former: false, known: 0 },
+                Message::Begin,
+                Message::End,
+            ],
         );
     }
 

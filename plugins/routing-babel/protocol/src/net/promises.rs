@@ -205,7 +205,7 @@ fn a_node_that_restarts_is_reached_again_even_if_its_clock_fell_back() {
         world.nodes[3].clock_off_ms = off_ms;
         world.boot(3);
         world.mend_all();
-        world.run(3_000);
+        world.run(4_000);
         assert_served(&mut world, off_ms.unsigned_abs());
     }
 }
@@ -243,6 +243,34 @@ fn a_second_link_to_a_restarted_neighbour_makes_no_loop() {
             world.run(500);
         }
         world.run(5_000);
+        assert_served(&mut world, seed);
+        assert_eq!(world.counts.loops, 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_node_that_is_back_before_its_death_was_noticed_makes_no_loop() {
+    for seed in 0..60 {
+        let mut dice = Random::new(seed);
+        let mut world = World::geometric(Plan::new(8), seed);
+        world.mend_all();
+        world.run(3_000);
+        for _ in 0..6 {
+            let node = dice.between(0, 7) as usize;
+            world.crash(node);
+            world.run(dice.between(10, 1_500));
+            world.boot(node);
+            // Its neighbours are dialled one after the other.
+            for line in 0..world.lines.len() {
+                if world.lines[line].ends.contains(&node) {
+                    world.mend(line);
+                    world.run(dice.between(0, 1_000));
+                }
+            }
+            world.run(dice.between(0, 2_000));
+        }
+        world.mend_all();
+        world.run(8_000);
         assert_served(&mut world, seed);
         assert_eq!(world.counts.loops, 0, "seed {seed}");
     }

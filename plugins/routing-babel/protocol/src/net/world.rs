@@ -444,10 +444,11 @@ impl World {
         Some((*self.nodes[at].links.get(&link)?, *line))
     }
 
+    /// Walks the next hops as the nodes believe in them, over links that are dead without anybody's knowing it, too.
     fn audit(&mut self, from: usize, destination: &Key) {
         let (mut at, mut steps) = (from, 0);
         while self.nodes[at].key != *destination {
-            let Some(next) = self.next_hop(at, destination) else { return };
+            let Some(next) = self.believed_hop(at, destination) else { return };
             at = next;
             steps += 1;
             if at == from || steps > self.nodes.len() {
@@ -455,6 +456,13 @@ impl World {
                 return;
             }
         }
+    }
+
+    fn believed_hop(&mut self, at: usize, destination: &Key) -> Option<usize> {
+        let now = self.clock_of(at);
+        let query = Query { destination: *destination, broadcast: false, from: None };
+        let Answer::Known(link) = self.nodes[at].babel.as_mut()?.route(now, &query) else { return None };
+        self.nodes[at].links.get(&link).copied()
     }
 
     /// The metric of the way that messages take now; `None` when they don't arrive.

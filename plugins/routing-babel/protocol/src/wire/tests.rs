@@ -17,8 +17,9 @@ fn about() -> impl Strategy<Value = About> {
 
 fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
-        (any::<u64>(), any::<u64>(), any::<bool>(), any::<bool>())
-            .prop_map(|(instance, yours, want, further)| Message::Hello { further, instance, yours, want }),
+        (any::<[u64; 3]>(), any::<[bool; 3]>()).prop_map(|([instance, yours, known], [want, further, former])| {
+            Message::Hello { instance, yours, want, further, former, known }
+        }),
         Just(Message::Begin),
         Just(Message::End),
         any::<u64>().prop_map(Message::Digest),

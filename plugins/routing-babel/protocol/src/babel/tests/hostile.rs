@@ -123,7 +123,13 @@ fn what_is_said_before_the_handshake_does_not_count() {
     bench.link_up(1);
     bench.says(1, &[way(9, 5, 100, 1)]);
     let stale = bench.babel.instance ^ 1;
-    bench.says(1, &[Message::Hello { instance: THEIRS, yours: stale, want: false, further: false }, way(9, 5, 100, 1)]);
+    bench.says(
+        1,
+        &[
+            Message::Hello { instance: THEIRS, yours: stale, want: false, further: false, former: false, known: 0 },
+            way(9, 5, 100, 1),
+        ],
+    );
     assert_eq!(bench.counter("early_statements"), 2);
     assert_eq!(bench.babel.table.len(), 1);
 }
@@ -189,13 +195,23 @@ fn a_short_question_does_not_bring_a_long_answer_for_ever() {
     bench.out = Output::default();
     let yours = bench.babel.instance;
     for instance in 0..1_000 {
-        bench.says(1, &[Message::Hello { instance: THEIRS + instance % 2, yours, want: true, further: true }]);
+        bench.says(
+            1,
+            &[Message::Hello {
+                instance: THEIRS + instance % 2,
+                yours,
+                want: true,
+                further: true,
+                former: false,
+                known: 0,
+            }],
+        );
     }
     let tables = bench.heard_by(1).iter().filter(|message| matches!(message, Message::Begin)).count();
     assert!(tables <= 6, "{tables} tables");
     // An honest one isn't forgotten for that.
     bench.wait(61_000);
     assert!(bench.heard_by(1).iter().any(|message| matches!(message, Message::Hello { want: true, .. })));
-    bench.says(1, &[Message::Hello { instance: THEIRS, yours, want: false, further: false }]);
+    bench.says(1, &[Message::Hello { instance: THEIRS, yours, want: false, further: false, former: false, known: 0 }]);
     assert!(bench.heard_by(1).iter().any(|message| matches!(message, Message::Begin)));
 }
