@@ -84,10 +84,12 @@ pub struct Babel {
     own: Option<RowId>,
     /// Ways are chosen: nobody can still go through this node's former life.
     settled: bool,
-    /// A neighbour knew a former life of this node.
-    lived: bool,
-    /// The sequence number that this life began with.
-    first_seqno: u64,
+    /// Somebody was there 3 s before this node, or longer, as far as it has heard.
+    elder: bool,
+    /// This instance took over from another while the links were up.
+    swapped: bool,
+    /// A link went down before its neighbour had answered: until then it may not know that.
+    silent_until: u64,
     /// When they are chosen even if a neighbour hasn't answered; `None` before the first link.
     settle_by: Option<u64>,
     /// The sum over all that is told.
@@ -138,8 +140,9 @@ impl Babel {
             own: None,
             settled: false,
             settle_by: None,
-            lived: false,
-            first_seqno: 0,
+            elder: false,
+            swapped: false,
+            silent_until: 0,
             told_sum: 0,
             prompt: Queue::default(),
             lazy: Queue::default(),

@@ -51,8 +51,6 @@ pub struct Neighbour {
     pub row: RowId,
     /// The random number of its present life; 0 when it hasn't said.
     pub instance: u64,
-    /// Another instance that it was before, over other links; 0 when none is known.
-    pub former: u64,
     /// The present instance took over on a link that was up: its node went on living.
     pub swapped: bool,
     /// It knows our instance, and so nothing from the one before: what it says counts.
@@ -89,7 +87,6 @@ impl Neighbour {
             links: Vec::new(),
             row: NO_ROW,
             instance: 0,
-            former: 0,
             swapped: false,
             acked: false,
             heard_on: 0,
@@ -106,19 +103,12 @@ impl Neighbour {
         }
     }
 
-    /// Notes who is at the other end of a link, and whether that is another than before.
+    /// Notes who is at the other end of a link.
     pub fn meet(&mut self, link: u64, instance: u64) {
-        if self.instance != 0 && self.instance != instance {
-            self.former = self.instance;
-            self.swapped = self.heard_on == link;
+        if self.instance != instance {
+            self.swapped = self.instance != 0 && self.heard_on == link;
         }
         self.instance = instance;
-    }
-
-    /// All its links are gone; who it was is remembered.
-    pub fn leave(&mut self) {
-        let former = if self.instance == 0 { self.former } else { self.instance };
-        *self = Self { former, ..Self::new(self.key) };
     }
 
     /// Number of bytes that it takes.

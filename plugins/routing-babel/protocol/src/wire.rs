@@ -2,7 +2,7 @@
 //!
 //! | message | first byte | body |
 //! |---|---|---|
-//! | HELLO | 1 | instance of the sender (8 bytes), instance of the receiver as the sender knows it (8, 0: it doesn't), flags (1): 1 the whole table is wanted, 2 it is the first frame of a further link, 4 the sender knew another instance of the receiver; the receiver's sequence number as the sender knows it (0: it doesn't) |
+//! | HELLO | 1 | instance of the sender (8 bytes), instance of the receiver as the sender knows it (8, 0: it doesn't), flags (1): 1 the whole table is wanted, 2 it is the first frame of a further link, 4 the sender, or somebody it heard of, is older than 3 s, 8 the receiver's instance took over on a link that was up |
 //! | BEGIN | 2 | – the whole table follows |
 //! | END | 3 | – what wasn't told since BEGIN is retracted |
 //! | DIGEST | 4 | sum over all that the receiver was told (8) |
@@ -60,10 +60,10 @@ pub enum Message {
         want: bool,
         /// Whether this is the first frame of a link beside others.
         further: bool,
-        /// Whether the sender knew another instance of the receiver before.
-        former: bool,
-        /// The receiver's newest sequence number, as the sender knows it; 0 when it doesn't.
-        known: u64,
+        /// Whether the sender, or somebody that it heard of, isn't new.
+        elder: bool,
+        /// Whether the receiver's present instance took over from another on a link that was up.
+        swapped: bool,
     },
     /// The whole table follows.
     Begin,
@@ -111,12 +111,12 @@ impl Writer {
 
 fn write(out: &mut Vec<u8>, message: &Message) {
     match message {
-        Message::Hello { instance, yours, want, further, former, known } => {
+        Message::Hello { instance, yours, want, further, elder, swapped } => {
             out.push(HELLO);
             out.extend(instance.to_be_bytes());
             out.extend(yours.to_be_bytes());
-            out.push(u8::from(*want) | u8::from(*further) << 1 | u8::from(*former) << 2);
-            write_number(out, *known);
+            let flags = [*want, *further, *elder, *swapped];
+            out.push(flags.iter().enumerate().map(|(bit, flag)| u8::from(*flag) << bit).sum());
         }
         Message::Begin => out.push(BEGIN),
         Message::End => out.push(END),
@@ -209,8 +209,8 @@ impl<'a> Reader<'a> {
             HELLO => {
                 let (instance, yours) = (u64::from_be_bytes(self.bytes()?), u64::from_be_bytes(self.bytes()?));
                 let flags = self.byte()?;
-                let (want, further, former) = (flags & 1 != 0, flags & 2 != 0, flags & 4 != 0);
-                Message::Hello { instance, yours, want, further, former, known: self.number()? }
+                let [want, further, elder, swapped] = [0, 1, 2, 3].map(|bit| flags >> bit & 1 != 0);
+                Message::Hello { instance, yours, want, further, elder, swapped }
             }
             BEGIN => Message::Begin,
             END => Message::End,

@@ -44,7 +44,7 @@ impl Babel {
             return self.update_cost(slot);
         }
         let silent = !neighbour.acked;
-        neighbour.leave();
+        *neighbour = Neighbour::new(neighbour.key);
         let key = neighbour.key;
         self.changed.push(key);
         self.by_key.remove(&key);
@@ -56,7 +56,7 @@ impl Babel {
             }
         }
         if silent {
-            self.wait_for_old_links(self.now() + LIVED_MS); // perhaps it never heard of this life, and goes on through the one before
+            self.silent_until = self.now() + LIVED_MS; // perhaps it never heard of this life, and goes on through the one before
         }
         self.settle_if_due(self.now());
     }
@@ -102,10 +102,7 @@ impl Babel {
         let mut neighbour = Neighbour::new(peer);
         neighbour.row = self.table.find(&peer).unwrap_or(NO_ROW);
         match self.neighbours.get_mut(place) {
-            Some(old) => {
-                neighbour.former = if old.key == peer { old.former } else { 0 };
-                *old = neighbour;
-            }
+            Some(old) => *old = neighbour,
             None => self.add_slot(neighbour),
         }
         self.by_key.insert(peer, slot);

@@ -15,7 +15,6 @@ impl Babel {
             return;
         }
         let first = self.clock.host_secs().max(1);
-        self.first_seqno = first;
         let Some(record) = self.sign(first, self.end()) else { return };
         let row = self.table.add(&self.key.clone(), &record, 0);
         self.table.row_mut(row).select(Some(SELF_SLOT), 0);

@@ -1,8 +1,8 @@
 //! Two neighbours agree on who they are, so that nobody goes through a node that has forgotten its feasibility distances.
 //!
 //! A new instance chooses no way until each neighbour has said that it knows the instance, and so has dropped what it knew
-//! from the one before. If one of them knew it in a former life, it also waits until everybody has noticed which links died with
-//! that. A further link to a neighbour may lead to its next life while the old link's death isn't
+//! from the one before. Where others are older it also waits until everybody has noticed which links died with a former life that
+//! it may have had. A further link to a neighbour may lead to its next life while the old link's death isn't
 //! noticed yet: nothing goes to it until it has said who it is.
 
 use super::Babel;
@@ -35,34 +35,57 @@ impl Babel {
         self.post_links.push((link, writer));
     }
 
-    /// Who this node is, and what it knows of a neighbour's former lives. A swap is none: the neighbour heard from it by itself.
+    /// Who this node is, and what it knows of a neighbour.
     fn hello(&self, slot: Slot, want: bool, further: bool) -> Message {
         let neighbour = self.neighbours.get(usize::from(slot));
-        let unknown = |neighbour: &&Neighbour| !neighbour.swapped;
-        let former = neighbour.filter(unknown).is_some_and(|one| ![0, one.instance].contains(&one.former));
-        let row = neighbour.filter(unknown).map(|one| one.row).filter(|row| *row != NO_ROW);
-        let known = row.map_or(0, |row| self.table.row(row).newest);
+        let swapped = neighbour.is_some_and(|one| one.swapped);
         let yours = neighbour.map_or(0, |one| one.instance);
-        Message::Hello { instance: self.instance, yours, want, further, former, known }
+        let elder = self.elder || self.now() >= LIVED_MS;
+        Message::Hello { instance: self.instance, yours, want, further, elder, swapped }
     }
 
-    /// Whether a neighbour remembers a former life of this node. Then others may still go through it, over links whose death
-    /// they haven't noticed.
-    fn has_lived(&self, former: bool, known: u64) -> bool {
-        let own = self.own.map(|row| self.table.row(row).newest);
-        former || known != 0 && own.is_some_and(|newest| known < self.first_seqno || known > newest)
-    }
-
-    /// Chooses no way until everybody has noticed which links are dead.
-    pub(super) fn wait_for_old_links(&mut self, until_ms: u64) {
-        if !self.settled {
-            self.lived = true;
-            self.settle_by = self.settle_by.max(Some(until_ms.min(MAX_SETTLE_MS)));
+    /// Somebody was there before this node, so it may have been there before, too, and others may still go through its former
+    /// life. Then it waits. Everybody that it knows must hear of it, since they may be as young.
+    fn hear_of_elder(&mut self) {
+        self.elder = true;
+        if self.now() >= LIVED_MS || self.swapped {
+            return;
+        }
+        if std::mem::take(&mut self.settled) {
+            self.drop_ways();
+        }
+        for slot in 0..self.costs.len() as Slot {
+            if self.neighbours.get(usize::from(slot)).is_some_and(|neighbour| neighbour.acked) {
+                let hello = self.hello(slot, false, false);
+                self.send(slot, &hello);
+            }
         }
     }
 
+    fn drop_ways(&mut self) {
+        let now = self.now();
+        for row in 0..self.table.row_bound() {
+            if Some(row) == self.own || self.table.row(row).next_hop().is_none() {
+                continue;
+            }
+            let one = self.table.row_mut(row);
+            one.select(None, now);
+            let key = one.key;
+            self.changed.push(key);
+            self.schedule(row);
+        }
+    }
+
+    /// Until when no way is chosen, whatever the neighbours have said.
+    fn hold_until(&self) -> u64 {
+        if self.swapped {
+            return self.silent_until.min(MAX_SETTLE_MS);
+        }
+        if self.elder { LIVED_MS } else { 0 }
+    }
+
     pub(super) fn on_hello(&mut self, slot: Slot, link: u64, message: &Message) {
-        let Message::Hello { instance, yours, want, further, former, known } = *message else { return };
+        let Message::Hello { instance, yours, want, further, elder, swapped } = *message else { return };
         if usize::from(slot) >= self.costs.len() || instance == 0 {
             return; // one neighbour too many
         }
@@ -76,8 +99,9 @@ impl Babel {
         if another {
             self.part(slot);
         }
-        if self.has_lived(former, known) {
-            self.wait_for_old_links(LIVED_MS);
+        self.swapped |= swapped && yours == ours;
+        if elder && !self.elder {
+            self.hear_of_elder();
         }
         let Some(neighbour) = self.neighbour(slot) else { return };
         let trusted_again = neighbour.suspect_until.take().is_some();
@@ -144,15 +168,19 @@ impl Babel {
         }
     }
 
-    /// When a new instance chooses ways even if a neighbour hasn't answered.
+    /// When to look whether ways may be chosen.
     pub(super) fn settle_due(&self) -> Option<u64> {
-        self.settle_by.filter(|_| !self.settled && !self.links.is_empty())
+        let by = self.settle_by.filter(|_| !self.settled && !self.links.is_empty())?;
+        let hold = self.hold_until();
+        Some(if hold > self.now() { hold } else { by.max(hold) })
     }
 
     pub(super) fn settle_if_due(&mut self, now: u64) {
-        let Some(by) = self.settle_due() else { return };
+        if self.settled || self.links.is_empty() || now < self.hold_until() {
+            return;
+        }
         let waits = |neighbour: &Neighbour| neighbour.is_up() && !neighbour.acked;
-        if now < by && (self.lived || self.neighbours.iter().any(waits)) {
+        if self.settle_by.is_none_or(|by| now < by) && self.neighbours.iter().any(waits) {
             return;
         }
         self.settled = true;

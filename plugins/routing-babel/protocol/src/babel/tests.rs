@@ -39,7 +39,7 @@ impl Bench {
         self.says(
             n,
             &[
-                Message::Hello { instance: THEIRS, yours, want: true, further: false, former: false, known: 0 },
+                Message::Hello { instance: THEIRS, yours, want: true, further: false, elder: false, swapped: false },
                 Message::Begin,
                 Message::End,
             ],
