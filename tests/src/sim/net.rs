@@ -65,7 +65,7 @@ impl Wire {
 
     /// The number that both ends know its present connection by.
     pub fn link_id(&self, number: u32) -> LinkId {
-        u64::from(self.life) << 32 | u64::from(number) + 1
+        (u64::from(self.life) << 32) | (u64::from(number) + 1)
     }
 
     /// The link's place, and its life, from that number.
