@@ -464,7 +464,7 @@ impl Core {
             Event::Verified { ticket, verdicts } => self.verified(ticket, verdicts, now_ms),
             Event::Persisted { ticket, result } => self.persisted(ticket, &result, now_ms),
             Event::Submit { token, envelope, trusted } => self.submit(token, envelope, trusted, now_ms),
-            Event::Import { token, envelope } => self.import(token, envelope, now_ms),
+            Event::Import { token, envelope } => self.import(token, &envelope, now_ms),
             Event::Subscribe(topic) => self.subscribe(topic),
             Event::Unsubscribe(topic) => self.unsubscribe(topic),
             Event::InboxRead { seq } => self.shelf.inbox_read(seq.min(self.next_seq.saturating_sub(1))),

@@ -458,8 +458,11 @@ mod tests {
         Ok(disk)
     }
 
+    /// The files of a folder: names and bytes.
+    type Files = Vec<(String, Vec<u8>)>;
+
     /// The names and bytes after each of many cuts.
-    fn cuts(disk: &Disk, how: Cut) -> Outcome<BTreeSet<Vec<(String, Vec<u8>)>>> {
+    fn cuts(disk: &Disk, how: Cut) -> Outcome<BTreeSet<Files>> {
         let mut random = Random::seeded(1);
         let mut all = BTreeSet::new();
         for _ in 0..200 {

@@ -209,7 +209,8 @@ impl Core {
     fn durable(&mut self, candidate: &Candidate, head: &Head, now_ms: u64) {
         self.shelf.confirm(&head.id);
         let others = self.settle(candidate, &Outcome::Durable { expires_ms: head.expires_ms });
-        if head.places.has(Places::INBOX) {
+        // Its topic may have been subscribed while it was being written.
+        if self.shelf.get(&head.id).is_some_and(|head| head.places.has(Places::INBOX)) {
             self.effects.push(Effect::InboxGrew { seq: head.seq });
         }
         self.tell_mailbox(head);

@@ -199,7 +199,7 @@ impl Core {
 
     /// An envelope out of a file counts as one that a neighbour offers: everything is checked, and one that was here is not
     /// taken again. Where it came from is noted as this node's own key.
-    pub(super) fn import(&mut self, token: u64, envelope: Envelope, now_ms: u64) {
+    pub(super) fn import(&mut self, token: u64, envelope: &Envelope, now_ms: u64) {
         let view = envelope.view();
         let (id, hops) = (view.id(), view.hop_count().saturating_add(1));
         let timely = view.check_times(now_ms).and_then(|()| view.check_hops());

@@ -188,7 +188,7 @@ impl Core {
         let (peer, inside) = (state.peer, state.domain.is_none());
         if inside {
             self.tell_router(now_ms, |router, out| {
-                router.link_measured(now_ms, link, quality.rtt_us, quality.loss_ppm, out)
+                router.link_measured(now_ms, link, quality.rtt_us, quality.loss_ppm, out);
             });
         }
         if let Some((old, new)) = self.weigh(peer, now_ms) {

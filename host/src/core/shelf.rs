@@ -200,9 +200,10 @@ impl Shelf {
 
     /// Puts the kept broadcasts of a topic into the inbox as well, because somebody here has joined it.
     pub fn into_inbox(&mut self, topic: &TopicId) {
-        for head in self.history(topic).filter(|head| !head.places.has(Places::INBOX)).collect::<Vec<_>>() {
-            let Some(slot) = self.slot(&head.id) else { continue };
-            if let Some(entry) = self.entries.get_mut(slot) {
+        // Also what is being written right now: it shows once it is durable.
+        let kept = self.names.find(&topic.0).map(|name| self.history.newest_first(name)).unwrap_or_default();
+        for slot in kept {
+            if let Some(entry) = self.entries.get_mut(slot).filter(|entry| !entry.places.has(Places::INBOX)) {
                 entry.places = entry.places.with(Places::INBOX);
                 self.inbox.insert(entry.seq, slot);
                 self.inbox_used.add(entry.len);

@@ -77,6 +77,21 @@ fn what_was_published_before_a_subscription_is_in_the_inbox_after_it() {
 }
 
 #[test]
+fn what_was_being_written_when_its_topic_was_subscribed_is_in_the_inbox() {
+    let mut world = World::new(1);
+    let envelope = world.draft(0, Kind::Broadcast, TOPIC.0);
+    let (id, now_ms) = (envelope.id(), envelope.view().created_ms());
+    let mut core = beside_a_stranger();
+    let written = core.handle(Event::Submit { token: 1, envelope, trusted: true }, now_ms);
+    core.handle(Event::Subscribe(TOPIC), now_ms);
+    assert!(core.shelf().inbox(0).next().is_none(), "it is not durable yet");
+    let ticket = written.iter().find_map(|e| if let Effect::Persist { ticket, .. } = e { Some(*ticket) } else { None });
+    let effects = core.handle(Event::Persisted { ticket: ticket.unwrap(), result: Ok(()) }, now_ms);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::InboxGrew { .. })), "its reader is told");
+    assert_eq!(core.shelf().inbox(0).map(|head| head.id).collect::<Vec<_>>(), [id]);
+}
+
+#[test]
 fn nothing_is_acknowledged_that_the_disk_did_not_take() {
     let mut world = World::new(2);
     world.connect(0, 1);

@@ -9,7 +9,7 @@ use super::addresses;
 use super::clock::now_ms;
 use super::federation;
 use super::shared::Shared;
-use crate::core::Event;
+use crate::core::{Core, Event};
 use crate::identity::About;
 
 /// How often this task looks.
@@ -42,8 +42,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 
 /// Whether the record is to be spread again, so many milliseconds after the last time.
 async fn is_record_due(shared: &Shared, silent_ms: u64) -> bool {
-    silent_ms > QUIET_RECORD_MS
-        || silent_ms > RECORD_MS && shared.ask(|core| core.router_learns()).await.unwrap_or(false)
+    silent_ms > QUIET_RECORD_MS || silent_ms > RECORD_MS && shared.ask(Core::router_learns).await.unwrap_or(false)
 }
 
 async fn rotate(shared: &Arc<Shared>) -> bool {

@@ -1,5 +1,5 @@
 use qpq_schemas::envelope::Kind;
-use qpq_schemas::parcel::{Item, MAGIC, ParcelReader, ParcelWriter};
+use qpq_schemas::parcel::{Item, MAGIC, ParcelError, ParcelReader, ParcelWriter};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -16,7 +16,7 @@ fn case(name: &str, file: &[u8]) -> Value {
             Err(error) => break Some(error),
         }
     };
-    json!({ "name": name, "file": hex(file), "items": items, "end": end.map(|error| error.code()) })
+    json!({ "name": name, "file": hex(file), "items": items, "end": end.map(ParcelError::code) })
 }
 
 fn shown(item: &Item) -> Value {

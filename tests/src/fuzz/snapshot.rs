@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-/// The files of a folder, sorted by path. Zeros at a file's end are left out: journals have room set aside.
+/// The files of a folder, sorted by path. Journals have room set aside: the zeros at their ends are left out.
 #[derive(Debug, Default)]
 pub(super) struct Snapshot {
     pub(super) files: Vec<(PathBuf, Vec<u8>)>,
@@ -32,8 +32,10 @@ impl Snapshot {
                 self.folders.push(path.clone());
                 self.take_in(root, &path);
             } else if let Ok(mut bytes) = fs::read(entry.path()) {
-                let len = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-                bytes.truncate(len);
+                if path.extension().is_some_and(|ending| ending == "jnl") {
+                    let len = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+                    bytes.truncate(len);
+                }
                 self.files.push((path, bytes));
             }
         }

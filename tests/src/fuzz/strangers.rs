@@ -38,7 +38,7 @@ fn feed_blocks(bytes: &[u8]) {
             assert!(imported.added.iter().all(|peer| exported.contains(&peer.to_string())));
         }
         Err(error) => {
-            assert!(!error.to_string().chars().any(|c| c.is_control()), "{error}");
+            assert!(!error.to_string().chars().any(char::is_control), "{error}");
             assert_eq!(directory.export_blocks(), empty);
         }
     }

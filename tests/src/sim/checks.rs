@@ -31,7 +31,7 @@ impl Checks {
         }
         let key = (envelope.id(), *envelope.view().signature());
         let verdict = self.verdicts.entry(key).or_insert_with(|| self.verifier.check(envelope.view()));
-        verdict.clone()
+        *verdict
     }
 }
 

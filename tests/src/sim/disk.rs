@@ -95,7 +95,7 @@ impl Disk {
         let first = |id: &MessageId| id.0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
         let records =
             self.records.iter().flat_map(move |(seq, (head, _))| [*seq, first(&head.id), head.places.0.into()]);
-        records.chain(self.seen.keys().map(move |id| first(id)))
+        records.chain(self.seen.keys().map(first))
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Wire {
     pub silence: u32,
     /// Which ends have the connection up.
     pub up: [bool; 2],
+    /// Until when the present connection's handshake takes, in microseconds.
+    pub ready_us: u64,
     /// When the last frame towards each end arrives, in microseconds: later ones don't overtake it.
     arrives_us: [u64; 2],
     /// When each end last heard a frame.
@@ -53,6 +55,7 @@ impl Wire {
             life: 0,
             silence: 0,
             up: [false; 2],
+            ready_us: 0,
             arrives_us: [0; 2],
             heard_us: [0; 2],
             hello_us,
@@ -62,7 +65,7 @@ impl Wire {
 
     /// The number that both ends know its present connection by.
     pub fn link_id(&self, number: u32) -> LinkId {
-        u64::from(self.life) << 32 | u64::from(number) + 1
+        (u64::from(self.life) << 32) | (u64::from(number) + 1)
     }
 
     /// The link's place, and its life, from that number.
@@ -85,6 +88,7 @@ impl Wire {
         self.life += 1;
         self.silence += 1;
         self.stalled.clear();
+        self.ready_us = now_us + u64::from(self.edge.latency_us);
         self.arrives_us = [now_us; 2];
         self.heard_us = [now_us; 2];
     }

@@ -147,7 +147,7 @@ impl Shelf {
             let found = ids.map(|head| head.id).filter(|id| wanted(id)).collect();
             return (found, Some(next.map_or(REMEMBERED, u64::from)));
         };
-        let (ids, next) = self.seen.from_slot(slot, looks);
+        let (ids, next) = self.seen.ids_from(slot, looks);
         (ids.copied().filter(|id| wanted(id)).collect(), next.map(|slot| REMEMBERED + u64::from(slot)))
     }
 

@@ -107,7 +107,7 @@ impl Seen {
     }
 
     /// Up to `looks` marks from a slot on, and the slot to go on from; none at the end.
-    pub(super) fn from_slot(&self, slot: u32, looks: u32) -> (impl Iterator<Item = &MessageId> + '_, Option<u32>) {
+    pub(super) fn ids_from(&self, slot: u32, looks: u32) -> (impl Iterator<Item = &MessageId> + '_, Option<u32>) {
         let end = slot.saturating_add(looks).min(self.marks.slots());
         let ids = (slot..end).filter_map(|slot| self.marks.get(slot).map(|mark| &mark.id));
         (ids, (end < self.marks.slots()).then_some(end))

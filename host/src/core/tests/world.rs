@@ -48,10 +48,9 @@ impl Router for Toy {
     }
     fn control(&mut self, _: u64, _: LinkId, _: &[u8], _: &mut RouterOutput) {}
     fn seen(&mut self, now: u64, origin: PeerId, link: LinkId, _: u8, out: &mut RouterOutput) {
-        if !self.links.values().any(|peer| *peer == origin) {
-            if self.ways.insert(origin, (link, now + STALE_MS)).map(|way| way.0) != Some(link) {
-                out.changed.add(origin.0);
-            }
+        let far = !self.links.values().any(|peer| *peer == origin);
+        if far && self.ways.insert(origin, (link, now + STALE_MS)).map(|way| way.0) != Some(link) {
+            out.changed.add(origin.0);
         }
     }
     fn tick(&mut self, now: u64, out: &mut RouterOutput) -> Option<u64> {

@@ -218,7 +218,8 @@ fn a_table_that_was_merged_away_brings_no_removed_message_back() {
         files(&space.join("tables")).into_iter().map(|file| (file.clone(), fs::read(file).unwrap())).collect();
     let (store, _) = open(dir.path());
     flush(&store);
-    store.0.shared.with_engine(|engine| Ok(engine.records.major_compact().unwrap())).unwrap();
+    let compacted = store.0.shared.with_engine(|engine| Ok(engine.records.major_compact()));
+    compacted.unwrap().unwrap();
     store.close();
     for file in files(&space.join("tables")) {
         fs::remove_file(file).unwrap(); // the table that knows of the removal is lost

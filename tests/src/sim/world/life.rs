@@ -120,7 +120,8 @@ impl World {
     pub(super) fn dial(&mut self, number: u32) {
         let wire = &self.wires[number as usize];
         let both_live = wire.edge.ends.iter().all(|node| self.nodes[*node as usize].lives());
-        if !wire.whole || !both_live || wire.up == [true; 2] {
+        let under_way = wire.up[0] && self.now_us <= wire.ready_us;
+        if !wire.whole || !both_live || under_way || wire.up == [true; 2] {
             return;
         }
         self.down(number, 0);

@@ -45,7 +45,7 @@ fn what(report: &WhyReport, now: u64) -> String {
         "waiting" => format!("waits here for {to}{}.", when(report.received_ms, now)),
         "inbox" => {
             let read = report.inbox.as_deref().unwrap_or("unread");
-            let of = report.topic.is_some().then(|| format!(" as a message on {topic}")).unwrap_or_default();
+            let of = report.topic.as_ref().map(|_| format!(" as a message on {topic}")).unwrap_or_default();
             format!("arrived: it stands in this node's inbox{of}, {}{}.", clean(read), when(report.received_ms, now))
         }
         "history" => format!("is kept here for those who join {topic} late, until it expires."),
