@@ -84,8 +84,8 @@ pub struct Babel {
     own: Option<RowId>,
     /// Ways are chosen: nobody can still go through this node's former life.
     settled: bool,
-    /// Somebody was there 3 s before this node, or longer, as far as it has heard.
-    elder: bool,
+    /// How much older than this node the eldest is that it has heard of, in milliseconds.
+    eldest_ms: u64,
     /// This instance took over from another while the links were up.
     swapped: bool,
     /// A link went down before its neighbour had answered: until then it may not know that.
@@ -140,7 +140,7 @@ impl Babel {
             own: None,
             settled: false,
             settle_by: None,
-            elder: false,
+            eldest_ms: 0,
             swapped: false,
             silent_until: 0,
             told_sum: 0,

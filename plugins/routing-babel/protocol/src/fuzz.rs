@@ -55,7 +55,7 @@ fn node() -> Option<Babel> {
 }
 
 fn hello(babel: &Babel, link: u64) -> Message {
-    Message::Hello { instance: link, yours: babel.instance(), want: true, further: false, elder: false, swapped: false }
+    Message::Hello { instance: link, yours: babel.instance(), want: true, further: false, swapped: false, age_ms: 0 }
 }
 
 /// Takes the bytes as a control frame. What is read is written the same again; whatever was said, the node stays within its
@@ -104,7 +104,7 @@ pub fn control_seeds() -> Vec<Vec<u8>> {
             Message::Request { about: known, seqno: 6, ttl: 255 },
         ],
         vec![
-            Message::Hello { instance: 99, yours: 0, want: true, further: true, elder: false, swapped: false },
+            Message::Hello { instance: 99, yours: 0, want: true, further: true, swapped: false, age_ms: 0 },
             Message::Begin,
             way(100, 5, 1),
         ],

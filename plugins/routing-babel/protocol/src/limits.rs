@@ -17,9 +17,12 @@ pub const MAX_ROW: u16 = 65_000;
 /// The longest time that a new instance waits for its neighbours to forget what they knew of the one before it, in milliseconds.
 pub const SETTLE_MS: u64 = 2_000;
 
-/// A node that isn't older than this, in milliseconds, chooses no way where others are: it may have lived before, and until then
-/// somebody may not have noticed that the links of that life are dead. The host's links notice it within 2.5 s.
+/// A node that isn't older than this, in milliseconds, chooses no way where others are older: it may have lived before, and until
+/// then somebody may not have noticed that the links of that life are dead. The host's links notice it within 2.5 s.
 pub const LIVED_MS: u64 = 3_000;
+
+/// Nodes that start within so many milliseconds start together: none of them has lived before.
+pub const SAME_AGE_MS: u64 = 200;
 
 /// Whatever happens, ways are chosen so long after the start, in milliseconds: nobody can put it off for ever.
 pub const MAX_SETTLE_MS: u64 = 10_000;

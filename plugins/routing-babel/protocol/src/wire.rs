@@ -2,7 +2,7 @@
 //!
 //! | message | first byte | body |
 //! |---|---|---|
-//! | HELLO | 1 | instance of the sender (8 bytes), instance of the receiver as the sender knows it (8, 0: it doesn't), flags (1): 1 the whole table is wanted, 2 it is the first frame of a further link, 4 the sender, or somebody it heard of, is older than 3 s, 8 the receiver's instance took over on a link that was up |
+//! | HELLO | 1 | instance of the sender (8 bytes), instance of the receiver as the sender knows it (8, 0: it doesn't), flags (1): 1 the whole table is wanted, 2 it is the first frame of a further link, 4 the receiver's instance took over on a link that was up; age of the sender, or of the eldest that it heard of, in milliseconds |
 //! | BEGIN | 2 | – the whole table follows |
 //! | END | 3 | – what wasn't told since BEGIN is retracted |
 //! | DIGEST | 4 | sum over all that the receiver was told (8) |
@@ -60,10 +60,10 @@ pub enum Message {
         want: bool,
         /// Whether this is the first frame of a link beside others.
         further: bool,
-        /// Whether the sender, or somebody that it heard of, isn't new.
-        elder: bool,
         /// Whether the receiver's present instance took over from another on a link that was up.
         swapped: bool,
+        /// The age of the sender, or of the eldest that it heard of, in milliseconds.
+        age_ms: u64,
     },
     /// The whole table follows.
     Begin,
@@ -111,12 +111,13 @@ impl Writer {
 
 fn write(out: &mut Vec<u8>, message: &Message) {
     match message {
-        Message::Hello { instance, yours, want, further, elder, swapped } => {
+        Message::Hello { instance, yours, want, further, swapped, age_ms } => {
             out.push(HELLO);
             out.extend(instance.to_be_bytes());
             out.extend(yours.to_be_bytes());
-            let flags = [*want, *further, *elder, *swapped];
+            let flags = [*want, *further, *swapped];
             out.push(flags.iter().enumerate().map(|(bit, flag)| u8::from(*flag) << bit).sum());
+            write_number(out, *age_ms);
         }
         Message::Begin => out.push(BEGIN),
         Message::End => out.push(END),
@@ -209,8 +210,8 @@ impl<'a> Reader<'a> {
             HELLO => {
                 let (instance, yours) = (u64::from_be_bytes(self.bytes()?), u64::from_be_bytes(self.bytes()?));
                 let flags = self.byte()?;
-                let [want, further, elder, swapped] = [0, 1, 2, 3].map(|bit| flags >> bit & 1 != 0);
-                Message::Hello { instance, yours, want, further, elder, swapped }
+                let [want, further, swapped] = [0, 1, 2].map(|bit| flags >> bit & 1 != 0);
+                Message::Hello { instance, yours, want, further, swapped, age_ms: self.number()? }
             }
             BEGIN => Message::Begin,
             END => Message::End,

@@ -6,7 +6,7 @@
 //! noticed yet: nothing goes to it until it has said who it is.
 
 use super::Babel;
-use crate::limits::{DIGEST_MS, LIVED_MS, MAX_SETTLE_MS, TABLE_BURST, TABLE_EVERY_MS};
+use crate::limits::{DIGEST_MS, LIVED_MS, MAX_SETTLE_MS, SAME_AGE_MS, TABLE_BURST, TABLE_EVERY_MS};
 use crate::neighbour::Neighbour;
 use crate::record::Key;
 use crate::table::{Cell, NO_ROW, Slot, fingerprint};
@@ -40,15 +40,17 @@ impl Babel {
         let neighbour = self.neighbours.get(usize::from(slot));
         let swapped = neighbour.is_some_and(|one| one.swapped);
         let yours = neighbour.map_or(0, |one| one.instance);
-        let elder = self.elder || self.now() >= LIVED_MS;
-        Message::Hello { instance: self.instance, yours, want, further, elder, swapped }
+        let age_ms = self.now().saturating_add(self.eldest_ms);
+        Message::Hello { instance: self.instance, yours, want, further, swapped, age_ms }
     }
 
     /// Somebody was there before this node, so it may have been there before, too, and others may still go through its former
     /// life. Then it waits. Everybody that it knows must hear of it, since they may be as young.
-    fn hear_of_elder(&mut self) {
-        self.elder = true;
-        if self.now() >= LIVED_MS || self.swapped {
+    fn hear_of_age(&mut self, age_ms: u64) {
+        let older_ms = age_ms.saturating_sub(self.now());
+        let news = older_ms > SAME_AGE_MS && self.eldest_ms <= SAME_AGE_MS;
+        self.eldest_ms = self.eldest_ms.max(older_ms);
+        if !news || self.now() >= LIVED_MS || self.swapped {
             return;
         }
         if std::mem::take(&mut self.settled) {
@@ -81,11 +83,11 @@ impl Babel {
         if self.swapped {
             return self.silent_until.min(MAX_SETTLE_MS);
         }
-        if self.elder { LIVED_MS } else { 0 }
+        if self.eldest_ms > SAME_AGE_MS { LIVED_MS } else { 0 }
     }
 
     pub(super) fn on_hello(&mut self, slot: Slot, link: u64, message: &Message) {
-        let Message::Hello { instance, yours, want, further, elder, swapped } = *message else { return };
+        let Message::Hello { instance, yours, want, further, swapped, age_ms } = *message else { return };
         if usize::from(slot) >= self.costs.len() || instance == 0 {
             return; // one neighbour too many
         }
@@ -100,9 +102,7 @@ impl Babel {
             self.part(slot);
         }
         self.swapped |= swapped && yours == ours;
-        if elder && !self.elder {
-            self.hear_of_elder();
-        }
+        self.hear_of_age(age_ms);
         let Some(neighbour) = self.neighbour(slot) else { return };
         let trusted_again = neighbour.suspect_until.take().is_some();
         if yours == ours && !neighbour.acked {

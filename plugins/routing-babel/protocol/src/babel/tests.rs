@@ -39,7 +39,7 @@ impl Bench {
         self.says(
             n,
             &[
-                Message::Hello { instance: THEIRS, yours, want: true, further: false, elder: false, swapped: false },
+                Message::Hello { instance: THEIRS, yours, want: true, further: false, swapped: false, age_ms: 0 },
                 Message::Begin,
                 Message::End,
             ],

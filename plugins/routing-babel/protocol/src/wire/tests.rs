@@ -17,8 +17,8 @@ fn about() -> impl Strategy<Value = About> {
 
 fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
-        (any::<[u64; 2]>(), any::<[bool; 4]>()).prop_map(|([instance, yours], [want, further, elder, swapped])| {
-            Message::Hello { instance, yours, want, further, elder, swapped }
+        (any::<[u64; 3]>(), any::<[bool; 3]>()).prop_map(|([instance, yours, age_ms], [want, further, swapped])| {
+            Message::Hello { instance, yours, want, further, swapped, age_ms }
         }),
         Just(Message::Begin),
         Just(Message::End),

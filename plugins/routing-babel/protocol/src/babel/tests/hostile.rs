@@ -126,14 +126,7 @@ fn what_is_said_before_the_handshake_does_not_count() {
     bench.says(
         1,
         &[
-            Message::Hello {
-                instance: THEIRS,
-                yours: stale,
-                want: false,
-                further: false,
-                elder: false,
-                swapped: false,
-            },
+            Message::Hello { instance: THEIRS, yours: stale, want: false, further: false, swapped: false, age_ms: 0 },
             way(9, 5, 100, 1),
         ],
     );
@@ -157,7 +150,7 @@ fn garbage_is_counted_and_changes_nothing() {
         bench.babel.control(bench.now_ms, 77, &frame, &mut bench.out);
     }
     assert!(bench.counter("foreign_frames") > 1_000 && bench.counter("malformed_frames") > 1_000);
-    bench.wait(3_000); // by chance some of it says that there are older nodes
+    bench.wait(3_000); // by chance some of it says that there is an older node
     bench.neighbour(2);
     bench.says(2, &[way(8, 5, 100, 1)]);
     assert_eq!(bench.way_to(8), Answer::Known(2));
@@ -210,8 +203,8 @@ fn a_short_question_does_not_bring_a_long_answer_for_ever() {
                 yours,
                 want: true,
                 further: true,
-                elder: false,
                 swapped: false,
+                age_ms: 0,
             }],
         );
     }
@@ -220,9 +213,7 @@ fn a_short_question_does_not_bring_a_long_answer_for_ever() {
     // An honest one isn't forgotten for that.
     bench.wait(61_000);
     assert!(bench.heard_by(1).iter().any(|message| matches!(message, Message::Hello { want: true, .. })));
-    bench.says(
-        1,
-        &[Message::Hello { instance: THEIRS, yours, want: false, further: false, elder: false, swapped: false }],
-    );
+    bench
+        .says(1, &[Message::Hello { instance: THEIRS, yours, want: false, further: false, swapped: false, age_ms: 0 }]);
     assert!(bench.heard_by(1).iter().any(|message| matches!(message, Message::Begin)));
 }
