@@ -19,7 +19,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::shelf::StoreLimits;
 use super::*;
-use world::World;
+use world::{TOPIC, World};
 
 #[test]
 fn a_direct_message_crosses_a_relay_and_leaves_no_copy_behind() {
