@@ -26,7 +26,7 @@ fn a_damaged_store_never_delivers_damaged_messages_and_never_loses_them_silently
     let folder = tempfile::tempdir()?;
     let (whole, older) = (folder.path().join("whole"), folder.path().join("older"));
     let envelopes = write_store(&whole, &older, &mut random)?;
-    let mut refused = 0;
+    let mut refused = Vec::new();
     let rounds = skip::rounds(100, 4_000);
     for round in 0..rounds {
         let copy = folder.path().join("copy");
@@ -35,10 +35,13 @@ fn a_damaged_store_never_delivers_damaged_messages_and_never_loses_them_silently
         let what = damage(&copy, &older, &mut random)?;
         let tried = catch_unwind(AssertUnwindSafe(|| try_store(&copy, &envelopes)));
         let tried = tried.unwrap_or_else(|_| Err(Failure::new("the store panicked")));
-        refused += usize::from(!tried.map_err(|failure| failure.during(&format!("round {round}, {what}")))?);
+        if !tried.map_err(|failure| failure.during(&format!("round {round}, {what}")))? {
+            refused.push(what);
+        }
     }
-    // A store that nothing could open would pass all of the above.
-    ensure!(refused * 2 < rounds, "{refused} of {rounds} damaged stores did not open");
+    // A store that nothing could open would pass all of the above. More than half of its files are the database's lists of
+    // tables and its names, which stop a node until they are repaired.
+    ensure!(refused.len() * 4 < rounds * 3, "{} of {rounds} damaged stores did not open: {refused:#?}", refused.len());
     Ok(())
 }
 

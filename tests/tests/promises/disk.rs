@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use qpq_tests::{Failure, Outcome, Random, TestNode, ensure, skip};
+use qpq_tests::{Failure, Outcome, Random, TestNode, ensure, poll, skip};
 
 /// A small file system of its own. Unmounted when dropped.
 struct SmallDisk(PathBuf);
@@ -127,8 +127,11 @@ impl FailingDisk {
         Ok(mounted.success().then_some(()))
     }
 
-    fn unmount(&self) {
-        let _ = Command::new("umount").arg(&self.at).status();
+    /// Busy for a moment after the death of whoever used it; mounted again by then, it would still be the read-only one.
+    fn unmount(&self) -> Outcome {
+        poll::until("the disk is unmounted", || {
+            Ok(Command::new("umount").arg("-q").arg(&self.at).status()?.success().then_some(()))
+        })
     }
 
     /// The kernel finds an error and makes the disk read-only at once, under whoever writes to it.
@@ -170,7 +173,7 @@ fn a_disk_that_becomes_read_only_stops_acknowledgements_and_not_the_node() -> Ou
         }
         ensure!(node.is_alive(), "the node died of a read-only disk");
         node.kill()?;
-        disk.unmount();
+        disk.unmount()?;
         ensure!(disk.mount()?.is_some(), "the disk can't be mounted again");
         node.start()?;
         kept.push(node.send(&own, "after")?);
