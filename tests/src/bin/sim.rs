@@ -120,13 +120,16 @@ fn picture(folder: &PathBuf, reports: &[Report]) -> Outcome {
     Ok(())
 }
 
+/// What one word of the command line changes.
+type Change = Box<dyn Fn(&mut Options)>;
+
 /// The values of the command line.
 struct Given {
     nodes: Vec<usize>,
     shapes: Vec<Shape>,
     json: bool,
     out: PathBuf,
-    changes: Vec<Box<dyn Fn(&mut Options)>>,
+    changes: Vec<Change>,
     seed: u64,
     chaos: u64,
 }

@@ -27,12 +27,15 @@ struct Count {
     events: usize,
 }
 
+/// After which events the power is cut, and how.
+type Points = dyn Fn(&[Event], &mut Random) -> Vec<(usize, Cut)>;
+
 /// Cuts the power after some events of a life and looks at what is found. Returns a disk to go on with, and what was
 /// acknowledged by then.
 fn cut_everywhere(
     life: &Life,
     before: u64,
-    points: &dyn Fn(&[Event], &mut Random) -> Vec<(usize, Cut)>,
+    points: &Points,
     random: &mut Random,
     count: &mut Count,
 ) -> Outcome<(Life, u64)> {

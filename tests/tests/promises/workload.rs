@@ -328,9 +328,10 @@ fn a_process_that_works_in_a_store() -> Outcome {
         };
         say(format!("opened {}", contents.batches))?;
         for _ in 0..left.min(work.reopen_every) {
-            if !offer(&store, contents.next()?, &mut say)? {
+            if !offer(&store, &contents.next()?, &mut say)? {
                 // It was said why. Reading must go on.
-                return Ok(drop(store.read(1)));
+                let _ = store.read(1);
+                return Ok(());
             }
             left -= 1;
             held = contents.batches;
@@ -348,7 +349,7 @@ fn a_process_that_works_in_a_store() -> Outcome {
 }
 
 /// Offers a batch until it is taken. Gives up when the store takes nothing any more, after some more tries.
-fn offer(store: &Store, batch: Batch, say: &mut impl FnMut(String) -> std::io::Result<()>) -> Outcome<bool> {
+fn offer(store: &Store, batch: &Batch, say: &mut impl FnMut(String) -> std::io::Result<()>) -> Outcome<bool> {
     let (began, mut final_refusals) = (Instant::now(), 0);
     while let Err(error) = put(store, batch.clone())? {
         say(format!("refused {}", error.code()))?;

@@ -68,11 +68,11 @@ fn broadcasts_come_after_a_place_and_direct_mail_always() {
     let first = world.broadcast(0).unwrap();
     let second = world.broadcast(0).unwrap();
     world.settle();
-    let all = mail(&world, 1, 0, &[world::TOPIC]);
+    let all = mail(&world, 1, 0, &[TOPIC]);
     assert_eq!(all.iter().map(|(_, id)| *id).collect::<Vec<_>>(), [direct, first, second]);
-    let rest = mail(&world, 1, all[1].0, &[world::TOPIC]);
+    let rest = mail(&world, 1, all[1].0, &[TOPIC]);
     assert_eq!(rest.iter().map(|(_, id)| *id).collect::<Vec<_>>(), [direct, second]);
-    let other_store = mail(&world, 1, u64::MAX, &[world::TOPIC]);
+    let other_store = mail(&world, 1, u64::MAX, &[TOPIC]);
     assert_eq!(other_store, all, "a place that was never given out is of another store");
 }
 
