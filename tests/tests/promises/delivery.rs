@@ -150,7 +150,7 @@ fn a_node_that_comes_back_with_its_network_gets_what_it_missed() -> Outcome {
     let c = line.c.peer_id()?;
     lab.set_link(1, false)?;
     let id = line.a.send(&c, "across the gap")?;
-    wait_waiting(&line.a, 0)?;
+    wait_waiting(&line.b, 1)?;
     lab.set_link(1, true)?;
     line.c.wait_id(&id)?;
     ensure!(copies(&line.c, &id)? == 1, "more than one copy");
