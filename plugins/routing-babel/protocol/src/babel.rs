@@ -212,6 +212,7 @@ impl Babel {
         let now = self.now();
         self.settle_if_due(now);
         self.end_suspicions(now);
+        self.send_tables_if_due(now);
         for row in self.prompt.take_if_due(now) {
             self.announce_queued(row, false);
         }
@@ -225,7 +226,14 @@ impl Babel {
     }
 
     fn next_due(&self) -> u64 {
-        let some = [self.prompt.due, self.lazy.due, self.next_ask(), self.next_suspicion(), self.settle_due()];
+        let some = [
+            self.prompt.due,
+            self.lazy.due,
+            self.next_ask(),
+            self.next_suspicion(),
+            self.next_table(),
+            self.settle_due(),
+        ];
         let always = [self.refresh_ms, self.digest_ms, self.sweep_ms];
         some.into_iter().flatten().chain(always).min().unwrap_or(u64::MAX)
     }

@@ -67,11 +67,14 @@ pub const RAISE_BURST: u64 = 8;
 /// … and once in so many milliseconds for long, so that a hostile neighbour can't make it flood the network.
 pub const RAISE_EVERY_MS: u64 = 1_000;
 
-/// A neighbour may have the whole table so often in a burst …
-pub const TABLE_BURST: u64 = 6;
+/// A neighbour may have so many rows of whole tables in a burst …
+pub const TABLE_BURST: u64 = 65_536;
 
-/// … and once in so many milliseconds for long: HELLO is short, and a table isn't. Who gets none is greeted again with the next digest.
-pub const TABLE_EVERY_MS: u64 = 10_000;
+/// … and one in so many milliseconds for long: HELLO is short, and a table isn't. Whoever asks for more gets it later.
+pub const TABLE_ROW_MS: u64 = 1;
+
+/// The least that a table counts, in rows.
+pub const TABLE_MIN_ROWS: u64 = 64;
 
 /// How often neighbours compare digests, in milliseconds.
 pub const DIGEST_MS: u64 = 60_000;

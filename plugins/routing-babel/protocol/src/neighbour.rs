@@ -59,7 +59,9 @@ pub struct Neighbour {
     pub heard_on: u64,
     /// It was told the whole table.
     pub table_sent: bool,
-    /// How often it may still have the whole table.
+    /// It waits for the whole table.
+    pub wants_table: bool,
+    /// How much of whole tables it may still have, in rows.
     pub tables: Bucket,
     /// A further link came up, which may lead to its next life: until then nothing goes there.
     pub suspect_until: Option<u64>,
@@ -91,6 +93,7 @@ impl Neighbour {
             acked: false,
             heard_on: 0,
             table_sent: false,
+            wants_table: false,
             tables: Bucket::default(),
             suspect_until: None,
             numbers: Vec::new(),

@@ -6,7 +6,7 @@
 //! noticed yet: nothing goes to it until it has said who it is.
 
 use super::Babel;
-use crate::limits::{DIGEST_MS, LIVED_MS, MAX_SETTLE_MS, SAME_AGE_MS, TABLE_BURST, TABLE_EVERY_MS};
+use crate::limits::{DIGEST_MS, LIVED_MS, MAX_SETTLE_MS, SAME_AGE_MS, TABLE_BURST, TABLE_MIN_ROWS, TABLE_ROW_MS};
 use crate::neighbour::Neighbour;
 use crate::record::Key;
 use crate::table::{Cell, NO_ROW, Slot, fingerprint};
@@ -115,15 +115,36 @@ impl Babel {
         {
             one.cost = crate::cost::link_cost((now - sent) * 1_000, 0);
         }
-        let wants = want || further || !neighbour.table_sent;
-        if wants && neighbour.tables.take(now, TABLE_BURST, TABLE_EVERY_MS) {
-            self.send_table(slot);
-        }
+        neighbour.wants_table |= want || further || !neighbour.table_sent;
+        self.send_wanted_table(slot);
         if trusted_again {
             self.note_all_through(slot);
         }
         self.update_cost(slot);
         self.settle_if_due(now);
+    }
+
+    /// Tells a neighbour everything if it waits for that and may have it.
+    fn send_wanted_table(&mut self, slot: Slot) {
+        let (now, rows) = (self.now(), self.table.len() as u64);
+        let Some(neighbour) = self.neighbour(slot).filter(|neighbour| neighbour.wants_table) else { return };
+        if neighbour.tables.take_many(now, rows.max(TABLE_MIN_ROWS), TABLE_BURST, TABLE_ROW_MS) {
+            neighbour.wants_table = false;
+            self.send_table(slot);
+        }
+    }
+
+    /// When the next neighbour may have the table that it waits for.
+    pub(super) fn next_table(&self) -> Option<u64> {
+        let waiting = self.neighbours.iter().filter(|neighbour| neighbour.wants_table && neighbour.is_up());
+        waiting.map(|neighbour| neighbour.tables.free_at(TABLE_BURST, TABLE_ROW_MS)).min()
+    }
+
+    /// Sends the tables that were put off.
+    pub(super) fn send_tables_if_due(&mut self, now: u64) {
+        if self.next_table().is_some_and(|due| due <= now) {
+            (0..self.costs.len() as Slot).for_each(|slot| self.send_wanted_table(slot));
+        }
     }
 
     /// Tells a neighbour everything, from the beginning.

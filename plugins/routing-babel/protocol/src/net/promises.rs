@@ -195,6 +195,17 @@ fn a_link_that_only_one_side_saw_come_up_brings_both_their_tables() {
     }
 }
 
+#[test]
+fn a_node_that_is_swapped_over_and_over_has_its_ways_each_time() {
+    let mut world = drawn(3, &[(0, 1, 30), (1, 2, 10)]);
+    for round in 0..100 {
+        world.swap(1);
+        world.run(300);
+        assert_served(&mut world, round);
+    }
+    assert_eq!(world.counts.loops, 0);
+}
+
 // Restarts and clocks.
 
 #[test]

@@ -1,6 +1,7 @@
 //! A neighbour that lies can attract traffic, but can't speak for others, make a loop, or exhaust the node.
 
 use super::*;
+use crate::limits::TABLE_BURST;
 
 #[test]
 fn nobody_can_speak_for_a_key_that_is_not_his() {
@@ -208,12 +209,12 @@ fn a_short_question_does_not_bring_a_long_answer_for_ever() {
             }],
         );
     }
-    let tables = bench.heard_by(1).iter().filter(|message| matches!(message, Message::Begin)).count();
-    assert!(tables <= 6, "{tables} tables");
-    // An honest one isn't forgotten for that.
-    bench.wait(61_000);
-    assert!(bench.heard_by(1).iter().any(|message| matches!(message, Message::Hello { want: true, .. })));
-    bench
-        .says(1, &[Message::Hello { instance: THEIRS, yours, want: false, further: false, swapped: false, age_ms: 0 }]);
-    assert!(bench.heard_by(1).iter().any(|message| matches!(message, Message::Begin)));
+    let rows = |bench: &mut Bench| bench.heard_by(1).iter().filter(|message| matches!(message, Message::Way(..))).count();
+    let told = rows(&mut bench) as u64;
+    assert!((TABLE_BURST - 200..TABLE_BURST + 200).contains(&told), "{told} rows");
+    // It has them later: it may be an honest one that was swapped often.
+    bench.out = Output::default();
+    bench.wait(1_000);
+    let later = rows(&mut bench);
+    assert!((100..1_500).contains(&later), "{later} rows");
 }
