@@ -20,6 +20,7 @@ mod journal;
 mod look;
 mod migrate;
 mod open;
+mod prepared;
 mod queue;
 mod rebuild;
 mod repair;

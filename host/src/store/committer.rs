@@ -7,17 +7,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::engine::{Cursor, Damage, Fault, check};
+use super::StoreError;
+use super::engine::{Cursor, Damage, Fault};
+use super::prepared::Prepared;
 use super::queue::{Done, Job};
 use super::shared::{Health, Shared};
-use super::{Batch, StoreError};
 
 /// Bytes that one commit takes at most (a single larger batch is a commit of its own).
 const MAX_COMMIT_BYTES: usize = 8 << 20;
-/// Batches in the last commit from which on the store counts as busy, and gathers before it commits.
-const BUSY_BATCHES: usize = 4;
-/// Batches that are enough to stop gathering.
-const ENOUGH_BATCHES: usize = 512;
+/// Entries in the last commit from which on the store counts as busy, and gathers before it commits.
+const BUSY_ENTRIES: usize = 8;
+/// Entries that are enough to stop gathering.
+const ENOUGH_ENTRIES: usize = 512;
 /// How long the thread sleeps when there is nothing to do; also the pause between attempts to reopen.
 const IDLE: Duration = Duration::from_secs(1);
 /// How long it waits for the database's own threads at a time.
@@ -27,25 +28,25 @@ const CONGESTED: Duration = Duration::from_millis(2);
 pub(super) struct Committer {
     shared: Arc<Shared>,
     cursor: Cursor,
-    last_batches: usize,
+    last_entries: usize,
     next_attempt: Instant,
 }
 
 impl Committer {
     pub(super) fn new(shared: Arc<Shared>, cursor: Cursor) -> Self {
-        Self { shared, cursor, last_batches: 0, next_attempt: Instant::now() }
+        Self { shared, cursor, last_entries: 0, next_attempt: Instant::now() }
     }
 
     /// Runs until the queue is closed and empty, then closes the database.
     pub(super) fn run(mut self) {
         let gather = self.shared.config.gather();
         while self.shared.queue.wait(IDLE) {
-            if self.last_batches >= BUSY_BATCHES {
-                self.shared.queue.gather(Instant::now() + gather, ENOUGH_BATCHES);
+            if self.last_entries >= BUSY_ENTRIES {
+                self.shared.queue.gather(Instant::now() + gather, ENOUGH_ENTRIES);
             }
-            let jobs = self.shared.queue.take(MAX_COMMIT_BYTES);
+            let (jobs, entries) = self.shared.queue.take(MAX_COMMIT_BYTES);
             self.recover_if_due();
-            self.last_batches = jobs.len();
+            self.last_entries = entries;
             if !jobs.is_empty() {
                 self.work(jobs);
             }
@@ -58,10 +59,8 @@ impl Committer {
         let mut damage = Vec::new();
         for job in jobs {
             match job {
-                Job::Batch(batch, done) => match check(&batch) {
-                    Ok(()) => batches.push((batch, done)),
-                    Err(what) => tell(done, Err(StoreError::Invalid { what })),
-                },
+                Job::Batch(Ok(batch), done) => batches.push((batch, done)),
+                Job::Batch(Err(what), done) => tell(done, Err(StoreError::Invalid { what })),
                 Job::SetAside(found) => damage.push(found),
             }
         }
@@ -75,7 +74,7 @@ impl Committer {
     }
 
     /// Answers those that can't be served as things stand, and returns the rest.
-    fn refuse_unfit(&self, batches: Vec<(Batch, Done)>) -> Vec<(Batch, Done)> {
+    fn refuse_unfit(&self, batches: Vec<(Prepared, Done)>) -> Vec<(Prepared, Done)> {
         let refusal = self.shared.refusal();
         let room = self.shared.room();
         if refusal.is_none() && room.refuses(true).is_none() {
@@ -83,7 +82,7 @@ impl Committer {
         }
         let mut fit = Vec::new();
         for (batch, done) in batches {
-            let error = refusal.clone().or_else(|| room.refuses(batch.grows()));
+            let error = refusal.clone().or_else(|| room.refuses(batch.grows));
             match error {
                 Some(error) => tell(done, Err(error)),
                 None => fit.push((batch, done)),
@@ -92,10 +91,10 @@ impl Committer {
         fit
     }
 
-    fn commit(&mut self, batches: Vec<(Batch, Done)>) {
+    fn commit(&mut self, batches: Vec<(Prepared, Done)>) {
         let began = Instant::now();
-        let (group, dones): (Vec<Batch>, Vec<Done>) = batches.into_iter().unzip();
-        let refs: Vec<&Batch> = group.iter().collect();
+        let (group, dones): (Vec<Prepared>, Vec<Done>) = batches.into_iter().unzip();
+        let records = group.iter().map(|batch| batch.append.len() as u64).sum();
         let shared = Arc::clone(&self.shared);
         let result = shared.with_engine(|engine| {
             while engine.is_congested() {
@@ -104,11 +103,11 @@ impl Committer {
                 }
                 std::thread::sleep(CONGESTED);
             }
-            engine.commit(&refs, &mut self.cursor)
+            engine.commit(group, &mut self.cursor)
         });
         let result = result.map_err(|fault| self.shared.fail(&fault));
         if result.is_ok() {
-            self.shared.count_commit(&group, began.elapsed());
+            self.shared.count_commit(dones.len() as u64, records, began.elapsed());
         }
         for done in dones {
             tell(done, result.clone());

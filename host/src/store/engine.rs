@@ -10,8 +10,9 @@ use std::path::Path;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 
-use super::format::{self, encode_kv, encode_seen, put_record, record_key, record_seq, seen_bucket, seen_key};
-use super::{Batch, MAX_KEY, MAX_VALUE, NewRecord, SeenEntry, SeenState, StoreConfig};
+use super::format::{self, encode_kv, encode_seen, record_key, record_seq, seen_bucket, seen_key};
+use super::prepared::Prepared;
+use super::{SeenEntry, StoreConfig};
 
 /// The database's bound on its journals. Its default of 512 MiB took 5 to 8 s to replay at the next open.
 const MAX_JOURNALS: u64 = 64 << 20;
@@ -198,13 +199,13 @@ impl Engine {
     }
 
     /// Writes all of `group` in one atomic, synced step.
-    pub(super) fn commit(&self, group: &[&Batch], cursor: &mut Cursor) -> Result<(), Fault> {
+    pub(super) fn commit(&self, group: Vec<Prepared>, cursor: &mut Cursor) -> Result<(), Fault> {
         guarded(|| {
             let mut write = self.db.batch().durability(Some(PersistMode::SyncData));
+            self.put_seen(&mut write, &group, cursor);
+            self.put_kv(&mut write, &group);
+            self.drop_seen(&mut write, &group, cursor)?;
             self.put_records(&mut write, group, cursor);
-            self.put_seen(&mut write, group, cursor);
-            self.put_kv(&mut write, group);
-            self.drop_seen(&mut write, group, cursor)?;
             cursor.commits += 1;
             write.insert(&self.meta, META_KEY, encode_kv(META_KEY, &cursor.encode()));
             write.commit().map_err(|error| Fault::writing(&error))
@@ -221,14 +222,12 @@ impl Engine {
     }
 
     /// A record that the same group removes again is not written at all: one key must not occur twice in a commit.
-    fn put_records(&self, write: &mut OwnedWriteBatch, group: &[&Batch], cursor: &mut Cursor) {
+    fn put_records(&self, write: &mut OwnedWriteBatch, group: Vec<Prepared>, cursor: &mut Cursor) {
         let removed: HashSet<u64> = group.iter().flat_map(|batch| &batch.remove).copied().collect();
-        let mut value = Vec::new();
-        for record in group.iter().flat_map(|batch| &batch.append) {
-            cursor.next_seq = cursor.next_seq.max(record.head.seq.saturating_add(1));
-            if !removed.contains(&record.head.seq) {
-                put_record(record, &mut value);
-                write.insert(&self.records, record_key(record.head.seq), value.as_slice());
+        for (head, value) in group.into_iter().flat_map(|batch| batch.append) {
+            cursor.next_seq = cursor.next_seq.max(head.seq.saturating_add(1));
+            if !removed.contains(&head.seq) {
+                write.insert(&self.records, record_key(head.seq), value);
             }
         }
         for seq in removed {
@@ -236,9 +235,9 @@ impl Engine {
         }
     }
 
-    fn put_seen(&self, write: &mut OwnedWriteBatch, group: &[&Batch], cursor: &mut Cursor) {
+    fn put_seen(&self, write: &mut OwnedWriteBatch, group: &[Prepared], cursor: &mut Cursor) {
         let mut buckets: BTreeMap<u32, Vec<SeenEntry>> = BTreeMap::new();
-        for entry in group.iter().flat_map(|batch| noted(batch)) {
+        for entry in group.iter().flat_map(|batch| &batch.seen) {
             buckets.entry(seen_bucket(entry.expires_ms)).or_default().push(*entry);
         }
         for (bucket, entries) in &buckets {
@@ -251,7 +250,7 @@ impl Engine {
         }
     }
 
-    fn put_kv(&self, write: &mut OwnedWriteBatch, group: &[&Batch]) {
+    fn put_kv(&self, write: &mut OwnedWriteBatch, group: &[Prepared]) {
         let last: BTreeMap<&[u8], Option<&[u8]>> =
             group.iter().flat_map(|batch| &batch.kv).map(|(key, value)| (key.as_slice(), value.as_deref())).collect();
         for (key, value) in last {
@@ -262,7 +261,7 @@ impl Engine {
         }
     }
 
-    fn drop_seen(&self, write: &mut OwnedWriteBatch, group: &[&Batch], cursor: &mut Cursor) -> Result<(), Fault> {
+    fn drop_seen(&self, write: &mut OwnedWriteBatch, group: &[Prepared], cursor: &mut Cursor) -> Result<(), Fault> {
         let before = group.iter().map(|batch| seen_bucket(batch.forget_before_ms)).max().unwrap_or(0);
         if before <= cursor.seen_floor {
             return Ok(());
@@ -412,40 +411,6 @@ impl Space {
             Self::Kv | Self::Meta => format::decode_kv(key, value).map(drop),
         }
     }
-}
-
-/// The ids of a batch that have to be written down. That an id is held is said by its record already; batches list the ids of
-/// their records in the same order.
-fn noted(batch: &Batch) -> impl Iterator<Item = &SeenEntry> {
-    batch
-        .seen
-        .iter()
-        .enumerate()
-        .filter(|(place, entry)| {
-            let record = batch.append.get(*place).filter(|record| record.head.id == entry.id);
-            entry.state != SeenState::Held || record.is_none()
-        })
-        .map(|(_, entry)| entry)
-}
-
-/// Checks a batch against the limits that the caller must keep.
-pub(super) fn check(batch: &Batch) -> Result<(), String> {
-    for (key, value) in &batch.kv {
-        if key.is_empty() || key.len() > MAX_KEY {
-            return Err(format!("a key of {} bytes (1 to {MAX_KEY} are taken)", key.len()));
-        }
-        if let Some(len) = value.as_ref().map(Vec::len).filter(|len| *len > MAX_VALUE) {
-            return Err(format!("a value of {len} bytes (at most {MAX_VALUE} are taken)"));
-        }
-    }
-    for NewRecord { head, wire } in &batch.append {
-        let told = format::head_of(head.seq, head.id, head.places, head.received_ms, head.source, wire)
-            .map_err(|what| format!("an envelope that can't be read: {what}"))?;
-        if told != *head {
-            return Err(format!("record {} with a head that isn't its envelope's", head.seq));
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

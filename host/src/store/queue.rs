@@ -5,6 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::engine::Damage;
+use super::prepared::Prepared;
 use super::{Batch, Full, StoreError};
 
 /// What is called when a batch is durable, or has failed.
@@ -12,27 +13,35 @@ pub(super) type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send + 'static>;
 
 /// Work for the committing thread.
 pub(super) enum Job {
-    /// A batch, and whom to tell.
-    Batch(Batch, Done),
+    /// A batch, or what is wrong with it, and whom to tell.
+    Batch(Result<Prepared, String>, Done),
     /// A damaged entry to move to the quarantine.
     SetAside(Damage),
 }
 
-impl Job {
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Batch(batch, _) => batch.bytes(),
-            Self::SetAside(damage) => damage.key.len() + damage.what.len(),
-        }
-    }
+/// What a job takes, in memory and on the disk.
+#[derive(Clone, Copy, Default)]
+struct Load {
+    bytes: usize,
+    entries: usize,
 }
 
 #[derive(Default)]
 struct State {
-    jobs: VecDeque<Job>,
-    bytes: usize,
+    jobs: VecDeque<(Job, Load)>,
+    /// Batches that were let in and are being made ready.
+    preparing: usize,
+    /// Of all these.
+    load: Load,
     refused: u64,
     closed: bool,
+}
+
+impl State {
+    /// Nothing is there any more, and nothing will come.
+    fn is_over(&self) -> bool {
+        self.closed && self.jobs.is_empty() && self.preparing == 0
+    }
 }
 
 /// A queue bounded by count and bytes.
@@ -56,12 +65,21 @@ impl Queue {
     pub(super) fn push(&self, batch: Batch, done: Done) -> Result<(), Full> {
         let bytes = batch.bytes();
         let mut state = self.lock();
-        let crowded = state.jobs.len() >= self.max_jobs || state.bytes + bytes > self.max_bytes;
-        if state.closed || (crowded && !state.jobs.is_empty()) {
+        let taken = state.jobs.len() + state.preparing;
+        let crowded = taken >= self.max_jobs || state.load.bytes + bytes > self.max_bytes;
+        if state.closed || (crowded && taken > 0) {
             state.refused += 1;
             return Err(Full { batch, closed: state.closed });
         }
-        self.put(state, Job::Batch(batch, done), bytes);
+        state.preparing += 1;
+        state.load.bytes += bytes;
+        drop(state);
+        let prepared = Prepared::new(batch);
+        let entries = prepared.as_ref().map_or(1, Prepared::entries);
+        let mut state = self.lock();
+        state.preparing -= 1;
+        state.load.bytes -= bytes;
+        self.put(state, Job::Batch(prepared, done), Load { bytes, entries });
         Ok(())
     }
 
@@ -69,15 +87,15 @@ impl Queue {
     pub(super) fn set_aside(&self, damage: Damage) {
         let state = self.lock();
         if !state.closed && state.jobs.len() < self.max_jobs {
-            let job = Job::SetAside(damage);
-            let bytes = job.bytes();
-            self.put(state, job, bytes);
+            let load = Load { bytes: damage.key.len() + damage.what.len(), entries: 1 };
+            self.put(state, Job::SetAside(damage), load);
         }
     }
 
-    fn put(&self, mut state: MutexGuard<'_, State>, job: Job, bytes: usize) {
-        state.bytes += bytes;
-        state.jobs.push_back(job);
+    fn put(&self, mut state: MutexGuard<'_, State>, job: Job, load: Load) {
+        state.load.bytes += load.bytes;
+        state.load.entries += load.entries;
+        state.jobs.push_back((job, load));
         drop(state);
         self.arrived.notify_one();
     }
@@ -87,15 +105,15 @@ impl Queue {
         let state = self.lock();
         let (state, _) = self
             .arrived
-            .wait_timeout_while(state, patience, |state| state.jobs.is_empty() && !state.closed)
+            .wait_timeout_while(state, patience, |state| state.jobs.is_empty() && !state.is_over())
             .unwrap_or_else(PoisonError::into_inner);
-        !(state.closed && state.jobs.is_empty())
+        !state.is_over()
     }
 
-    /// Waits until `deadline`, or until `enough` jobs are there.
+    /// Waits until `deadline`, or until jobs with `enough` entries are there.
     pub(super) fn gather(&self, deadline: Instant, enough: usize) {
         let mut state = self.lock();
-        while !state.closed && state.jobs.len() < enough && state.bytes < self.max_bytes / 2 {
+        while !state.closed && state.load.entries < enough && state.load.bytes < self.max_bytes / 2 {
             let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
                 return;
             };
@@ -103,20 +121,20 @@ impl Queue {
         }
     }
 
-    /// Takes the oldest jobs, up to that many bytes (at least one job).
-    pub(super) fn take(&self, max_bytes: usize) -> Vec<Job> {
+    /// Takes the oldest jobs, up to that many bytes (at least one job). Returns how many entries they have, too.
+    pub(super) fn take(&self, max_bytes: usize) -> (Vec<Job>, usize) {
         let mut state = self.lock();
         let mut taken = Vec::new();
-        let mut bytes = 0;
-        while let Some(size) = state.jobs.front().map(Job::bytes) {
-            if !taken.is_empty() && bytes + size > max_bytes {
-                break;
-            }
-            bytes += size;
-            taken.extend(state.jobs.pop_front());
+        let mut sum = Load::default();
+        while let Some((_, load)) =
+            state.jobs.front().filter(|(_, load)| taken.is_empty() || sum.bytes + load.bytes <= max_bytes)
+        {
+            sum = Load { bytes: sum.bytes + load.bytes, entries: sum.entries + load.entries };
+            taken.extend(state.jobs.pop_front().map(|(job, _)| job));
         }
-        state.bytes = state.bytes.saturating_sub(bytes);
-        taken
+        state.load.bytes = state.load.bytes.saturating_sub(sum.bytes);
+        state.load.entries = state.load.entries.saturating_sub(sum.entries);
+        (taken, sum.entries)
     }
 
     /// Takes nothing new from now on; what waits is still done.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::engine::{Cursor, Engine, Fault};
 use super::queue::Queue;
-use super::{Batch, EngineStats, StoreConfig, StoreError, open};
+use super::{EngineStats, StoreConfig, StoreError, open};
 
 /// Whether the store takes something new.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,13 +169,13 @@ impl Shared {
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
-    pub(super) fn count_commit(&self, group: &[Batch], took: Duration) {
+    pub(super) fn count_commit(&self, batches: u64, records: u64, took: Duration) {
         let c = &self.counters;
         let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         c.commits.fetch_add(1, Relaxed);
-        c.batches.fetch_add(group.len() as u64, Relaxed);
-        c.records.fetch_add(group.iter().map(|batch| batch.append.len() as u64).sum(), Relaxed);
-        c.largest.fetch_max(group.len() as u64, Relaxed);
+        c.batches.fetch_add(batches, Relaxed);
+        c.records.fetch_add(records, Relaxed);
+        c.largest.fetch_max(batches, Relaxed);
         c.last_us.store(took, Relaxed);
         c.slowest_us.fetch_max(took, Relaxed);
     }
