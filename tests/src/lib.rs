@@ -18,6 +18,7 @@ pub mod poll;
 pub mod power;
 pub mod procfs;
 pub mod random;
+pub mod raw_link;
 pub mod recorder;
 pub mod relay;
 pub mod sim;

@@ -41,6 +41,13 @@ impl Line {
         Self { a, b, c }.linked()
     }
 
+    /// Waits until A and C have ways to each other. A node that joins older ones chooses none in its first 3 s; until then
+    /// copies are sent, and kept.
+    pub fn wait_ways(&self) -> Outcome {
+        self.a.wait_way(&self.c)?;
+        self.c.wait_way(&self.a)
+    }
+
     fn linked(self) -> Outcome<Self> {
         self.b.wait_links(2)?;
         self.a.wait_links(1)?;

@@ -23,6 +23,7 @@ const STUCK: usize = 4_500;
 pub(crate) fn measure(report: &mut Report) -> Outcome {
     let room = room();
     let line = Line::shaped(|plan| plan.config(room.clone()))?;
+    line.wait_ways()?;
     let community = Authority::new("Valley")?;
     let [a, b, c, d] = ["a.mesh", "b.mesh", "c.mesh", "d.mesh"].map(Domain::new);
     let (a, b, c, d) = (a?, b?, c?, d?);

@@ -1,4 +1,7 @@
-//! End to end: three processes in a line, durable at each, on the loopback interface.
+//! A relay by itself, between ends that cost next to nothing; and end to end: three processes in a line, durable at each, on the
+//! loopback interface.
+
+mod alone;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use qpq_host::api::{ApiError, InboxQuery, NodeApi};
 use qpq_host::control::RemoteNode;
-use qpq_schemas::MessageId;
 use qpq_schemas::envelope::{Draft, Envelope};
 use qpq_schemas::signature::SigningKey;
+use qpq_schemas::{MessageId, PeerId};
 use qpq_tests::{Failure, Line, Outcome, Random, TestNode, procfs};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -26,6 +29,9 @@ const WINDOW: usize = 4_096;
 /// Calls to A at a time.
 const CALLS: usize = 256;
 
+/// Envelopes before anything is measured.
+const WARM_UP: usize = 2_000;
+
 /// Envelopes in the run at an even pace, which is half of the full speed.
 const PACED: usize = 20_000;
 
@@ -42,8 +48,39 @@ const CONFIG: &str = "[store]\nrecipient_messages = 20000\nrecipient_bytes = 335
 type Departures = Mutex<HashMap<MessageId, Instant>>;
 
 pub(crate) fn measure(report: &mut Report) -> Outcome {
+    relay_alone(report)?;
     let line = Line::shaped(|plan| plan.config(CONFIG))?;
+    line.wait_ways()?;
     run(report, &line).map_err(|failure| failure.during(&figures(&line)))
+}
+
+/// What a relay does (verify, store durably, forward, custody) when everything else waits for it.
+fn relay_alone(report: &mut Report) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let limit = report.value("signatures", signatures::BATCH_LIMIT);
+    let relay = TestNode::plan("relay").config(CONFIG).start()?;
+    let run =
+        |count, seed, pace| runtime.block_on(alone::run(&relay, envelopes(alone::recipient(), count, seed)?, pace));
+    run(WARM_UP, 1, None)?;
+    let (before, threads) = (cpu(&relay)?, threads_of(&relay)?);
+    let flood = run(FLOOD, 2, None)?;
+    let (spent, busiest) = (cpu(&relay)? - before, busiest(&threads, &threads_of(&relay)?));
+    let speed = FLOOD as f64 / flood.took.as_secs_f64();
+    report.add("a relay at full speed, two cores for it and its neighbours", speed, "/s");
+    let by_cpu = FLOOD as f64 / spent.as_secs_f64();
+    let entry = report.add("a relay, per second of its CPU", by_cpu, "/s");
+    if let Some(limit) = limit {
+        entry.ratio_to(limit, "of the limit in batches").goal(Goal::RatioAtLeast(0.6));
+    }
+    let by_thread = FLOOD as f64 / busiest.as_secs_f64();
+    let entry = report.add("a relay, per second of its busiest thread", by_thread, "/s");
+    entry.ratio_to(by_cpu, "of one core: more cores help up to that").goal(Goal::RatioAtLeast(1.5));
+    let pace = (speed / 2.0) as u64;
+    let mut paced = run(PACED, 3, Some(pace))?;
+    let [p50, p99] = percentiles(&mut paced.latencies);
+    report.add(format!("a relay at {pace}/s, half of its full speed: time to the recipient, p50"), p50, "ms");
+    report.add("the same, p99", p99, "ms").goal(Goal::AtMost(50.0));
+    Ok(())
 }
 
 /// What each node has to say, for whoever wonders why it did not go on.
@@ -57,53 +94,48 @@ fn figures(line: &Line) -> String {
 
 fn run(report: &mut Report, line: &Line) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let report_limit = report.value("signatures", signatures::BATCH_LIMIT);
     let route = Route::open(&line.a, &line.c)?;
-    // The first envelopes find the way and warm the caches.
-    runtime.block_on(route.run(envelopes(&line.c, 2_000, 1)?, None))?;
-    let before = cpu(line)?;
-    let threads = threads_of(&line.b)?;
-    let flood = runtime.block_on(route.run(envelopes(&line.c, FLOOD, 2)?, None))?;
-    let busiest = busiest(&threads, &threads_of(&line.b)?);
-    let after = cpu(line)?;
-    let [a, b, c] = std::array::from_fn(|node| FLOOD as f64 / (after[node] - before[node]).as_secs_f64());
+    let to: PeerId = line.c.peer_id()?.parse()?;
+    // The first envelopes warm the caches.
+    runtime.block_on(route.run(envelopes(to, WARM_UP, 1)?, None))?;
+    let nodes = [&line.a, &line.b, &line.c];
+    let before: Vec<Duration> = nodes.iter().map(|node| cpu(node)).collect::<Outcome<_>>()?;
+    let flood = runtime.block_on(route.run(envelopes(to, FLOOD, 2)?, None))?;
     let speed = FLOOD as f64 / flood.took.as_secs_f64();
     report.add("A → B → C at full speed, all processes on this machine", speed, "/s");
-    let entry = report.add("relay B, per second of its CPU", b, "/s");
-    if let Some(limit) = report_limit {
-        entry.ratio_to(limit, "of the limit in batches").goal(Goal::RatioAtLeast(0.6));
+    for ((node, before), name) in nodes.iter().zip(before).zip(["origin A", "relay B", "recipient C"]) {
+        let spent = cpu(node)? - before;
+        report.add(format!("{name}, per second of its CPU"), FLOOD as f64 / spent.as_secs_f64(), "/s");
     }
-    let by_thread = FLOOD as f64 / busiest.as_secs_f64();
-    let entry = report.add("relay B, per second of its busiest thread", by_thread, "/s");
-    entry.ratio_to(b, "of one core: more cores help up to that").goal(Goal::RatioAtLeast(1.5));
-    report.add("origin A, per second of its CPU", a, "/s");
-    report.add("recipient C, per second of its CPU", c, "/s");
     let pace = (speed / 2.0) as u64;
-    let mut paced = runtime.block_on(route.run(envelopes(&line.c, PACED, 3)?, Some(pace)))?;
-    latencies(report, pace, &mut paced.latencies);
+    let mut paced = runtime.block_on(route.run(envelopes(to, PACED, 3)?, Some(pace)))?;
+    let [p50, p99] = percentiles(&mut paced.latencies);
+    report.add(format!("A → C at {pace}/s, half of that, durable at each node, p50"), p50, "ms");
+    report.add("the same, p99", p99, "ms").goal(Goal::AtMost(50.0));
     Ok(())
+}
+
+/// Median and 99th percentile, in milliseconds.
+fn percentiles(latencies: &mut [Duration]) -> [f64; 2] {
+    [0.5, 0.99].map(|share| percentile(latencies, share).as_secs_f64() * 1000.0)
 }
 
 /// How many envelopes a second come from one node to another at full speed, each durable at every node between them.
 pub(crate) fn full_speed(from: &TestNode, to: &TestNode, seed: u64) -> Outcome<f64> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let route = Route::open(from, to)?;
-    runtime.block_on(route.run(envelopes(to, 2_000, seed)?, None))?;
-    let flood = runtime.block_on(route.run(envelopes(to, FLOOD, seed + 1)?, None))?;
+    let end: PeerId = to.peer_id()?.parse()?;
+    runtime.block_on(route.run(envelopes(end, WARM_UP, seed)?, None))?;
+    let flood = runtime.block_on(route.run(envelopes(end, FLOOD, seed + 1)?, None))?;
     Ok(FLOOD as f64 / flood.took.as_secs_f64())
 }
 
 /// The 99th percentile of the time that envelopes at an even pace take from one node to another, durable at both.
 pub(crate) fn delays(from: &TestNode, to: &TestNode, count: usize, pace: u64, seed: u64) -> Outcome<Duration> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut run = runtime.block_on(Route::open(from, to)?.run(envelopes(to, count, seed)?, Some(pace)))?;
+    let end: PeerId = to.peer_id()?.parse()?;
+    let mut run = runtime.block_on(Route::open(from, to)?.run(envelopes(end, count, seed)?, Some(pace)))?;
     Ok(percentile(&mut run.latencies, 0.99))
-}
-
-fn latencies(report: &mut Report, pace: u64, latencies: &mut [Duration]) {
-    let [p50, p99] = [0.5, 0.99].map(|share| percentile(latencies, share).as_secs_f64() * 1000.0);
-    report.add(format!("A → C at {pace}/s, half of that, durable at each node, p50"), p50, "ms");
-    report.add("the same, p99", p99, "ms").goal(Goal::AtMost(50.0));
 }
 
 fn threads_of(node: &TestNode) -> Outcome<BTreeMap<u32, Duration>> {
@@ -116,16 +148,14 @@ fn busiest(before: &BTreeMap<u32, Duration>, after: &BTreeMap<u32, Duration>) ->
     after.iter().map(spent).max().unwrap_or_default()
 }
 
-fn cpu(line: &Line) -> Outcome<[Duration; 3]> {
-    let of = |node: &TestNode| procfs::cpu_time(node.pid()?).ok_or_else(|| node.failure("its CPU time can't be read"));
-    Ok([of(&line.a)?, of(&line.b)?, of(&line.c)?])
+fn cpu(node: &TestNode) -> Outcome<Duration> {
+    procfs::cpu_time(node.pid()?).ok_or_else(|| node.failure("its CPU time can't be read"))
 }
 
-/// Plain messages to a node from several senders.
-fn envelopes(to: &TestNode, count: usize, seed: u64) -> Outcome<Vec<Envelope>> {
+/// Plain messages to somebody from several senders.
+fn envelopes(to: PeerId, count: usize, seed: u64) -> Outcome<Vec<Envelope>> {
     let mut random = Random::seeded(seed);
     let keys: Vec<_> = (0..SENDERS).map(|_| SigningKey::from_seed(&random.bytes32())).collect();
-    let to: qpq_schemas::PeerId = to.peer_id()?.parse()?;
     let created_ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis() as u64;
     let mut sign = |key| {
         let draft = Draft { destination: to.0, created_ms, ..signatures::draft(&mut random) };

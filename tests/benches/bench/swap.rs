@@ -20,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn measure(report: &mut Report) -> Outcome {
     let line = Line::shaped(|plan| plan.config(flow::ROOM))?;
+    line.wait_ways()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (swaps, tallies) = runtime.block_on(run(&line))?;
     let mut pauses: Vec<_> = swaps.iter().map(|swap| swap.pause).collect();

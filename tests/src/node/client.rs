@@ -106,6 +106,16 @@ impl TestNode {
         })
     }
 
+    /// Waits until it knows a way to another node.
+    pub fn wait_way(&self, to: &Self) -> Outcome {
+        let to = to.peer_id()?;
+        self.wait("a way is known", || {
+            let table = self.json(&["mesh", "route"])?;
+            let mut routes = table["routes"].as_array().into_iter().flatten();
+            Ok(routes.any(|route| route["destination"] == to).then_some(()))
+        })
+    }
+
     /// Waits for something at this node; a failure shows its log.
     pub fn wait<T>(&self, what: &str, look: impl FnMut() -> Outcome<Option<T>>) -> Outcome<T> {
         poll::until(what, look).map_err(|failure| self.failure(&failure.to_string()))

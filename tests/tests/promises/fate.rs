@@ -167,11 +167,8 @@ fn routes_are_shown_as_a_table_and_as_pictures() -> Outcome {
     let hello = line.c.send(&line.a.peer_id()?, "hello")?;
     line.a.wait_id(&hello)?;
     let c = line.c.peer_id()?;
-    let table = line.a.wait("a way over the relay", || {
-        let table = line.a.json(&["mesh", "route"])?;
-        let ways = table["routes"].as_array().into_iter().flatten().any(|route| route["destination"] == c.as_str());
-        Ok(ways.then_some(table))
-    })?;
+    line.wait_ways()?;
+    let table = line.a.json(&["mesh", "route"])?;
     ensure!(table["schema"] == "qpq.routes/1" && table["here"] == line.a.peer_id()?.as_str(), "{table}");
     let dot = line.a.cli(&["mesh", "route", "--dot"])?;
     ensure!(dot.starts_with("digraph") && dot.contains(&c), "{dot}");

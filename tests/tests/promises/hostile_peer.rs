@@ -1,17 +1,15 @@
 //! A neighbour with a proven key and bad intentions: it may waste its own link, and nothing else.
 
-mod intruder;
-
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use intruder::{Intruder, draft, now_ms};
 use qpq_schemas::MessageId;
 use qpq_schemas::envelope::Kind;
 use qpq_schemas::link::{Frame, MAX_SYNC_IDS, Sync};
 use qpq_schemas::record::NodeRecord;
 use qpq_schemas::sealing::SealingPublic;
 use qpq_schemas::signature::SigningKey;
+use qpq_tests::raw_link::{RawLink, draft, now_ms};
 use qpq_tests::{Outcome, TestNode, ensure, procfs};
 
 /// What a node under attack may use more than before.
@@ -70,7 +68,7 @@ fn besiege_node<F: Future<Output = Outcome>>(attack: impl FnOnce(String) -> F + 
 #[test]
 fn a_neighbour_that_announces_without_end_and_never_reads_is_cut_off() -> Outcome {
     besiege(|address| async move {
-        let mut intruder = Intruder::enter(&[1; 32], &address).await?;
+        let mut intruder = RawLink::enter(&[1; 32], &address).await?;
         let have = Frame::Sync(Sync::Have((0..MAX_SYNC_IDS).map(|_| MessageId(rand::random())).collect()));
         let until = Instant::now() + ATTACK;
         while Instant::now() < until {
@@ -102,7 +100,7 @@ fn sybil_record(number: u64) -> Outcome<Bytes> {
 fn a_flood_of_strangers_records_does_not_hold_up_the_mail() -> Outcome {
     besiege(|address| async move {
         let records = (0..10_000).map(sybil_record).collect::<Outcome<Vec<_>>>()?;
-        let mut intruder = Intruder::enter(&[2; 32], &address).await?;
+        let mut intruder = RawLink::enter(&[2; 32], &address).await?;
         for chunk in records.chunks(64) {
             intruder.say(&[Frame::Records(chunk.to_vec())]).await?;
         }
@@ -114,7 +112,7 @@ fn a_flood_of_strangers_records_does_not_hold_up_the_mail() -> Outcome {
 #[test]
 fn a_neighbour_that_fetches_large_broadcasts_and_never_reads_takes_no_memory() -> Outcome {
     besiege(|address| async move {
-        let mut giver = Intruder::enter(&[3; 32], &address).await?;
+        let mut giver = RawLink::enter(&[3; 32], &address).await?;
         let mut ids = Vec::new();
         for _ in 0..400_u32 {
             let envelope = draft(Kind::Broadcast, rand::random(), vec![7; 60_000]).sign(&giver.key)?;
@@ -132,7 +130,7 @@ fn a_neighbour_that_fetches_large_broadcasts_and_never_reads_takes_no_memory() -
             .await?;
         let mut takers = Vec::new();
         for seed in 10..20 {
-            let mut taker = Intruder::enter(&[seed; 32], &address).await?;
+            let mut taker = RawLink::enter(&[seed; 32], &address).await?;
             for chunk in ids.chunks(MAX_SYNC_IDS) {
                 taker.say(&[Frame::Sync(Sync::Want(chunk.to_vec()))]).await?;
             }
@@ -146,7 +144,7 @@ fn a_neighbour_that_fetches_large_broadcasts_and_never_reads_takes_no_memory() -
 #[test]
 fn a_replay_flood_of_one_message_does_not_hold_up_the_mail() -> Outcome {
     besiege(|address| async move {
-        let mut intruder = Intruder::enter(&[4; 32], &address).await?;
+        let mut intruder = RawLink::enter(&[4; 32], &address).await?;
         let wire = draft(Kind::Broadcast, [5; 32], vec![1; 16]).sign(&intruder.key)?.wire().clone();
         let batch = vec![wire; 300];
         let until = Instant::now() + ATTACK;
@@ -163,7 +161,7 @@ fn strangers_that_never_say_who_they_are_keep_nobody_else_out() -> Outcome {
         let mut half_open = Vec::new();
         for number in 0..200_u8 {
             // Past the limit the node refuses, which is fine.
-            half_open.extend(Intruder::connect(&[number.max(1); 32], &address).await);
+            half_open.extend(RawLink::connect(&[number.max(1); 32], &address).await);
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
         Ok(())
@@ -177,7 +175,7 @@ fn neighbours_that_come_and_go_do_not_fill_the_log_or_hold_up_the_mail() -> Outc
         for number in 0..300_u16 {
             let mut seed = [7; 32];
             seed[..2].copy_from_slice(&number.to_be_bytes());
-            let mut link = Intruder::enter(&seed, &address).await?;
+            let mut link = RawLink::enter(&seed, &address).await?;
             link.say_raw(b"\x00\x00\x00\x00rubbish \x1b[2J\n").await?;
             // The node's last word, or the end of the connection.
             let _ = link.hear_until(|frame| matches!(frame, Frame::Close(_)).then_some(())).await;
@@ -197,14 +195,14 @@ fn neighbours_that_come_and_go_do_not_fill_the_log_or_hold_up_the_mail() -> Outc
 #[test]
 fn mail_for_ten_thousand_strangers_does_not_hold_up_the_rest() -> Outcome {
     besiege(|address| async move {
-        let mut intruder = Intruder::enter(&[8; 32], &address).await?;
+        let mut intruder = RawLink::enter(&[8; 32], &address).await?;
         for _ in 0..100 {
             let sealed = |_| Ok(draft(Kind::Direct, rand::random(), vec![0; 8]).sign(&intruder.key)?.wire().clone());
             let wires = (0..100).map(sealed).collect::<Outcome<Vec<_>>>()?;
             intruder.say(&[Frame::Envelopes(wires)]).await?;
         }
         for number in 0..40_u8 {
-            let mut link = Intruder::enter(&[number + 30; 32], &address).await?;
+            let mut link = RawLink::enter(&[number + 30; 32], &address).await?;
             link.hear_until(|frame| matches!(frame, Frame::Records(_)).then_some(())).await?;
             link.connection.close(0_u8.into(), b"");
         }
@@ -217,7 +215,7 @@ fn mail_for_ten_thousand_strangers_does_not_hold_up_the_rest() -> Outcome {
 fn a_thousand_bad_signatures_cost_the_link_and_nothing_else() -> Outcome {
     besiege(|address| async move {
         for life in 0..20 {
-            let mut intruder = Intruder::enter(&[11; 32], &address).await?;
+            let mut intruder = RawLink::enter(&[11; 32], &address).await?;
             let bad = |_| {
                 let mut wire = draft(Kind::Direct, [1; 32], vec![0; 8]).sign(&intruder.key)?.wire().to_vec();
                 let signature = wire.len() - 10;

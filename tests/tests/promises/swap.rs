@@ -192,19 +192,9 @@ fn a_relays_routing_is_swapped_under_full_load_and_no_message_is_lost_or_doubled
     let line = Line::shaped(|plan| plan.config(flow::ROOM))?;
     let folder = tempfile::tempdir()?;
     let builds = [with_tail(folder.path(), ROUTING, "another")?, binaries::plugin(ROUTING)?];
-    knows_the_way(&line)?;
+    line.wait_ways()?;
     check(&line, ROUTING, &builds, skip::rounds(SWAPS, 4 * SWAPS))?;
-    knows_the_way(&line)
-}
-
-/// Waits until A has a way to C: before that it would keep copies.
-fn knows_the_way(line: &Line) -> Outcome {
-    let c = line.c.peer_id()?;
-    line.a.wait("a way to C", || {
-        let table = line.a.json(&["mesh", "route"])?;
-        let known = table["routes"].as_array().into_iter().flatten().any(|route| route["destination"] == c);
-        Ok(known.then_some(()))
-    })
+    line.wait_ways()
 }
 
 /// Swaps the relay's transport once; whether the neighbour's old link made way for its new one, or broke off.

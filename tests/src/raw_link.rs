@@ -1,4 +1,4 @@
-//! A peer that proves its key as it should, and then says whatever the test wants.
+//! A peer that proves its key as it should, and then says whatever a test or a benchmark wants.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -8,7 +8,6 @@ use bytes::Bytes;
 use qpq_schemas::envelope::{Draft, Flags, Kind, Priority};
 use qpq_schemas::link::{Frame, Hello, Role, sign_auth, unpack};
 use qpq_schemas::signature::SigningKey;
-use qpq_tests::{Failure, Outcome};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream};
 use rustls::client::AlwaysResolvesClientRawPublicKeys;
@@ -17,21 +16,75 @@ use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, SignatureScheme};
 
+use crate::{Failure, Outcome};
+
 /// How long the other side may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A link to a node, in the hands of somebody with bad intentions.
-pub(super) struct Intruder {
-    pub(super) key: SigningKey,
-    pub(super) send: SendStream,
+/// A link to a node over QUIC, without a node at this end.
+#[derive(Debug)]
+pub struct RawLink {
+    /// Who this end is.
+    pub key: SigningKey,
+    /// The stream to the node.
+    pub send: SendStream,
     recv: RecvStream,
-    pub(super) connection: Connection,
+    /// The connection under it.
+    pub connection: Connection,
+    endpoint: Endpoint,
+}
+
+/// The end of a link that speaks.
+#[derive(Debug)]
+pub struct Mouth {
+    stream: SendStream,
+    /// Carries the connection.
     _endpoint: Endpoint,
 }
 
-impl Intruder {
+/// The end of a link that listens.
+#[derive(Debug)]
+pub struct Ear(RecvStream);
+
+impl Mouth {
+    /// Sends frames as one block.
+    pub async fn say(&mut self, frames: &[Frame]) -> Outcome {
+        say(&mut self.stream, &block_of(frames)?).await
+    }
+}
+
+impl Ear {
+    /// The frames of the next block.
+    pub async fn hear(&mut self) -> Outcome<Vec<Frame>> {
+        hear(&mut self.0).await
+    }
+}
+
+fn block_of(frames: &[Frame]) -> Outcome<Vec<u8>> {
+    let mut block = Vec::new();
+    for frame in frames {
+        frame.encode(&mut block)?;
+    }
+    Ok(block)
+}
+
+async fn say(stream: &mut SendStream, block: &[u8]) -> Outcome {
+    let mut bytes = u32::try_from(block.len())?.to_be_bytes().to_vec();
+    bytes.extend_from_slice(block);
+    Ok(in_time(stream.write_all(&bytes)).await??)
+}
+
+async fn hear(stream: &mut RecvStream) -> Outcome<Vec<Frame>> {
+    let mut length = [0; 4];
+    in_time(stream.read_exact(&mut length)).await??;
+    let mut block = vec![0; u32::from_be_bytes(length) as usize];
+    in_time(stream.read_exact(&mut block)).await??;
+    Ok(unpack(Bytes::from(block)).filter_map(Result::ok).collect())
+}
+
+impl RawLink {
     /// Connects and opens the stream, but doesn't say HELLO.
-    pub(super) async fn connect(seed: &[u8; 32], address: &str) -> Outcome<Self> {
+    pub async fn connect(seed: &[u8; 32], address: &str) -> Outcome<Self> {
         let endpoint = Endpoint::client(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let tls = QuicClientConfig::try_from(tls(seed)?)?;
         let connecting = endpoint.connect_with(ClientConfig::new(Arc::new(tls)), address.parse()?, "127.0.0.1")?;
@@ -40,11 +93,11 @@ impl Intruder {
         send.write_all(&[0; 4]).await?;
         let mut opening = [0; 4];
         in_time(recv.read_exact(&mut opening)).await??;
-        Ok(Self { key: SigningKey::from_seed(seed), send, recv, connection, _endpoint: endpoint })
+        Ok(Self { key: SigningKey::from_seed(seed), send, recv, connection, endpoint })
     }
 
     /// Connects and proves the key: the node has an authenticated link from now on.
-    pub(super) async fn enter(seed: &[u8; 32], address: &str) -> Outcome<Self> {
+    pub async fn enter(seed: &[u8; 32], address: &str) -> Outcome<Self> {
         let mut link = Self::connect(seed, address).await?;
         let mine = Hello::new(link.key.public(), rand::random());
         link.say(&[Frame::Hello(mine.clone())]).await?;
@@ -62,32 +115,27 @@ impl Intruder {
     }
 
     /// Sends frames as one block.
-    pub(super) async fn say(&mut self, frames: &[Frame]) -> Outcome {
-        let mut block = Vec::new();
-        for frame in frames {
-            frame.encode(&mut block)?;
-        }
-        self.say_raw(&block).await
+    pub async fn say(&mut self, frames: &[Frame]) -> Outcome {
+        say(&mut self.send, &block_of(frames)?).await
     }
 
     /// Sends any bytes as a block.
-    pub(super) async fn say_raw(&mut self, block: &[u8]) -> Outcome {
-        let mut bytes = u32::try_from(block.len())?.to_be_bytes().to_vec();
-        bytes.extend_from_slice(block);
-        Ok(in_time(self.send.write_all(&bytes)).await??)
+    pub async fn say_raw(&mut self, block: &[u8]) -> Outcome {
+        say(&mut self.send, block).await
     }
 
     /// The frames of the next block.
-    pub(super) async fn hear(&mut self) -> Outcome<Vec<Frame>> {
-        let mut length = [0; 4];
-        in_time(self.recv.read_exact(&mut length)).await??;
-        let mut block = vec![0; u32::from_be_bytes(length) as usize];
-        in_time(self.recv.read_exact(&mut block)).await??;
-        Ok(unpack(Bytes::from(block)).filter_map(Result::ok).collect())
+    pub async fn hear(&mut self) -> Outcome<Vec<Frame>> {
+        hear(&mut self.recv).await
+    }
+
+    /// Both ends apart.
+    pub fn split(self) -> (Mouth, Ear) {
+        (Mouth { stream: self.send, _endpoint: self.endpoint }, Ear(self.recv))
     }
 
     /// Reads until a frame fits.
-    pub(super) async fn hear_until<T>(&mut self, mut fits: impl FnMut(Frame) -> Option<T>) -> Outcome<T> {
+    pub async fn hear_until<T>(&mut self, mut fits: impl FnMut(Frame) -> Option<T>) -> Outcome<T> {
         loop {
             for frame in self.hear().await? {
                 if let Frame::Ping(number) = frame {
@@ -100,8 +148,8 @@ impl Intruder {
     }
 }
 
-/// A draft of a plain message to that recipient, or broadcast on that topic.
-pub(super) fn draft(kind: Kind, destination: [u8; 32], payload: Vec<u8>) -> Draft {
+/// A draft of a plain message to that recipient, or broadcast on that topic, made now.
+pub fn draft(kind: Kind, destination: [u8; 32], payload: Vec<u8>) -> Draft {
     Draft {
         kind,
         flags: Flags { sealed: kind == Kind::Broadcast, receipt_wanted: false, priority: Priority::Normal },
@@ -114,7 +162,8 @@ pub(super) fn draft(kind: Kind, destination: [u8; 32], payload: Vec<u8>) -> Draf
     }
 }
 
-pub(super) fn now_ms() -> u64 {
+/// Unix time in milliseconds.
+pub fn now_ms() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |age| age.as_millis() as u64)
 }
 
