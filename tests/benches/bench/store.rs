@@ -26,7 +26,7 @@ const ACCEPT_GOAL: f64 = 0.7;
 const TURNS: usize = 5;
 
 /// Envelopes in each measurement.
-const RECORDS: usize = 40_000;
+const RECORDS: usize = 160_000;
 
 /// Envelopes in the measurement with a sync for each.
 const SINGLES: usize = 400;
