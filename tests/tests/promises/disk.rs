@@ -172,6 +172,8 @@ fn a_disk_that_becomes_read_only_stops_acknowledgements_and_not_the_node() -> Ou
             ensure!(!refused.stderr.trim().is_empty() || !refused.stdout.trim().is_empty(), "refused without a reason");
         }
         ensure!(node.is_alive(), "the node died of a read-only disk");
+        let shown = node.run(&["mesh", "inbox"])?;
+        ensure!(shown.code == Some(0) && shown.stdout.contains("message 4"), "round {round}: {}", shown.stderr);
         node.kill()?;
         disk.unmount()?;
         ensure!(disk.mount()?.is_some(), "the disk can't be mounted again");

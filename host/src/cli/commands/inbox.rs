@@ -1,5 +1,6 @@
 //! `mesh inbox`
 
+use std::io::Write;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -27,7 +28,7 @@ const INDENT: &str = "\n    ";
 /// Shows a stretch of the inbox.
 pub(super) async fn show(node: &dyn NodeApi, args: &InboxArgs, style: Style) -> Result<Answer, Failure> {
     let page = node.inbox(first_query(args)).await?;
-    note_read(node, &page).await?;
+    note_read(node, &page).await;
     let now = now_ms();
     let lines: Vec<String> = page.items.iter().map(|item| message_text(item, now, style)).collect();
     let text = if lines.is_empty() { "No messages.".to_owned() } else { lines.join("\n") };
@@ -35,11 +36,13 @@ pub(super) async fn show(node: &dyn NodeApi, args: &InboxArgs, style: Style) -> 
     Ok(Answer::new("qpq.inbox/1", &serde_json::json!({ "items": items, "next_after": page.next_after }), text))
 }
 
-/// What was shown may make room when the inbox is full.
-async fn note_read(node: &dyn NodeApi, page: &InboxPage) -> Result<(), Failure> {
-    match page.items.last() {
-        Some(last) => Ok(node.inbox_ack(READER.to_owned(), last.seq).await?),
-        None => Ok(()),
+/// What was shown may make room when the inbox is full. Where that can't be noted (the disk is full or read-only) the messages
+/// are shown all the same.
+async fn note_read(node: &dyn NodeApi, page: &InboxPage) {
+    let Some(last) = page.items.last() else { return };
+    if let Err(error) = node.inbox_ack(READER.to_owned(), last.seq).await {
+        let note = format!("qpq: how far you have read could not be noted: {error}");
+        _ = writeln!(std::io::stderr(), "{note}"); // whoever closed it doesn't want to know
     }
 }
 
@@ -87,7 +90,7 @@ impl Follow {
             for item in &page.items {
                 print(&line(item, setting))?;
             }
-            note_read(node, &page).await?;
+            note_read(node, &page).await;
             if page.items.is_empty() {
                 tokio::time::sleep(PAUSE).await;
             }
