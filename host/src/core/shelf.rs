@@ -124,8 +124,10 @@ impl Shelf {
 
     /// Shows an admitted message, now that it is durable.
     pub fn confirm(&mut self, id: &MessageId) {
-        if let Some(entry) = self.slot(id).and_then(|slot| self.entries.get_mut(slot)) {
-            entry.pending = false;
+        let Some((slot, entry)) = self.slot(id).and_then(|slot| Some((slot, self.entries.get_mut(slot)?))) else { return };
+        entry.pending = false;
+        if entry.places.has(Places::HISTORY) {
+            self.history.insert(entry.kept(slot));
         }
     }
 

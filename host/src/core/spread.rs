@@ -13,7 +13,7 @@ use qpq_schemas::link::{Frame, MAX_ANNOUNCED, MAX_SYNC_IDS, SubscriptionChange, 
 use qpq_schemas::{MessageId, PeerId, TopicId};
 
 use super::{Core, Effect, LinkId};
-use crate::store::{Head, Places};
+use crate::store::Head;
 use lacking::{Ask, Lack, Lacking};
 pub(super) use queue::{Cast, Casts};
 pub(super) use reconcile::Talk;
@@ -190,7 +190,7 @@ impl Core {
 
     /// A broadcast that is kept here for those who lack it, and may still go on.
     pub(super) fn history(&self, id: &MessageId) -> Option<Head> {
-        self.shelf.get(id).filter(|head| head.places.has(Places::HISTORY) && head.may_go_on())
+        self.shelf.broadcast(id).filter(Head::may_go_on)
     }
 
     pub(super) fn sync(&mut self, link: LinkId, sync: Sync, now_ms: u64) {

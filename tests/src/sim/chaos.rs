@@ -28,6 +28,9 @@ const MAX_SKEW_MS: usize = 150_000;
 /// How long everything may take to arrive once all is whole, in microseconds: two of custody's longest pauses.
 const PATIENCE_US: u64 = 1_500 * SECOND_US;
 
+/// Within this time a disk has done all that it was given, in microseconds.
+const SLOWEST_US: u64 = 10 * SECOND_US;
+
 /// How long is waited for what might come twice, once all has arrived, in microseconds.
 const AFTERMATH_US: u64 = 40 * SECOND_US;
 
@@ -120,6 +123,7 @@ impl Chaos {
     }
 
     fn wait(&mut self) -> Outcome {
+        self.world.run_for(SLOWEST_US)?; // what a slow disk has yet to acknowledge counts, too
         let until_us = self.world.now_us + PATIENCE_US;
         while self.missing().next().is_some() && self.world.now_us < until_us {
             self.world.run_for(SECOND_US)?;

@@ -100,7 +100,7 @@ impl Entry {
             seq: self.seq,
             len: self.len,
             slot,
-            shared: (self.hop_count < self.max_hops).then(|| Place::of(self.created_ms, &self.id)),
+            shared: (!self.pending && self.hop_count < self.max_hops).then(|| Place::of(self.created_ms, &self.id)),
         }
     }
 

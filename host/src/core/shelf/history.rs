@@ -18,7 +18,7 @@ pub(super) struct Kept {
     pub(super) seq: u64,
     pub(super) len: u32,
     pub(super) slot: u32,
-    /// Its place in the comparison with neighbours, unless it may go no further.
+    /// Its place in the comparison with neighbours, unless it isn't durable yet or may go no further.
     pub(super) shared: Option<Place>,
 }
 
@@ -49,6 +49,7 @@ pub(super) struct History {
 }
 
 impl History {
+    /// Adds a broadcast; once more when it has become durable, so that neighbours hear of it.
     pub(super) fn insert(&mut self, kept: Kept) {
         let topic = self.topics.entry(kept.topic).or_default();
         if topic.ranks.insert(kept.rank()) {

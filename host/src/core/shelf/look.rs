@@ -38,9 +38,9 @@ impl Shelf {
         self.shown(self.slot(id)?).filter(|head| head.places.has(Places::WAITING))
     }
 
-    /// The record of a broadcast that is kept for late joiners.
-    pub fn broadcast_seq(&self, id: &MessageId) -> Option<u64> {
-        self.shown(self.slot(id)?).filter(|head| head.places.has(Places::HISTORY)).map(|head| head.seq)
+    /// A broadcast that is kept for late joiners.
+    pub fn broadcast(&self, id: &MessageId) -> Option<Head> {
+        self.shown(self.slot(id)?).filter(|head| head.places.has(Places::HISTORY))
     }
 
     /// What waits for a recipient: the most urgent class first, in it one message of each sender in turn, each sender's in
@@ -91,8 +91,7 @@ impl Shelf {
         slots.into_iter().flatten().map_while(|slot| self.shown(slot))
     }
 
-    /// The broadcasts that may be given to others, in the order in which two nodes compare them. Has those that are not
-    /// durable yet, too.
+    /// The broadcasts that may be given to others, in the order in which two nodes compare them.
     pub fn ledger(&self) -> &Ledger {
         self.history.ledger()
     }

@@ -78,6 +78,20 @@ fn a_message_shows_only_once_it_is_durable() {
 }
 
 #[test]
+fn a_broadcast_is_compared_with_neighbours_only_once_it_is_durable() {
+    let mut shelf = Shelf::new(small());
+    let [first, second] = [broadcast(1, 1, 9), broadcast(2, 1, 9)];
+    shelf.admit(&first, 0).unwrap();
+    shelf.admit(&second, 0).unwrap();
+    assert_eq!((shelf.ledger().len(), shelf.broadcast(&first.id)), (0, None), "it can't be read yet");
+    shelf.confirm(&first.id);
+    assert_eq!((shelf.ledger().len(), shelf.broadcast(&first.id)), (1, Some(first)));
+    shelf.discard(&second.id);
+    shelf.discard(&first.id);
+    assert_eq!(shelf.ledger().len(), 0);
+}
+
+#[test]
 fn one_sender_fills_a_quarter_of_a_queue_and_the_rest_is_left_to_others() {
     let mut shelf = Shelf::new(small());
     assert!(take(&mut shelf, &head(1, 1, 9)).is_ok());

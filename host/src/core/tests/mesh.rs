@@ -189,7 +189,7 @@ impl Mesh {
 
     /// The nodes that hold a broadcast.
     pub(super) fn holders(&self, id: &MessageId) -> BTreeSet<usize> {
-        let holds = |(_, node): &(usize, &Node)| node.core.shelf().broadcast_seq(id).is_some();
+        let holds = |(_, node): &(usize, &Node)| node.core.shelf().broadcast(id).is_some();
         self.nodes.iter().enumerate().filter(holds).map(|(number, _)| number).collect()
     }
 
