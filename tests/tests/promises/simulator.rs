@@ -97,7 +97,8 @@ fn nothing_acknowledged_is_lost_or_doubled_whatever_happens() -> Outcome {
     if let Some(seed) = std::env::var(SEED_ENV).ok().and_then(|text| text.parse().ok()) {
         return hold(seed);
     }
-    (0..skip::rounds(SEEDS[0], SEEDS[1]) as u64).try_for_each(hold)
+    // With these, broadcasts were announced before they could be read.
+    [4_092, 6_049].into_iter().chain(0..skip::rounds(SEEDS[0], SEEDS[1]) as u64).try_for_each(hold)
 }
 
 fn hold(seed: u64) -> Outcome {
