@@ -15,7 +15,8 @@
 //!
 //! What must hold at every moment, whatever the order of events:
 //! - `Stored` is answered only for what is durable here, or is known to be with its recipient.
-//! - A copy of a direct envelope is given up only for such an answer, or at its expiry.
+//! - A copy of a direct envelope is given up only for such an answer, for its recipient's signed receipt, when its recipient has
+//!   collected it, or at its expiry; and for lack of room only where a neighbour holds a copy that may be relied upon.
 
 mod accept;
 mod calm;
@@ -76,7 +77,7 @@ pub type Ticket = u64;
 /// How often housekeeping runs at least, in milliseconds.
 const TICK_MS: u64 = 1_000;
 
-/// The router is called at least this often, in milliseconds.
+/// A router that names a later time is called after this one, in milliseconds.
 const MAX_ROUTER_PAUSE_MS: u64 = 60_000;
 
 /// Messages and ids that one tick takes off at most, so that no tick takes long.
@@ -370,6 +371,11 @@ pub struct Core {
     verifying: HashMap<Ticket, Vec<Candidate>>,
     unwritten: Unwritten,
     persisting: HashMap<Ticket, Vec<Candidate>>,
+    /// Removals on their way to the disk.
+    removing: HashMap<Ticket, Batch>,
+    /// Removals that it didn't take, and when they are tried again.
+    put_off: Batch,
+    put_off_until_ms: u64,
     /// Bytes of envelopes in `verifying` and `persisting`.
     pending_bytes: usize,
     /// On how many links an envelope is under way.
@@ -396,6 +402,7 @@ pub struct Core {
 impl Core {
     /// A core over what the store recovered.
     pub fn new(mut config: CoreConfig, shelf: Shelf, next_seq: u64, router: Box<dyn Router>) -> Self {
+        let me = config.me;
         Self {
             federation: Federation::new(config.federation.take()),
             tolls: Tolls::new(config.link),
@@ -405,7 +412,7 @@ impl Core {
             neighbours: BTreeMap::new(),
             shelf,
             router,
-            records: RecordBook::default(),
+            records: RecordBook::keeping(me),
             subscribed: BTreeSet::new(),
             blocked: BTreeSet::new(),
             mailboxes: BTreeSet::new(),
@@ -414,6 +421,9 @@ impl Core {
             verifying: HashMap::new(),
             unwritten: Unwritten::default(),
             persisting: HashMap::new(),
+            removing: HashMap::new(),
+            put_off: Batch::default(),
+            put_off_until_ms: 0,
             pending_bytes: 0,
             flying: HashMap::new(),
             recent: Recent::default(),
@@ -571,6 +581,7 @@ impl Core {
             self.expire(now_ms);
             self.expire_records(now_ms);
             self.retry_offers(now_ms);
+            self.retry_removals(now_ms);
             self.spread_not_after(now_ms);
             self.look_after_talks(now_ms);
             self.ask_homes(now_ms);

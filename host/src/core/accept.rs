@@ -82,9 +82,16 @@ impl Core {
     /// Has all written that this step changed. What frees room goes first and by itself: a full disk takes it, and
     /// refuses the rest.
     pub(super) fn flush_writes(&mut self) {
-        let Unwritten { removals, arrivals, candidates } = std::mem::take(&mut self.unwritten);
+        let Unwritten { mut removals, mut arrivals, candidates } = std::mem::take(&mut self.unwritten);
+        if !removals.remove.is_empty() && !arrivals.append.is_empty() {
+            // What arrived in this step and is gone again must not be written behind its removal.
+            let (first, last) = (arrivals.append.first(), arrivals.append.last());
+            let arrived = first.map_or(0, |record| record.head.seq)..=last.map_or(0, |record| record.head.seq);
+            arrivals.remove.extend(removals.remove.extract_if(.., |seq| arrived.contains(seq)));
+        }
         if !removals.is_empty() {
             let ticket = self.ticket();
+            self.removing.insert(ticket, Batch { kv: Vec::new(), ..removals.clone() });
             self.effects.push(Effect::Persist { ticket, batch: removals });
         }
         if !candidates.is_empty() {
@@ -186,7 +193,12 @@ pub(super) enum Outcome {
 
 impl Core {
     pub(super) fn persisted(&mut self, ticket: Ticket, result: &Result<(), String>, now_ms: u64) {
-        // Removals and notes have tickets too, but nobody waits for them: after a crash they are simply done again.
+        if let Some(removals) = self.removing.remove(&ticket) {
+            if result.is_err() {
+                self.not_removed(removals, now_ms);
+            }
+            return;
+        }
         let Some(kept) = self.persisting.remove(&ticket) else { return };
         for candidate in kept {
             match (result, candidate.head) {
@@ -194,6 +206,23 @@ impl Core {
                 (Err(why), Some(head)) => self.not_written(&candidate, &head, why),
                 (_, None) => {}
             }
+        }
+    }
+
+    /// Nobody waits for removals, but they are tried until the disk takes them: else what is gone would be held again after the
+    /// next start. Notes that came with them are not: there may be newer ones by then.
+    fn not_removed(&mut self, removals: Batch, now_ms: u64) {
+        self.count("removals-put-off");
+        self.put_off.merge(removals);
+        self.put_off_until_ms = now_ms + u64::from(RETRY_STORE_SECS) * 1_000;
+    }
+
+    pub(super) fn retry_removals(&mut self, now_ms: u64) {
+        let pause_ms = u64::from(RETRY_STORE_SECS) * 1_000;
+        self.put_off_until_ms = self.put_off_until_ms.min(now_ms + pause_ms);
+        if !self.put_off.is_empty() && self.put_off_until_ms <= now_ms {
+            let batch = std::mem::take(&mut self.put_off);
+            self.persist(batch);
         }
     }
 

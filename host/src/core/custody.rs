@@ -215,7 +215,10 @@ impl Core {
         }
         let room = self.room(link);
         // It came from there; later on there may be a way from there again.
-        let lately = |waiting: &Waiting| waiting.source.filter(|_| now_ms < waiting.received_ms + REACCEPT_AFTER_MS);
+        let since = |at_ms: u64| now_ms.checked_sub(at_ms); // none: the clock was set back since then
+        let lately = |waiting: &Waiting| {
+            waiting.source.filter(|_| since(waiting.received_ms).is_some_and(|ms| ms < REACCEPT_AFTER_MS))
+        };
         let queue = self.shelf.queue(&recipient);
         let queue = queue.filter(|waiting| self.may_offer(link, &waiting.id, lately(waiting), known, now_ms));
         let next: Vec<(u64, MessageId)> = queue.take(room + 1).map(|waiting| (waiting.seq, waiting.id)).collect();
@@ -234,10 +237,19 @@ impl Core {
     fn may_offer(&self, link: LinkId, id: &MessageId, from: Option<PeerId>, known: bool, now_ms: u64) -> bool {
         let Some(state) = self.links.get(&link) else { return false };
         let Some(neighbour) = self.neighbours.get(&state.peer) else { return false };
-        let declined = neighbour.declined.get(id).is_some_and(|declined| declined.until_ms > now_ms);
+        let declined = match neighbour.declined.get(id) {
+            Some(declined) => declined.until_ms > now_ms,
+            None => neighbour.declined.len() >= MAX_DECLINED, // it takes nothing anyway
+        };
         let busy = match known {
             true => self.flying.contains_key(id),
-            false => state.in_flight.contains_key(id) || neighbour.copied.get(id).is_some_and(|until| *until > now_ms),
+            false => {
+                let copied = match neighbour.copied.get(id) {
+                    Some(until_ms) => *until_ms > now_ms,
+                    None => neighbour.copied.len() >= MAX_COPIED, // it has many, and gets more when some have gone on
+                };
+                copied || state.in_flight.contains_key(id)
+            }
         };
         from != Some(state.peer) && !declined && !busy && self.may_leave(link, id)
     }
@@ -356,6 +368,12 @@ impl Core {
     fn spread_answer(&mut self, link: LinkId, answer: &Answer, now_ms: u64) {
         let later = matches!(answer.verdict, Verdict::RelayFull | Verdict::RecipientFull | Verdict::SenderFull);
         self.count(if answer.verdict == Verdict::Stored { "spread" } else { "spread-declined" });
+        if answer.verdict == Verdict::Stored
+            && let Some(head) = self.shelf.get(&answer.id)
+            && let Some(state) = self.links.get_mut(&link)
+        {
+            state.casts.forget(&head); // it asked for it while it was under way
+        }
         if later {
             self.announce_after(link, u64::from(answer.retry_after_secs) * 1_000, now_ms);
         }
@@ -375,10 +393,24 @@ impl Core {
     fn copied(&mut self, link: LinkId, id: MessageId, now_ms: u64) {
         self.count("copied");
         if let Some(neighbour) = self.behind(link) {
-            if neighbour.copied.len() >= MAX_COPIED {
-                neighbour.copied.clear(); // the worst that follows is an offer made twice
-            }
             neighbour.copied.insert(id, now_ms + COPY_AGAIN_MS);
+        }
+    }
+
+    /// Forgets which envelopes neighbours declined or hold copies of where that is over, once there are so many that no further ones
+    /// are offered.
+    fn forget_answers(&mut self, now_ms: u64) {
+        for neighbour in self.neighbours.values_mut() {
+            if neighbour.declined.len() >= MAX_DECLINED {
+                neighbour.declined.retain(|_, declined| declined.until_ms > now_ms);
+            }
+            if neighbour.copied.len() >= MAX_COPIED {
+                let shelf = &self.shelf;
+                let is_over = |id: &MessageId, until: &mut u64| *until <= now_ms || shelf.waiting(id).is_none();
+                let over: Vec<_> = neighbour.copied.extract_if(is_over).map(|(id, _)| id).collect();
+                // When the neighbour goes only what is noted here is taken back.
+                over.iter().for_each(|id| self.shelf.held_elsewhere(id, None));
+            }
         }
     }
 
@@ -397,16 +429,10 @@ impl Core {
             _ if answer.retry_after_secs == 0 => RETRY_SECS,
             _ => u64::from(answer.retry_after_secs),
         };
-        if neighbour.declined.len() >= MAX_DECLINED {
-            neighbour.declined.retain(|_, declined| declined.until_ms > now_ms);
-        }
         let before = neighbour.declined.get(&answer.id).map_or(0, |declined| declined.pause_secs);
         let pause_secs = secs.max((2 * before).min(RETRY_HOPELESS_SECS));
         let until_ms = now_ms + pause_secs * 1_000;
-        if neighbour.declined.len() < MAX_DECLINED {
-            let verdict = answer.verdict;
-            neighbour.declined.insert(answer.id, Declined { until_ms, pause_secs, verdict });
-        }
+        neighbour.declined.insert(answer.id, Declined { until_ms, pause_secs, verdict: answer.verdict });
         let retry = neighbour.retry.entry(recipient).or_insert(until_ms);
         *retry = until_ms.min(*retry);
     }
@@ -444,6 +470,7 @@ impl Core {
 
     /// Offers again what was refused for a time, and what was never answered.
     pub(super) fn retry_offers(&mut self, now_ms: u64) {
+        self.forget_answers(now_ms);
         for link in self.links.keys().copied().collect::<Vec<_>>() {
             self.look_for_unanswered(link, now_ms);
         }

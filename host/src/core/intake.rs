@@ -137,7 +137,9 @@ impl Core {
             SeenState::Delivered => Some(stored),
             SeenState::PassedOn { .. } if view.kind() == Kind::Broadcast => Some(stored),
             SeenState::PassedOn { at_ms, .. }
-                if now_ms > at_ms + REACCEPT_AFTER_MS && self.leads_elsewhere(link, envelope, now_ms) =>
+                // In the future: the clock was set back since then.
+                if (at_ms > now_ms || now_ms - at_ms > REACCEPT_AFTER_MS)
+                    && self.leads_elsewhere(link, envelope, now_ms) =>
             {
                 None // taken back: the loop has dissolved
             }

@@ -59,6 +59,11 @@ impl RecordBook {
         self.known.is_empty()
     }
 
+    /// An empty book in which that peer's record, the node's own, never makes room.
+    pub(super) fn keeping(me: PeerId) -> Self {
+        Self { favoured: HashSet::from([me]), ..Self::default() }
+    }
+
     fn lacks(&self, peer: &PeerId, seq_ms: u64) -> bool {
         self.get(peer).is_none_or(|known| known.seq_ms < seq_ms)
     }

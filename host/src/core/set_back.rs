@@ -15,6 +15,8 @@ impl Core {
             for until_ms in neighbour.copied.values_mut() {
                 *until_ms = (*until_ms).min(now_ms.saturating_add(COPY_AGAIN_MS));
             }
+            neighbour.branch.clock_set_back(now_ms);
+            neighbour.talk.clock_set_back(now_ms);
             for at_ms in neighbour.retry.values_mut().chain(&mut neighbour.announce_at_ms) {
                 *at_ms = (*at_ms).min(longest_ms);
             }

@@ -5,7 +5,8 @@
 //! queues, history and inbox. Direct messages in custody are never evicted: when their room is full, new ones are
 //! refused. Broadcasts make room, lowest priority and oldest first; then copies of which a neighbour holds one as well.
 //!
-//! What is waiting and acknowledged, and is held by nobody else, leaves only by [`Shelf::finish`], [`Shelf::release`] or by its own expiry.
+//! What is waiting and acknowledged, and is held by nobody else, leaves only when the core says that it has gone on or was
+//! collected ([`Shelf::release_to`]), or by its own expiry.
 
 mod admit;
 mod bulk;
@@ -124,7 +125,9 @@ impl Shelf {
 
     /// Shows an admitted message, now that it is durable.
     pub fn confirm(&mut self, id: &MessageId) {
-        let Some((slot, entry)) = self.slot(id).and_then(|slot| Some((slot, self.entries.get_mut(slot)?))) else { return };
+        let Some((slot, entry)) = self.slot(id).and_then(|slot| Some((slot, self.entries.get_mut(slot)?))) else {
+            return;
+        };
         entry.pending = false;
         if entry.places.has(Places::HISTORY) {
             self.history.insert(entry.kept(slot));

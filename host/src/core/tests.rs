@@ -110,6 +110,27 @@ fn nothing_is_acknowledged_that_the_disk_did_not_take() {
 }
 
 #[test]
+fn what_has_gone_on_is_gone_from_the_disk_as_well_once_that_works_again() {
+    let mut world = World::new(3);
+    world.connect(0, 1);
+    world.connect(1, 2);
+    world.send(2, 0).unwrap(); // so that all know the way to 2
+    world.settle();
+    world.disconnect(1, 2);
+    let id = world.send(0, 2).unwrap();
+    world.settle();
+    assert_eq!(world.waiting(1), 1);
+    world.break_disk(1, true);
+    world.connect(1, 2);
+    world.settle();
+    assert_eq!((world.inbox(2), world.waiting(1)), (vec![id], 0));
+    world.break_disk(1, false);
+    world.pass(60_000);
+    world.crash(1);
+    assert_eq!(world.waiting(1), 0, "it was held again after a start");
+}
+
+#[test]
 fn a_bad_signature_is_refused_and_does_not_keep_the_true_envelope_out() {
     let mut world = World::new(2);
     world.connect(0, 1);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use qpq_schemas::link::{Frame, Sync};
+use qpq_schemas::link::{Frame, Home, Range, Resolve, Sync, Tree};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::core::Offered;
@@ -39,10 +39,19 @@ impl LinkCommand {
                 Self::Send(Frame::Subscriptions(_, topics)) => topics.len() * ENTRY_BYTES,
                 Self::Send(Frame::Records(records)) => records.len() * ENTRY_BYTES,
                 Self::Send(Frame::Route(bytes)) => bytes.len(),
+                Self::Send(Frame::Tree(Tree::Announce(list))) => list.len() * ENTRY_BYTES,
+                Self::Send(Frame::Tree(Tree::Graft(ids))) => ids.len() * ENTRY_BYTES,
+                Self::Send(Frame::Reconcile(step)) => step.ranges.iter().map(range_bytes).sum(),
+                Self::Send(Frame::Resolve(Resolve::Ask(peers))) => peers.len() * ENTRY_BYTES,
+                Self::Send(Frame::Resolve(Resolve::Homes(homes))) => homes.len() * size_of::<Home>(),
                 Self::Send(_) | Self::Ping(_) => 0,
                 Self::Offer(items) => items.len() * size_of::<Offered>(),
             }
     }
+}
+
+fn range_bytes(range: &Range) -> usize {
+    size_of::<Range>() + range.ids().len() * ENTRY_BYTES
 }
 
 /// The engine's end.

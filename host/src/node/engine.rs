@@ -155,6 +155,8 @@ impl Engine {
     /// Waits until what was handed to the disk is there, so that nobody is left without an answer.
     async fn finish(mut self, mut done: mpsc::UnboundedReceiver<Event>, stopped: oneshot::Sender<()>) {
         self.links.clear();
+        let backlog = std::mem::take(&mut self.backlog);
+        self.write(0, backlog);
         while !self.replies.is_empty() {
             let Some(event) = done.recv().await else { break };
             self.handle(event);

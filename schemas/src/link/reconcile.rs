@@ -166,7 +166,8 @@ impl Reconcile {
 }
 
 impl Range {
-    fn ids(&self) -> &[MessageId] {
+    /// The ids that it lists, if it does.
+    pub fn ids(&self) -> &[MessageId] {
         if let Part::Ids(ids) = &self.part { ids } else { &[] }
     }
 

@@ -39,6 +39,9 @@ fn class(priority: Priority) -> u8 {
     Priority::Emergency as u8 - priority as u8
 }
 
+/// All kinds.
+const CASTS: [Cast; 3] = [Cast::New, Cast::Wanted, Cast::Missed];
+
 /// The queue of a link.
 #[derive(Debug, Default)]
 pub(in crate::core) struct Casts {
@@ -54,7 +57,16 @@ impl Casts {
 
     /// Adds a broadcast; the least urgent falls out when there are too many.
     pub(in crate::core) fn push(&mut self, head: &Head, cast: Cast) {
-        self.waiting.insert(Rank::new(head.priority, cast, head.seq), head.id);
+        let rank = Rank::new(head.priority, cast, head.seq);
+        if CASTS
+            .map(|other| Rank::new(head.priority, other, head.seq))
+            .iter()
+            .any(|other| *other < rank && self.waiting.contains_key(other))
+        {
+            return; // it goes sooner as it is
+        }
+        self.forget(head);
+        self.waiting.insert(rank, head.id);
         if self.waiting.len() > MAX_CASTS {
             self.waiting.pop_last();
             self.lost = true;
@@ -69,7 +81,7 @@ impl Casts {
 
     /// The neighbour has this one.
     pub(in crate::core) fn forget(&mut self, head: &Head) {
-        for cast in [Cast::New, Cast::Wanted, Cast::Missed] {
+        for cast in CASTS {
             self.waiting.remove(&Rank::new(head.priority, cast, head.seq));
         }
     }

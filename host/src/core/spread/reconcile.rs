@@ -51,6 +51,8 @@ const MAX_HELD: usize = 2;
 pub(in crate::core) struct Talk {
     /// The comparison that was begun here.
     mine: Option<Session>,
+    /// Another one is wanted when it is over.
+    again: bool,
     /// When to begin the next one.
     next_ms: Option<u64>,
     /// How many in a row found differences, but nothing that either side lacks.
@@ -61,6 +63,15 @@ pub(in crate::core) struct Talk {
     held: VecDeque<Reconcile>,
     /// Steps that may be answered now.
     steps: Steps,
+}
+
+impl Talk {
+    /// Nothing of it lies in the future.
+    pub(in crate::core) fn clock_set_back(&mut self, now_ms: u64) {
+        if let Some(session) = &mut self.mine {
+            session.heard_ms = session.heard_ms.min(now_ms);
+        }
+    }
 }
 
 /// A comparison that was begun here.
@@ -117,10 +128,14 @@ impl Core {
         }
     }
 
-    /// Begins a comparison, unless one is under way.
+    /// Begins a comparison; where one is under way, when that is over.
     pub(super) fn compare(&mut self, peer: PeerId, now_ms: u64) {
         let number = self.spread.session.wrapping_add(1);
-        let Some(neighbour) = self.neighbours.get_mut(&peer).filter(|other| other.talk.mine.is_none()) else { return };
+        let Some(neighbour) = self.neighbours.get_mut(&peer) else { return };
+        neighbour.talk.again = neighbour.talk.mine.is_some();
+        if neighbour.talk.again {
+            return;
+        }
         self.spread.session = number;
         neighbour.talk.mine = Some(Session { number, heard_ms: now_ms, differs: false, idle: 0 });
         neighbour.talk.of_use = false;
@@ -225,7 +240,8 @@ impl Core {
         let futile = session.differs && !talk.of_use && !lacking;
         talk.futile = if futile { (talk.futile + 1).min(MAX_DOUBLED) } else { 0 };
         let pause_ms = EVERY_MS << talk.futile;
-        talk.next_ms = Some(now_ms + pause_ms * 3 / 4 + spice % (pause_ms / 2));
+        let pause_ms = if std::mem::take(&mut talk.again) { 0 } else { pause_ms * 3 / 4 + spice % (pause_ms / 2) };
+        talk.next_ms = Some(now_ms + pause_ms);
     }
 
     /// A neighbour seems to be an older node: it is told of the history in the way that it understands.
@@ -251,7 +267,7 @@ impl Core {
             }
             talk.next_ms = talk.next_ms.map(|at| at.min(now_ms + (EVERY_MS << MAX_DOUBLED) * 2));
             match neighbour.branch.speaks {
-                Speaks::Unknown(since_ms) if since_ms.min(now_ms) + UNKNOWN_MS <= now_ms => {
+                Speaks::Unknown(since_ms) if since_ms + UNKNOWN_MS <= now_ms => {
                     self.is_older(peer, now_ms);
                 }
                 Speaks::New if talk.next_ms.is_some_and(|at| at <= now_ms) => {

@@ -19,7 +19,7 @@ pub(super) const GIVE_MS: u64 = 30_000;
 const MAX_IN_VAIN: u32 = 64;
 
 /// How long it is not believed then, in milliseconds. What it does hold is found by comparing.
-const DEAF_MS: u64 = 600_000;
+pub(super) const DEAF_MS: u64 = 600_000;
 
 /// Broadcasts looked for in one step.
 const SEEK_STEP: usize = 1_024;

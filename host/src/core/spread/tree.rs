@@ -10,6 +10,7 @@ use qpq_schemas::link::{Announced, Frame, MAX_TOPICS, SubscriptionChange, Tree};
 use qpq_schemas::{MessageId, PeerId, TopicId};
 
 use super::lacking::{Ask, Lack};
+use super::seek::DEAF_MS;
 use super::{Cast, Core, Effect, LinkId};
 use crate::store::Head;
 
@@ -91,6 +92,15 @@ impl Branch {
 
     pub(super) fn speaks_new(&self) -> bool {
         self.speaks == Speaks::New
+    }
+
+    /// Nothing of it lies in the future.
+    pub(in crate::core) fn clock_set_back(&mut self, now_ms: u64) {
+        self.deaf_until_ms = self.deaf_until_ms.min(now_ms + DEAF_MS);
+        self.gave_ms = self.gave_ms.min(now_ms);
+        if let Speaks::Unknown(since_ms) = &mut self.speaks {
+            *since_ms = now_ms.min(*since_ms);
+        }
     }
 
     pub(super) fn is_unknown(&self) -> bool {
