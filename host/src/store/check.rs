@@ -86,10 +86,9 @@ pub fn check(dir: &Path, now_ms: u64, progress: Progress<'_>) -> Result<CheckRep
     };
     let look = Look::at(dir, &StoreConfig::default(), true)?;
     let audit = Audit::of(&look.engine, now_ms, progress).map_err(|fault| open::opening(dir, fault))?;
-    if let (Some(commits), Some(cursor)) = (open::noted_commits(dir), audit.cursor)
-        && commits > cursor.commits
-    {
-        problems.push(format!("the last {} commits before the store was closed are missing", commits - cursor.commits));
+    let found = audit.cursor.map_or(0, |cursor| cursor.commits);
+    if let Some(missing) = open::noted_commits(dir).and_then(|commits| commits.checked_sub(found)).filter(|n| *n > 0) {
+        problems.push(format!("the last {missing} commits before the store was closed are missing"));
     }
     let journals_sound = look.journals.iter().all(|journal| journal.damaged.is_empty() && journal.renumbered == 0);
     Ok(CheckReport {

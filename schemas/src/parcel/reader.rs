@@ -145,7 +145,7 @@ impl ParcelReader {
             self.place = Place::End;
             return Ok(Some(Item::End { count: head.number }));
         }
-        self.expected += 1;
+        self.expected = self.expected.saturating_add(1);
         Ok(Some(match good {
             true => Item::Envelope(whole.slice(HEAD_LEN..HEAD_LEN + head.len)),
             false => Item::Damaged { number: head.number, offset },

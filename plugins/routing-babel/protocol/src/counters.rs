@@ -19,6 +19,8 @@ pub struct Counters {
     pub unknown: u64,
     /// Statements before the neighbour knew this instance.
     pub early: u64,
+    /// Statements that were not looked at, since the neighbour had cost too much.
+    pub too_much: u64,
     /// New destinations for which there was no room.
     pub full: u64,
     /// Statements about ways.
@@ -48,6 +50,7 @@ impl Counters {
             "unproven_seqnos": self.unproven,
             "unknown_numbers": self.unknown,
             "early_statements": self.early,
+            "costly_statements": self.too_much,
             "refused_full": self.full,
             "ways_heard": self.ways,
             "moves": self.moves,

@@ -76,6 +76,15 @@ pub const TABLE_ROW_MS: u64 = 1;
 /// The least that a table counts, in rows.
 pub const TABLE_MIN_ROWS: u64 = 64;
 
+/// What a neighbour may make this node do in a burst beyond what its words are worth: rows of the table looked at for nothing …
+pub const WORK_BURST: u64 = 20_000_000;
+
+/// … and so many in a millisecond for long: some 2 % of a core.
+pub const WORK_PER_MS: u64 = 10_000;
+
+/// What a bad signature counts, in rows looked at.
+pub const BAD_SIGNATURE_WORK: u64 = 30_000;
+
 /// How often neighbours compare digests, in milliseconds.
 pub const DIGEST_MS: u64 = 60_000;
 

@@ -2,7 +2,7 @@
 
 use crate::bucket::Bucket;
 use crate::cost::{NEUTRAL_COST, link_cost};
-use crate::limits::{DIGEST_MS, MAX_REPAIR_MS};
+use crate::limits::{DIGEST_MS, MAX_REPAIR_MS, WORK_BURST, WORK_PER_MS};
 use crate::record::Key;
 use crate::table::{NO_ROW, RowId};
 
@@ -65,6 +65,8 @@ pub struct Neighbour {
     pub tables: Bucket,
     /// A further link came up, which may lead to its next life: until then nothing goes there.
     pub suspect_until: Option<u64>,
+    /// What it may still make us do, in units of [`WORK_PER_MS`] rows.
+    pub work: Bucket,
     /// Our rows by its numbers.
     pub numbers: Vec<RowId>,
     /// Destinations to which it says that it has a way.
@@ -94,6 +96,7 @@ impl Neighbour {
             heard_on: 0,
             table_sent: false,
             wants_table: false,
+            work: Bucket::default(),
             tables: Bucket::default(),
             suspect_until: None,
             numbers: Vec::new(),
@@ -167,6 +170,11 @@ impl Neighbour {
         if let Some(word) = marks.get_mut(word) {
             *word |= 1 << (row % 64);
         }
+    }
+
+    /// Whether it may make us look at so many rows.
+    pub fn may_cost(&mut self, now_ms: u64, rows: u64) -> bool {
+        self.work.take_many(now_ms, rows.div_ceil(WORK_PER_MS), WORK_BURST / WORK_PER_MS, 1)
     }
 
     /// Whether a repair is due now; if so the next one is put off.

@@ -64,9 +64,19 @@ impl Unfinished {
         let mut part = file.as_os_str().to_owned();
         part.push(".part");
         let part = PathBuf::from(part);
-        // Who writes to whom is nobody else's business on this machine.
-        let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part);
-        let out = BufWriter::new(opened.map_err(|error| wrong(&part, &error))?);
+        // Who writes to whom is nobody else's business on this machine. A link that somebody put there is not followed.
+        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part);
+        let opened = opened.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Failure::new(
+                "file-exists",
+                format!(
+                    "{} is there: an export that runs, or was cut short. Remove it, or name another file.",
+                    part.display()
+                ),
+            ),
+            _ => wrong(&part, &error),
+        })?;
+        let out = BufWriter::new(opened);
         Ok(Self { out, part, file: file.to_owned(), written: 0 })
     }
 

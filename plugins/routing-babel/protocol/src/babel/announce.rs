@@ -18,23 +18,33 @@ impl Babel {
 
     /// Tells the neighbours what has changed for them.
     pub(super) fn announce(&mut self, row: RowId, exact: bool) {
-        let (before, was_poisoned) = (self.table.row(row).told(), self.table.row(row).poisoned);
+        let before = self.table.row(row).told();
         let way = self.way(row);
         let same = before.is_finite() && way.seqno == before.seqno && !differs(before.metric, way.metric);
         let after = if same && way.is_finite() && !exact { before } else { way };
         let poisoned = if after.is_finite() { self.poison(row) } else { NO_SLOT };
-        for slot in 0..self.costs.len() as Slot {
-            self.tell(slot, row, (&before, was_poisoned), (&after, poisoned));
-        }
-        self.count_told(row, &before, was_poisoned, false);
-        self.count_told(row, &after, poisoned, true);
-        let one = self.table.row_mut(row);
-        one.tell(&after);
-        one.lower(&after);
-        one.poisoned = poisoned;
+        self.say(row, &after, poisoned);
+        self.table.row_mut(row).lower(&after);
         if self.wanted.get(&row).is_some_and(|wanted| after.is_finite() && wanted.seqno <= after.seqno) {
             self.wanted.remove(&row);
         }
+    }
+
+    /// Tells all neighbours that there is no way, whether there is one or not.
+    pub(super) fn retract(&mut self, row: RowId) {
+        self.say(row, &Told::NOTHING, NO_SLOT);
+    }
+
+    fn say(&mut self, row: RowId, after: &Told, poisoned: Slot) {
+        let (before, was_poisoned) = (self.table.row(row).told(), self.table.row(row).poisoned);
+        for slot in 0..self.costs.len() as Slot {
+            self.tell(slot, row, (&before, was_poisoned), (after, poisoned));
+        }
+        self.count_told(row, &before, was_poisoned, false);
+        self.count_told(row, after, poisoned, true);
+        let one = self.table.row_mut(row);
+        one.tell(after);
+        one.poisoned = poisoned;
     }
 
     /// Tells one neighbour, if its own view changes.

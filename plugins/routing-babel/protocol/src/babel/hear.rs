@@ -2,7 +2,7 @@
 
 use super::Babel;
 use crate::cost::INFINITE;
-use crate::limits::CLOCK_SET_SECS;
+use crate::limits::{BAD_SIGNATURE_WORK, CLOCK_SET_SECS, MAX_FRAME};
 use crate::neighbour::is_marked;
 use crate::record::{Key, NO_END, Record};
 use crate::table::{CHANGED_UNIT_MS, Flag, MAX_LAG, NO_ROW, RowId, Slot, Told, fingerprint};
@@ -11,6 +11,10 @@ use crate::wire::{About, FrameError, Message, Reader};
 impl Babel {
     pub(super) fn on_frame(&mut self, link: u64, frame: &[u8]) {
         let Some(slot) = self.links.get(&link).copied() else { return };
+        if frame.len() > MAX_FRAME {
+            self.counters.malformed += 1;
+            return;
+        }
         let Ok(reader) = Reader::new(frame) else {
             self.counters.foreign += 1;
             return;
@@ -68,7 +72,16 @@ impl Babel {
 
     /// What wasn't said since BEGIN, the neighbour has no way to.
     fn on_end(&mut self, slot: Slot) {
-        let Some(marks) = self.neighbour(slot).and_then(|neighbour| neighbour.marks.take()) else { return };
+        let (now, rows) = (self.now(), u64::from(self.table.row_bound()));
+        let Some(neighbour) = self.neighbour(slot) else { return };
+        let Some(marks) = neighbour.marks.take() else { return };
+        if neighbour.finite == 0 {
+            return;
+        }
+        if !neighbour.may_cost(now, rows) {
+            self.counters.too_much += 1;
+            return;
+        }
         for row in 0..self.table.row_bound() {
             if self.table.cell(row, slot).is_finite() && !is_marked(&marks, row) {
                 self.hear(slot, row, &Told::NOTHING);
@@ -78,6 +91,9 @@ impl Babel {
 
     /// Notes a neighbour's word about a destination, and chooses anew if it matters.
     pub(super) fn hear(&mut self, slot: Slot, row: RowId, told: &Told) {
+        if Some(row) == self.own {
+            return; // whatever others say of the way here
+        }
         let now = self.now();
         let before = self.heard(row, slot);
         let lag = self.table.row(row).newest.saturating_sub(told.seqno);
@@ -129,7 +145,7 @@ impl Babel {
             return None;
         };
         if let Some(record) = &about.record {
-            self.take_record(row, record);
+            self.take_record(slot, row, record);
         }
         Some(row)
     }
@@ -144,9 +160,9 @@ impl Babel {
         }
     }
 
-    fn take_record(&mut self, row: RowId, record: &Record) {
+    fn take_record(&mut self, slot: Slot, row: RowId, record: &Record) {
         let (key, newest) = (self.table.row(row).key, self.table.row(row).newest);
-        if record.seqno <= newest || !self.is_good(&key, record) {
+        if record.seqno <= newest || !self.is_good(slot, &key, record) {
             return;
         }
         if Some(row) == self.own {
@@ -158,6 +174,10 @@ impl Babel {
     /// Notes a higher sequence number. A way that lies too far behind it may be feasible no more.
     pub(super) fn raise(&mut self, row: RowId, record: &Record) {
         let by = record.seqno - self.table.row(row).newest;
+        if self.table.row(row).forgets_told(by) {
+            self.retract(row);
+            self.schedule(row);
+        }
         let slots = 0..self.costs.len() as Slot;
         let too_old = |slot: &Slot| {
             let cell = self.table.cell(row, *slot);
@@ -173,13 +193,24 @@ impl Babel {
         }
     }
 
-    fn is_good(&mut self, key: &Key, record: &Record) -> bool {
+    /// Whether a record is in force and its origin's. A neighbour that brought many that aren't is not listened to for a while.
+    fn is_good(&mut self, slot: Slot, key: &Key, record: &Record) -> bool {
         if self.is_over(record.not_after) {
             self.counters.expired += 1;
             return false;
         }
+        let now = self.now();
+        if self.neighbour(slot).is_some_and(|neighbour| !neighbour.may_cost(now, 0)) {
+            self.counters.too_much += 1;
+            return false;
+        }
         let good = record.is_signed_by(key);
-        self.counters.bad_signature += u64::from(!good);
+        if !good {
+            self.counters.bad_signature += 1;
+            if let Some(neighbour) = self.neighbour(slot) {
+                neighbour.may_cost(now, BAD_SIGNATURE_WORK);
+            }
+        }
         good
     }
 
@@ -191,7 +222,7 @@ impl Babel {
 
     /// A row for a new destination, if its record is good and there is room.
     fn add_row(&mut self, slot: Slot, key: &Key, record: &Record) -> Option<RowId> {
-        if *key == self.key || !self.is_good(key, record) {
+        if *key == self.key || !self.is_good(slot, key, record) {
             return None;
         }
         // A neighbour that makes destinations up can't take all the room.

@@ -91,9 +91,13 @@ impl Babel {
         if usize::from(slot) >= self.costs.len() || instance == 0 {
             return; // one neighbour too many
         }
-        let (ours, now) = (self.instance, self.now());
+        let (ours, now, rows) = (self.instance, self.now(), u64::from(self.table.row_bound()));
         let Some(neighbour) = self.neighbour(slot) else { return };
         let another = neighbour.instance != instance;
+        if another && !neighbour.may_cost(now, rows) {
+            self.counters.too_much += 1;
+            return; // it is greeted again with the next digest
+        }
         if another || further {
             neighbour.meet(link, instance);
             neighbour.prefer(link); // the older links may be dead, or lead to its former life

@@ -222,6 +222,19 @@ fn a_node_that_restarts_is_reached_again_even_if_its_clock_fell_back() {
 }
 
 #[test]
+fn a_restart_after_a_day_leaves_no_neighbours_disagreeing() {
+    let mut world = drawn(4, &[(0, 1, 5), (1, 2, 5), (2, 3, 5)]);
+    world.run(20 * 3_600_000); // so its sequence number begins that much higher
+    world.crash(0);
+    world.boot(0);
+    world.mend_all();
+    world.run(200_000);
+    assert_served(&mut world, 0);
+    assert_eq!(world.disagreements(), 0);
+    assert_eq!(world.differed(), 0);
+}
+
+#[test]
 fn a_clock_that_is_set_stops_nothing() {
     for off_ms in [3_600_000, -3_600_000, -10 * 365 * 86_400_000] {
         let mut world = drawn(5, &[(0, 1, 5), (1, 2, 5), (2, 3, 5), (3, 4, 5), (4, 0, 5)]);

@@ -280,6 +280,12 @@ impl World {
         }
     }
 
+    /// Digests that differed, at all nodes.
+    pub(super) fn differed(&self) -> u64 {
+        let dumps = self.nodes.iter().filter_map(|node| node.babel.as_ref()).map(Babel::dump);
+        dumps.filter_map(|dump| dump["counters"]["digests_differed"].as_u64()).sum()
+    }
+
     /// Pairs of linked neighbours of which one has heard other things than the other has told.
     pub(super) fn disagreements(&self) -> usize {
         let agree = |a: usize, b: usize| {

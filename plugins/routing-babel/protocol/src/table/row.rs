@@ -173,6 +173,11 @@ impl Row {
         }
     }
 
+    /// Whether what the neighbours were told can't be held any more when the newest sequence number rises by that.
+    pub fn forgets_told(&self, by: u64) -> bool {
+        self.told().is_finite() && u64::from(self.told_lag).saturating_add(by) > u64::from(MAX_LAG)
+    }
+
     /// See [`Self::told`].
     pub fn tell(&mut self, told: &Told) {
         self.told = told.metric.min(INFINITE) << 8 | u32::from(told.hops);

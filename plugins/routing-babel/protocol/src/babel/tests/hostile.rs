@@ -209,7 +209,8 @@ fn a_short_question_does_not_bring_a_long_answer_for_ever() {
             }],
         );
     }
-    let rows = |bench: &mut Bench| bench.heard_by(1).iter().filter(|message| matches!(message, Message::Way(..))).count();
+    let rows =
+        |bench: &mut Bench| bench.heard_by(1).iter().filter(|message| matches!(message, Message::Way(..))).count();
     let told = rows(&mut bench) as u64;
     assert!((TABLE_BURST - 200..TABLE_BURST + 200).contains(&told), "{told} rows");
     // It has them later: it may be an honest one that was swapped often.
@@ -217,4 +218,41 @@ fn a_short_question_does_not_bring_a_long_answer_for_ever() {
     bench.wait(1_000);
     let later = rows(&mut bench);
     assert!((100..1_500).contains(&later), "{later} rows");
+}
+
+#[test]
+fn what_others_say_of_the_way_to_this_node_changes_nothing() {
+    let mut bench = Bench::new(&json!({}));
+    bench.neighbour(1);
+    let own = bench.babel.own.expect("it announces itself");
+    let (key, record) = (bench.babel.key, bench.babel.table.row(own).record());
+    let about = |key: Key, record| About { number: 3, key: Some(key), record };
+    bench.says(
+        1,
+        &[Message::Begin, Message::Request { about: about(key, None), seqno: 1, ttl: 9 }, Message::Retraction(3)],
+    );
+    bench.says(
+        1,
+        &[Message::Way(about(key, Some(record)), Told { seqno: record.seqno, metric: 1, hops: 1 }), Message::End],
+    );
+    // The number stands for another destination now.
+    let other = About { number: 3, key: Some(signing(9).public().0), record: Some(super::record(9, 5)) };
+    bench.says(1, &[Message::Way(other, Told { seqno: 5, metric: 100, hops: 3 }), Message::Retraction(3)]);
+    assert!(bench.babel.table.row(own).is_own());
+    bench.says(1, &[way(9, 6, 100, 3)]);
+    assert_eq!(bench.way_to(9), Answer::Known(1));
+}
+
+#[test]
+fn a_neighbour_that_makes_us_work_for_nothing_is_not_listened_to_for_a_while() {
+    let mut bench = Bench::new(&json!({}));
+    bench.neighbour(1);
+    bench.says(1, &[way(9, 5, 100, 1)]);
+    for _ in 0..200 {
+        bench.says(1, &[Message::Begin, again(9, 5, 100), Message::End].repeat(100));
+    }
+    assert!(bench.counter("costly_statements") > 10_000, "{}", bench.counter("costly_statements"));
+    bench.wait(3_000);
+    bench.says(1, &[Message::Begin, Message::End]);
+    assert_eq!(bench.way_to(9), Answer::Spray(vec![1]), "listened to again: it has no way");
 }
