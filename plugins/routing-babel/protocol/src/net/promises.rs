@@ -223,7 +223,7 @@ fn a_node_that_restarts_is_reached_again_even_if_its_clock_fell_back() {
 
 #[test]
 fn a_restart_after_a_day_leaves_no_neighbours_disagreeing() {
-    let mut world = drawn(4, &[(0, 1, 5), (1, 2, 5), (2, 3, 5)]);
+    let mut world = drawn(4, &[(0, 1, 1), (1, 2, 1), (2, 3, 1)]);
     world.run(20 * 3_600_000); // so its sequence number begins that much higher
     world.crash(0);
     world.boot(0);
