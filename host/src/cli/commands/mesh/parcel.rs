@@ -233,7 +233,8 @@ pub(super) async fn import(node: &dyn NodeApi, file: &Path) -> Result<Answer, Fa
         told.broken = Some(error.code().to_owned());
         told.remark(error.to_string());
     }
-    let whole = told.broken.is_none() && told.damaged == 0;
+    let in_vain = told.new + told.known == 0 && !told.refused.is_empty();
+    let whole = told.broken.is_none() && told.damaged == 0 && !in_vain;
     let answer = Answer::new("qpq.imported/1", &told, told.text());
     Ok(if whole { answer } else { answer.failed() })
 }
