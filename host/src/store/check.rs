@@ -91,6 +91,7 @@ pub fn check(dir: &Path, now_ms: u64, progress: Progress<'_>) -> Result<CheckRep
     {
         problems.push(format!("the last {} commits before the store was closed are missing", commits - cursor.commits));
     }
+    problems.extend(audit.index.iter().cloned());
     let journals_sound = look.journals.iter().all(|journal| journal.damaged.is_empty() && journal.renumbered == 0);
     Ok(CheckReport {
         ok: audit.is_sound() && problems.is_empty() && look.files.is_empty() && journals_sound,

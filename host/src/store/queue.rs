@@ -59,7 +59,7 @@ impl Queue {
         let crowded = state.jobs.len() >= self.max_jobs || state.bytes + bytes > self.max_bytes;
         if state.closed || (crowded && !state.jobs.is_empty()) {
             state.refused += 1;
-            return Err(Full { batch, closed: state.closed });
+            return Err(Full { batch: Box::new(batch), closed: state.closed });
         }
         self.put(state, Job::Batch(batch, done), bytes);
         Ok(())
