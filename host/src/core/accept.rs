@@ -64,6 +64,7 @@ impl Core {
                     let batch = &mut self.unwritten.arrivals;
                     evicted.iter().for_each(|gone| gone.put_into(batch));
                     // Its record says that it is held; the id is written apart only when the record goes.
+                    self.shelf.file(&head.id, batch);
                     batch.append.push(NewRecord { head, wire: candidate.envelope.wire().clone() });
                     candidate.head = Some(head);
                     self.unwritten.candidates.push(candidate);
