@@ -21,7 +21,7 @@ const MAX_JOURNALS: u64 = 64 << 20;
 /// Memory for gathered entries of the small tables, in bytes.
 const SMALL_MEMTABLE: u64 = 4 << 20;
 /// The most memory for gathered records where the index is on disk, in bytes.
-const LEAN_MEMTABLE: u64 = 8 << 20;
+const LEAN_MEMTABLE: u64 = 4 << 20;
 /// One thread writes tables and merges them. With a second one, fjall's first thread passes each request to merge back to
 /// its own queue, over and over, for as long as the second one merges: a core is lost to nothing. While one merges, gathered
 /// memtables hold what is committed: a million envelopes cost 8.2 s of CPU with one thread and 8.9 s with two, and the

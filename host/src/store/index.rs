@@ -27,15 +27,16 @@ use super::{Batch, Filed, Head, InLane, Places, Store, StoreError, reading};
 
 /// The key of the mark in `meta`.
 pub(super) const MARK_KEY: &[u8] = b"index";
-/// Memory for gathered entries of one table, in bytes.
-const MEMTABLE: u64 = 3 << 20;
+/// Memory for gathered entries of one table, in bytes. What is gathered, what waits to be written and what is not yet given back
+/// take about eight times as much in all.
+const MEMTABLE: u64 = 2 << 20;
 /// The same for the table with the large entries.
-const LARGE_MEMTABLE: u64 = 6 << 20;
+const LARGE_MEMTABLE: u64 = 4 << 20;
 /// Tables of one memtable each that are gathered before they are merged into the next level. Entries come in random order, so
 /// each merge rewrites all of that level: the more come at once, the less is written.
 const UNMERGED: u8 = 12;
 /// Bytes of a merged table. So many of them as are gathered make up the first level.
-const TABLE_BYTES: u64 = 16 << 20;
+const TABLE_BYTES: u64 = 8 << 20;
 /// Bits for each id that save a look at the disk for an id that isn't there: one in a hundred looks in vain.
 const FILTER_BITS: f32 = 10.0;
 
