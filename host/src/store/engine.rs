@@ -22,6 +22,8 @@ const MAX_JOURNALS: u64 = 64 << 20;
 const SMALL_MEMTABLE: u64 = 4 << 20;
 /// The most memory for gathered records where the index is on disk, in bytes.
 const LEAN_MEMTABLE: u64 = 4 << 20;
+/// What may be gathered there in all before a commit waits for a while, in bytes: more than all memtables that are not full.
+const MAX_GATHERED: u64 = 32 << 20;
 /// One thread writes tables and merges them. With a second one, fjall's first thread passes each request to merge back to
 /// its own queue, over and over, for as long as the second one merges: a core is lost to nothing. While one merges, gathered
 /// memtables hold what is committed: a million envelopes cost 8.2 s of CPU with one thread and 8.9 s with two, and the
@@ -392,6 +394,12 @@ impl Engine {
             .into_iter()
             .chain(self.index.iter().flat_map(Index::tables))
             .any(|table| table.sealed_memtable_count() >= most)
+    }
+
+    /// Whether more is gathered in memory than there should be where memory is short. While the database's thread merges tables, it
+    /// begins no new memtable, and the present ones grow.
+    pub(super) fn gathers_much(&self) -> bool {
+        self.index.is_some() && self.db.write_buffer_size() > MAX_GATHERED
     }
 
     /// Whether a background thread of the database has failed.
