@@ -660,8 +660,11 @@ impl Core {
 
     /// A record that can't be read any more is as good as never received: its id may come again.
     fn damaged(&mut self, id: &MessageId) {
-        if self.shelf.discard(id).is_some() {
+        if let Some(gone) = self.shelf.discard(id) {
             self.count("damaged");
+            let mut batch = Batch::default();
+            gone.unfile(&mut batch);
+            self.persist(batch);
         }
     }
 

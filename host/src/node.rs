@@ -20,6 +20,7 @@ mod discovery;
 mod door;
 mod engine;
 mod federation;
+pub mod index;
 mod keeper;
 mod link_task;
 mod listener;

@@ -5,7 +5,8 @@
 //! Every entry carries a checksum over key and value that is verified on each read. The layout on disk, and what each
 //! kind of crash leaves behind, stand in `host/docs/store.md`.
 //!
-//! The indexes (by recipient, topic, expiry, id) live in memory, in [`crate::core::shelf`].
+//! The indexes (by recipient, topic, expiry, id) live in memory, in [`crate::core::shelf`]; those of what only waits may
+//! stand on disk instead.
 
 mod audit;
 mod check;
@@ -16,6 +17,7 @@ mod fate;
 mod format;
 #[cfg(feature = "fuzz-doors")]
 mod fuzz;
+mod index;
 mod journal;
 mod look;
 mod migrate;
@@ -41,7 +43,8 @@ pub(crate) use open::make_dir;
 pub use repair::{RepairReport, repair};
 pub use scan::Found;
 pub use types::{
-    Batch, EngineStats, Head, NewRecord, Places, Recovery, SeenEntry, SeenState, StoreConfig, StoredRecord,
+    Batch, EngineStats, Filed, Head, InLane, IndexPlace, NewRecord, Places, Recovery, SeenEntry, SeenState,
+    StoreConfig, StoredRecord,
 };
 
 use std::path::Path;
@@ -108,7 +111,9 @@ impl Store {
     ) -> Result<(Self, Recovery), StoreError> {
         let lock = open::lock_dir(dir)?;
         let opened = open::open_engine(dir, &config, now_ms, each)?;
+        let indexed = open::settle_index(dir, &opened.engine, config.index)?;
         let recovery = Recovery {
+            indexed,
             damaged: opened.damaged,
             next_seq: opened.cursor.next_seq,
             repairs: opened.repairs,

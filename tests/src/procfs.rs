@@ -32,8 +32,17 @@ fn cpu_time_in(stat: &str) -> Option<Duration> {
 
 /// Resident memory in bytes.
 pub fn resident(pid: u32) -> Option<u64> {
+    in_status(pid, "VmRSS:")
+}
+
+/// The most resident memory that it has had, in bytes.
+pub fn peak(pid: u32) -> Option<u64> {
+    in_status(pid, "VmHWM:")
+}
+
+fn in_status(pid: u32, name: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }

@@ -45,6 +45,7 @@ impl Config {
             memtable_bytes: store.memtable_bytes,
             gather_us: store.gather_us,
             reserve_bytes: store.reserve_bytes,
+            index: store.index,
             ..store::StoreConfig::default()
         }
     }

@@ -9,7 +9,7 @@ use super::intake::{Candidate, Waiter};
 use super::shelf::{Reject, RejectCode};
 use super::{Core, Effect, Notice, Ticket};
 use crate::api::{self, ApiError};
-use crate::store::{Batch, End, Fate, Head, NewRecord, Places, Quota, SeenState};
+use crate::store::{Batch, End, Fate, Filed, Head, NewRecord, Places, Quota, SeenState};
 
 /// When a neighbour may offer again what came while a forged copy of it was being checked, in seconds.
 const RETRY_FORGED_SECS: u16 = 1;
@@ -64,6 +64,7 @@ impl Core {
                     let batch = &mut self.unwritten.arrivals;
                     evicted.iter().for_each(|gone| gone.put_into(batch));
                     // Its record says that it is held; the id is written apart only when the record goes.
+                    self.shelf.file(&head.id, batch);
                     batch.append.push(NewRecord { head, wire: candidate.envelope.wire().clone() });
                     candidate.head = Some(head);
                     self.unwritten.candidates.push(candidate);
@@ -88,6 +89,7 @@ impl Core {
             let (first, last) = (arrivals.append.first(), arrivals.append.last());
             let arrived = first.map_or(0, |record| record.head.seq)..=last.map_or(0, |record| record.head.seq);
             arrivals.remove.extend(removals.remove.extract_if(.., |seq| arrived.contains(seq)));
+            arrivals.unfile.extend(removals.unfile.extract_if(.., |filed| arrived.contains(&filed.head.seq)));
         }
         if !removals.is_empty() {
             let ticket = self.ticket();
@@ -221,7 +223,14 @@ impl Core {
         let pause_ms = u64::from(RETRY_STORE_SECS) * 1_000;
         self.put_off_until_ms = self.put_off_until_ms.min(now_ms + pause_ms);
         if !self.put_off.is_empty() && self.put_off_until_ms <= now_ms {
-            let batch = std::mem::take(&mut self.put_off);
+            let mut batch = std::mem::take(&mut self.put_off);
+            // What came back meanwhile stands in the files under its id: the removal of what was there before waits until it has gone.
+            let shelf = &self.shelf;
+            let is_back = |filed: &mut Filed| shelf.get(&filed.head.id).is_some_and(|head| head.seq != filed.head.seq);
+            self.put_off.unfile.extend(batch.unfile.extract_if(.., is_back));
+            for filed in &self.put_off.unfile {
+                self.put_off.remove.extend(batch.remove.extract_if(.., |seq| *seq == filed.head.seq));
+            }
             self.persist(batch);
         }
     }

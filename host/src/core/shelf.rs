@@ -5,12 +5,15 @@
 //! queues, history and inbox. Direct messages in custody are never evicted: when their room is full, new ones are
 //! refused. Broadcasts make room, lowest priority and oldest first; then copies of which a neighbour holds one as well.
 //!
+//! What only waits may stand in files, see [`files`].
+//!
 //! What is waiting and acknowledged, and is held by nobody else, leaves only when the core says that it has gone on or was
 //! collected ([`Shelf::release_to`]), or by its own expiry.
 
 mod admit;
 mod bulk;
 mod entry;
+pub(crate) mod files;
 mod history;
 mod ledger;
 pub mod limits;
@@ -23,8 +26,9 @@ mod seen;
 mod slab;
 mod stats;
 
-pub use crate::store::{End, Fate, Head, KeyPrefix, Origin, Places, Quota, SeenEntry, SeenState};
+pub use crate::store::{End, Fate, Filed, Head, InLane, KeyPrefix, Origin, Places, Quota, SeenEntry, SeenState};
 pub use bulk::Restoring;
+pub use files::{Files, Unread};
 pub use ledger::Ledger;
 pub use limits::{SEEN_GRACE_MS, StoreLimits};
 pub use outcome::{Gone, Reject, RejectCode, Waiting, Why};
@@ -39,6 +43,7 @@ use qpq_schemas::{MessageId, PeerId, TopicId};
 
 use crate::store::prefix;
 use entry::Entry;
+use files::Filing;
 use history::History;
 use limits::Room;
 use names::{Names, Tally};
@@ -79,6 +84,8 @@ pub struct Shelf {
     refused_by: BTreeMap<Quota, u64>,
     /// Nothing is over that ends later than this, whatever the clock says. `None`: the clock is believed.
     sure_ms: Option<u64>,
+    /// Where what only waits is kept, if that is not in memory.
+    filing: Option<Filing>,
 }
 
 impl Shelf {
@@ -112,7 +119,9 @@ impl Shelf {
 
     /// Puts back what stood in the store at open. No limit applies: it was acknowledged.
     pub fn restore(&mut self, head: &Head) {
-        if self.slot(&head.id).is_none() {
+        if self.files_away(head) {
+            self.restore_cold(head);
+        } else if self.slot(&head.id).is_none() {
             self.put(head, false);
         }
     }
@@ -132,6 +141,7 @@ impl Shelf {
         if entry.places.has(Places::HISTORY) {
             self.history.insert(entry.kept(slot));
         }
+        self.came_in(id);
     }
 
     /// Takes a message off the shelf and remembers its id in that state.
@@ -146,17 +156,24 @@ impl Shelf {
 
     /// As [`Shelf::release`], noting what became of it.
     pub fn release_to(&mut self, id: &MessageId, places: Places, state: SeenState, fate: Fate) -> Option<Gone> {
-        let slot = self.slot(id)?;
+        let slot = self.warm_slot(id)?;
         self.leave(slot, places, Some(state), fate)
     }
 
     /// A neighbour holds a copy of a waiting message as well, and hasn't been told since that ours may be relied upon; `None`
     /// when nobody may be relied upon for it any more. One that was made here never makes room.
     pub fn held_elsewhere(&mut self, id: &MessageId, by: Option<&PeerId>) {
-        let Some((slot, entry)) = self.slot(id).and_then(|slot| Some((slot, self.entries.get(slot)?))) else { return };
+        // Of what is cold nobody is noted to have a copy.
+        let slot = if by.is_some() { self.warm_slot(id) } else { self.slot(id) };
+        let Some((slot, entry)) = slot.and_then(|slot| Some((slot, self.entries.get(slot)?))) else { return };
         match by.filter(|_| entry.places.has(Places::WAITING) && entry.has_source()) {
             Some(by) => self.replicas.insert(entry.kept(slot), by),
-            None => self.replicas.remove(entry.kept(slot)),
+            None => {
+                let (was_there, seq) = (self.replicas.remove(entry.kept(slot)), entry.seq);
+                if let Some(filing) = self.filing.as_mut().filter(|_| was_there) {
+                    filing.idles(seq, slot);
+                }
+            }
         }
     }
 
@@ -177,12 +194,20 @@ impl Shelf {
     }
 
     /// Takes a message off the shelf and forgets its id: it could not be stored, or its record is damaged.
-    /// So it can be fetched again. Returns it as it stood.
-    pub fn discard(&mut self, id: &MessageId) -> Option<Head> {
-        let slot = self.slot(id)?;
-        let gone = self.leave(slot, Places::ALL, Some(SeenState::Delivered), Fate::default())?;
+    /// So it can be fetched again. Returns it as it stood; if it was durable, it is to be taken out of the files.
+    pub fn discard(&mut self, id: &MessageId) -> Option<Gone> {
+        if let Some(filing) = &mut self.filing {
+            filing.never_comes(id);
+        }
+        let slot = self.warm_slot(id)?;
+        let was_pending = self.entries.get(slot)?.pending;
+        let mut gone = self.leave(slot, Places::ALL, Some(SeenState::Delivered), Fate::default())?;
         self.seen.remove(id);
-        Some(gone.head)
+        if was_pending {
+            gone.rank = None;
+            self.filing.iter_mut().for_each(|filing| filing.never_comes(id));
+        }
+        Some(gone)
     }
 
     /// Remembers an id without keeping the message. Has no effect on one that is held, nor with [`SeenState::Held`].
@@ -219,6 +244,7 @@ impl Shelf {
 
     /// Takes off up to `max` messages whose time is over, and broadcasts that are too old to be kept for late joiners.
     pub fn expire(&mut self, now_ms: u64, max: usize) -> Vec<Gone> {
+        self.warm_all_ended(now_ms, max);
         let over: Vec<u32> = self.expired(now_ms).take(max).collect();
         let aged: Vec<u32> = self.history.made_before(self.history_floor_ms(now_ms)).take(max).collect();
         let mut gone: Vec<Gone> =
@@ -228,6 +254,10 @@ impl Shelf {
             self.count_end(fate.end);
             gone.extend(self.leave(slot, Places::HISTORY, None, fate));
         }
+        if let Some(filing) = &mut self.filing {
+            filing.look_at_leaving(max, true);
+        }
+        self.cool();
         gone
     }
 
@@ -257,22 +287,34 @@ impl Shelf {
     /// Puts a message into all its places.
     fn put(&mut self, head: &Head, pending: bool) {
         self.seen.remove(&head.id);
-        let entry = Entry::new(head, &mut self.names, pending);
+        let mut entry = Entry::new(head, &mut self.names, pending);
+        entry.filed = self.files_away(head);
         self.used.add(entry.len);
         let expires = secs(entry.expires_ms);
         let slot = self.entries.insert(entry);
         self.expiry.insert((expires, slot));
+        self.index_slot(&head.id, slot);
+        self.enter(slot);
+        self.filing.iter().for_each(|filing| filing.note_end(expires));
+    }
+
+    fn index_slot(&mut self, id: &MessageId, slot: u32) {
         let (entries, hasher) = (&self.entries, &self.hasher);
-        self.index.insert_unique(hasher.hash_one(head.id), slot, |slot| {
+        self.index.insert_unique(hasher.hash_one(id), slot, |slot| {
             hasher.hash_one(entries.get(*slot).map_or(MessageId([0; 32]), |entry| entry.id))
         });
-        self.enter(slot);
+    }
+
+    fn unindex_slot(&mut self, id: &MessageId, slot: u32) {
+        if let Ok(found) = self.index.find_entry(self.hasher.hash_one(id), |other| *other == slot) {
+            found.remove();
+        }
     }
 
     fn enter(&mut self, slot: u32) {
+        self.enter_queue(slot);
         let Some(entry) = self.entries.get_mut(slot) else { return };
         if entry.places.has(Places::WAITING) {
-            entry.rank = self.queues.push(entry.item(slot));
             self.names.tally_mut(entry.sender, Tally::Waiting).add(entry.len);
         }
         if entry.places.has(Places::HISTORY) {
@@ -289,6 +331,17 @@ impl Shelf {
         }
     }
 
+    fn enter_queue(&mut self, slot: u32) {
+        let Some(item) = self.entries.get(slot).filter(|e| e.places.has(Places::WAITING)).map(|e| e.item(slot)) else {
+            return;
+        };
+        let entries = &self.entries;
+        let rank = self.queues.push(item, &|slot| entries.get(slot).map(|entry| entry.sender));
+        if let Some(entry) = self.entries.get_mut(slot) {
+            (entry.rank, entry.holds_lane) = (rank, true);
+        }
+    }
+
     /// Takes a message out of some places, and off the shelf when none is left. Without a state it counts as passed on.
     fn leave(&mut self, slot: u32, places: Places, state: Option<SeenState>, fate: Fate) -> Option<Gone> {
         let entry = self.entries.get_mut(slot)?;
@@ -296,7 +349,7 @@ impl Shelf {
         let leaving = Places(entry.places.0 & places.0);
         entry.places = entry.places.without(leaving);
         if leaving.has(Places::WAITING) {
-            self.queues.remove(entry.item(slot), entry.rank);
+            self.queues.remove(entry.item(slot), entry.rank, entry.holds_lane);
             self.replicas.remove(entry.kept(slot));
             self.names.tally_mut(entry.sender, Tally::Waiting).sub(entry.len);
         }
@@ -318,17 +371,17 @@ impl Shelf {
     }
 
     fn remove(&mut self, slot: u32, head: Head, state: SeenState, fate: Fate) -> Option<Gone> {
-        let hash = self.hasher.hash_one(head.id);
-        if let Ok(found) = self.index.find_entry(hash, |other| *other == slot) {
-            found.remove();
-        }
+        self.unindex_slot(&head.id, slot);
         let entry = self.entries.remove(slot)?;
         self.used.sub(entry.len);
         self.expiry.remove(&(secs(entry.expires_ms), slot));
         entry.release(&mut self.names);
+        if let Some(filing) = self.filing.as_mut().filter(|_| entry.filed) {
+            filing.left(entry.seq, entry.id, !entry.pending);
+        }
         let seen = head.parted(state, fate);
         self.note(&seen);
-        Some(Gone { head, seen, why: Why::from(fate.end) })
+        Some(Gone { head, seen, why: Why::from(fate.end), rank: entry.filed.then_some(entry.rank) })
     }
 
     fn drop_slot(&mut self, slot: u32, fate: Fate) -> Option<Gone> {

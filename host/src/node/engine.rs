@@ -155,8 +155,7 @@ impl Engine {
     /// Waits until what was handed to the disk is there, so that nobody is left without an answer.
     async fn finish(mut self, mut done: mpsc::UnboundedReceiver<Event>, stopped: oneshot::Sender<()>) {
         self.links.clear();
-        let backlog = std::mem::take(&mut self.backlog);
-        self.write(0, backlog);
+        self.write(0, Batch::default());
         while !self.replies.is_empty() {
             let Some(event) = done.recv().await else { break };
             self.handle(event);
@@ -214,8 +213,7 @@ impl Engine {
     fn tick(&mut self) {
         self.handle(Event::Tick);
         if !self.backlog.is_empty() {
-            let batch = std::mem::take(&mut self.backlog);
-            self.write(0, batch);
+            self.write(0, Batch::default());
         }
     }
 
@@ -259,20 +257,37 @@ impl Engine {
         }
     }
 
+    /// What was put off goes first: a message may come back whose removal is among it.
     fn write(&mut self, ticket: u64, batch: Batch) {
+        if !self.backlog.is_empty() {
+            let backlog = std::mem::take(&mut self.backlog);
+            self.submit(0, backlog);
+        }
+        match self.backlog.is_empty() {
+            true if batch.is_empty() => {}
+            true => self.submit(ticket, batch),
+            false => self.put_off(ticket, batch),
+        }
+    }
+
+    fn submit(&mut self, ticket: u64, batch: Batch) {
         let completions = self.completions.clone();
-        let keeps = batch.append.is_empty();
         let report = move |result: Result<(), crate::store::StoreError>| {
             let result = result.map_err(|error| error.to_string());
             _ = completions.send(Event::Persisted { ticket, result }); // fails only while the node stops
         };
         if let Err(full) = self.store.submit(batch, report) {
-            if keeps {
-                self.backlog.merge(full.batch);
-            } else {
-                let result = Err("its queue is full".to_owned());
-                _ = self.completions.send(Event::Persisted { ticket, result });
-            }
+            self.put_off(ticket, *full.batch);
+        }
+    }
+
+    /// The store's queue is full. Removals can wait.
+    fn put_off(&mut self, ticket: u64, batch: Batch) {
+        if batch.append.is_empty() {
+            self.backlog.merge(batch);
+        } else {
+            let result = Err("its queue is full".to_owned());
+            _ = self.completions.send(Event::Persisted { ticket, result });
         }
     }
 

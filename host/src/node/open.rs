@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::channels::Channels;
 use super::clock::now_ms;
+use super::index::{StoredIndex, build};
 use super::listener::RECORD_PREFIX;
 use super::mailboxes::{MAILBOX_PREFIX, Mailboxes};
 use super::shared::Guarded;
@@ -19,7 +20,7 @@ use crate::core::federation::{GATEWAY_PREFIX, gateway_of};
 use crate::core::shelf::Shelf;
 use crate::core::{Core, CoreConfig, Event};
 use crate::identity::{self, Directory, SealingKeys};
-use crate::store::{Batch, Found, MAX_SCAN, Store, StoreError};
+use crate::store::{Batch, Found, IndexPlace, MAX_SCAN, Store, StoreError};
 
 /// What the disk held.
 pub(super) struct Opened {
@@ -37,7 +38,12 @@ pub(super) fn open(config: &Config) -> Result<Opened, StartError> {
     let sealing = SealingKeys::open(&config.home, Arc::clone(&identity), now_ms, &mut rand::rng())?;
     let channels = Channels::open(&config.home)?;
     let topics = channels.topics();
-    let mut shelf = Shelf::new(config.store_limits());
+    let index = StoredIndex::default();
+    let on_disk = config.store.index == IndexPlace::Disk;
+    let mut shelf = match on_disk {
+        true => Shelf::with_files(config.store_limits(), Box::new(index.clone())),
+        false => Shelf::new(config.store_limits()),
+    };
     let (mut last_inbox, mut sources) = (0, HashSet::new());
     let mut restoring = shelf.restoring();
     let (store, recovery) =
@@ -53,6 +59,10 @@ pub(super) fn open(config: &Config) -> Result<Opened, StartError> {
     drop(restoring);
     for repair in &recovery.repairs {
         warn!("store: {repair}");
+    }
+    index.attach(store.clone());
+    if on_disk && !recovery.indexed {
+        build(&store, &mut shelf)?;
     }
     let stats = shelf.stats();
     info!(

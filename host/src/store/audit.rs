@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::engine::{Cursor, Damage, Engine, Fault, META_KEY, Space};
 use super::format::{self, RECORD_META, record_seq, seen_bucket, seen_key_parts};
 use super::scan::{walk, walk_records};
-use super::{Head, Places, SeenState};
+use super::{Head, Places, SeenState, index};
 
 /// Damaged entries that are listed, not just counted.
 pub(super) const MAX_LISTED: usize = 100_000;
@@ -78,6 +78,9 @@ pub(super) struct Audit {
     /// Ids noted as held that have no record: set aside before, so they can be fetched again.
     pub(super) held_without_record: u64,
     pub(super) cursor: Option<Cursor>,
+    /// What is wrong with the index on disk.
+    pub(super) index: Vec<String>,
+    only_waiting: u64,
     next_seq: u64,
     next_chunk: u64,
     recipients: HashSet<[u8; 32]>,
@@ -95,13 +98,15 @@ impl Audit {
         audit.values(engine, progress)?;
         audit.note(engine);
         audit.quarantine(engine, progress)?;
+        let commits = audit.cursor.map(|cursor| cursor.commits);
+        audit.index = index::problems(engine, commits, audit.only_waiting, progress)?;
         audit.envelopes.recipients = audit.recipients.len() as u64;
         Ok(audit)
     }
 
     /// Whether nothing is damaged.
     pub(super) fn is_sound(&self) -> bool {
-        self.damaged == 0 && self.unreadable.is_empty()
+        self.damaged == 0 && self.unreadable.is_empty() && self.index.is_empty()
     }
 
     fn damage(&mut self, table: &mut TableReport, space: Space, key: &[u8], what: String) {
@@ -129,6 +134,7 @@ impl Audit {
 
     fn envelope(&mut self, head: &Head, now_ms: u64) {
         self.ids.push((prefix(&head.id), head.seq));
+        self.only_waiting += u64::from(head.places == Places::WAITING);
         let of = &mut self.envelopes;
         of.all.add(head);
         for (place, portion) in

@@ -90,6 +90,7 @@ pub fn check(dir: &Path, now_ms: u64, progress: Progress<'_>) -> Result<CheckRep
     if let Some(missing) = open::noted_commits(dir).and_then(|commits| commits.checked_sub(found)).filter(|n| *n > 0) {
         problems.push(format!("the last {missing} commits before the store was closed are missing"));
     }
+    problems.extend(audit.index.iter().cloned());
     let journals_sound = look.journals.iter().all(|journal| journal.damaged.is_empty() && journal.renumbered == 0);
     Ok(CheckReport {
         ok: audit.is_sound() && problems.is_empty() && look.files.is_empty() && journals_sound,

@@ -24,6 +24,9 @@ const IDLE: Duration = Duration::from_secs(1);
 /// How long it waits for the database's own threads at a time.
 const CONGESTED: Duration = Duration::from_millis(2);
 
+/// How long a commit waits at most for what is gathered in memory to become less.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
 /// State of the committing thread.
 pub(super) struct Committer {
     shared: Arc<Shared>,
@@ -101,6 +104,10 @@ impl Committer {
                 if engine.is_poisoned() {
                     return Err(Fault::Poisoned);
                 }
+                std::thread::sleep(CONGESTED);
+            }
+            let patience = Instant::now() + LONGEST_PAUSE;
+            while engine.gathers_much() && Instant::now() < patience {
                 std::thread::sleep(CONGESTED);
             }
             engine.commit(group, &mut self.cursor)

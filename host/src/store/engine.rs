@@ -7,17 +7,24 @@ use std::io::{self, ErrorKind};
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 
 use super::format::{self, encode_kv, encode_seen, record_key, record_seq, seen_bucket, seen_key};
+use super::index::{self, Index, MARK_KEY};
 use super::prepared::Prepared;
-use super::{SeenEntry, StoreConfig};
+use super::{IndexPlace, SeenEntry, StoreConfig};
 
 /// The database's bound on its journals. Its default of 512 MiB took 5 to 8 s to replay at the next open.
 const MAX_JOURNALS: u64 = 64 << 20;
 /// Memory for gathered entries of the small tables, in bytes.
 const SMALL_MEMTABLE: u64 = 4 << 20;
+/// The most memory for gathered records where the index is on disk, in bytes.
+const LEAN_MEMTABLE: u64 = 4 << 20;
+/// What may be gathered there in all before a commit waits for a while, in bytes: more than all memtables that are not full.
+const MAX_GATHERED: u64 = 32 << 20;
 /// One thread writes tables and merges them. With a second one, fjall's first thread passes each request to merge back to
 /// its own queue, over and over, for as long as the second one merges: a core is lost to nothing. While one merges, gathered
 /// memtables hold what is committed: a million envelopes cost 8.2 s of CPU with one thread and 8.9 s with two, and the
@@ -31,6 +38,8 @@ const SEEN_CHUNK: usize = 1_024;
 const MAX_FORGET: usize = 4_096;
 /// Unwritten memtables of one table at which the database itself would make a commit wait.
 pub(super) const MAX_SEALED: usize = 3;
+/// The same where the index is on disk, to save memory.
+const MAX_SEALED_LEAN: usize = 2;
 /// The database's folder with a folder for each table.
 const TABLES_DIR: &str = "keyspaces";
 /// The key of the engine's own note in `meta`.
@@ -159,6 +168,10 @@ pub(super) struct Engine {
     pub(super) kv: Keyspace,
     pub(super) meta: Keyspace,
     pub(super) quarantine: Keyspace,
+    /// Of a store whose index is on disk, or was.
+    pub(super) index: Option<Index>,
+    /// Whether the index has all that it should have, so that each commit marks it.
+    pub(super) indexed: AtomicBool,
 }
 
 impl Engine {
@@ -185,12 +198,22 @@ impl Engine {
                 KeyspaceCreateOptions::default().max_memtable_size(memtable).manual_journal_persist(true)
             })
         };
+        let on_disk = config.index == IndexPlace::Disk;
+        let records = || {
+            let memtable = if on_disk { config.memtable_bytes.min(LEAN_MEMTABLE) } else { config.memtable_bytes };
+            let options = KeyspaceCreateOptions::default()
+                .max_memtable_size(memtable.max(SMALL_MEMTABLE))
+                .manual_journal_persist(true);
+            if on_disk { index::lean(options) } else { options }
+        };
         let engine = Self {
-            records: table("records", config.memtable_bytes.max(SMALL_MEMTABLE))?,
+            records: db.keyspace("records", records)?,
             seen: table("seen", SMALL_MEMTABLE)?,
             kv: table("kv", SMALL_MEMTABLE)?,
             meta: table("meta", SMALL_MEMTABLE)?,
             quarantine: table("quarantine", SMALL_MEMTABLE)?,
+            index: Index::open(&db, on_disk)?,
+            indexed: AtomicBool::new(false),
             db,
         };
         // fjall syncs all that it makes for a new table but the name of its folder: a power cut could take the table away.
@@ -205,10 +228,19 @@ impl Engine {
             self.put_seen(&mut write, &group, cursor);
             self.put_kv(&mut write, &group);
             self.drop_seen(&mut write, &group, cursor)?;
-            self.put_records(&mut write, group, cursor);
             cursor.commits += 1;
+            let built = group.iter().any(|batch| batch.index_built);
+            if let Some(index) = &self.index {
+                if built || self.indexed.load(Relaxed) {
+                    write.insert(&self.meta, MARK_KEY, encode_kv(MARK_KEY, &cursor.commits.to_be_bytes()));
+                }
+                index.put(&mut write, &group);
+            }
+            self.put_records(&mut write, group, cursor);
             write.insert(&self.meta, META_KEY, encode_kv(META_KEY, &cursor.encode()));
-            write.commit().map_err(|error| Fault::writing(&error))
+            write.commit().map_err(|error| Fault::writing(&error))?;
+            self.indexed.fetch_or(built, Relaxed);
+            Ok(())
         })
     }
 
@@ -334,6 +366,11 @@ impl Engine {
                 write.remove(table, damage.key.as_slice());
                 moved += 1;
             }
+            if found.iter().any(|damage| damage.space == Space::Records) {
+                // What the index says of it can't be told from its bytes.
+                self.indexed.store(false, Relaxed);
+                write.remove(&self.meta, MARK_KEY);
+            }
             write.commit().map_err(|error| Fault::writing(&error))?;
             Ok(moved)
         })
@@ -351,9 +388,17 @@ impl Engine {
 
     /// Whether a commit would have to wait for the database's own threads.
     pub(super) fn is_congested(&self) -> bool {
+        let most = if self.index.is_some() { MAX_SEALED_LEAN } else { MAX_SEALED };
         [&self.records, &self.seen, &self.kv, &self.meta]
-            .iter()
-            .any(|table| table.sealed_memtable_count() >= MAX_SEALED)
+            .into_iter()
+            .chain(self.index.iter().flat_map(Index::tables))
+            .any(|table| table.sealed_memtable_count() >= most)
+    }
+
+    /// Whether more is gathered in memory than there should be where memory is short. While the database's thread merges tables, it
+    /// begins no new memtable, and the present ones grow.
+    pub(super) fn gathers_much(&self) -> bool {
+        self.index.is_some() && self.db.write_buffer_size() > MAX_GATHERED
     }
 
     /// Whether a background thread of the database has failed.

@@ -160,7 +160,7 @@ impl std::error::Error for StoreError {}
 /// The queue in front of the disk is full (or the store is closed): nothing was taken. Slow down and offer it again.
 pub struct Full {
     /// The batch, handed back.
-    pub batch: Batch,
+    pub batch: Box<Batch>,
     /// The store is closed for good, so offering again is no use.
     pub closed: bool,
 }

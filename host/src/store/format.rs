@@ -38,7 +38,7 @@ fn checksum(key: &[u8], rest: &[u8]) -> [u8; CHECKSUM] {
 }
 
 /// The value behind its checksum, if that fits.
-fn open<'a>(key: &[u8], value: &'a [u8]) -> Result<&'a [u8], String> {
+pub(super) fn open<'a>(key: &[u8], value: &'a [u8]) -> Result<&'a [u8], String> {
     let (sum, rest) = value.split_first_chunk::<CHECKSUM>().ok_or("shorter than its checksum")?;
     if *sum != checksum(key, rest) {
         return Err("the checksum does not fit".into());
@@ -55,7 +55,8 @@ fn open_layout<'a>(key: &[u8], value: &'a [u8]) -> Result<&'a [u8], String> {
     }
 }
 
-fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], String> {
+/// The next bytes.
+pub(super) fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], String> {
     let (head, rest) = bytes.split_first_chunk::<N>().ok_or("too short")?;
     *bytes = rest;
     Ok(*head)

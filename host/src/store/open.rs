@@ -4,11 +4,12 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::engine::{Cursor, Engine, Fault};
 use super::scan::{self, Found};
-use super::{StoreConfig, StoreError, journal, migrate, rebuild, tables};
+use super::{IndexPlace, StoreConfig, StoreError, journal, migrate, rebuild, tables};
 
 /// The file whose lock says that a process has the store open.
 const LOCK_FILE: &str = "lock";
@@ -119,6 +120,7 @@ pub(super) fn open_engine(
     let engine = patiently(|| Engine::open(&db, config), |fault| *fault == Fault::Locked);
     let engine = engine.map_err(|fault| opening(dir, fault))?;
     let scan = scan::scan(&engine, now_ms, each).map_err(|fault| opening(dir, fault))?;
+    engine.indexed.store(engine.marked() == Some(scan.cursor.commits), Relaxed);
     let mut opened = Opened { engine, cursor: scan.cursor, damaged: mended.damaged, repairs: mended.notes };
     opened.damaged += (scan.damage.len() + scan.unreadable.len()) as u64;
     opened.repairs.extend(scan.damage.iter().map(|damage| format!("set aside: {damage}")));
@@ -135,6 +137,15 @@ pub(super) fn open_engine(
     opened.repairs.extend(migrate::run(dir, &opened.engine, version)?);
     trust_journal(dir);
     Ok(opened)
+}
+
+/// Empties the index on disk unless it is wanted and has all that it should have. Returns whether it is in use.
+pub(super) fn settle_index(dir: &Path, engine: &Engine, place: IndexPlace) -> Result<bool, StoreError> {
+    let indexed = place == IndexPlace::Disk && engine.indexed.load(Relaxed);
+    if !indexed && engine.has_index() {
+        engine.empty_index().map_err(|fault| opening(dir, fault))?;
+    }
+    Ok(indexed)
 }
 
 /// How many commits the store held when it was last closed in order.

@@ -2,7 +2,7 @@
 //! one that all others wait for.
 
 use super::format::{self, put_record};
-use super::{Batch, Head, MAX_KEY, MAX_VALUE, NewRecord, SeenEntry, SeenState};
+use super::{Batch, Filed, Head, MAX_KEY, MAX_VALUE, NewRecord, SeenEntry, SeenState};
 
 /// A batch that is ready to be committed.
 #[derive(Debug, Default)]
@@ -14,6 +14,10 @@ pub(super) struct Prepared {
     pub(super) seen: Vec<SeenEntry>,
     pub(super) forget_before_ms: u64,
     pub(super) kv: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// What enters the index on disk, and what leaves it.
+    pub(super) file: Vec<Filed>,
+    pub(super) unfile: Vec<Filed>,
+    pub(super) index_built: bool,
     /// It takes more room than it frees.
     pub(super) grows: bool,
 }
@@ -24,7 +28,7 @@ impl Prepared {
         check_values(&batch)?;
         let grows = batch.grows();
         let seen = noted(&batch);
-        let Batch { append, remove, forget_before_ms, kv, .. } = batch;
+        let Batch { append, remove, forget_before_ms, kv, file, unfile, index_built, .. } = batch;
         let mut value = Vec::new();
         let append = append
             .into_iter()
@@ -34,12 +38,12 @@ impl Prepared {
                 Ok((record.head, fjall::Slice::from(value.as_slice())))
             })
             .collect::<Result<_, String>>()?;
-        Ok(Self { append, remove, seen, forget_before_ms, kv, grows })
+        Ok(Self { append, remove, seen, forget_before_ms, kv, file, unfile, index_built, grows })
     }
 
     /// Entries that it changes on the disk, roughly.
     pub(super) fn entries(&self) -> usize {
-        self.append.len() + self.remove.len() + self.kv.len()
+        self.append.len() + self.remove.len() + self.kv.len() + self.file.len() + self.unfile.len()
     }
 }
 

@@ -69,7 +69,7 @@ impl Queue {
         let crowded = taken >= self.max_jobs || state.load.bytes + bytes > self.max_bytes;
         if state.closed || (crowded && taken > 0) {
             state.refused += 1;
-            return Err(Full { batch, closed: state.closed });
+            return Err(Full { batch: Box::new(batch), closed: state.closed });
         }
         state.preparing += 1;
         state.load.bytes += bytes;

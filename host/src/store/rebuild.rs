@@ -90,6 +90,13 @@ fn copy_into<'a>(new: &'a Engine, old: &Engine, scan: &'a Scan) -> Result<(), Fa
         copy.turn_to(to);
         walk(from, &mut |key, value| copy.put(space, key, value))?;
     }
+    // Without its mark: it serves until the next start, which builds it anew.
+    if let (Some(from), Some(to)) = (&old.index, &new.index) {
+        for (from, to) in from.tables().into_iter().zip(to.tables()) {
+            copy.turn_to(to);
+            walk(from, &mut |key, value| copy.put(None, key, value))?;
+        }
+    }
     copy.turn_to(&new.quarantine);
     for damage in &scan.damage {
         let found = Engine::get(old.table(damage.space), &damage.key).ok().flatten();

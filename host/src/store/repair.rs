@@ -18,7 +18,7 @@ use super::look::{DamagedFile, LOOK_DIR, Look};
 use super::migrate::{self, FORMAT_FILE, Found};
 use super::open::{self, DB_DIR, Opened};
 use super::scan::{self, walk, walk_records};
-use super::{OLDEST_FORMAT, SeenState, StoreConfig, StoreError, format, rebuild};
+use super::{IndexPlace, OLDEST_FORMAT, SeenState, StoreConfig, StoreError, format, rebuild};
 
 /// Rounds of setting aside what an audit lists. One does, unless more is damaged than is listed at once.
 const MAX_ROUNDS: u32 = 100;
@@ -161,6 +161,11 @@ fn settle(
             opened.engine.note(opened.cursor).map_err(opening)?;
         }
         audit = Audit::of(&opened.engine, now_ms, progress).map_err(opening)?;
+    }
+    if !audit.index.is_empty() {
+        report.done.append(&mut audit.index);
+        report.done.push("the index on disk was emptied; it is built from the records at the next start".into());
+        open::settle_index(dir, &opened.engine, IndexPlace::Memory)?;
     }
     Ok(audit)
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock, TryLockError};
 use std::time::Duration;
 
 use super::engine::{Cursor, Engine, Fault};
@@ -86,6 +86,16 @@ impl Shared {
         engine.as_ref().map_or(Err(Fault::Closed), call)
     }
 
+    /// As [`Shared::with_engine`], for a caller who must not wait while the database is opened anew.
+    pub(super) fn try_engine<T>(&self, call: impl FnOnce(&Engine) -> Result<T, Fault>) -> Result<T, Fault> {
+        let engine = match self.engine.try_read() {
+            Ok(engine) => engine,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(Fault::NotNow("the database is being opened anew".into())),
+        };
+        engine.as_ref().map_or(Err(Fault::Closed), call)
+    }
+
     pub(super) fn health(&self) -> Health {
         self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -151,6 +161,10 @@ impl Shared {
         drop(engine.take());
         let opened = open::open_engine(&self.dir, &self.config, u64::MAX, &mut |_| ())
             .inspect_err(|error| self.set_health(Health::Waiting(error.to_string())))?;
+        if let Some(what) = opened.engine.unreadable_index() {
+            tracing::error!(dir = %self.dir.display(), what, "the index on disk is damaged; it is built anew at the next start");
+            _ = opened.engine.doubt_index();
+        }
         *engine = Some(opened.engine);
         drop(engine);
         self.count_damaged(opened.damaged);

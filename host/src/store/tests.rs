@@ -7,6 +7,7 @@ mod check;
 mod crash;
 mod damage;
 mod full;
+mod index;
 
 fn wire(n: u8, len: usize) -> Bytes {
     let mut bytes = vec![n; 157 + len];

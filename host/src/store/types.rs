@@ -128,6 +128,37 @@ pub struct NewRecord {
     pub wire: Bytes,
 }
 
+/// A message that only waits, as it stands in the index on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Filed {
+    /// What the index knows of it.
+    pub head: Head,
+    /// Its rank in its recipient's queue.
+    pub rank: u64,
+}
+
+/// What the index on disk knows of one message of a sender in a recipient's queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InLane {
+    /// Its rank in the queue.
+    pub rank: u64,
+    /// Its record.
+    pub seq: u64,
+    /// Length of the envelope on the wire, in bytes.
+    pub wire_len: u32,
+}
+
+/// Where the index of what waits is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IndexPlace {
+    /// In memory, built at each start.
+    #[default]
+    Memory,
+    /// In tables beside the records.
+    Disk,
+}
+
 /// A record read back, its checksum verified.
 #[derive(Debug, Clone)]
 pub struct StoredRecord {
@@ -182,6 +213,12 @@ pub struct Batch {
     pub forget_before_ms: u64,
     /// Values to set (`Some`) or remove (`None`) in the key-value space. Keys ≤ [`super::MAX_KEY`], values ≤ [`super::MAX_VALUE`].
     pub kv: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// What enters the index on disk, where there is one: appended by this batch, or standing in the store already.
+    pub file: Vec<Filed>,
+    /// What leaves it.
+    pub unfile: Vec<Filed>,
+    /// With this batch the index on disk has all that it should have.
+    pub index_built: bool,
 }
 
 impl Batch {
@@ -191,6 +228,9 @@ impl Batch {
         self.remove.extend(other.remove);
         self.seen.extend(other.seen);
         self.kv.extend(other.kv);
+        self.file.extend(other.file);
+        self.unfile.extend(other.unfile);
+        self.index_built |= other.index_built;
         self.forget_before_ms = self.forget_before_ms.max(other.forget_before_ms);
     }
 
@@ -198,7 +238,8 @@ impl Batch {
     pub fn bytes(&self) -> usize {
         let records: usize = self.append.iter().map(|r| r.wire.len() + 128).sum();
         let kv: usize = self.kv.iter().map(|(k, v)| k.len() + v.as_ref().map_or(0, Vec::len) + 64).sum();
-        records + kv + self.seen.len() * 80 + self.remove.len() * 32
+        let filed = (self.file.len() + self.unfile.len()) * size_of::<Filed>();
+        records + kv + filed + self.seen.len() * 80 + self.remove.len() * 32
     }
 
     /// Whether there is nothing to do.
@@ -207,12 +248,15 @@ impl Batch {
             && self.remove.is_empty()
             && self.seen.is_empty()
             && self.kv.is_empty()
+            && self.file.is_empty()
+            && self.unfile.is_empty()
+            && !self.index_built
             && self.forget_before_ms == 0
     }
 
     /// Whether it takes more room than it frees, so that it is the first to be refused on a full disk.
     pub(super) fn grows(&self) -> bool {
-        !self.append.is_empty() || self.kv.iter().any(|(_, value)| value.is_some())
+        !self.append.is_empty() || !self.file.is_empty() || self.kv.iter().any(|(_, value)| value.is_some())
     }
 }
 
@@ -230,6 +274,9 @@ pub struct Recovery {
     pub next_seq: u64,
     /// What was mended while opening, in words for the log.
     pub repairs: Vec<String>,
+    /// The index on disk has all that it should have. Where there should be one and this is not so, it is empty, and wants to be
+    /// built.
+    pub indexed: bool,
 }
 
 /// Tuning of the engine. The defaults suit a router with 128 MiB as well as a server.
@@ -249,6 +296,8 @@ pub struct StoreConfig {
     pub queue_bytes: usize,
     /// Free space that is left alone on the disk, in bytes; on a small disk a sixteenth of it, if that is less. Default 16 MiB.
     pub reserve_bytes: u64,
+    /// Where the index of what waits is kept. Default memory.
+    pub index: IndexPlace,
 }
 
 impl Default for StoreConfig {
@@ -260,6 +309,7 @@ impl Default for StoreConfig {
             queue_batches: 4_096,
             queue_bytes: 16 << 20,
             reserve_bytes: 16 << 20,
+            index: IndexPlace::Memory,
         }
     }
 }

@@ -49,13 +49,23 @@ fn live_and_die(node: &mut TestNode, to: &str, label: &str, life: Duration, ledg
 
 #[test]
 fn kill_9_at_random_moments_loses_no_acknowledged_message() -> Outcome {
-    let mut random = Random::announced("kill_9_at_random_moments");
+    let random = Random::announced("kill_9_at_random_moments");
+    kill_again_and_again(random, CONFIG, skip::rounds(50, 2_000))
+}
+
+#[test]
+fn kill_9_with_the_index_on_disk_loses_no_acknowledged_message() -> Outcome {
+    let random = Random::announced("kill_9_with_the_index_on_disk");
+    kill_again_and_again(random, &format!("{CONFIG}index = \"disk\"\n"), skip::rounds(25, 1_000))
+}
+
+fn kill_again_and_again(mut random: Random, config: &str, cycles: usize) -> Outcome {
     let ledger = Ledger::default();
-    let mut node = TestNode::plan("ledger").config(CONFIG).start()?;
+    let mut node = TestNode::plan("ledger").config(config).start()?;
     let mut peer = TestNode::plan("peer").peer(node.address()).config(CONFIG).start()?;
     let to = peer.peer_id()?;
     peer.terminate()?;
-    for cycle in 0..skip::rounds(50, 2_000) {
+    for cycle in 0..cycles {
         let life = Duration::from_millis(random.below(LONGEST_LIFE_MS) as u64);
         live_and_die(&mut node, &to, &cycle.to_string(), life, &ledger)?;
         node.start().map_err(|failure| failure.during(&format!("start after kill {cycle}")))?;
@@ -63,6 +73,50 @@ fn kill_9_at_random_moments_loses_no_acknowledged_message() -> Outcome {
     peer.start()?;
     let ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
     check(&peer, &ledger)
+}
+
+/// The ids that wait for somebody, in the order in which they will go.
+fn queue(node: &TestNode, recipient: &str) -> Outcome<Vec<String>> {
+    let queue = node.json(&["mesh", "store", "--recipient", recipient])?;
+    let items = queue["items"].as_array().into_iter().flatten();
+    Ok(items.filter_map(|item| item["id"].as_str().map(str::to_owned)).collect())
+}
+
+#[test]
+fn an_index_on_disk_keeps_the_order_over_kill_9_and_over_a_change_of_its_place() -> Outcome {
+    let on_disk = "[store]\nindex = \"disk\"\n";
+    let mut node = TestNode::plan("splitter").config(on_disk).start()?;
+    let mut peer = TestNode::plan("absent").peer(node.address()).start()?;
+    let to = peer.peer_id()?;
+    peer.terminate()?;
+    let mut sent = Vec::new();
+    for place in ["disk", "disk", "memory", "disk", "disk"] {
+        for _ in 0..8 {
+            sent.push(node.send(&to, &format!("message {}", sent.len()))?);
+        }
+        ensure!(queue(&node, &to)? == sent, "they wait in the order in which they were sent");
+        node.kill()?;
+        let file = node.home().join("qpq-server.toml");
+        let text = std::fs::read_to_string(&file)?;
+        let others = text.lines().filter(|line| !line.starts_with("index ="));
+        let with_place = |line: &str| {
+            if line == "[store]" { format!("[store]\nindex = \"{place}\"\n") } else { format!("{line}\n") }
+        };
+        std::fs::write(&file, others.map(with_place).collect::<String>())?;
+        node.start()?;
+        ensure!(queue(&node, &to)? == sent, "and after kill -9, with the index in {place}");
+    }
+    let told = node.json(&["mesh", "why", &sent[20]])?;
+    ensure!(told["state"] == "waiting" && told["wait"]["place"] == 21 && told["wait"]["queue"] == 40, "{told}");
+    let stats = node.json(&["mesh", "store"])?;
+    ensure!(stats["waiting"] == 40, "{stats}");
+    peer.start()?;
+    for id in &sent {
+        peer.wait_id(id)?;
+    }
+    ensure!(peer.inbox()?.len() == sent.len(), "each came once");
+    node.wait("nothing waits any more", || Ok(queue(&node, &to)?.is_empty().then_some(())))?;
+    Ok(())
 }
 
 /// Every acknowledged message has come to the peer, once and unaltered.

@@ -3,6 +3,7 @@
 use toml::Value;
 
 use crate::config::setting::{Fault, Setting};
+use crate::store::IndexPlace;
 
 /// Longest nickname, in characters.
 const MAX_NICKNAME: usize = 32;
@@ -56,6 +57,26 @@ impl Setting for LegacyPayloads {
 
     fn to_value(&self) -> Option<Value> {
         Some(Value::String(self.word().to_owned()))
+    }
+}
+
+impl Setting for IndexPlace {
+    const KIND: &'static str = "memory or disk";
+
+    fn from_value(value: &Value) -> Result<Self, Fault> {
+        match value.as_str() {
+            Some("memory") => Ok(Self::Memory),
+            Some("disk") => Ok(Self::Disk),
+            _ => Err(Fault::new("expected \"memory\" or \"disk\"")),
+        }
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        let name = match self {
+            Self::Memory => "memory",
+            Self::Disk => "disk",
+        };
+        Some(Value::String(name.to_owned()))
     }
 }
 

@@ -20,27 +20,26 @@ impl Shelf {
     /// # Errors
     /// [`Reject`], with nothing changed but a counter.
     pub fn admit(&mut self, head: &Head, now_ms: u64) -> Result<Vec<Gone>, Reject> {
-        match self.victims(head, now_ms) {
+        let ahead = self.read_ahead(head, now_ms);
+        match ahead.and_then(|()| self.victims(head, now_ms)) {
             Err(reject) => {
+                self.forget_ahead(head);
                 self.count(reject.name());
                 reject.quota.into_iter().for_each(|quota| self.count_refused(quota));
                 Err(reject)
             }
             Ok(victims) => {
                 let gone = self.make_way(&victims, now_ms);
+                if !gone.is_empty() {
+                    // What went may have been what the queue's end was known by. If that can't be read this once, the message stands
+                    // a few rounds further in front.
+                    _ = self.look_up_lane(head);
+                }
                 self.put(head, true);
                 self.count("accepted");
                 Ok(gone)
             }
         }
-    }
-
-    /// Whether a message would be taken in, without taking it in.
-    ///
-    /// # Errors
-    /// [`Reject`], as [`Shelf::admit`] would give it.
-    pub fn would_admit(&self, head: &Head, now_ms: u64) -> Result<(), Reject> {
-        self.victims(head, now_ms).map(drop)
     }
 
     /// What has to leave, or why the message can't be taken.
@@ -64,7 +63,7 @@ impl Shelf {
     }
 
     fn fresh(&self, id: &MessageId) -> Result<(), Reject> {
-        match self.seen(id) {
+        match self.warm_or_seen(id) {
             None | Some(SeenState::PassedOn { .. }) => Ok(()),
             Some(state) => Err(RejectCode::Known(state).into()),
         }

@@ -32,6 +32,9 @@ impl Shelf {
 impl Restoring<'_> {
     /// See [`Shelf::restore`].
     pub fn message(&mut self, head: &Head) {
+        if self.shelf.files_away(head) {
+            return self.shelf.restore_cold(head);
+        }
         let entry = Entry::new(head, &mut self.shelf.names, false);
         self.slots.push(self.shelf.entries.insert(entry));
         if self.slots.len() >= PORTION {

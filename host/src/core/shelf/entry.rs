@@ -30,6 +30,10 @@ pub(super) struct Entry {
     has_source: bool,
     /// Not durable yet: counted, but shown to nobody.
     pub(super) pending: bool,
+    /// It stands in files, too, or will once it is durable.
+    pub(super) filed: bool,
+    /// Its sender's part of the queue stays in memory for it.
+    pub(super) holds_lane: bool,
 }
 
 impl Entry {
@@ -52,6 +56,8 @@ impl Entry {
             places: head.places,
             has_source: head.source.is_some(),
             pending,
+            filed: false,
+            holds_lane: false,
         }
     }
 
@@ -59,6 +65,11 @@ impl Entry {
     pub(super) fn release(&self, names: &mut Names) {
         names.release(self.sender);
         names.release(self.destination);
+        self.release_source(names);
+    }
+
+    /// Lets go of the source's name only: the others are kept for a message that turns cold.
+    pub(super) fn release_source(&self, names: &mut Names) {
         if self.has_source {
             names.release(self.source);
         }
@@ -105,6 +116,7 @@ impl Entry {
     }
 
     pub(super) fn item(&self, slot: u32) -> Item {
-        Item { recipient: self.destination, sender: self.sender, priority: self.priority, len: self.len, slot }
+        let Self { sender, priority, len, received_ms, seq, .. } = *self;
+        Item { recipient: self.destination, sender, priority, len, received_ms, seq, slot }
     }
 }

@@ -5,37 +5,51 @@ use std::ops::Bound;
 
 use qpq_schemas::{MessageId, PeerId, TopicId};
 
+use super::files::Cold;
 use super::queues::{RecipientQueue, Turn};
 use super::{Head, Ledger, Places, SeenEntry, SeenState, Shelf, Waiting};
 
 /// The place of the first id that is only remembered, in a search.
-const REMEMBERED: u64 = 1 << 32;
+const REMEMBERED: u64 = 1 << 62;
 
 impl Shelf {
     /// What became of an id, if it is known: held (also before it is durable), delivered or passed on.
     pub fn seen(&self, id: &MessageId) -> Option<SeenState> {
+        // An id that is held may be remembered from an earlier time, too.
+        self.cold_unless_warm(id).map(|_| SeenState::Held).or_else(|| self.warm_or_seen(id))
+    }
+
+    /// The same, of what is known in memory.
+    pub(super) fn warm_or_seen(&self, id: &MessageId) -> Option<SeenState> {
         match self.slot(id) {
             Some(_) => Some(SeenState::Held),
             None => self.seen.get(id).map(|entry| entry.state),
         }
     }
 
+    fn cold_unless_warm(&self, id: &MessageId) -> Option<Head> {
+        if self.filing.is_none() || self.slot(id).is_some() { None } else { self.cold(id).map(|filed| filed.head) }
+    }
+
     /// All that is remembered of an id, as it is written to disk.
     pub fn seen_entry(&self, id: &MessageId) -> Option<SeenEntry> {
-        match self.slot(id).and_then(|slot| self.entries.get(slot)) {
-            Some(entry) => Some(entry.head(&self.names).seen(SeenState::Held)),
-            None => self.seen.get(id),
-        }
+        self.get(id).map(|head| head.seen(SeenState::Held)).or_else(|| self.seen.get(id))
     }
 
     /// A message on the shelf, also one that is not durable yet.
     pub fn get(&self, id: &MessageId) -> Option<Head> {
-        Some(self.entries.get(self.slot(id)?)?.head(&self.names))
+        match self.slot(id) {
+            Some(slot) => Some(self.entries.get(slot)?.head(&self.names)),
+            None => self.cold_unless_warm(id),
+        }
     }
 
     /// A message that waits for its recipient or the next hop.
     pub fn waiting(&self, id: &MessageId) -> Option<Head> {
-        self.shown(self.slot(id)?).filter(|head| head.places.has(Places::WAITING))
+        match self.slot(id) {
+            Some(slot) => self.shown(slot).filter(|head| head.places.has(Places::WAITING)),
+            None => self.cold_unless_warm(id),
+        }
     }
 
     /// A broadcast that is kept for late joiners.
@@ -53,14 +67,31 @@ impl Shelf {
     /// changes, so a place stays good; but what is more urgent, or of another sender, may join before it.
     pub fn queue_after(&self, recipient: &PeerId, place: Turn) -> impl Iterator<Item = Waiting> + '_ {
         let queue = self.queue_of(recipient);
-        queue.into_iter().flat_map(move |queue| queue.behind(place)).filter_map(|slot| self.waiting_at(slot))
+        let mut warm = queue.into_iter().flat_map(move |queue| queue.behind(place)).peekable();
+        let mut cold = Cold::of(self, queue, recipient.0, place).peekable();
+        std::iter::from_fn(move || {
+            loop {
+                let next_cold = cold.peek().map(|filed| Turn::new(filed.rank, filed.head.seq));
+                let Some((turn, slot)) = warm.next_if(|(turn, _)| next_cold.is_none_or(|cold| *turn <= cold)) else {
+                    return cold.next().as_ref().map(Waiting::from);
+                };
+                _ = cold.next_if(|_| next_cold == Some(turn)); // it is in both
+                let waiting = self.waiting_at(slot);
+                if waiting.is_some() {
+                    return waiting;
+                }
+            }
+        })
     }
 
     /// The place just before a message in its recipient's queue; the start when it doesn't wait.
     pub fn turn_before(&self, id: &MessageId) -> Turn {
-        let entry = self.slot(id).and_then(|slot| Some((slot, self.entries.get(slot)?)));
-        let entry = entry.filter(|(_, entry)| entry.places.has(Places::WAITING));
-        entry.map_or(Turn::START, |(slot, entry)| Turn::new(entry.rank, slot).before())
+        let warm = self.slot(id).and_then(|slot| self.entries.get(slot));
+        let turn = match warm {
+            Some(entry) => entry.places.has(Places::WAITING).then(|| Turn::new(entry.rank, entry.seq)),
+            None => self.cold(id).map(|filed| Turn::new(filed.rank, filed.head.seq)),
+        };
+        turn.map_or(Turn::START, Turn::before)
     }
 
     /// Everyone for whom something waits (or is about to), in no particular order.
@@ -129,7 +160,8 @@ impl Shelf {
 
     /// When the next message ends, Unix time in milliseconds (rounded up to a second).
     pub fn next_expiry_ms(&self) -> Option<u64> {
-        self.expiry.first().map(|(secs, _)| u64::from(*secs) * 1_000)
+        let first = self.expiry.first().map(|(secs, _)| *secs);
+        first.into_iter().chain(self.first_cold_end()).min().map(|secs| u64::from(secs) * 1_000)
     }
 
     /// Whether the inbox was read up to that place.
@@ -142,9 +174,9 @@ impl Shelf {
     pub fn search(&self, wanted: impl Fn(&MessageId) -> bool, place: u64, looks: u32) -> (Vec<MessageId>, Option<u64>) {
         // Those that are held stand before the rest.
         let Some(slot) = place.checked_sub(REMEMBERED).and_then(|slot| u32::try_from(slot).ok()) else {
-            let (ids, next) = self.walk(u32::try_from(place).unwrap_or_default(), looks);
-            let found = ids.map(|head| head.id).filter(|id| wanted(id)).collect();
-            return (found, Some(next.map_or(REMEMBERED, u64::from)));
+            let (heads, next) = self.walk(place, looks);
+            let found = heads.into_iter().map(|head| head.id).filter(|id| wanted(id)).collect();
+            return (found, Some(next.unwrap_or(REMEMBERED)));
         };
         let (ids, next) = self.seen.ids_from(slot, looks);
         (ids.copied().filter(|id| wanted(id)).collect(), next.map(|slot| REMEMBERED + u64::from(slot)))
@@ -152,13 +184,19 @@ impl Shelf {
 
     /// How many messages are held, also those that are not durable yet.
     pub fn held(&self) -> usize {
-        self.entries.len()
+        self.used.messages as usize
     }
 
-    /// The durable messages that are held, of up to `looks` slots from one on; and the slot to go on from, unless that was all.
-    pub fn walk(&self, slot: u32, looks: u32) -> (impl Iterator<Item = Head> + '_, Option<u32>) {
+    /// The durable messages that are held, of up to `looks` from a place on; and the place to go on from, unless that was all.
+    /// Begin with place 0. What comes meanwhile may be missed.
+    pub fn walk(&self, place: u64, looks: u32) -> (Vec<Head>, Option<u64>) {
+        if let Some(filing) = &self.filing {
+            return self.walk_records(filing, place, looks);
+        }
+        let slot = u32::try_from(place).unwrap_or(u32::MAX);
         let end = slot.saturating_add(looks).min(self.entries.slots());
-        ((slot..end).filter_map(|slot| self.shown(slot)), (end < self.entries.slots()).then_some(end))
+        let heads = (slot..end).filter_map(|slot| self.shown(slot)).collect();
+        (heads, (end < self.entries.slots()).then_some(u64::from(end)))
     }
 
     fn queue_of(&self, recipient: &PeerId) -> Option<&RecipientQueue> {
@@ -172,7 +210,7 @@ impl Shelf {
     fn waiting_at(&self, slot: u32) -> Option<Waiting> {
         let entry = self.entries.get(slot).filter(|entry| !entry.pending)?;
         Some(Waiting {
-            turn: Turn::new(entry.rank, slot),
+            turn: Turn::new(entry.rank, entry.seq),
             seq: entry.seq,
             id: entry.id,
             source: entry.source(&self.names),

@@ -4,7 +4,7 @@ use super::limits::{RETRY_RECIPIENT_FULL_SECS, RETRY_RELAY_FULL_SECS, RETRY_SEND
 use qpq_schemas::{MessageId, PeerId};
 
 use super::queues::Turn;
-use crate::store::{Batch, End, Head, Quota, SeenEntry, SeenState};
+use crate::store::{Batch, End, Filed, Head, Quota, SeenEntry, SeenState};
 
 /// Why a message was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +96,8 @@ pub struct Gone {
     pub seen: SeenEntry,
     /// Why it left.
     pub why: Why,
+    /// Its rank in its queue, when it is to be taken out of the files as well.
+    pub rank: Option<u64>,
 }
 
 impl Gone {
@@ -103,6 +105,12 @@ impl Gone {
     pub fn put_into(&self, batch: &mut Batch) {
         batch.remove.push(self.head.seq);
         batch.seen.push(self.seen);
+        self.unfile(batch);
+    }
+
+    /// Adds to a batch what takes it out of the files.
+    pub fn unfile(&self, batch: &mut Batch) {
+        batch.unfile.extend(self.rank.map(|rank| Filed { head: self.head, rank }));
     }
 }
 
@@ -123,4 +131,19 @@ pub struct Waiting {
     pub expires_ms: u64,
     /// Length of the envelope on the wire, in bytes.
     pub wire_len: u32,
+}
+
+impl From<&Filed> for Waiting {
+    fn from(filed: &Filed) -> Self {
+        let Filed { head, rank } = filed;
+        Self {
+            turn: Turn::new(*rank, head.seq),
+            seq: head.seq,
+            id: head.id,
+            source: head.source,
+            received_ms: head.received_ms,
+            expires_ms: head.expires_ms,
+            wire_len: head.wire_len,
+        }
+    }
 }

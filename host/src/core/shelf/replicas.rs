@@ -25,8 +25,13 @@ impl Replicas {
         self.0.insert(rank(kept), prefix(&holder.0));
     }
 
-    pub(super) fn remove(&mut self, kept: Kept) {
-        self.0.remove(&rank(kept));
+    /// Takes one out; whether it was there.
+    pub(super) fn remove(&mut self, kept: Kept) -> bool {
+        self.0.remove(&rank(kept)).is_some()
+    }
+
+    pub(super) fn has(&self, kept: Kept) -> bool {
+        self.0.contains_key(&rank(kept))
     }
 
     pub(super) fn len(&self) -> usize {

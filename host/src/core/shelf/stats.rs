@@ -4,9 +4,10 @@ use std::cmp::Reverse;
 
 use qpq_schemas::PeerId;
 
+use super::Shelf;
+use super::files::Filing;
 use super::limits::Room;
 use super::queues::RecipientQueue;
-use super::{Shelf, Turn};
 use crate::api::{QueueInfo, SenderUse, StoreQuotas, StoreStats};
 use crate::store::Quota;
 
@@ -27,6 +28,8 @@ impl Shelf {
         let waiting = self.queues.iter().fold(Room::default(), |sum, (_, queue)| sum.plus(queue.used()));
         longest.sort_by_key(|queue| Reverse((queue.messages, queue.bytes)));
         longest.truncate(LONGEST);
+        let unread = self.filing.as_ref().map(Filing::unread).filter(|count| *count > 0);
+        let unread = unread.map(|count| ("index-unread".to_owned(), count));
         StoreStats {
             waiting: waiting.messages as usize,
             waiting_bytes: waiting.bytes,
@@ -35,18 +38,18 @@ impl Shelf {
             broadcasts: self.history.used().messages as usize,
             broadcast_bytes: self.history.used().bytes,
             inbox: self.inbox.len(),
-            seen: self.entries.len() + self.seen.len(),
+            seen: self.held() + self.seen.len(),
             oldest_ms,
             oldest,
             senders: self.senders(),
             evicted: self.evicted_by.iter().map(by_name).collect(),
             refused: self.refused_by.iter().map(by_name).collect(),
-            total: self.entries.len(),
+            total: self.held(),
             total_bytes: self.used.bytes,
             inbox_bytes: self.inbox_used.bytes,
             replicas: self.replicas.len(),
             quotas: self.quotas(),
-            counters: self.counters.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
+            counters: self.counters.iter().map(|(name, count)| ((*name).to_owned(), *count)).chain(unread).collect(),
             ..StoreStats::default()
         }
     }
@@ -87,13 +90,12 @@ impl Shelf {
     fn queue_info(&self, name: u32) -> QueueInfo {
         let queue = self.queues.get(name);
         let used = queue.map_or_else(Room::default, RecipientQueue::used);
-        let slots = queue.into_iter().flat_map(|queue| queue.behind(Turn::START));
         QueueInfo {
             recipient: PeerId(self.names.key(name)),
             nickname: None,
             messages: used.messages as usize,
             bytes: used.bytes,
-            oldest_ms: slots.filter_map(|slot| Some(self.entries.get(slot)?.received_ms)).min().unwrap_or(0),
+            oldest_ms: self.oldest_of(name),
         }
     }
 }

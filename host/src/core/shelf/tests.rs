@@ -4,6 +4,7 @@ use qpq_schemas::envelope::Priority;
 use qpq_schemas::{PeerId, TopicId};
 
 mod bulk;
+mod cold;
 mod memory;
 mod model;
 
@@ -241,7 +242,7 @@ fn expiry_comes_in_bounded_steps_and_ids_outlive_their_messages() {
 fn a_message_that_could_not_be_stored_can_come_again() {
     let mut shelf = Shelf::new(small());
     shelf.admit(&head(1, 1, 9), 0).unwrap();
-    assert_eq!(shelf.discard(&head(1, 1, 9).id).map(|head| head.seq), Some(1));
+    assert_eq!(shelf.discard(&head(1, 1, 9).id).map(|gone| gone.head.seq), Some(1));
     assert_eq!(shelf.seen(&head(1, 1, 9).id), None);
     assert!(take(&mut shelf, &head(1, 1, 9)).is_ok());
 }

@@ -11,6 +11,7 @@ use qpq_schemas::signature::{SigningKey, Verifier};
 use super::super::links::LinkState;
 use super::super::quota::Limit;
 use super::super::shelf::Shelf;
+use super::super::shelf::files::model::ModelFiles;
 use super::super::why::Trace;
 use super::*;
 use crate::api::ApiError;
@@ -85,7 +86,27 @@ struct Disk {
     heads: BTreeMap<u64, Head>,
     seen: HashMap<MessageId, SeenEntry>,
     kv: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// The index of what only waits, where it is on disk.
+    files: Option<ModelFiles>,
     broken: bool,
+}
+
+/// Which nodes have their index on disk: all, none, or every other one.
+const INDEX: &str = "QPQ_TEST_INDEX";
+
+/// Messages that stay in memory beside those that must, on nodes whose index is on disk.
+const WARM: usize = 2;
+
+impl Disk {
+    fn of(node: usize) -> Self {
+        let on_disk = match std::env::var(INDEX).as_deref() {
+            Ok("disk") => true,
+            Ok("memory") => false,
+            Ok("odd") => node % 2 == 1,
+            _ => node.is_multiple_of(2),
+        };
+        Self { files: on_disk.then(ModelFiles::default), ..Self::default() }
+    }
 }
 
 struct Node {
@@ -133,8 +154,8 @@ impl World {
     pub(super) fn with_limits(nodes: usize, limits: &StoreLimits) -> Self {
         let node = |number: usize| {
             let key = SigningKey::from_seed(&[u8::try_from(number).unwrap() + 1; 32]);
-            let core = fresh(key.public(), (limits, Limit::LINK), &Disk::default(), false, None, START_MS);
-            let disk = Disk::default();
+            let disk = Disk::of(number);
+            let core = fresh(key.public(), (limits, Limit::LINK), &disk, false, None, START_MS);
             Node {
                 key,
                 core,
@@ -213,9 +234,13 @@ impl World {
 
     /// All that waits at a node, as an export has it.
     pub(super) fn exported(&self, node: usize) -> Vec<Envelope> {
-        let (heads, next) = self.core(node).shelf().walk(0, u32::MAX);
-        assert_eq!(next, None);
-        let waiting = heads.filter(|head| head.places.has(Places::WAITING));
+        let (mut heads, mut place) = (Vec::new(), Some(0));
+        while let Some(from) = place {
+            let (page, next) = self.core(node).shelf().walk(from, 64);
+            heads.extend(page);
+            place = next;
+        }
+        let waiting = heads.into_iter().filter(|head| head.places.has(Places::WAITING));
         let wires = waiting.map(|head| self.nodes[node].disk.records[&head.seq].wire.clone());
         wires.map(|wire| Envelope::from_wire(wire, 65_536).unwrap()).collect()
     }
@@ -468,7 +493,7 @@ impl World {
 
     /// A crash after which the store is made anew.
     pub(super) fn wipe(&mut self, node: usize) {
-        self.nodes[node].disk = Disk::default();
+        self.nodes[node].disk = Disk::of(node);
         self.crash(node);
     }
 
@@ -611,6 +636,7 @@ impl World {
 
 impl Disk {
     fn write(&mut self, batch: Batch) -> Result<(), String> {
+        self.files.iter().for_each(|files| files.write(&batch));
         for record in batch.append {
             self.heads.insert(record.head.seq, record.head);
             self.records.insert(record.head.seq, record);
@@ -639,7 +665,10 @@ fn fresh(
     federation: Option<FederationPolicy>,
     now_ms: u64,
 ) -> Core {
-    let mut shelf = Shelf::new(limits.clone());
+    let mut shelf = match &disk.files {
+        Some(files) => Shelf::with_files_and(limits.clone(), Box::new(files.clone()), WARM),
+        None => Shelf::new(limits.clone()),
+    };
     disk.heads.values().for_each(|head| shelf.restore(head));
     disk.seen.values().for_each(|entry| shelf.restore_seen(entry));
     let next = disk.heads.keys().next_back().map_or(1, |seq| seq + 1_000);

@@ -15,7 +15,7 @@ use crate::store::{Head, Places, StoreError};
 const MAX_IMPORT: usize = 256;
 /// Bytes of envelopes in a page, beyond its first: it must fit one answer.
 const MAX_PAGE_BYTES: usize = 1 << 20;
-/// Slots that are looked at for one page at first; fewer, when what stands there is too much for a page.
+/// Messages that are looked at for one page at first; fewer, when what stands there is too much for a page.
 const LOOKS: u32 = 512;
 /// Looks for one page, when nothing there is wanted.
 const MAX_STEPS: u32 = 64;
@@ -49,7 +49,7 @@ type Found = (u64, MessageId);
 impl Door {
     pub(super) async fn export(self, query: ExportQuery) -> Result<ExportPage, ApiError> {
         let wanted = self.wanted(&query)?;
-        let mut next = Some(u32::try_from(query.place).map_err(|_| ApiError::new("bad-place", "no such place"))?);
+        let mut next = Some(query.place);
         let mut places: Vec<Found> = Vec::new();
         let mut held = 0;
         for _ in 0..MAX_STEPS {
@@ -63,7 +63,7 @@ impl Door {
         for id in lost {
             self.shared.event(Event::Damaged { id }).await?;
         }
-        Ok(ExportPage { envelopes, next: next.map(u64::from), damaged, held })
+        Ok(ExportPage { envelopes, next, damaged, held })
     }
 
     fn wanted(&self, query: &ExportQuery) -> Result<Wanted, ApiError> {
@@ -107,12 +107,12 @@ impl Door {
 }
 
 /// The next ones that are wanted, as many as fit a page, and where to go on.
-fn find(core: &Core, wanted: Wanted, place: u32) -> (Vec<Found>, Option<u32>) {
+fn find(core: &Core, wanted: Wanted, place: u64) -> (Vec<Found>, Option<u64>) {
     let now_ms = now_ms();
     let mut looks = LOOKS;
     loop {
         let (heads, next) = core.shelf().walk(place, looks);
-        let heads: Vec<Head> = heads.filter(|head| wanted.has(head, now_ms)).collect();
+        let heads: Vec<Head> = heads.into_iter().filter(|head| wanted.has(head, now_ms)).collect();
         let bytes: usize = heads.iter().map(|head| head.wire_len as usize).sum();
         if bytes <= MAX_PAGE_BYTES || looks == 1 {
             return (heads.iter().map(|head| (head.seq, head.id)).collect(), next);

@@ -1,12 +1,16 @@
 //! A store with very many envelopes, written by a process of its own that is then killed.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use qpq_host::core::shelf::{Shelf, StoreLimits};
-use qpq_host::store::{Batch, Found, Head, NewRecord, Places, Store, StoreConfig};
+use qpq_host::node::index::{self, StoredIndex};
+use qpq_host::store::{Batch, Found, Head, IndexPlace, NewRecord, Places, Store, StoreConfig};
+use qpq_schemas::MessageId;
 use qpq_schemas::envelope::{EnvelopeRef, LARGEST_PAYLOAD, OVERHEAD};
 use qpq_tests::{Failure, Outcome, Random, ensure, procfs};
 
@@ -29,23 +33,38 @@ pub(super) struct Fill {
     pub(super) recipients: u64,
     /// Bytes of the shortest and the longest envelope.
     pub(super) sizes: (usize, usize),
+    /// Where the index of what waits is kept.
+    pub(super) index: IndexPlace,
+}
+
+/// What the writing process says of itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Filled {
+    /// Bytes of memory that it has at the end, and had at most.
+    pub(super) resident: f64,
+    pub(super) peak: f64,
+    /// Envelopes taken in, and durable, in a second.
+    pub(super) rate: f64,
 }
 
 impl Fill {
     /// Writes it in another process, which kills itself when all is acknowledged. What it printed is returned.
-    pub(super) fn run_apart(&self) -> Outcome<String> {
+    pub(super) fn run_apart(&self) -> Outcome<Filled> {
         let text = format!(
-            "{}\n{}\n{}\n{}\n{}",
+            "{}\n{}\n{}\n{}\n{}\n{}",
             self.folder.display(),
             self.messages,
             self.recipients,
             self.sizes.0,
-            self.sizes.1
+            self.sizes.1,
+            u8::from(self.index == IndexPlace::Disk)
         );
         let output = Command::new(std::env::current_exe()?).env(CHILD, text).output()?;
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         ensure!(printed.contains("filled"), "the writing process failed: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(printed)
+        let mut figures = printed.split_whitespace().filter_map(|word| word.parse::<f64>().ok()).skip(1);
+        let mut figure = || figures.next().ok_or_else(|| Failure::new("the writing process told too little"));
+        Ok(Filled { resident: figure()?, peak: figure()?, rate: figure()? })
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -53,43 +72,48 @@ impl Fill {
         let folder = PathBuf::from(lines.next()?);
         let mut number = || lines.next()?.parse::<u64>().ok();
         let (messages, recipients) = (number()?, number()?);
-        Some(Self { folder, messages, recipients, sizes: (number()? as usize, number()? as usize) })
+        let sizes = (number()? as usize, number()? as usize);
+        let index = if number()? == 1 { IndexPlace::Disk } else { IndexPlace::Memory };
+        Some(Self { folder, messages, recipients, sizes, index })
     }
 }
 
-/// The writing process: fills the store with its index in memory, as a node does, prints its memory, and kills itself.
+/// The writing process: fills the store as a node does, prints its memory and its rate, and kills itself.
 pub(crate) fn child(text: &str) -> Outcome {
     let fill = Fill::parse(text).ok_or_else(|| Failure::new("what is to be filled can't be read"))?;
-    let (store, mut shelf) = open(&fill.folder)?;
+    let (store, mut shelf) = open(&fill.folder, fill.index)?;
     let mut random = Random::seeded(11);
     let (durable, done) = mpsc::channel();
-    let mut under_way = 0;
+    let mut under_way: VecDeque<Vec<MessageId>> = VecDeque::new();
+    let began = Instant::now();
     let mut seq = 1;
-    while seq <= fill.messages {
-        let append: Vec<NewRecord> = (seq..(seq + AT_ONCE).min(fill.messages + 1))
-            .map(|seq| record(seq, &fill, &mut random))
-            .collect::<Outcome<_>>()?;
-        seq += append.len() as u64;
-        let heads: Vec<Head> = append.iter().map(|record| record.head).collect();
-        let seen = heads.iter().map(|head| head.seen(qpq_host::store::SeenState::Held)).collect();
-        heads.iter().for_each(|head| shelf.restore(head));
-        let durable = durable.clone();
-        let queued = store.submit(Batch { append, seen, ..Batch::default() }, move |outcome| {
-            let _ = durable.send(outcome.is_ok());
-        });
-        ensure!(queued.is_ok(), "the store's queue is full");
-        under_way += 1;
-        while under_way >= UNDER_WAY {
+    while seq <= fill.messages || !under_way.is_empty() {
+        if seq <= fill.messages {
+            let mut batch = Batch::default();
+            for seq in seq..(seq + AT_ONCE).min(fill.messages + 1) {
+                let record = record(seq, &fill, &mut random)?;
+                let admitted = shelf.admit(&record.head, NOW_MS);
+                ensure!(admitted.is_ok(), "{admitted:?}");
+                shelf.file(&record.head.id, &mut batch);
+                batch.append.push(record);
+            }
+            seq += batch.append.len() as u64;
+            under_way.push_back(batch.append.iter().map(|record| record.head.id).collect());
+            let durable = durable.clone();
+            let queued = store.submit(batch, move |outcome| {
+                let _ = durable.send(outcome.is_ok());
+            });
+            ensure!(queued.is_ok(), "the store's queue is full");
+        }
+        while under_way.len() >= UNDER_WAY || (seq > fill.messages && !under_way.is_empty()) {
             ensure!(done.recv()?, "the store refused a batch");
-            under_way -= 1;
+            under_way.pop_front().into_iter().flatten().for_each(|id| shelf.confirm(&id));
         }
     }
-    while under_way > 0 {
-        ensure!(done.recv()?, "the store refused a batch");
-        under_way -= 1;
-    }
-    let resident = procfs::resident(std::process::id()).unwrap_or_default();
-    println!("filled {} {resident}", shelf.stats().waiting);
+    let rate = fill.messages as f64 / began.elapsed().as_secs_f64();
+    let process = std::process::id();
+    let (resident, peak) = (procfs::resident(process).unwrap_or_default(), procfs::peak(process).unwrap_or_default());
+    println!("filled {} {resident} {peak} {rate}", shelf.held());
     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)?;
     Ok(())
 }
@@ -112,14 +136,23 @@ fn record(seq: u64, fill: &Fill, random: &mut Random) -> Outcome<NewRecord> {
 }
 
 /// Opens a store and puts what is in it on a shelf, as a node does at its start.
-pub(super) fn open(folder: &Path) -> Outcome<(Store, Shelf)> {
-    let mut shelf = Shelf::new(unlimited());
+pub(super) fn open(folder: &Path, place: IndexPlace) -> Outcome<(Store, Shelf)> {
+    let index = StoredIndex::default();
+    let mut shelf = match place {
+        IndexPlace::Memory => Shelf::new(unlimited()),
+        IndexPlace::Disk => Shelf::with_files(unlimited(), Box::new(index.clone())),
+    };
     let mut restoring = shelf.restoring();
-    let (store, _) = Store::open_each(folder, StoreConfig::default(), NOW_MS, &mut |found| match found {
+    let config = StoreConfig { index: place, ..StoreConfig::default() };
+    let (store, recovery) = Store::open_each(folder, config, NOW_MS, &mut |found| match found {
         Found::Head(head) => restoring.message(&head),
         Found::Seen(entry) => restoring.seen(&entry),
     })?;
     drop(restoring);
+    index.attach(store.clone());
+    if place == IndexPlace::Disk && !recovery.indexed {
+        index::build(&store, &mut shelf)?;
+    }
     Ok((store, shelf))
 }
 

@@ -47,7 +47,7 @@ fn memory_per_message_is_reported() {
     }
 }
 
-fn writeln_report(line: &str) {
+pub(super) fn writeln_report(line: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "{line}");
 }
