@@ -118,7 +118,7 @@ fn submit(store: &Store, mut batch: Batch, durable: &Arc<AtomicUsize>) {
         };
         match store.submit(batch, done) {
             Ok(()) => return,
-            Err(full) => batch = full.batch,
+            Err(full) => batch = *full.batch,
         }
         std::thread::sleep(Duration::from_micros(200));
     }
