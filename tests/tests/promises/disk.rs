@@ -127,11 +127,15 @@ impl FailingDisk {
         Ok(mounted.success().then_some(()))
     }
 
-    /// Busy for a moment after the death of whoever used it; mounted again by then, it would still be the read-only one.
+    /// Busy for a moment after the death of whoever used it. A process with mounts of its own that began meanwhile (`ip netns exec`
+    /// makes such) may have it mounted still, read-only: so another file with the same bytes takes its place.
     fn unmount(&self) -> Outcome {
         poll::until("the disk is unmounted", || {
             Ok(Command::new("umount").arg("-q").arg(&self.at).status()?.success().then_some(()))
-        })
+        })?;
+        let copy = self.image.with_extension("copy");
+        fs::copy(&self.image, &copy)?;
+        Ok(fs::rename(&copy, &self.image)?)
     }
 
     /// The kernel finds an error and makes the disk read-only at once, under whoever writes to it.
