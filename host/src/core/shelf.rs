@@ -5,7 +5,7 @@
 //! queues, history and inbox. Direct messages in custody are never evicted: when their room is full, new ones are
 //! refused. Broadcasts make room, lowest priority and oldest first; then copies of which a neighbour holds one as well.
 //!
-//! What only waits may stand in files, see [`files`].
+//! What only waits may stand in files instead, as `store.index` says.
 //!
 //! What is waiting and acknowledged, and is held by nobody else, leaves only when the core says that it has gone on or was
 //! collected ([`Shelf::release_to`]), or by its own expiry.
