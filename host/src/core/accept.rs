@@ -1,5 +1,7 @@
 //! From a checked signature to the disk, and what follows once an envelope is durable.
 
+use std::collections::HashSet;
+
 use qpq_schemas::envelope::{Envelope, Kind, Refusal};
 use qpq_schemas::link::{Answer, Verdict};
 use qpq_schemas::receipt::Receipt;
@@ -93,7 +95,7 @@ impl Core {
         }
         if !removals.is_empty() {
             let ticket = self.ticket();
-            self.removing.insert(ticket, Batch { kv: Vec::new(), ..removals.clone() });
+            self.removing.insert(ticket, removals.clone());
             self.effects.push(Effect::Persist { ticket, batch: removals });
         }
         if !candidates.is_empty() {
@@ -212,7 +214,7 @@ impl Core {
     }
 
     /// Nobody waits for removals, but they are tried until the disk takes them: else what is gone would be held again after the
-    /// next start. Notes that came with them are not: there may be newer ones by then.
+    /// next start.
     fn not_removed(&mut self, removals: Batch, now_ms: u64) {
         self.count("removals-put-off");
         self.put_off.merge(removals);
@@ -227,10 +229,9 @@ impl Core {
             // What came back meanwhile stands in the files under its id: the removal of what was there before waits until it has gone.
             let shelf = &self.shelf;
             let is_back = |filed: &mut Filed| shelf.get(&filed.head.id).is_some_and(|head| head.seq != filed.head.seq);
-            self.put_off.unfile.extend(batch.unfile.extract_if(.., is_back));
-            for filed in &self.put_off.unfile {
-                self.put_off.remove.extend(batch.remove.extract_if(.., |seq| *seq == filed.head.seq));
-            }
+            self.put_off.unfile = batch.unfile.extract_if(.., is_back).collect();
+            let back: HashSet<u64> = self.put_off.unfile.iter().map(|filed| filed.head.seq).collect();
+            self.put_off.remove = batch.remove.extract_if(.., |seq| back.contains(seq)).collect();
             self.persist(batch);
         }
     }

@@ -3,7 +3,7 @@
 //! It waits for nobody: links and clients come in through bounded channels, the disk and the signature checks
 //! report back, and what goes out to a link is handed to that link's own task.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use qpq_schemas::envelope::Envelope;
@@ -81,7 +81,7 @@ pub(super) struct Engine {
     next_token: u64,
     completions: Completions,
     /// Removals that the store had no room for; they go with the next tick.
-    backlog: Batch,
+    backlog: VecDeque<(u64, Batch)>,
     inbox: watch::Sender<u64>,
     listener: Box<dyn Listener>,
 }
@@ -111,7 +111,7 @@ impl Engine {
             replies: HashMap::new(),
             next_token: 0,
             completions,
-            backlog: Batch::default(),
+            backlog: VecDeque::new(),
             inbox,
             listener,
         }
@@ -155,7 +155,7 @@ impl Engine {
     /// Waits until what was handed to the disk is there, so that nobody is left without an answer.
     async fn finish(mut self, mut done: mpsc::UnboundedReceiver<Event>, stopped: oneshot::Sender<()>) {
         self.links.clear();
-        self.write(0, Batch::default());
+        self.write_backlog();
         while !self.replies.is_empty() {
             let Some(event) = done.recv().await else { break };
             self.handle(event);
@@ -212,9 +212,7 @@ impl Engine {
 
     fn tick(&mut self) {
         self.handle(Event::Tick);
-        if !self.backlog.is_empty() {
-            self.write(0, Batch::default());
-        }
+        self.write_backlog();
     }
 
     fn handle(&mut self, event: Event) {
@@ -259,36 +257,36 @@ impl Engine {
 
     /// What was put off goes first: a message may come back whose removal is among it.
     fn write(&mut self, ticket: u64, batch: Batch) {
-        if !self.backlog.is_empty() {
-            let backlog = std::mem::take(&mut self.backlog);
-            self.submit(0, backlog);
-        }
-        match self.backlog.is_empty() {
-            true if batch.is_empty() => {}
-            true => self.submit(ticket, batch),
-            false => self.put_off(ticket, batch),
+        self.write_backlog();
+        let refused = if self.backlog.is_empty() { self.submit(ticket, batch) } else { Some(batch) };
+        match refused {
+            None => {}
+            // Removals can wait.
+            Some(batch) if batch.append.is_empty() => self.backlog.push_back((ticket, batch)),
+            Some(_) => {
+                let result = Err("its queue is full".to_owned());
+                _ = self.completions.send(Event::Persisted { ticket, result });
+            }
         }
     }
 
-    fn submit(&mut self, ticket: u64, batch: Batch) {
+    /// Hands in what was put off, as far as there is room.
+    fn write_backlog(&mut self) {
+        while let Some((ticket, batch)) = self.backlog.pop_front() {
+            if let Some(batch) = self.submit(ticket, batch) {
+                return self.backlog.push_front((ticket, batch));
+            }
+        }
+    }
+
+    /// Hands a batch to the store, or returns it when the store's queue is full.
+    fn submit(&self, ticket: u64, batch: Batch) -> Option<Batch> {
         let completions = self.completions.clone();
         let report = move |result: Result<(), crate::store::StoreError>| {
             let result = result.map_err(|error| error.to_string());
             _ = completions.send(Event::Persisted { ticket, result }); // fails only while the node stops
         };
-        if let Err(full) = self.store.submit(batch, report) {
-            self.put_off(ticket, *full.batch);
-        }
-    }
-
-    /// The store's queue is full. Removals can wait.
-    fn put_off(&mut self, ticket: u64, batch: Batch) {
-        if batch.append.is_empty() {
-            self.backlog.merge(batch);
-        } else {
-            let result = Err("its queue is full".to_owned());
-            _ = self.completions.send(Event::Persisted { ticket, result });
-        }
+        self.store.submit(batch, report).err().map(|full| *full.batch)
     }
 
     fn make_receipt(&mut self, to: PeerId, id: MessageId) {
