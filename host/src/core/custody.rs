@@ -210,7 +210,7 @@ impl Core {
     /// Offers from one recipient's queue; whether something is left that had no room.
     fn pump_queue(&mut self, link: LinkId, recipient: PeerId, now_ms: u64) -> bool {
         let (links, known) = self.ways(recipient, now_ms);
-        if !links.contains(&link) {
+        if !links.contains(&link) || self.is_paused(link, &recipient, now_ms) {
             return false;
         }
         let room = self.room(link);
@@ -233,14 +233,20 @@ impl Core {
         next.len() > taken
     }
 
+    /// Whether a neighbour has declined so many envelopes that not each refusal is remembered: then all of a recipient's wait until
+    /// the first of them that were declined may be offered again. Those of others don't.
+    fn is_paused(&self, link: LinkId, recipient: &PeerId, now_ms: u64) -> bool {
+        let neighbour = self.links.get(&link).and_then(|state| self.neighbours.get(&state.peer));
+        neighbour
+            .filter(|neighbour| neighbour.declined.len() >= MAX_DECLINED)
+            .is_some_and(|neighbour| neighbour.retry.get(recipient).is_some_and(|retry_ms| *retry_ms > now_ms))
+    }
+
     /// Whether to offer an envelope over a link now. `from` is the neighbour that brought it, as long as it must not go back.
     fn may_offer(&self, link: LinkId, id: &MessageId, from: Option<PeerId>, known: bool, now_ms: u64) -> bool {
         let Some(state) = self.links.get(&link) else { return false };
         let Some(neighbour) = self.neighbours.get(&state.peer) else { return false };
-        let declined = match neighbour.declined.get(id) {
-            Some(declined) => declined.until_ms > now_ms,
-            None => neighbour.declined.len() >= MAX_DECLINED, // it takes nothing anyway
-        };
+        let declined = neighbour.declined.get(id).is_some_and(|declined| declined.until_ms > now_ms);
         let busy = match known {
             true => self.flying.contains_key(id),
             false => {
@@ -397,19 +403,16 @@ impl Core {
         }
     }
 
-    /// Forgets which envelopes neighbours declined or hold copies of where that is over, once there are so many that no further ones
-    /// are offered.
+    /// Forgets which envelopes neighbours declined or hold copies of where that is over, once there are very many.
     fn forget_answers(&mut self, now_ms: u64) {
         for neighbour in self.neighbours.values_mut() {
             if neighbour.declined.len() >= MAX_DECLINED {
                 neighbour.declined.retain(|_, declined| declined.until_ms > now_ms);
             }
             if neighbour.copied.len() >= MAX_COPIED {
-                let shelf = &self.shelf;
-                let is_over = |id: &MessageId, until: &mut u64| *until <= now_ms || shelf.waiting(id).is_none();
-                let over: Vec<_> = neighbour.copied.extract_if(is_over).map(|(id, _)| id).collect();
                 // When the neighbour goes only what is noted here is taken back.
-                over.iter().for_each(|id| self.shelf.held_elsewhere(id, None));
+                let over = neighbour.copied.extract_if(|_, until_ms| *until_ms <= now_ms);
+                over.for_each(|(id, _)| self.shelf.held_elsewhere(&id, None));
             }
         }
     }
@@ -432,7 +435,10 @@ impl Core {
         let before = neighbour.declined.get(&answer.id).map_or(0, |declined| declined.pause_secs);
         let pause_secs = secs.max((2 * before).min(RETRY_HOPELESS_SECS));
         let until_ms = now_ms + pause_secs * 1_000;
-        neighbour.declined.insert(answer.id, Declined { until_ms, pause_secs, verdict: answer.verdict });
+        if neighbour.declined.len() < MAX_DECLINED {
+            let verdict = answer.verdict;
+            neighbour.declined.insert(answer.id, Declined { until_ms, pause_secs, verdict });
+        }
         let retry = neighbour.retry.entry(recipient).or_insert(until_ms);
         *retry = until_ms.min(*retry);
     }

@@ -58,10 +58,8 @@ impl Casts {
     /// Adds a broadcast; the least urgent falls out when there are too many.
     pub(in crate::core) fn push(&mut self, head: &Head, cast: Cast) {
         let rank = Rank::new(head.priority, cast, head.seq);
-        if CASTS
-            .map(|other| Rank::new(head.priority, other, head.seq))
-            .iter()
-            .any(|other| *other < rank && self.waiting.contains_key(other))
+        let sooner = CASTS.into_iter().filter(|other| *other < cast);
+        if sooner.map(|other| Rank::new(head.priority, other, head.seq)).any(|other| self.waiting.contains_key(&other))
         {
             return; // it goes sooner as it is
         }
