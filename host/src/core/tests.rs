@@ -12,7 +12,8 @@ mod world;
 
 use std::collections::BTreeSet;
 
-use qpq_schemas::envelope::{Kind, Priority};
+use bytes::Bytes;
+use qpq_schemas::envelope::{Envelope, Kind, Priority};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};

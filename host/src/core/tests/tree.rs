@@ -1,5 +1,6 @@
 //! What is promised of broadcasts on their way: to everybody, about once, through whatever breaks.
 
+use qpq_schemas::envelope::Refusal;
 use qpq_schemas::link::Tree;
 
 use super::mesh::{Mesh, tell};

@@ -1,113 +1,32 @@
 //! A world of cores: links that carry frames in order, disks that keep what was written, a clock.
 
+mod disk;
+mod toy;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use qpq_schemas::envelope::{Draft, Flags, Kind, Priority};
+use bytes::Bytes;
+use qpq_schemas::envelope::{Draft, Envelope, Flags, Kind, Priority};
 use qpq_schemas::receipt::Receipt;
 use qpq_schemas::record::NodeRecord;
 use qpq_schemas::sealing::SealingKeyPair;
 use qpq_schemas::signature::{SigningKey, Verifier};
 
+use super::super::federation::Domain;
 use super::super::links::LinkState;
 use super::super::quota::Limit;
-use super::super::shelf::Shelf;
-use super::super::shelf::files::model::ModelFiles;
 use super::super::why::Trace;
 use super::*;
 use crate::api::ApiError;
-use crate::store::{Head, NewRecord, Places, SeenEntry};
+use crate::store::Places;
+use disk::Disk;
+pub(in crate::core) use toy::Toy;
 
 pub(super) const TOPIC: TopicId = TopicId([9; 32]);
 const START_MS: u64 = 1_800_000_000_000;
 
 /// Links between two nodes at most.
 const LANES: u8 = 3;
-
-/// How long a way counts that was learned from what came in.
-const STALE_MS: u64 = 60_000;
-
-/// Floods until it has seen something of the recipient, then knows the way.
-#[derive(Default)]
-pub(super) struct Toy {
-    links: BTreeMap<LinkId, PeerId>,
-    ways: HashMap<PeerId, (LinkId, u64)>,
-}
-
-impl Router for Toy {
-    fn name(&self) -> &str {
-        "toy"
-    }
-    fn link_up(&mut self, _: u64, link: LinkId, peer: PeerId, _: &mut RouterOutput) {
-        self.links.insert(link, peer);
-        self.ways.insert(peer, (link, u64::MAX));
-    }
-    fn link_measured(&mut self, _: u64, _: LinkId, _: u64, _: u32, _: &mut RouterOutput) {}
-    fn link_down(&mut self, _: u64, link: LinkId, out: &mut RouterOutput) {
-        self.links.remove(&link);
-        self.ways.retain(|_, way| way.0 != link);
-        out.changed = Changed::All;
-    }
-    fn control(&mut self, _: u64, _: LinkId, _: &[u8], _: &mut RouterOutput) {}
-    fn seen(&mut self, now: u64, origin: PeerId, link: LinkId, _: u8, out: &mut RouterOutput) {
-        let far = !self.links.values().any(|peer| *peer == origin);
-        if far && self.ways.insert(origin, (link, now + STALE_MS)).map(|way| way.0) != Some(link) {
-            out.changed.add(origin.0);
-        }
-    }
-    fn tick(&mut self, now: u64, out: &mut RouterOutput) -> Option<u64> {
-        let before = self.ways.len();
-        self.ways.retain(|_, (_, until)| *until > now);
-        if self.ways.len() != before {
-            out.changed = Changed::All;
-        }
-        Some(now + 1_000)
-    }
-    fn route(&mut self, _: u64, query: &RouteQuery, links: &mut Vec<LinkId>) -> RouteKind {
-        let way = self.ways.get(&PeerId(query.destination)).filter(|_| query.kind != Kind::Broadcast);
-        let all = self.links.keys().copied();
-        links.extend(
-            way.map_or_else(|| all.collect(), |way| vec![way.0]).into_iter().filter(|l| Some(*l) != query.from),
-        );
-        match (links.is_empty(), way) {
-            (true, _) => RouteKind::Nowhere,
-            (_, Some(_)) => RouteKind::Known,
-            (_, None) => RouteKind::Flood,
-        }
-    }
-    fn dump(&self, _: u64) -> String {
-        "[]".to_owned()
-    }
-}
-
-/// What is left of a node after a crash.
-#[derive(Default)]
-struct Disk {
-    records: BTreeMap<u64, NewRecord>,
-    heads: BTreeMap<u64, Head>,
-    seen: HashMap<MessageId, SeenEntry>,
-    kv: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// The index of what only waits, where it is on disk.
-    files: Option<ModelFiles>,
-    broken: bool,
-}
-
-/// Which nodes have their index on disk: all, none, or every other one.
-const INDEX: &str = "QPQ_TEST_INDEX";
-
-/// Messages that stay in memory beside those that must, on nodes whose index is on disk.
-const WARM: usize = 2;
-
-impl Disk {
-    fn of(node: usize) -> Self {
-        let on_disk = match std::env::var(INDEX).as_deref() {
-            Ok("disk") => true,
-            Ok("memory") => false,
-            Ok("odd") => node % 2 == 1,
-            _ => node.is_multiple_of(2),
-        };
-        Self { files: on_disk.then(ModelFiles::default), ..Self::default() }
-    }
-}
 
 struct Node {
     key: SigningKey,
@@ -262,7 +181,7 @@ impl World {
     pub(super) fn mislead(&mut self, a: usize, b: usize, third: usize) {
         let (to, until) = (self.peer(third), self.now_ms + 3_600_000);
         for (near, link, far) in [(a, 900, b), (b, 901, a)] {
-            let toy = Toy { ways: HashMap::from([(to, (link, until))]), ..Toy::default() };
+            let toy = Toy::knowing(to, link, until);
             _ = self.nodes[near].core.replace_router(Box::new(toy), self.now_ms);
             self.nodes[near].links.insert((far, 0), link);
         }
@@ -634,28 +553,6 @@ impl World {
     }
 }
 
-impl Disk {
-    fn write(&mut self, batch: Batch) -> Result<(), String> {
-        self.files.iter().for_each(|files| files.write(&batch));
-        for record in batch.append {
-            self.heads.insert(record.head.seq, record.head);
-            self.records.insert(record.head.seq, record);
-        }
-        for seq in batch.remove {
-            self.records.remove(&seq);
-            self.heads.remove(&seq);
-        }
-        for (key, value) in batch.kv {
-            match value {
-                Some(value) => _ = self.kv.insert(key, value),
-                None => _ = self.kv.remove(&key),
-            }
-        }
-        self.seen.extend(batch.seen.into_iter().map(|entry| (entry.id, entry)));
-        Ok(())
-    }
-}
-
 /// A core that has just opened its disk.
 fn fresh(
     me: PeerId,
@@ -665,15 +562,8 @@ fn fresh(
     federation: Option<FederationPolicy>,
     now_ms: u64,
 ) -> Core {
-    let mut shelf = match &disk.files {
-        Some(files) => Shelf::with_files_and(limits.clone(), Box::new(files.clone()), WARM),
-        None => Shelf::new(limits.clone()),
-    };
-    disk.heads.values().for_each(|head| shelf.restore(head));
-    disk.seen.values().for_each(|entry| shelf.restore_seen(entry));
-    let next = disk.heads.keys().next_back().map_or(1, |seq| seq + 1_000);
     let config = CoreConfig { federation, link, ..CoreConfig::new(me) };
-    let mut core = Core::new(config, shelf, next, Box::new(Toy::default()));
+    let mut core = Core::new(config, disk.shelf(limits), disk.next_seq(), Box::new(Toy::default()));
     for (key, domain) in &disk.kv {
         core.restore_gateway(key, domain);
     }
