@@ -38,10 +38,32 @@ fn child_that_writes_until_it_is_killed() {
     }
 }
 
-fn say(seq: u64) {
+/// For the test that kills this process: that record is acknowledged.
+pub(super) fn say(seq: u64) {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "acknowledged {seq}").and_then(|()| out.flush());
+}
+
+/// Runs a test of this program in a process of its own, with that variable naming the store, and kills it. Returns the last number
+/// that it said, 0 for none.
+pub(super) fn run_and_kill(test: &str, variable: &str, store: &Path, life: Duration) -> u64 {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(variable, store)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let out = child.stdout.take().unwrap();
+    let reader = std::thread::spawn(move || {
+        let lines = BufReader::new(out).lines().map_while(Result::ok);
+        lines.filter_map(|line| line.split("acknowledged ").nth(1)?.parse::<u64>().ok()).max()
+    });
+    std::thread::sleep(life);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    reader.join().unwrap().unwrap_or(0)
 }
 
 #[test]
@@ -49,23 +71,9 @@ fn nothing_acknowledged_is_lost_by_kill_9() {
     let dir = tempfile::tempdir().unwrap();
     let mut acknowledged = 0;
     for run in 0..RUNS {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "store::tests::crash::child_that_writes_until_it_is_killed", "--nocapture"])
-            .env(CHILD, dir.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let out = child.stdout.take().unwrap();
-        let reader = std::thread::spawn(move || {
-            let lines = BufReader::new(out).lines().map_while(Result::ok);
-            lines.filter_map(|line| line.split("acknowledged ").nth(1)?.parse::<u64>().ok()).max()
-        });
-        std::thread::sleep(Duration::from_millis(30 + (run * 37) % 90));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        acknowledged = acknowledged.max(reader.join().unwrap().unwrap_or(0));
-
+        let life = Duration::from_millis(30 + (run * 37) % 90);
+        let child = "store::tests::crash::child_that_writes_until_it_is_killed";
+        acknowledged = acknowledged.max(run_and_kill(child, CHILD, dir.path(), life));
         let (store, recovery) = open(dir.path());
         let found: Vec<u64> = recovery.heads.iter().map(|head| head.seq).collect();
         assert!(found.len() as u64 >= acknowledged, "run {run}: {} of {acknowledged}", found.len());

@@ -1,10 +1,9 @@
 //! The index on disk keeps step with the records.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use super::crash::{run_and_kill, say};
 use super::*;
 
 /// Set for the process that is killed: the store's folder.
@@ -220,34 +219,15 @@ fn child_that_files_until_it_is_killed() {
     }
 }
 
-fn say(seq: u64) {
-    use std::io::Write;
-    let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "acknowledged {seq}").and_then(|()| out.flush());
-}
-
 #[test]
 fn after_kill_9_the_index_says_what_the_records_say() {
     let dir = tempfile::tempdir().unwrap();
     begin(dir.path()).close();
     let mut acknowledged = 0;
     for run in 0..RUNS {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "store::tests::index::child_that_files_until_it_is_killed", "--nocapture"])
-            .env(CHILD, dir.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let out = child.stdout.take().unwrap();
-        let reader = std::thread::spawn(move || {
-            let lines = BufReader::new(out).lines().map_while(Result::ok);
-            lines.filter_map(|line| line.split("acknowledged ").nth(1)?.parse::<u64>().ok()).max()
-        });
-        std::thread::sleep(Duration::from_millis(40 + (run * 37) % 120));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        acknowledged = acknowledged.max(reader.join().unwrap().unwrap_or(0));
+        let life = Duration::from_millis(40 + (run * 37) % 120);
+        let child = "store::tests::index::child_that_files_until_it_is_killed";
+        acknowledged = acknowledged.max(run_and_kill(child, CHILD, dir.path(), life));
         let (store, recovery) = open_on_disk(dir.path());
         assert!(recovery.indexed, "run {run}");
         assert!(recovery.next_seq > acknowledged, "run {run}");
