@@ -2,7 +2,7 @@
 //! one that all others wait for.
 
 use super::format::{self, put_record};
-use super::{Batch, Filed, Head, MAX_KEY, MAX_VALUE, NewRecord, SeenEntry, SeenState};
+use super::{Batch, Filed, Head, MAX_KEY, MAX_VALUE, NewRecord, SeenEntry};
 
 /// A batch that is ready to be committed.
 #[derive(Debug, Default)]
@@ -10,7 +10,7 @@ pub(super) struct Prepared {
     /// What is to be stored, and its value in the table of records.
     pub(super) append: Vec<(Head, fjall::Slice)>,
     pub(super) remove: Vec<u64>,
-    /// Ids that have to be written down.
+    /// Ids to be written down.
     pub(super) seen: Vec<SeenEntry>,
     pub(super) forget_before_ms: u64,
     pub(super) kv: Vec<(Vec<u8>, Option<Vec<u8>>)>,
@@ -27,8 +27,7 @@ impl Prepared {
     pub(super) fn new(batch: Batch) -> Result<Self, String> {
         check_values(&batch)?;
         let grows = batch.grows();
-        let seen = noted(&batch);
-        let Batch { append, remove, forget_before_ms, kv, file, unfile, index_built, .. } = batch;
+        let Batch { append, remove, seen, forget_before_ms, kv, file, unfile, index_built } = batch;
         let mut value = Vec::new();
         let append = append
             .into_iter()
@@ -66,14 +65,4 @@ fn check_head(NewRecord { head, wire }: &NewRecord) -> Result<(), String> {
         return Err(format!("record {} with a head that isn't its envelope's", head.seq));
     }
     Ok(())
-}
-
-/// The ids that have to be written down. That an id is held is said by its record already; batches list the ids of their records
-/// in the same order.
-fn noted(batch: &Batch) -> Vec<SeenEntry> {
-    let is_told = |place: usize, entry: &SeenEntry| {
-        let record = batch.append.get(place).filter(|record| record.head.id == entry.id);
-        entry.state == SeenState::Held && record.is_some()
-    };
-    batch.seen.iter().enumerate().filter(|(place, entry)| !is_told(*place, entry)).map(|(_, entry)| *entry).collect()
 }

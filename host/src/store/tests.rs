@@ -56,7 +56,6 @@ fn what_was_acknowledged_is_there_after_reopening() {
     assert_eq!((recovery.next_seq, recovery.damaged), (1, 0));
     let batch = Batch {
         append: (1..=100).map(record).collect(),
-        seen: (1..=100).map(|n| seen(n, SeenState::Held)).collect(),
         kv: vec![(b"a/1".to_vec(), Some(b"x".to_vec())), (b"a/2".to_vec(), Some(Vec::new()))],
         ..Batch::default()
     };

@@ -207,7 +207,7 @@ pub struct Batch {
     pub append: Vec<NewRecord>,
     /// Records to remove, by sequence number.
     pub remove: Vec<u64>,
-    /// Ids seen, or seen in a new state. The last entry of an id counts.
+    /// Ids seen, or seen in a new state. The last entry of an id counts. One that is held needs none: its record says so.
     pub seen: Vec<SeenEntry>,
     /// Ids whose remembrance ended before this time may be dropped from disk (Unix time in milliseconds; 0 drops none).
     pub forget_before_ms: u64,

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use fjall::{Database, KeyspaceCreateOptions, PersistMode};
-use qpq_host::store::{Batch, Head, NewRecord, Places, SeenState, Store, StoreConfig};
+use qpq_host::store::{Batch, Head, NewRecord, Places, Store, StoreConfig};
 use qpq_schemas::envelope::Envelope;
 use qpq_schemas::signature::SigningKey;
 use qpq_tests::{Failure, Outcome, Random};
@@ -109,9 +109,8 @@ fn ours(folder: &Path, samples: &[Envelope]) -> Outcome<(f64, usize)> {
 
 fn record(seq: u64, envelope: &Envelope) -> Batch {
     let head = Head::of(envelope.view(), seq, Places::WAITING, seq, None);
-    let seen = head.seen(SeenState::Held);
     let append = NewRecord { head, wire: envelope.wire().clone() };
-    Batch { append: vec![append], seen: vec![seen], ..Batch::default() }
+    Batch { append: vec![append], ..Batch::default() }
 }
 
 /// Hands a batch in, waiting while the queue is full as a link would.

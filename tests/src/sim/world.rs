@@ -264,7 +264,9 @@ impl World {
             Effect::Send { link, frame } => self.send(node, link, frame),
             Effect::Offer { link, items } => {
                 let wires: Vec<Bytes> = items.iter().filter_map(|item| self.read(node, item)).collect();
-                self.send(node, link, Frame::Envelopes(wires));
+                if !wires.is_empty() {
+                    self.send(node, link, Frame::Envelopes(wires));
+                }
             }
             Effect::Close { link, .. } | Effect::Retire { link } => self.close(node, link),
             Effect::Verify { ticket, envelopes } => {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
 use bytes::Bytes;
-use qpq_host::store::{self, Batch, Head, NewRecord, Places, SeenState, Store, StoreConfig, StoreError};
+use qpq_host::store::{self, Batch, Head, NewRecord, Places, Store, StoreConfig, StoreError};
 use qpq_schemas::envelope::{Draft, Envelope, Flags, Kind};
 use qpq_schemas::signature::SigningKey;
 use qpq_tests::{Failure, Outcome, Random, ensure, skip};
@@ -95,7 +95,7 @@ fn write_store(folder: &Path, older: &Path, random: &mut Random) -> Outcome<Vec<
             let head = Head::of(envelope.view(), seq, Places::WAITING, NOW_MS, None);
             let record = NewRecord { head, wire: envelope.wire().clone() };
             let kv = vec![(seq.to_be_bytes().to_vec(), Some(random.bytes(40)))];
-            let batch = Batch { append: vec![record], seen: vec![head.seen(SeenState::Held)], kv, ..Batch::default() };
+            let batch = Batch { append: vec![record], kv, ..Batch::default() };
             let durable = durable.clone();
             let queued = store.submit(batch, move |outcome| {
                 let _ = durable.send(outcome.is_ok());

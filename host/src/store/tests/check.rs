@@ -28,8 +28,7 @@ fn sample(dir: &Path) {
     let (store, _) = open(dir);
     for from in (1..=RECORDS).step_by(50) {
         let append: Vec<_> = (from..from + 50).map(genuine).collect();
-        let mut seen: Vec<_> = append.iter().map(|record| noted(record, SeenState::Held)).collect();
-        seen.push(SeenEntry { id: MessageId([from as u8; 32]), ..noted(&genuine(1), SeenState::Delivered) });
+        let seen = vec![SeenEntry { id: MessageId([from as u8; 32]), ..noted(&genuine(1), SeenState::Delivered) }];
         let kv = vec![(from.to_be_bytes().to_vec(), Some(vec![1; 50]))];
         put(&store, Batch { append, seen, kv, ..Batch::default() }).unwrap();
         if from < 150 {

@@ -55,9 +55,8 @@ fn sample(dir: &Path) -> BTreeMap<u64, NewRecord> {
     let (store, _) = Store::open(dir, config, 0).unwrap();
     for from in (1..400).step_by(20) {
         let append: Vec<_> = (from..from + 20).map(big).collect();
-        let seen = append.iter().map(|record| seen(record.head.seq, SeenState::Held)).collect();
         let kv = vec![(from.to_be_bytes().to_vec(), Some(vec![1; 50]))];
-        put(&store, Batch { append, seen, kv, ..Batch::default() }).unwrap();
+        put(&store, Batch { append, kv, ..Batch::default() }).unwrap();
     }
     let write_tables = |engine: &Engine| {
         engine.records.rotate_memtable_and_wait().unwrap();
