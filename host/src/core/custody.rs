@@ -32,7 +32,7 @@ const RETRY_SECS: u64 = 30;
 pub(super) const RETRY_HOPELESS_SECS: u64 = 600;
 
 /// Envelopes that one neighbour has declined, remembered at most.
-const MAX_DECLINED: usize = 4_096;
+pub(super) const MAX_DECLINED: usize = 4_096;
 
 /// Envelopes of which one neighbour holds a copy besides ours, remembered at most.
 const MAX_COPIED: usize = 65_536;

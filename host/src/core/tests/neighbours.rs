@@ -1,5 +1,7 @@
 //! Which of several links is used, and what happens when it ends.
 
+use super::super::custody::MAX_DECLINED;
+use super::super::shelf::StoreLimits;
 use super::world::World;
 
 /// Two nodes with two links between them.
@@ -96,6 +98,40 @@ fn what_a_neighbour_declined_is_not_offered_again_over_its_other_link() {
     world.break_disk(1, false);
     world.pass(60_000);
     assert_eq!(world.inbox(1).len(), 1);
+}
+
+#[test]
+fn thousands_of_refusals_hold_up_their_recipient_and_nobody_else() {
+    let limits = StoreLimits {
+        recipient_messages: 10_000,
+        recipient_bytes: 64 << 20,
+        sender_messages: 20_000,
+        sender_bytes: 64 << 20,
+        sender_share_percent: 100,
+        ..StoreLimits::default()
+    };
+    let mut world = World::with_limits(4, &limits);
+    world.connect(0, 1);
+    world.connect(1, 2);
+    world.connect(1, 3);
+    for far in [2, 3] {
+        world.send(far, 0).unwrap(); // so that 0 knows the ways
+    }
+    world.settle();
+    world.break_disk(1, true);
+    for _ in 0..MAX_DECLINED + 500 {
+        world.send(0, 2).unwrap();
+    }
+    world.settle();
+    let refused = world.counter(0, "declined");
+    world.settle();
+    world.break_disk(1, false);
+    let id = world.send(0, 3).unwrap();
+    world.settle();
+    assert_eq!(world.inbox(3), [id], "its mail was never refused");
+    assert_eq!(world.counter(0, "declined"), refused, "nothing was offered again before its time");
+    world.pass(120_000);
+    assert_eq!(world.inbox(2).len(), MAX_DECLINED + 500);
 }
 
 #[test]
