@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
+use fjall::config::FilterPolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 
 use super::format::{self, encode_kv, encode_seen, record_key, record_seq, seen_bucket, seen_key};
@@ -199,12 +200,13 @@ impl Engine {
             })
         };
         let on_disk = config.index == IndexPlace::Disk;
+        // A record that is asked for is there: a filter would only cost time and memory.
         let records = || {
             let memtable = if on_disk { config.memtable_bytes.min(LEAN_MEMTABLE) } else { config.memtable_bytes };
             let options = KeyspaceCreateOptions::default()
                 .max_memtable_size(memtable.max(SMALL_MEMTABLE))
                 .manual_journal_persist(true);
-            if on_disk { index::lean(options) } else { options }
+            if on_disk { index::lean(options) } else { options.filter_policy(FilterPolicy::disabled()) }
         };
         let engine = Self {
             records: db.keyspace("records", records)?,
