@@ -23,6 +23,8 @@ pub struct Counters {
     pub too_much: u64,
     /// New destinations for which there was no room.
     pub full: u64,
+    /// Destinations that gave way to others in a full table.
+    pub gave_way: u64,
     /// Statements about ways.
     pub ways: u64,
     /// Next hops that changed.
@@ -52,6 +54,7 @@ impl Counters {
             "early_statements": self.early,
             "costly_statements": self.too_much,
             "refused_full": self.full,
+            "gave_way": self.gave_way,
             "ways_heard": self.ways,
             "moves": self.moves,
             "starvations": self.starved,

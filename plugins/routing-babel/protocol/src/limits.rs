@@ -99,6 +99,18 @@ pub const SWEEP_ROWS: usize = 512;
 /// A destination without any way is remembered for so long, in milliseconds: by then nobody's way leads through here any more.
 pub const FORGET_MS: u64 = 600_000;
 
+/// Destinations that had to give way and whose feasibility distances are still remembered. At some 70 bytes each, 1 MB.
+pub const MAX_GRAVES: usize = 16_384;
+
+/// In a full table a neighbour may have a place looked for so often in a burst …
+pub const ROOM_BURST: u64 = 512;
+
+/// … and once in so many milliseconds for long. Each may make one destination give way.
+pub const ROOM_EVERY_MS: u64 = 250;
+
+/// Where no place was found, none is looked for again for so long, in milliseconds.
+pub const NO_ROOM_MS: u64 = 1_000;
+
 /// A record is good for so many times the origin's refresh time …
 pub const LIFETIME_REFRESHES: u64 = 4;
 

@@ -67,6 +67,10 @@ pub struct Neighbour {
     pub suspect_until: Option<u64>,
     /// What it may still make us do, in units of [`WORK_PER_MS`] rows.
     pub work: Bucket,
+    /// How often it may have a place looked for in a full table.
+    pub room: Bucket,
+    /// No destination in its share was farther than that when a place was looked for last, and until when that counts.
+    pub farthest: (u32, u64),
     /// Our rows by its numbers.
     pub numbers: Vec<RowId>,
     /// Destinations to which it says that it has a way.
@@ -99,6 +103,8 @@ impl Neighbour {
             work: Bucket::default(),
             tables: Bucket::default(),
             suspect_until: None,
+            room: Bucket::default(),
+            farthest: (0, 0),
             numbers: Vec::new(),
             finite: 0,
             heard_sum: 0,
@@ -107,6 +113,11 @@ impl Neighbour {
             digest_ms: 0,
             repair: (0, DIGEST_MS),
         }
+    }
+
+    /// The same neighbour after its last link went down. What it has cost is not forgotten by that.
+    pub fn parted(&self) -> Self {
+        Self { work: self.work, tables: self.tables, room: self.room, ..Self::new(self.key) }
     }
 
     /// Notes who is at the other end of a link.

@@ -1,11 +1,15 @@
 //! The destinations and what each neighbour says of them, packed: a mesh of thousands has one of these on each node.
 
 mod cell;
+mod graves;
 mod index;
+mod owners;
 mod row;
 
 pub use cell::{Cell, MAX_LAG};
+pub use graves::Graves;
 use index::Index;
+use owners::Owners;
 pub use row::{CHANGED_UNIT_MS, Flag, Row, Told};
 
 use crate::random::mix;
@@ -33,13 +37,21 @@ pub struct Table {
     cells: Vec<Cell>,
     slots: usize,
     index: Index,
+    owners: Owners,
     free: Vec<RowId>,
 }
 
 impl Table {
     /// An empty table. `seed` keeps outsiders from choosing keys that collide.
     pub fn new(seed: u64) -> Self {
-        Self { rows: Vec::new(), cells: Vec::new(), slots: 0, index: Index::new(seed), free: Vec::new() }
+        Self {
+            rows: Vec::new(),
+            cells: Vec::new(),
+            slots: 0,
+            index: Index::new(seed),
+            owners: Owners::default(),
+            free: Vec::new(),
+        }
     }
 
     /// Number of destinations.
@@ -68,6 +80,7 @@ impl Table {
             + self.cells.capacity() * size_of::<Cell>()
             + self.free.capacity() * size_of::<RowId>()
             + self.index.bytes()
+            + self.owners.bytes()
     }
 
     /// The row of a destination.
@@ -117,6 +130,26 @@ impl Table {
         &mut self.cells[usize::from(row) * self.slots + usize::from(slot)]
     }
 
+    /// The neighbour in whose share a destination stands: the first that named it, of those that still do.
+    pub fn owner(&self, row: RowId) -> Slot {
+        self.owners.of(row)
+    }
+
+    /// See [`Self::owner`].
+    pub fn set_owner(&mut self, row: RowId, owner: Slot) {
+        self.owners.set(row, owner);
+    }
+
+    /// Number of destinations in a neighbour's share.
+    pub fn owned(&self, slot: Slot) -> usize {
+        self.owners.count(slot)
+    }
+
+    /// The neighbour with the largest share.
+    pub fn largest_owner(&self) -> Slot {
+        self.owners.largest()
+    }
+
     /// A new row. The caller has seen that the key has none, and that there is room below [`NO_ROW`].
     pub fn add(&mut self, key: &Key, record: &Record, at: u32) -> RowId {
         let fresh = Row::new(*key, record, at);
@@ -144,6 +177,7 @@ impl Table {
         let rows = &self.rows;
         self.index.remove(row, |row| rows.get(usize::from(row)).map_or(&[0; 32], |row| &row.key));
         self.row_mut(row).clear();
+        self.owners.set(row, NO_SLOT);
         self.cells_mut(row).fill(Cell::EMPTY);
         self.free.push(row);
     }

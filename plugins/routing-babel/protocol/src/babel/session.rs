@@ -188,6 +188,7 @@ impl Babel {
             let said = cell.is_finite();
             *cell = Cell::EMPTY;
             if said {
+                self.look_for_owner(row);
                 self.reselect(row);
             }
         }

@@ -1,6 +1,7 @@
 //! One node, and neighbours that say whatever they like.
 
 mod hostile;
+mod room;
 mod sizes;
 mod spray;
 
