@@ -25,6 +25,8 @@ pub struct Counters {
     pub full: u64,
     /// Destinations that gave way to others in a full table.
     pub gave_way: u64,
+    /// Updates that had to wait, since their destinations change all the time.
+    pub put_off: u64,
     /// Statements about ways.
     pub ways: u64,
     /// Next hops that changed.
@@ -55,6 +57,7 @@ impl Counters {
             "costly_statements": self.too_much,
             "refused_full": self.full,
             "gave_way": self.gave_way,
+            "put_off": self.put_off,
             "ways_heard": self.ways,
             "moves": self.moves,
             "starvations": self.starved,

@@ -40,6 +40,20 @@ pub const PROMPT_MS: (u64, u64) = (50, 150);
 /// Updates that change nothing but the sequence number gather for so long, in milliseconds.
 pub const LAZY_MS: (u64, u64) = (2_000, 6_000);
 
+/// A destination may have its neighbours told of a new or changed way so often in a burst without waiting. In a mesh of 1,000 nodes that
+/// starts, is cut in two and heals, none needs more than half of it …
+pub const UPDATE_BURST: u16 = 16;
+
+/// … and once in so many seconds for long. Beyond it, it waits as one whose sequence number alone has changed ([`LAZY_MS`]). That there
+/// is no way any more never waits.
+pub const UPDATE_SECS: u16 = 5;
+
+/// A sequence number that was asked for may be told at once so often beyond that …
+pub const ASKED_BURST: u16 = RAISE_BURST as u16;
+
+/// … and once in so many seconds for long, as often as an honest origin raises it.
+pub const ASKED_SECS: u16 = (RAISE_EVERY_MS / 1_000) as u16;
+
 /// After so long without a feasible way, a node asks for a new sequence number, in milliseconds.
 pub const ASK_MS: (u64, u64) = (50, 100);
 

@@ -4,12 +4,15 @@ mod cell;
 mod graves;
 mod index;
 mod owners;
+mod pace;
 mod row;
 
 pub use cell::{Cell, MAX_LAG};
 pub use graves::Graves;
 use index::Index;
 use owners::Owners;
+use pace::Pace;
+pub use pace::Toll;
 pub use row::{CHANGED_UNIT_MS, Flag, Row, Told};
 
 use crate::random::mix;
@@ -38,6 +41,7 @@ pub struct Table {
     slots: usize,
     index: Index,
     owners: Owners,
+    pace: Pace,
     free: Vec<RowId>,
 }
 
@@ -50,6 +54,7 @@ impl Table {
             slots: 0,
             index: Index::new(seed),
             owners: Owners::default(),
+            pace: Pace::default(),
             free: Vec::new(),
         }
     }
@@ -81,6 +86,7 @@ impl Table {
             + self.free.capacity() * size_of::<RowId>()
             + self.index.bytes()
             + self.owners.bytes()
+            + self.pace.bytes()
     }
 
     /// The row of a destination.
@@ -148,6 +154,26 @@ impl Table {
     /// The neighbour with the largest share.
     pub fn largest_owner(&self) -> Slot {
         self.owners.largest()
+    }
+
+    /// Whether the neighbours may be told of a destination soon again.
+    pub fn may_tell(&self, row: RowId, now_ms: u64, toll: Toll) -> bool {
+        self.pace.allows(row, now_ms, toll)
+    }
+
+    /// They were told.
+    pub fn note_told(&mut self, row: RowId, now_ms: u64, toll: Toll) {
+        self.pace.note(row, now_ms, toll);
+    }
+
+    /// To be called for each row every few hours.
+    pub fn settle_pace(&mut self, row: RowId, now_ms: u64) {
+        self.pace.settle(row, now_ms);
+    }
+
+    /// Nobody was told of a destination yet.
+    pub fn begin_pace(&mut self, row: RowId, now_ms: u64) {
+        self.pace.clear(row, now_ms);
     }
 
     /// A new row. The caller has seen that the key has none, and that there is room below [`NO_ROW`].

@@ -236,9 +236,10 @@ impl Babel {
             return None;
         }
         self.make_way(place);
-        let at = (self.now() / CHANGED_UNIT_MS) as u32;
-        let row = self.table.add(key, record, at);
+        let now = self.now();
+        let row = self.table.add(key, record, (now / CHANGED_UNIT_MS) as u32);
         self.table.set_owner(row, slot);
+        self.table.begin_pace(row, now);
         if let Some(distance) = distance {
             self.table.row_mut(row).lower(&distance);
             self.graves.remove(key);

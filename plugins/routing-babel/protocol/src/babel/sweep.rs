@@ -13,6 +13,7 @@ impl Babel {
         self.forget_wanted(now);
         self.graves.sweep(now);
         for row in self.some_rows(SWEEP_ROWS) {
+            self.table.settle_pace(row, now);
             if Some(row) != self.own && self.is_over(self.table.row(row).not_after) {
                 self.expire(row);
             }

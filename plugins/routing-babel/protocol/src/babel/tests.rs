@@ -1,6 +1,7 @@
 //! One node, and neighbours that say whatever they like.
 
 mod hostile;
+mod restless;
 mod room;
 mod sizes;
 mod spray;

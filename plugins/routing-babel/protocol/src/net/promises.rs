@@ -221,6 +221,34 @@ fn a_node_that_is_swapped_over_and_over_has_its_ways_each_time() {
     assert_eq!(world.counts.loops, 0);
 }
 
+#[test]
+fn a_line_that_comes_and_goes_keeps_a_mesh_calm_and_everything_else_served() {
+    let plan = Plan { detection: (20, 20), ..Plan::new(20) };
+    let mut world = World::geometric(plan, 11);
+    let end = world.line(0, 19, 5); // a further line, which ways are shorter by
+    world.mend_all();
+    world.run(5_000);
+    // The ends of the line exchange whole tables; how much do the others hear of it?
+    let heard = |world: &World| (1..19).map(|node| world.counter(node, "ways_heard")).sum::<u64>();
+    let before = heard(&world);
+    for _ in 0..600 {
+        world.cut(end);
+        world.run(50);
+        world.mend(end);
+        world.run(50);
+    }
+    let updates = (heard(&world) - before) / 18 / 20;
+    assert!(updates < 10, "each heard {updates} updates a destination in a minute of 600 changes");
+    world.run(10_000);
+    assert_served(&mut world, 11);
+    assert_eq!(world.counts.loops, 0);
+    // And a single loss afterwards is mended as quickly as ever.
+    world.run(120_000);
+    world.cut(end);
+    world.run(1_000);
+    assert_served(&mut world, 11);
+}
+
 // Restarts and clocks.
 
 #[test]

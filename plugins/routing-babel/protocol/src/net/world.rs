@@ -284,8 +284,12 @@ impl World {
 
     /// A counter of all nodes together.
     pub(super) fn counted(&self, name: &str) -> u64 {
-        let dumps = self.nodes.iter().filter_map(|node| node.babel.as_ref()).map(Babel::dump);
-        dumps.filter_map(|dump| dump["counters"][name].as_u64()).sum()
+        (0..self.nodes.len()).map(|node| self.counter(node, name)).sum()
+    }
+
+    /// A counter of one node.
+    pub(super) fn counter(&self, node: usize, name: &str) -> u64 {
+        self.nodes[node].babel.as_ref().and_then(|babel| babel.dump()["counters"][name].as_u64()).unwrap_or(0)
     }
 
     /// Pairs of linked neighbours of which one has heard other things than the other has told.
