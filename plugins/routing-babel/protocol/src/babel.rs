@@ -88,8 +88,6 @@ pub struct Babel {
     settled: bool,
     /// How much older than this node the eldest is that it has heard of, in milliseconds.
     eldest_ms: u64,
-    /// This instance took over from another while the links were up.
-    swapped: bool,
     /// A link went down before its neighbour had answered: until then it may not know that.
     silent_until: u64,
     /// When they are chosen even if a neighbour hasn't answered; `None` before the first link.
@@ -144,7 +142,6 @@ impl Babel {
             settled: false,
             settle_by: None,
             eldest_ms: 0,
-            swapped: false,
             silent_until: 0,
             told_sum: 0,
             prompt: Queue::default(),

@@ -53,6 +53,8 @@ pub struct Neighbour {
     pub instance: u64,
     /// The present instance took over on a link that was up: its node went on living.
     pub swapped: bool,
+    /// Whether it says the same of our instance, over a link that may tell.
+    pub says_swapped: Option<bool>,
     /// It knows our instance, and so nothing from the one before: what it says counts.
     pub acked: bool,
     /// The link over which its last table came: its word counts over this one alone, so that it stays in order.
@@ -96,6 +98,7 @@ impl Neighbour {
             row: NO_ROW,
             instance: 0,
             swapped: false,
+            says_swapped: None,
             acked: false,
             heard_on: 0,
             table_sent: false,

@@ -5,6 +5,7 @@ mod restless;
 mod room;
 mod sizes;
 mod spray;
+mod swapped;
 
 use qpq_schemas::signature::SigningKey;
 use serde_json::{Value, json};
