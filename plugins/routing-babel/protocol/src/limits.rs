@@ -40,8 +40,8 @@ pub const PROMPT_MS: (u64, u64) = (50, 150);
 /// Updates that change nothing but the sequence number gather for so long, in milliseconds.
 pub const LAZY_MS: (u64, u64) = (2_000, 6_000);
 
-/// A destination may have its neighbours told of a new or changed way so often in a burst without waiting. In a mesh of 1,000 nodes that
-/// starts, is cut in two and heals, none needs more than half of it …
+/// A destination may have the neighbours told of a new or changed way so often in a burst without waiting. In a mesh of 1,000 nodes
+/// that starts, loses links, is cut in two and heals, none has to wait …
 pub const UPDATE_BURST: u16 = 16;
 
 /// … and once in so many seconds for long. Beyond it, it waits as one whose sequence number alone has changed ([`LAZY_MS`]). That there
