@@ -61,7 +61,7 @@ pub(in crate::core) struct Branch {
     /// What was missed here, and may be lacking there as well.
     pub(super) missed: Vec<MessageId>,
     wanted: BTreeSet<TopicId>,
-    /// How often it was asked in vain for what it had announced, since it gave something last.
+    /// How often more it was asked in vain for what it had announced than it gave it.
     pub(super) in_vain: u32,
     /// Until then it is not believed what it announces.
     pub(super) deaf_until_ms: u64,
