@@ -73,8 +73,11 @@ impl Babel {
     fn hear_of_swap(&mut self, slot: Slot, link: u64, swapped: bool) {
         let before = self.is_swapped();
         let Some(neighbour) = self.neighbour(slot) else { return };
-        let began_with_it = neighbour.links.iter().any(|one| one.id == link && one.up_ms == 0);
-        neighbour.says_swapped = Some(swapped && began_with_it);
+        let may_tell = neighbour.links.iter().any(|one| one.id == link && one.up_ms == 0);
+        if swapped && !may_tell {
+            return;
+        }
+        neighbour.says_swapped = Some(swapped);
         if before && !self.is_swapped() && self.now() < self.hold_until() {
             self.unsettle();
         }

@@ -28,6 +28,12 @@ fn a_node_that_was_swapped_goes_on_at_once() {
     greets(&mut bench, 2, true);
     greets(&mut bench, 3, false); // it had begun anew itself
     assert!(chooses(&mut bench, 1) && chooses(&mut bench, 2) && chooses(&mut bench, 3));
+    // A further link says nothing new.
+    bench.wait(100);
+    let hello = hello(&bench, true);
+    bench.babel.link_up(bench.now_ms, 11, signing(1).public().0, &mut bench.out);
+    bench.says(11, &[hello, Message::Begin, way(101, 5, 100, 1), Message::End]);
+    assert!(chooses(&mut bench, 2) && chooses(&mut bench, 3));
 }
 
 #[test]
