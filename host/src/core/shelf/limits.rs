@@ -68,7 +68,8 @@ pub struct StoreLimits {
     pub inbox_messages: u32,
     /// Bytes in this node's own inbox. Default 64 MiB.
     pub inbox_bytes: u64,
-    /// Ids remembered of messages that are no longer here. Beyond it, those that end first are forgotten early. Default 1,000,000.
+    /// Ids remembered of messages that are no longer here. Beyond it, the neighbour that brought the most has some of its own
+    /// forgotten early. Default 1,000,000.
     pub seen_ids: u32,
 }
 

@@ -1,6 +1,11 @@
 //! Ids of messages that are no longer here, remembered until nobody can send them any more.
+//!
+//! Each stands in the share of the neighbour that brought its message. When there are too many, the largest share forgets, and of that
+//! the minute in which the most ids end: whoever floods, with whatever time to live, has his own forgotten first.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
@@ -11,6 +16,19 @@ use crate::store::{End, Fate, KeyPrefix, Origin, SeenEntry, SeenState};
 
 /// Ids that end in the same minute are forgotten together.
 const BUCKET_SECS: u32 = 60;
+
+/// When there are too many ids, this part of the bound is forgotten beyond what is needed, so that the largest share is seldom looked for.
+const SPARE_PART: usize = 1_024;
+
+/// In whose share an id stands: the neighbour's that brought its message, or nobody's where it was handed in here.
+type Bearer = Option<KeyPrefix>;
+
+#[derive(Debug, Default)]
+struct Share {
+    ids: usize,
+    /// Slots by the minute in which they end. A slot may have been freed or used again since: checked when its turn comes.
+    minutes: BTreeMap<u32, Vec<u32>>,
+}
 
 #[derive(Debug)]
 struct Mark {
@@ -76,6 +94,13 @@ impl Mark {
     fn bucket(&self) -> u32 {
         self.expires_secs / BUCKET_SECS
     }
+
+    fn bearer(&self) -> Bearer {
+        match self.from {
+            From::Unknown | From::Neighbour => Some(self.peer),
+            From::Here => None,
+        }
+    }
 }
 
 /// The set. About 80 bytes an id.
@@ -84,8 +109,8 @@ pub(super) struct Seen {
     marks: Slab<Mark>,
     index: HashTable<u32>,
     hasher: RandomState,
-    /// Slots by the minute in which they end. A slot may have been freed or used again since: checked when its minute comes.
-    buckets: BTreeMap<u32, Vec<u32>>,
+    /// None is empty. Sorted, so that what is forgotten doesn't depend on any hash.
+    shares: BTreeMap<Bearer, Share>,
 }
 
 /// Seconds of a time in milliseconds, never too early.
@@ -117,13 +142,15 @@ impl Seen {
     pub(super) fn insert(&mut self, entry: &SeenEntry) {
         self.remove(&entry.id);
         let mark = Mark::new(entry);
-        let bucket = mark.bucket();
+        let (bucket, bearer) = (mark.bucket(), mark.bearer());
         let slot = self.marks.insert(mark);
         let (marks, hasher) = (&self.marks, &self.hasher);
         self.index.insert_unique(hasher.hash_one(entry.id), slot, |slot| {
             hasher.hash_one(marks.get(*slot).map_or(MessageId([0; 32]), |mark| mark.id))
         });
-        self.buckets.entry(bucket).or_default().push(slot);
+        let share = self.shares.entry(bearer).or_default();
+        share.ids += 1;
+        share.minutes.entry(bucket).or_default().push(slot);
     }
 
     pub(super) fn remove(&mut self, id: &MessageId) -> bool {
@@ -135,32 +162,57 @@ impl Seen {
         let found = self.index.find_entry(hash, |slot| marks.get(*slot).is_some_and(|mark| mark.id == *id));
         let Ok(entry) = found else { return false };
         let slot = entry.remove().0;
-        self.marks.remove(slot);
+        let bearer = self.marks.remove(slot).map(|mark| mark.bearer());
+        let share = bearer.and_then(|bearer| Some((bearer, self.shares.get_mut(&bearer)?)));
+        if let Some((bearer, share)) = share {
+            share.ids -= 1;
+            if share.ids == 0 {
+                self.shares.remove(&bearer);
+            }
+        }
         true
     }
 
     /// Forgets up to `max` ids whose time is over. Returns how many.
     pub(super) fn forget(&mut self, now_ms: u64, max: usize) -> usize {
         let now = u32::try_from(now_ms / 1_000).unwrap_or(u32::MAX) / BUCKET_SECS;
-        self.forget_buckets(|bucket| bucket < now, max)
+        let over = |share: &Share| share.minutes.keys().next().copied().filter(|minute| *minute < now);
+        let due: Vec<Bearer> =
+            self.shares.iter().filter(|(_, share)| over(share).is_some()).map(|(bearer, _)| *bearer).collect();
+        let mut forgotten = 0;
+        for bearer in due {
+            while let Some(minute) = self.shares.get(&bearer).and_then(over).filter(|_| forgotten < max) {
+                forgotten += self.forget_of(bearer, minute, max - forgotten);
+            }
+        }
+        forgotten
     }
 
-    /// Forgets the ids that end first until at most `keep` are left. Returns how many.
+    /// Forgets ids of the largest share, if there are more than `keep` in all. Returns how many.
     pub(super) fn shrink(&mut self, keep: usize) -> usize {
-        self.forget_buckets(|_| true, self.len().saturating_sub(keep))
+        let before = self.len();
+        let target = if before > keep { keep - keep / SPARE_PART } else { before };
+        while self.len() > target {
+            let Some((bearer, largest)) = self.shares.iter().max_by_key(|(_, share)| share.ids) else { break };
+            let fullest = largest.minutes.iter().max_by_key(|(minute, slots)| (slots.len(), Reverse(**minute)));
+            let Some((bearer, minute)) = fullest.map(|(minute, _)| (*bearer, *minute)) else { break };
+            self.forget_of(bearer, minute, self.len() - target);
+        }
+        before - self.len()
     }
 
-    fn forget_buckets(&mut self, over: impl Fn(u32) -> bool, max: usize) -> usize {
+    /// Forgets up to `max` ids of one share that end in one minute, those that came last first. Returns how many.
+    fn forget_of(&mut self, bearer: Bearer, minute: u32, max: usize) -> usize {
         let mut forgotten = 0;
         while forgotten < max {
-            let Some(mut first) = self.buckets.first_entry().filter(|entry| over(*entry.key())) else { break };
-            let bucket = *first.key();
-            let Some(slot) = first.get_mut().pop() else {
-                first.remove();
-                continue;
+            let Some(share) = self.shares.get_mut(&bearer) else { break };
+            let Entry::Occupied(mut slots) = share.minutes.entry(minute) else { break };
+            let Some(slot) = slots.get_mut().pop() else {
+                slots.remove();
+                break;
             };
-            let id = self.marks.get(slot).filter(|mark| mark.bucket() == bucket).map(|mark| mark.id);
-            forgotten += usize::from(id.is_some_and(|id| self.remove(&id)));
+            let mark = self.marks.get(slot).filter(|mark| mark.bucket() == minute && mark.bearer() == bearer);
+            forgotten += usize::from(mark.map(|mark| mark.id).is_some_and(|id| self.remove(&id)));
         }
         forgotten
     }

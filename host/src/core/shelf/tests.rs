@@ -274,6 +274,53 @@ fn the_set_of_ids_is_bounded_and_forgets_first_what_ends_first() {
     assert_eq!(shelf.stats().counters["forgotten-early"], 100);
 }
 
+/// The mark of a message that a neighbour brought, and that ends in that minute.
+fn mark_from(neighbour: u8, seq: u64, minute: u64) -> SeenEntry {
+    let source = Some(PeerId([neighbour; 32]));
+    Head { expires_ms: 100_000_000 + minute * 60_000, source, ..head(seq, 1, 9) }.seen(SeenState::Delivered)
+}
+
+fn remembers(shelf: &Shelf, seqs: std::ops::Range<u64>) -> usize {
+    seqs.filter(|seq| shelf.seen(&head(*seq, 1, 9).id).is_some()).count()
+}
+
+#[test]
+fn a_neighbour_that_floods_has_its_own_ids_forgotten_and_nobody_elses() {
+    let mut shelf = Shelf::new(StoreLimits { seen_ids: 100, ..StoreLimits::default() });
+    (0..40).for_each(|seq| shelf.note(&mark_from(3, seq, seq % 10)));
+    let handed_in = Head { source: None, ..head(50, 1, 9) };
+    shelf.note(&handed_in.seen(SeenState::Delivered));
+    for seq in 1_000..3_000 {
+        shelf.note(&mark_from(4, seq, 10_000 + seq));
+    }
+    assert_eq!((remembers(&shelf, 0..40), remembers(&shelf, 50..51)), (40, 1));
+    assert_eq!(shelf.stats().seen, 100);
+}
+
+#[test]
+fn a_flood_that_comes_by_the_same_neighbour_is_forgotten_first_whenever_it_ends() {
+    for minute in [0, 15, 40_000] {
+        let mut shelf = Shelf::new(StoreLimits { seen_ids: 100, ..StoreLimits::default() });
+        (0..60).for_each(|seq| shelf.note(&mark_from(3, seq, seq % 30)));
+        for seq in 1_000..3_000 {
+            shelf.note(&mark_from(3, seq, minute + seq % 4));
+        }
+        assert_eq!(remembers(&shelf, 0..60), 60, "{minute}");
+    }
+}
+
+#[test]
+fn marks_that_change_and_go_leave_their_share() {
+    let mut shelf = Shelf::new(StoreLimits { seen_ids: 10, ..StoreLimits::default() });
+    for round in 0..50 {
+        (0..5).for_each(|seq| shelf.note(&mark_from(3 + (round % 2) as u8, seq, round)));
+    }
+    (10..18).for_each(|seq| shelf.note(&mark_from(9, seq, 1)));
+    assert_eq!((remembers(&shelf, 0..5), remembers(&shelf, 10..18)), (5, 5), "8 was the larger share");
+    assert_eq!(shelf.forget_seen(200_000_000, 100), 10);
+    assert_eq!(shelf.stats().seen, 0);
+}
+
 #[test]
 fn a_place_in_a_queue_stays_good_while_messages_come_and_go() {
     let mut shelf = Shelf::new(StoreLimits::default());

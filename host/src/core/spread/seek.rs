@@ -15,8 +15,11 @@ const GRAFT_MS: u64 = 1_500;
 /// How long a neighbour may take that gives nothing of what it is asked for, in milliseconds.
 pub(super) const GIVE_MS: u64 = 30_000;
 
-/// How often a neighbour may be asked in vain, without giving anything between, before it is not believed any more.
+/// How often more a neighbour may be asked in vain than it gives before it is not believed any more.
 const MAX_IN_VAIN: u32 = 64;
+
+/// How often more before others are asked first, whoever announced something before them.
+const DOUBTED_IN_VAIN: u32 = 8;
 
 /// How long it is not believed then, in milliseconds. What it does hold is found by comparing.
 pub(super) const DEAF_MS: u64 = 600_000;
@@ -61,6 +64,11 @@ impl Core {
 
     fn is_deaf_to(&self, peer: &PeerId, now_ms: u64) -> bool {
         self.branch(peer).is_none_or(|branch| branch.deaf_until_ms > now_ms)
+    }
+
+    /// Whether it gives little of what it says to hold.
+    fn is_doubted(&self, peer: &PeerId) -> bool {
+        self.branch(peer).is_some_and(|branch| branch.in_vain >= DOUBTED_IN_VAIN)
     }
 
     /// Asks for what should have come by now, and somebody else where the one who was asked didn't give.
@@ -109,7 +117,8 @@ impl Core {
         }
         let lack = self.spread.lacking.get(id)?;
         let (ask, others) = (lack.ask, lack.holders.len() > 1);
-        let Some(holder) = lack.holders.iter().find(|holder| !self.is_deaf_to(&holder.peer, now_ms)).copied() else {
+        let believed = lack.holders.iter().filter(|holder| !self.is_deaf_to(&holder.peer, now_ms));
+        let Some(holder) = believed.min_by_key(|holder| self.is_doubted(&holder.peer)).copied() else {
             self.spread.lacking.take(id);
             self.count("lacking-given-up");
             return None;
@@ -127,18 +136,20 @@ impl Core {
         if neighbour.branch.in_vain >= MAX_IN_VAIN {
             neighbour.branch.in_vain = 0;
             neighbour.branch.deaf_until_ms = now_ms + DEAF_MS;
+            self.spread.lacking.part(&peer, now_ms);
             self.count("announcer-not-believed");
         }
     }
 
-    /// A broadcast is here: whoever was asked for it and gave it keeps its word.
+    /// A broadcast is here: whoever gave it may be asked in vain for another one.
     pub(super) fn given(&mut self, head: &Head, lack: Option<&Lack>, now_ms: u64) {
         let Some(source) = head.source else { return };
         let asked = lack.and_then(|lack| lack.asked).map(|(peer, _)| peer);
-        if asked == Some(source)
-            && let Some(neighbour) = self.neighbours.get_mut(&source)
-        {
-            (neighbour.branch.in_vain, neighbour.branch.gave_ms) = (0, now_ms);
+        if let Some(neighbour) = self.neighbours.get_mut(&source) {
+            neighbour.branch.in_vain = neighbour.branch.in_vain.saturating_sub(1);
+            if asked == Some(source) {
+                neighbour.branch.gave_ms = now_ms;
+            }
         }
         asked.into_iter().for_each(|peer| self.go_on_comparing(peer, now_ms));
     }

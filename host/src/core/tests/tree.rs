@@ -290,6 +290,114 @@ fn announcements_of_random_ids_take_a_bounded_room_and_push_out_nobody_else_s() 
     assert_eq!(asked, [Tree::Graft(vec![made_up(1 << 40)])]);
 }
 
+/// The broadcasts that are asked for as missed over a link.
+fn wanted(effects: &[Effect], over: LinkId) -> Vec<MessageId> {
+    let ids = effects.iter().filter_map(|effect| match effect {
+        Effect::Send { link, frame: Frame::Sync(qpq_schemas::link::Sync::Want(ids)) } if *link == over => {
+            Some(ids.clone())
+        }
+        _ => None,
+    });
+    ids.flatten().collect()
+}
+
+fn have(ids: impl IntoIterator<Item = MessageId>) -> Frame {
+    Frame::Sync(qpq_schemas::link::Sync::Have(ids.into_iter().collect()))
+}
+
+/// A core with neighbours on links 1 to `count`, which have shown that they know trees.
+fn among(count: u64) -> Core {
+    let mut core = between_two();
+    for link in 3..=count {
+        core.handle(Event::LinkUp { link, peer: PeerId([link as u8 + 1; 32]), domain: None }, 1_000);
+        core.handle(Event::Frame { link, frame: announce([]) }, 1_000);
+    }
+    core
+}
+
+#[test]
+fn neighbours_that_fill_all_the_room_with_what_nobody_has_hold_up_nobody_else() {
+    let mut core = among(5);
+    for link in 1..=4 {
+        for block in 0..16 {
+            let number = |n: u64| made_up((link << 32) + block * 1_024 + n);
+            core.handle(Event::Frame { link, frame: have((0..1_024).map(number)) }, 1_000);
+        }
+    }
+    let honest: Vec<_> = (0..3_000).map(|n| made_up((9 << 32) + n)).collect();
+    let mut asked = Vec::new();
+    for ids in honest.chunks(1_000) {
+        asked.extend(wanted(&core.handle(Event::Frame { link: 5, frame: have(ids.to_vec()) }, 1_000), 5));
+    }
+    while core.deadline_ms() <= 1_000 {
+        asked.extend(wanted(&core.handle(Event::Tick, 1_000), 5));
+    }
+    asked.sort_unstable();
+    assert_eq!(asked, honest);
+    assert_eq!(core.counters().get("announcement-no-room"), None);
+}
+
+#[test]
+fn each_neighbour_has_its_turn_while_others_have_named_thousands() {
+    let mut core = among(3);
+    for link in [1, 2] {
+        let mut ids = (0..16_384).map(|n| made_up((link << 32) + n));
+        // All at the same moment, so that all of it is due when the third one speaks.
+        for _ in 0..2 {
+            core.handle(Event::Frame { link, frame: announce(ids.by_ref().take(1_024)) }, 1_000);
+        }
+    }
+    let last = made_up(u64::MAX);
+    core.handle(Event::Frame { link: 3, frame: announce([last]) }, 1_000);
+    assert_eq!(said(&core.handle(Event::Tick, 1_500), 3), [Tree::Graft(vec![last])], "in the first step");
+}
+
+#[test]
+fn who_gives_little_of_what_it_announces_is_asked_after_others() {
+    let mut core = between_two();
+    core.handle(Event::Frame { link: 2, frame: announce((0..20).map(made_up)) }, 1_000);
+    let mut now = 1_000;
+    for _ in 0..40 {
+        now += 1_000;
+        core.handle(Event::Tick, now);
+    }
+    core.handle(Event::Frame { link: 2, frame: announce([made_up(99)]) }, now);
+    core.handle(Event::Frame { link: 1, frame: announce([made_up(99)]) }, now);
+    let asked = core.handle(Event::Tick, now + 600);
+    assert_eq!((said(&asked, 1).len(), said(&asked, 2).len()), (1, 0), "though it was the first to announce it");
+}
+
+#[test]
+fn one_that_gives_now_and_then_is_believed_no_longer_than_one_that_never_does() {
+    let mut core = between_two();
+    let mut mesh = Mesh::new(1, 1);
+    let mut now = mesh::START_MS;
+    for round in 0..20 {
+        let given = mesh.draft(0, Priority::Normal, 9);
+        let named = (0..5).map(|n| made_up(round * 5 + n)).chain([given.id()]);
+        core.handle(Event::Frame { link: 1, frame: announce(named) }, now);
+        now += 600;
+        core.handle(Event::Tick, now);
+        let wire = given.wire().clone();
+        let effects = core.handle(Event::Frame { link: 1, frame: Frame::Envelopes(vec![wire]) }, now);
+        for effect in effects {
+            if let Effect::Verify { ticket, .. } = effect {
+                let checked = core.handle(Event::Verified { ticket, verdicts: vec![Ok(())] }, now);
+                for effect in checked {
+                    if let Effect::Persist { ticket, .. } = effect {
+                        core.handle(Event::Persisted { ticket, result: Ok(()) }, now);
+                    }
+                }
+            }
+        }
+        for _ in 0..40 {
+            now += 1_000;
+            core.handle(Event::Tick, now);
+        }
+    }
+    assert_eq!(core.counters().get("announcer-not-believed"), Some(&1));
+}
+
 #[test]
 fn a_neighbour_that_prunes_gets_announcements_and_what_it_asks_for() {
     let mut core = between_two();

@@ -13,6 +13,7 @@ mod hear;
 mod links;
 mod own;
 mod request;
+mod room;
 mod route;
 mod select;
 mod session;
@@ -30,7 +31,7 @@ use crate::counters::Counters;
 use crate::neighbour::Neighbour;
 use crate::random::Random;
 use crate::record::{Key, Record};
-use crate::table::{RowId, Slot, Table};
+use crate::table::{Graves, RowId, Slot, Table};
 use crate::wire::{Message, Writer};
 
 /// Signs a message as the node's, in this plugin's domain. `None` when the host refuses.
@@ -76,6 +77,7 @@ pub struct Babel {
     /// A random number of this life, never 0.
     instance: u64,
     table: Table,
+    graves: Graves,
     neighbours: Vec<Neighbour>,
     /// By slot: what its best link costs, [`INFINITE`](crate::cost::INFINITE) when nothing may go there.
     costs: Vec<u32>,
@@ -86,8 +88,6 @@ pub struct Babel {
     settled: bool,
     /// How much older than this node the eldest is that it has heard of, in milliseconds.
     eldest_ms: u64,
-    /// This instance took over from another while the links were up.
-    swapped: bool,
     /// A link went down before its neighbour had answered: until then it may not know that.
     silent_until: u64,
     /// When they are chosen even if a neighbour hasn't answered; `None` before the first link.
@@ -132,6 +132,7 @@ impl Babel {
             clock: Clock::new(host_ms),
             instance,
             table: Table::new(random.draw()),
+            graves: Graves::default(),
             random,
             neighbours: Vec::new(),
             costs: Vec::new(),
@@ -141,7 +142,6 @@ impl Babel {
             settled: false,
             settle_by: None,
             eldest_ms: 0,
-            swapped: false,
             silent_until: 0,
             told_sum: 0,
             prompt: Queue::default(),

@@ -23,6 +23,10 @@ pub struct Counters {
     pub too_much: u64,
     /// New destinations for which there was no room.
     pub full: u64,
+    /// Destinations that gave way to others in a full table.
+    pub gave_way: u64,
+    /// Updates that had to wait, since their destinations change all the time.
+    pub put_off: u64,
     /// Statements about ways.
     pub ways: u64,
     /// Next hops that changed.
@@ -52,6 +56,8 @@ impl Counters {
             "early_statements": self.early,
             "costly_statements": self.too_much,
             "refused_full": self.full,
+            "gave_way": self.gave_way,
+            "put_off": self.put_off,
             "ways_heard": self.ways,
             "moves": self.moves,
             "starvations": self.starved,

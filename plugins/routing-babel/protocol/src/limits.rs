@@ -40,6 +40,20 @@ pub const PROMPT_MS: (u64, u64) = (50, 150);
 /// Updates that change nothing but the sequence number gather for so long, in milliseconds.
 pub const LAZY_MS: (u64, u64) = (2_000, 6_000);
 
+/// A destination may have the neighbours told of a new or changed way so often in a burst without waiting. In a mesh of 1,000 nodes
+/// that starts, loses links, is cut in two and heals, none has to wait …
+pub const UPDATE_BURST: u16 = 16;
+
+/// … and once in so many seconds for long. Beyond it, it waits as one whose sequence number alone has changed ([`LAZY_MS`]). That there
+/// is no way any more never waits.
+pub const UPDATE_SECS: u16 = 5;
+
+/// A sequence number that was asked for may be told at once so often beyond that …
+pub const ASKED_BURST: u16 = RAISE_BURST as u16;
+
+/// … and once in so many seconds for long, as often as an honest origin raises it.
+pub const ASKED_SECS: u16 = (RAISE_EVERY_MS / 1_000) as u16;
+
 /// After so long without a feasible way, a node asks for a new sequence number, in milliseconds.
 pub const ASK_MS: (u64, u64) = (50, 100);
 
@@ -98,6 +112,18 @@ pub const SWEEP_ROWS: usize = 512;
 
 /// A destination without any way is remembered for so long, in milliseconds: by then nobody's way leads through here any more.
 pub const FORGET_MS: u64 = 600_000;
+
+/// Destinations that had to give way and whose feasibility distances are still remembered. At some 70 bytes each, 1 MB.
+pub const MAX_GRAVES: usize = 16_384;
+
+/// In a full table a neighbour may have a place looked for so often in a burst …
+pub const ROOM_BURST: u64 = 512;
+
+/// … and once in so many milliseconds for long. Each may make one destination give way.
+pub const ROOM_EVERY_MS: u64 = 250;
+
+/// Where no place was found, none is looked for again for so long, in milliseconds.
+pub const NO_ROOM_MS: u64 = 1_000;
 
 /// A record is good for so many times the origin's refresh time …
 pub const LIFETIME_REFRESHES: u64 = 4;

@@ -53,6 +53,8 @@ pub struct Neighbour {
     pub instance: u64,
     /// The present instance took over on a link that was up: its node went on living.
     pub swapped: bool,
+    /// Whether it says the same of our instance, over a link that may tell.
+    pub says_swapped: Option<bool>,
     /// It knows our instance, and so nothing from the one before: what it says counts.
     pub acked: bool,
     /// The link over which its last table came: its word counts over this one alone, so that it stays in order.
@@ -67,6 +69,10 @@ pub struct Neighbour {
     pub suspect_until: Option<u64>,
     /// What it may still make us do, in units of [`WORK_PER_MS`] rows.
     pub work: Bucket,
+    /// How often it may have a place looked for in a full table.
+    pub room: Bucket,
+    /// No destination in its share was farther than that when a place was looked for last, and until when that counts.
+    pub farthest: (u32, u64),
     /// Our rows by its numbers.
     pub numbers: Vec<RowId>,
     /// Destinations to which it says that it has a way.
@@ -92,6 +98,7 @@ impl Neighbour {
             row: NO_ROW,
             instance: 0,
             swapped: false,
+            says_swapped: None,
             acked: false,
             heard_on: 0,
             table_sent: false,
@@ -99,6 +106,8 @@ impl Neighbour {
             work: Bucket::default(),
             tables: Bucket::default(),
             suspect_until: None,
+            room: Bucket::default(),
+            farthest: (0, 0),
             numbers: Vec::new(),
             finite: 0,
             heard_sum: 0,
@@ -107,6 +116,11 @@ impl Neighbour {
             digest_ms: 0,
             repair: (0, DIGEST_MS),
         }
+    }
+
+    /// The same neighbour after its last link went down. What it has cost is not forgotten by that.
+    pub fn parted(&self) -> Self {
+        Self { work: self.work, tables: self.tables, room: self.room, ..Self::new(self.key) }
     }
 
     /// Notes who is at the other end of a link.

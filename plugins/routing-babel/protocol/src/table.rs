@@ -1,11 +1,18 @@
 //! The destinations and what each neighbour says of them, packed: a mesh of thousands has one of these on each node.
 
 mod cell;
+mod graves;
 mod index;
+mod owners;
+mod pace;
 mod row;
 
 pub use cell::{Cell, MAX_LAG};
+pub use graves::Graves;
 use index::Index;
+use owners::Owners;
+use pace::Pace;
+pub use pace::Toll;
 pub use row::{CHANGED_UNIT_MS, Flag, Row, Told};
 
 use crate::random::mix;
@@ -33,13 +40,23 @@ pub struct Table {
     cells: Vec<Cell>,
     slots: usize,
     index: Index,
+    owners: Owners,
+    pace: Pace,
     free: Vec<RowId>,
 }
 
 impl Table {
     /// An empty table. `seed` keeps outsiders from choosing keys that collide.
     pub fn new(seed: u64) -> Self {
-        Self { rows: Vec::new(), cells: Vec::new(), slots: 0, index: Index::new(seed), free: Vec::new() }
+        Self {
+            rows: Vec::new(),
+            cells: Vec::new(),
+            slots: 0,
+            index: Index::new(seed),
+            owners: Owners::default(),
+            pace: Pace::default(),
+            free: Vec::new(),
+        }
     }
 
     /// Number of destinations.
@@ -68,6 +85,8 @@ impl Table {
             + self.cells.capacity() * size_of::<Cell>()
             + self.free.capacity() * size_of::<RowId>()
             + self.index.bytes()
+            + self.owners.bytes()
+            + self.pace.bytes()
     }
 
     /// The row of a destination.
@@ -117,6 +136,46 @@ impl Table {
         &mut self.cells[usize::from(row) * self.slots + usize::from(slot)]
     }
 
+    /// The neighbour in whose share a destination stands: the first that named it, of those that still do.
+    pub fn owner(&self, row: RowId) -> Slot {
+        self.owners.of(row)
+    }
+
+    /// See [`Self::owner`].
+    pub fn set_owner(&mut self, row: RowId, owner: Slot) {
+        self.owners.set(row, owner);
+    }
+
+    /// Number of destinations in a neighbour's share.
+    pub fn owned(&self, slot: Slot) -> usize {
+        self.owners.count(slot)
+    }
+
+    /// The neighbour with the largest share.
+    pub fn largest_owner(&self) -> Slot {
+        self.owners.largest()
+    }
+
+    /// Whether the neighbours may be told of a destination soon again.
+    pub fn may_tell(&self, row: RowId, now_ms: u64, toll: Toll) -> bool {
+        self.pace.allows(row, now_ms, toll)
+    }
+
+    /// They were told.
+    pub fn note_told(&mut self, row: RowId, now_ms: u64, toll: Toll) {
+        self.pace.note(row, now_ms, toll);
+    }
+
+    /// To be called for each row every few hours.
+    pub fn settle_pace(&mut self, row: RowId, now_ms: u64) {
+        self.pace.settle(row, now_ms);
+    }
+
+    /// Nobody was told of a destination yet.
+    pub fn begin_pace(&mut self, row: RowId, now_ms: u64) {
+        self.pace.clear(row, now_ms);
+    }
+
     /// A new row. The caller has seen that the key has none, and that there is room below [`NO_ROW`].
     pub fn add(&mut self, key: &Key, record: &Record, at: u32) -> RowId {
         let fresh = Row::new(*key, record, at);
@@ -144,6 +203,7 @@ impl Table {
         let rows = &self.rows;
         self.index.remove(row, |row| rows.get(usize::from(row)).map_or(&[0; 32], |row| &row.key));
         self.row_mut(row).clear();
+        self.owners.set(row, NO_SLOT);
         self.cells_mut(row).fill(Cell::EMPTY);
         self.free.push(row);
     }

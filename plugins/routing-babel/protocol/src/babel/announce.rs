@@ -10,20 +10,27 @@ impl Babel {
     /// Tells of a row from a queue, if it still waits. `exact`: small differences count, too.
     pub(super) fn announce_queued(&mut self, row: RowId, exact: bool) {
         let flag = if exact { Flag::Lazy } else { Flag::Prompt };
-        if self.table.is_used(row) && self.table.row(row).has(flag) {
-            self.table.row_mut(row).set(flag, false);
-            self.announce(row, exact);
+        if !self.table.is_used(row) || !self.table.row(row).has(flag) {
+            return;
         }
+        self.table.row_mut(row).set(flag, false);
+        if !exact && self.is_restless(row) {
+            return self.schedule(row);
+        }
+        self.announce(row, exact);
     }
 
     /// Tells the neighbours what has changed for them.
     pub(super) fn announce(&mut self, row: RowId, exact: bool) {
-        let before = self.table.row(row).told();
+        let (before, was_poisoned, toll) = (self.table.row(row).told(), self.table.row(row).poisoned, self.toll(row));
         let way = self.way(row);
         let same = before.is_finite() && way.seqno == before.seqno && !differs(before.metric, way.metric);
         let after = if same && way.is_finite() && !exact { before } else { way };
         let poisoned = if after.is_finite() { self.poison(row) } else { NO_SLOT };
         self.say(row, &after, poisoned);
+        if after.is_finite() && (after, poisoned) != (before, was_poisoned) {
+            self.table.note_told(row, self.now(), toll);
+        }
         self.table.row_mut(row).lower(&after);
         if self.wanted.get(&row).is_some_and(|wanted| after.is_finite() && wanted.seqno <= after.seqno) {
             self.wanted.remove(&row);

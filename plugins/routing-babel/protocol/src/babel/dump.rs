@@ -27,7 +27,7 @@ impl Babel {
         let queues = (self.prompt.rows.capacity() + self.lazy.rows.capacity()) * size_of::<RowId>();
         let maps = self.starving.len() * size_of::<(RowId, super::starve::Starving)>()
             + self.wanted.len() * size_of::<(RowId, super::request::Wanted)>();
-        size_of::<Self>() + self.table.bytes() + neighbours + queues + maps
+        size_of::<Self>() + self.table.bytes() + self.graves.bytes() + neighbours + queues + maps
     }
 
     fn dump_row(&self, row: RowId) -> Value {

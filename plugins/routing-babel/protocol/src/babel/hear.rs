@@ -59,7 +59,7 @@ impl Babel {
 
     fn on_way(&mut self, slot: Slot, about: &About, told: &Told) {
         self.counters.ways += 1;
-        let Some(row) = self.row_about(slot, about, true) else { return };
+        let Some(row) = self.row_about(slot, about, Some(told.metric)) else { return };
         if Some(row) == self.own {
             return;
         }
@@ -127,15 +127,15 @@ impl Babel {
         neighbour.finite = neighbour.finite + usize::from(after.is_finite()) - usize::from(before.is_finite());
         let difference = fingerprint(&key, &after).wrapping_sub(fingerprint(&key, before));
         neighbour.heard_sum = neighbour.heard_sum.wrapping_add(difference);
+        self.look_for_owner(row);
     }
 
-    /// The row that a message is about; what it proves is noted. `add`: an unknown destination gets a row.
-    pub(super) fn row_about(&mut self, slot: Slot, about: &About, add: bool) -> Option<RowId> {
+    /// The row that a message is about; what it proves is noted. An unknown destination gets a row if a `metric` is told.
+    pub(super) fn row_about(&mut self, slot: Slot, about: &About, metric: Option<u32>) -> Option<RowId> {
         let row = match &about.key {
             None => self.neighbours.get(usize::from(slot))?.row_of(about.number),
             Some(key) => {
-                let row =
-                    self.table.find(key).or_else(|| self.add_row(slot, key, about.record.as_ref().filter(|_| add)?));
+                let row = self.table.find(key).or_else(|| self.add_row(slot, key, about.record.as_ref()?, metric?));
                 self.number_row(slot, about.number, row.unwrap_or(NO_ROW));
                 row
             }
@@ -221,26 +221,33 @@ impl Babel {
     }
 
     /// A row for a new destination, if its record is good and there is room.
-    fn add_row(&mut self, slot: Slot, key: &Key, record: &Record) -> Option<RowId> {
-        if *key == self.key || !self.is_good(slot, key, record) {
+    fn add_row(&mut self, slot: Slot, key: &Key, record: &Record, metric: u32) -> Option<RowId> {
+        if *key == self.key {
             return None;
         }
-        // A neighbour that makes destinations up can't take all the room.
-        let said = self.neighbours.get(usize::from(slot)).map_or(0, |neighbour| neighbour.finite);
-        if said >= self.settings.max_destinations / 4 * 3 || !self.has_room() {
+        let distance = self.graves.find(key);
+        let place = self.place_for(slot, metric);
+        // An older record than what the distance rests on: nothing that is known here could be told apart from a loop.
+        let Some(place) = place.filter(|_| distance.is_none_or(|distance| distance.seqno <= record.seqno)) else {
             self.counters.full += 1;
             return None;
+        };
+        if !self.is_good(slot, key, record) {
+            return None;
         }
-        let at = (self.now() / CHANGED_UNIT_MS) as u32;
-        let row = self.table.add(key, record, at);
+        self.make_way(place);
+        let now = self.now();
+        let row = self.table.add(key, record, (now / CHANGED_UNIT_MS) as u32);
+        self.table.set_owner(row, slot);
+        self.table.begin_pace(row, now);
+        if let Some(distance) = distance {
+            self.table.row_mut(row).lower(&distance);
+            self.graves.remove(key);
+        }
         if let Some(neighbour) = self.by_key.get(key).and_then(|slot| self.neighbours.get_mut(usize::from(*slot))) {
             neighbour.row = row;
         }
         Some(row)
-    }
-
-    fn has_room(&mut self) -> bool {
-        self.table.len() < self.settings.max_destinations || self.forget_one()
     }
 
     /// Chooses anew if a neighbour's changed word can make a difference.

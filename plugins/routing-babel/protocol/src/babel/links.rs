@@ -44,7 +44,7 @@ impl Babel {
             return self.update_cost(slot);
         }
         let silent = !neighbour.acked;
-        *neighbour = Neighbour::new(neighbour.key);
+        *neighbour = neighbour.parted();
         let key = neighbour.key;
         self.changed.push(key);
         self.by_key.remove(&key);
@@ -99,11 +99,11 @@ impl Babel {
             .or_else(|| self.neighbours.iter().position(empty))
             .unwrap_or(self.neighbours.len());
         let slot = Slot::try_from(place).ok().filter(|slot| *slot < NO_SLOT - 1)?;
-        let mut neighbour = Neighbour::new(peer);
-        neighbour.row = self.table.find(&peer).unwrap_or(NO_ROW);
+        let row = self.table.find(&peer).unwrap_or(NO_ROW);
         match self.neighbours.get_mut(place) {
-            Some(old) => *old = neighbour,
-            None => self.add_slot(neighbour),
+            Some(old) if old.key == peer => old.row = row,
+            Some(old) => *old = Neighbour { row, ..Neighbour::new(peer) },
+            None => self.add_slot(Neighbour { row, ..Neighbour::new(peer) }),
         }
         self.by_key.insert(peer, slot);
         Some(slot)

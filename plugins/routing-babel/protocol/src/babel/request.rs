@@ -26,7 +26,7 @@ impl Babel {
     }
 
     pub(super) fn on_request(&mut self, slot: Slot, about: &About, seqno: u64, ttl: u8) {
-        let Some(row) = self.row_about(slot, about, false) else { return };
+        let Some(row) = self.row_about(slot, about, None) else { return };
         let newest = self.table.row(row).newest;
         if seqno > newest.saturating_add(1) {
             self.counters.unproven += 1;

@@ -3,13 +3,13 @@
 use super::{Babel, Queue};
 use crate::cost::{INFINITE, differs};
 use crate::limits::{LAZY_MS, MAX_HOPS, PROMPT_MS, URGENT_MS};
-use crate::table::{Flag, NO_SLOT, RowId, SELF_SLOT, Slot, Told};
+use crate::table::{Flag, NO_SLOT, RowId, SELF_SLOT, Slot, Told, Toll};
 
 /// How much cheaper than the present next hop another must be, so that two equal ways don't take turns.
 const HYSTERESIS: u32 = 16;
 
 /// How soon the neighbours must hear.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Haste {
     Urgent,
     Prompt,
@@ -77,24 +77,48 @@ impl Babel {
 
     /// Puts a row into a queue if the neighbours have to hear about it.
     pub(super) fn schedule(&mut self, row: RowId) {
+        match self.haste(row) {
+            Some(haste) if self.is_restless(row) => {
+                self.counters.put_off += u64::from(haste != Haste::Lazy);
+                self.enqueue(row, Haste::Lazy);
+            }
+            Some(haste) => self.enqueue(row, haste),
+            None => {}
+        }
+    }
+
+    /// Whether a row has a way, but another one all the time: then the neighbours hear of it later. A loss never waits.
+    pub(super) fn is_restless(&self, row: RowId) -> bool {
+        self.way(row).is_finite() && !self.table.may_tell(row, self.now(), self.toll(row))
+    }
+
+    /// How soon the neighbours must hear of a row, if at all.
+    fn haste(&self, row: RowId) -> Option<Haste> {
         let (one, way) = (self.table.row(row), self.way(row));
         let told = one.told();
-        let wanted =
-            || self.wanted.get(&row).is_some_and(|wanted| told.seqno < wanted.seqno && wanted.seqno <= way.seqno);
-        let haste = if told.is_finite() != way.is_finite() {
-            Haste::Urgent
-        } else if !way.is_finite() {
-            return;
-        } else if way.seqno > told.seqno && wanted() {
-            Haste::Urgent
+        if !way.is_finite() {
+            return told.is_finite().then_some(Haste::Urgent);
+        }
+        if !told.is_finite() || self.is_asked_for(row) {
+            Some(Haste::Urgent)
         } else if one.poisoned != self.poison(row) || differs(told.metric, way.metric) {
-            Haste::Prompt
-        } else if way.seqno > told.seqno {
-            Haste::Lazy
+            Some(Haste::Prompt)
         } else {
-            return;
-        };
-        self.enqueue(row, haste);
+            (way.seqno > told.seqno).then_some(Haste::Lazy)
+        }
+    }
+
+    /// Whether there is a sequence number to tell that somebody waits for.
+    fn is_asked_for(&self, row: RowId) -> bool {
+        let (told, way) = (self.table.row(row).told().seqno, self.way(row));
+        self.wanted.get(&row).is_some_and(|wanted| told < wanted.seqno && wanted.seqno <= way.seqno)
+    }
+
+    /// What telling the neighbours of a row uses up. One that says again what was told before is a change like any other.
+    pub(super) fn toll(&self, row: RowId) -> Toll {
+        let (one, way) = (self.table.row(row), self.way(row));
+        let newer = one.feasibility().is_none_or(|(lag, _)| way.seqno > one.newest - u64::from(lag));
+        if newer && self.is_asked_for(row) { Toll::Asked } else { Toll::Change }
     }
 
     fn enqueue(&mut self, row: RowId, haste: Haste) {

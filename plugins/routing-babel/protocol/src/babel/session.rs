@@ -50,12 +50,10 @@ impl Babel {
         let older_ms = age_ms.saturating_sub(self.now());
         let news = older_ms > SAME_AGE_MS && self.eldest_ms <= SAME_AGE_MS;
         self.eldest_ms = self.eldest_ms.max(older_ms);
-        if !news || self.now() >= LIVED_MS || self.swapped {
+        if !news || self.now() >= LIVED_MS || self.is_swapped() {
             return;
         }
-        if std::mem::take(&mut self.settled) {
-            self.drop_ways();
-        }
+        self.unsettle();
         for slot in 0..self.costs.len() as Slot {
             if self.neighbours.get(usize::from(slot)).is_some_and(|neighbour| neighbour.acked) {
                 let hello = self.hello(slot, false, false);
@@ -64,7 +62,32 @@ impl Babel {
         }
     }
 
-    fn drop_ways(&mut self) {
+    /// Whether this instance took over from another while the links were up, so that its node went on living. One that begins
+    /// can't know; its neighbours can, and most of them have to say so. Such an instance is given its links as it begins, so only those
+    /// count: else whoever dials a node that was restarted could have it go on before everybody has noticed.
+    fn is_swapped(&self) -> bool {
+        let said = self.neighbours.iter().filter_map(|neighbour| neighbour.says_swapped);
+        said.map(|swapped| if swapped { 1 } else { -1 }).sum::<i32>() > 0
+    }
+
+    fn hear_of_swap(&mut self, slot: Slot, link: u64, swapped: bool) {
+        let before = self.is_swapped();
+        let Some(neighbour) = self.neighbour(slot) else { return };
+        let may_tell = neighbour.links.iter().any(|one| one.id == link && one.up_ms == 0);
+        if swapped && !may_tell {
+            return;
+        }
+        neighbour.says_swapped = Some(swapped);
+        if before && !self.is_swapped() && self.now() < self.hold_until() {
+            self.unsettle();
+        }
+    }
+
+    /// Chooses no way any more for a while.
+    fn unsettle(&mut self) {
+        if !std::mem::take(&mut self.settled) {
+            return;
+        }
         let now = self.now();
         for row in 0..self.table.row_bound() {
             if Some(row) == self.own || self.table.row(row).next_hop().is_none() {
@@ -80,7 +103,7 @@ impl Babel {
 
     /// Until when no way is chosen, whatever the neighbours have said.
     fn hold_until(&self) -> u64 {
-        if self.swapped {
+        if self.is_swapped() {
             return self.silent_until.min(MAX_SETTLE_MS);
         }
         if self.eldest_ms > SAME_AGE_MS { LIVED_MS } else { 0 }
@@ -105,7 +128,9 @@ impl Babel {
         if another {
             self.part(slot);
         }
-        self.swapped |= swapped && yours == ours;
+        if yours == ours {
+            self.hear_of_swap(slot, link, swapped);
+        }
         self.hear_of_age(age_ms);
         let Some(neighbour) = self.neighbour(slot) else { return };
         let trusted_again = neighbour.suspect_until.take().is_some();
@@ -188,6 +213,7 @@ impl Babel {
             let said = cell.is_finite();
             *cell = Cell::EMPTY;
             if said {
+                self.look_for_owner(row);
                 self.reselect(row);
             }
         }

@@ -4,9 +4,6 @@ use super::Babel;
 use crate::limits::{FORGET_MS, SWEEP_MS, SWEEP_ROWS};
 use crate::table::{Flag, NO_ROW, RowId, Slot, Told};
 
-/// Rows looked at for one that can go when a new destination needs room.
-const ROOM_ROWS: usize = 64;
-
 impl Babel {
     pub(super) fn sweep_if_due(&mut self, now: u64) {
         if self.sweep_ms > now {
@@ -14,7 +11,9 @@ impl Babel {
         }
         self.sweep_ms = now + SWEEP_MS;
         self.forget_wanted(now);
+        self.graves.sweep(now);
         for row in self.some_rows(SWEEP_ROWS) {
+            self.table.settle_pace(row, now);
             if Some(row) != self.own && self.is_over(self.table.row(row).not_after) {
                 self.expire(row);
             }
@@ -22,13 +21,6 @@ impl Babel {
                 self.forget(row);
             }
         }
-    }
-
-    /// Makes room for one destination, if there is one without any way.
-    pub(super) fn forget_one(&mut self) -> bool {
-        let idle = self.some_rows(ROOM_ROWS).into_iter().find(|row| self.is_idle(*row));
-        idle.into_iter().for_each(|row| self.forget(row));
-        idle.is_some()
     }
 
     /// The next rows in turn.
@@ -42,7 +34,7 @@ impl Babel {
     }
 
     /// The origin's word has run out: what rests on it is no way any more.
-    fn expire(&mut self, row: RowId) {
+    pub(super) fn expire(&mut self, row: RowId) {
         for slot in 0..self.costs.len() as Slot {
             if self.table.cell(row, slot).is_finite() {
                 self.hear(slot, row, &Told::NOTHING);
@@ -51,13 +43,13 @@ impl Babel {
     }
 
     /// Whether nobody knows a way, and nobody was told one.
-    fn is_idle(&self, row: RowId) -> bool {
+    pub(super) fn is_idle(&self, row: RowId) -> bool {
         let one = self.table.row(row);
         let busy = [Flag::Active, Flag::Prompt, Flag::Lazy, Flag::Starved].into_iter().any(|flag| one.has(flag));
         !busy && !one.told().is_finite() && self.table.cells(row).iter().all(|cell| !cell.is_finite())
     }
 
-    fn forget(&mut self, row: RowId) {
+    pub(super) fn forget(&mut self, row: RowId) {
         self.wanted.remove(&row);
         for neighbour in &mut self.neighbours {
             neighbour.numbers.iter_mut().filter(|one| **one == row).for_each(|one| *one = NO_ROW);

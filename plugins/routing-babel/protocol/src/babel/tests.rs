@@ -1,8 +1,11 @@
 //! One node, and neighbours that say whatever they like.
 
 mod hostile;
+mod restless;
+mod room;
 mod sizes;
 mod spray;
+mod swapped;
 
 use qpq_schemas::signature::SigningKey;
 use serde_json::{Value, json};

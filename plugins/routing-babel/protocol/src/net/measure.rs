@@ -133,5 +133,6 @@ fn measure() {
     }
     trial.lost_links();
     trial.partition_and_heal();
+    trial.say(&format!("updates put off: {}", trial.world.counted("put_off")));
     trial.say(&format!("loops {} (looked for: {})", trial.world.counts.loops, trial.world.plan.audit));
 }

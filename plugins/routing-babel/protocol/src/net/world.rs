@@ -34,6 +34,7 @@ pub(super) struct Plan {
     /// Walk the next hops after each change.
     pub(super) audit: bool,
     pub(super) refresh_secs: u64,
+    pub(super) max_destinations: usize,
 }
 
 impl Plan {
@@ -47,6 +48,7 @@ impl Plan {
             announcing: nodes,
             audit: true,
             refresh_secs: 900,
+            max_destinations: 16_384,
         }
     }
 }
@@ -236,7 +238,7 @@ impl World {
     pub(super) fn boot(&mut self, node: usize) {
         let config = json!({
             "announce": node < self.plan.announcing, "unsafe_ignore_feasibility": self.plan.unsafe_,
-            "refresh_secs": self.plan.refresh_secs,
+            "refresh_secs": self.plan.refresh_secs, "max_destinations": self.plan.max_destinations,
         });
         let settings = Settings::read(&config).unwrap();
         let life = self.nodes[node].life;
@@ -280,10 +282,14 @@ impl World {
         }
     }
 
-    /// Digests that differed, at all nodes.
-    pub(super) fn differed(&self) -> u64 {
-        let dumps = self.nodes.iter().filter_map(|node| node.babel.as_ref()).map(Babel::dump);
-        dumps.filter_map(|dump| dump["counters"]["digests_differed"].as_u64()).sum()
+    /// A counter of all nodes together.
+    pub(super) fn counted(&self, name: &str) -> u64 {
+        (0..self.nodes.len()).map(|node| self.counter(node, name)).sum()
+    }
+
+    /// A counter of one node.
+    pub(super) fn counter(&self, node: usize, name: &str) -> u64 {
+        self.nodes[node].babel.as_ref().and_then(|babel| babel.dump()["counters"][name].as_u64()).unwrap_or(0)
     }
 
     /// Pairs of linked neighbours of which one has heard other things than the other has told.
