@@ -362,6 +362,7 @@ pub(crate) fn stats() -> StoreStats {
         oldest_ms: Some(1_700_000_000_000),
         counters: [("accepted".to_owned(), 5)].into(),
         read_only: Some("disk full".into()),
+        lost: Some("journals are gone".into()),
         ..StoreStats::default()
     }
 }

@@ -18,7 +18,7 @@ use super::look::{DamagedFile, LOOK_DIR, Look};
 use super::migrate::{self, FORMAT_FILE, Found};
 use super::open::{self, DB_DIR, Opened};
 use super::scan::{self, walk, walk_records};
-use super::{IndexPlace, OLDEST_FORMAT, SeenState, StoreConfig, StoreError, format, rebuild};
+use super::{IndexPlace, OLDEST_FORMAT, SeenState, StoreConfig, StoreError, format, holdings, rebuild};
 
 /// Rounds of setting aside what an audit lists. One does, unless more is damaged than is listed at once.
 const MAX_ROUNDS: u32 = 100;
@@ -66,6 +66,10 @@ pub fn repair(dir: &Path, now_ms: u64, progress: Progress<'_>) -> Result<RepairR
         other => other?,
     };
     report.done.extend(opened.repairs.iter().cloned());
+    let said = holdings::put_notice_away(dir).map_err(|e| StoreError::io("putting the notice of losses away", &e))?;
+    if !said.is_empty() {
+        report.done.push(format!("the notice of what was lost was put away: {}", said.join("; ")));
+    }
     let audit = settle(dir, &opened, now_ms, &mut report, progress)?;
     report.ok = audit.is_sound();
     report.mended = opened.damaged > 0 || !report.done.is_empty() || !report.set_aside.is_empty();
