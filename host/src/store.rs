@@ -31,6 +31,7 @@ mod scan;
 mod shared;
 mod tables;
 mod types;
+mod version;
 
 pub use audit::{Envelopes, Portion, Progress, TableReport};
 pub use check::{CheckReport, DamagedEntry, StoreFigures, check, figures};

@@ -15,7 +15,7 @@ use super::engine::{Engine, Fault};
 use super::journal::{self, JournalReport, Mended};
 use super::open::{DB_DIR, opening};
 use super::tables::{self, CURRENT_FILE, Listed, NAMES_SPACE, SPACES_DIR, TABLES_DIR};
-use super::{StoreConfig, StoreError};
+use super::{StoreConfig, StoreError, version};
 
 /// The scratch folder, in the store's own. What a crash leaves of it is removed by the next look.
 pub(super) const LOOK_DIR: &str = "look";
@@ -88,6 +88,7 @@ impl DamagedFile {
 /// What each table space holds, and what of it is damaged.
 fn survey(db: &Path, deep: bool, files: &mut Vec<DamagedFile>) -> io::Result<Vec<Space>> {
     let mut found = Vec::new();
+    files.extend(version::wrong(db)?.map(|wrong| wrong.in_file(db)));
     if !db.join(SPACES_DIR).exists() {
         files.push(DamagedFile::new(db.join(SPACES_DIR), "the folder of the tables is missing", true));
         return Ok(found);

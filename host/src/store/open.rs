@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::engine::{Cursor, Engine, Fault};
 use super::holdings::Loss;
 use super::scan::{self, Found};
-use super::{IndexPlace, StoreConfig, StoreError, holdings, journal, migrate, rebuild, tables};
+use super::{IndexPlace, StoreConfig, StoreError, holdings, journal, migrate, rebuild, tables, version};
 
 /// The file whose lock says that a process has the store open.
 const LOCK_FILE: &str = "lock";
@@ -115,6 +115,9 @@ pub(super) fn open_engine(
     sync_names(&db)
         .and_then(|()| File::open(dir)?.sync_all())
         .map_err(|e| StoreError::io("syncing the store's folders", &e))?;
+    if let Some(wrong) = version::wrong(&db).map_err(|e| StoreError::io("reading the database's version", &e))? {
+        return Err(StoreError::damaged(dir, wrong.text()));
+    }
     tables::verify(&db)
         .map_err(|e| StoreError::io("looking over the store's tables", &e))?
         .map_err(|what| StoreError::damaged(dir, what))?;

@@ -209,6 +209,41 @@ fn the_databases_own_list_of_names_can_be_lost_too() {
 }
 
 #[test]
+fn a_damaged_or_foreign_version_of_the_database_is_named_and_mended() {
+    let cases: [(Option<&[u8]>, &str); 4] = [
+        (None, "missing"),
+        (Some(b""), "can't be read"),
+        (Some(b"FJX\x03"), "can't be read"),
+        (Some(b"FJL\x04"), "version 4"),
+    ];
+    for (bytes, word) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        sample(dir.path());
+        let file = dir.path().join("db/version");
+        match bytes {
+            Some(bytes) => fs::write(&file, bytes).unwrap(),
+            None => fs::remove_file(&file).unwrap(),
+        }
+        // As after many journals: nothing keeps the database from beginning anew.
+        fs::rename(dir.path().join("db/0.jnl"), dir.path().join("db/5.jnl")).unwrap();
+        let refused = Store::open(dir.path(), StoreConfig::default(), 0).map(drop).unwrap_err().to_string();
+        assert!(refused.contains("version file") && refused.contains(word), "{refused}");
+        assert!(refused.contains("qpq store repair"), "{refused}");
+        let before = contents(dir.path());
+        let report = checked(dir.path());
+        assert!(!report.ok && report.files.len() == 1, "{report:?}");
+        assert_eq!(report.files[0].file, Path::new("db/version"));
+        assert!(report.files[0].what.contains(word) && report.files[0].what.contains("qpq store repair"), "{report:?}");
+        assert_eq!(report.envelopes.all.messages, RECORDS - 1);
+        assert!(contents(dir.path()) == before, "a look changed the store");
+        let repaired = mended(dir.path());
+        assert!(repaired.ok && repaired.mended, "{repaired:?}");
+        assert_eq!(numbers(dir.path()), all_but_gone(), "{word}");
+        assert!(checked(dir.path()).ok);
+    }
+}
+
+#[test]
 fn a_table_that_was_merged_away_brings_no_removed_message_back() {
     let dir = tempfile::tempdir().unwrap();
     sample(dir.path());
