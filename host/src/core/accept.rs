@@ -273,6 +273,10 @@ impl Core {
             // What came back meanwhile stands in the files under its id: the removal of what was there before waits until it has gone.
             let shelf = &self.shelf;
             let is_back = |filed: &mut Filed| shelf.get(&filed.head.id).is_some_and(|head| head.seq != filed.head.seq);
+            // What became of an id since then may be written already, and must not be overruled by an older note.
+            for note in &mut batch.seen {
+                *note = shelf.seen_entry(&note.id).filter(|now| now.state != SeenState::Held).unwrap_or(*note);
+            }
             self.put_off.unfile = batch.unfile.extract_if(.., is_back).collect();
             let back: HashSet<u64> = self.put_off.unfile.iter().map(|filed| filed.head.seq).collect();
             self.put_off.remove = batch.remove.extract_if(.., |seq| back.contains(seq)).collect();
