@@ -2,6 +2,7 @@
 
 mod client;
 mod life;
+mod reopen;
 mod trace;
 
 use std::collections::HashMap;
