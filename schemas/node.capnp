@@ -514,6 +514,8 @@ struct StoreStats {
   replicas @20 :UInt64;
   # Waiting envelopes of which a neighbour holds a copy as well.
   quotas @21 :StoreQuotas;
+  lost @22 :Text;
+  # What files that vanished took away, and what helps.
 }
 
 struct SenderUse {

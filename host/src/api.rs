@@ -80,7 +80,7 @@ pub trait NodeApi: Send + Sync + 'static {
     fn import_mail(&self, envelopes: Vec<Bytes>) -> Reply<Vec<ImportOutcome>>;
     /// The loaded plugins and their states.
     fn plugins(&self) -> Reply<Vec<PluginStatus>>;
-    /// Enables a plugin that was disabled after too many failures, and starts it.
+    /// Enables a plugin that was disabled after too many failures, and starts it at once.
     fn plugin_enable(&self, name: String) -> Reply<PluginStatus>;
     /// Replaces a running plugin by the library in `file` (`None`: its configured file), without losing a message.
     fn plugin_swap(&self, name: String, file: Option<String>) -> Reply<PluginStatus>;

@@ -132,6 +132,9 @@ pub struct Core {
     /// Envelopes whose signatures are to be checked at the end of this step.
     unchecked: Vec<Candidate>,
     verifying: HashMap<Ticket, Vec<Candidate>>,
+    /// Envelopes of this step that wait for receipts to be made, or for others before them that do.
+    unreceipted: Vec<Candidate>,
+    receipting: HashMap<Ticket, Vec<Candidate>>,
     unwritten: Unwritten,
     persisting: HashMap<Ticket, Vec<Candidate>>,
     /// Removals on their way to the disk.
@@ -182,6 +185,8 @@ impl Core {
             pending: HashMap::new(),
             unchecked: Vec::new(),
             verifying: HashMap::new(),
+            unreceipted: Vec::new(),
+            receipting: HashMap::new(),
             unwritten: Unwritten::default(),
             persisting: HashMap::new(),
             removing: HashMap::new(),
@@ -235,6 +240,8 @@ impl Core {
             }
             Event::Frame { link, frame } => self.frame(link, frame, now_ms),
             Event::Verified { ticket, verdicts } => self.verified(ticket, verdicts, now_ms),
+            Event::ReceiptsMade { ticket, receipts } => self.receipts_made(ticket, receipts, now_ms),
+            Event::ReceiptLeft { envelope } => self.receipt_left(&envelope, now_ms),
             Event::Persisted { ticket, result } => self.persisted(ticket, &result, now_ms),
             Event::Submit { token, envelope, trusted } => self.submit(token, envelope, trusted, now_ms),
             Event::Import { token, envelope } => self.import(token, &envelope, now_ms),
@@ -263,6 +270,7 @@ impl Core {
         self.flush_answers();
         self.flush_checks();
         self.flush_writes();
+        self.flush_receipts();
     }
 
     /// When [`Event::Tick`] is due.

@@ -237,6 +237,7 @@ fn start_plugins(
             .filter(|exe: &std::path::PathBuf| exe.exists())
             .or(std::env::current_exe().ok()),
         watch: config.plugins.watch,
+        restarts: crate::plugin::RestartPolicy::default(),
     };
     let specs = plugins::specs(config, shared);
     let wanted = specs.len();

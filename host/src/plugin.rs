@@ -7,7 +7,8 @@
 //! ```
 //!
 //! [`Registry::start`] loads every configured plugin and keeps it running: a plugin that fails is stopped and started again
-//! (0.5 s to 60 s later), and disabled after five failures in ten minutes; the node stays up. A library is copied before it
+//! (0.5 s to 60 s later), and switched off after five failures in ten minutes: then it is tried once in a while, 2 minutes later and
+//! at last each hour; the node stays up. A library is copied before it
 //! is mapped, each digest is mapped once, and none is ever unloaded.
 //!
 //! What the shell does:
@@ -44,6 +45,7 @@
 //!     listeners: Arc::new(MyListeners(links)),
 //!     program: None,
 //!     watch: true,
+//!     restarts: RestartPolicy::default(),
 //! };
 //! let file = find("transport-quic", &[PathBuf::from("/usr/lib/qpq")]).expect("installed");
 //! let spec = PluginSpec { name: "transport-quic".into(), file, config: serde_json::json!({}) };
@@ -104,7 +106,9 @@ pub use file::MAX_FILE;
 pub use identity::PluginIdentity;
 pub use instance::{CREATE_DEADLINE, START_DEADLINE, STOP_DEADLINE};
 pub use loader::{Loader, MAX_GENERATIONS};
-pub use policy::{FAILURE_WINDOW, FIRST_BACKOFF, MAX_BACKOFF, MAX_FAILURES, RestartPolicy, Verdict};
+pub use policy::{
+    FAILURE_WINDOW, FIRST_BACKOFF, FIRST_RETRY, MAX_BACKOFF, MAX_FAILURES, MAX_RETRY, RestartPolicy, Verdict,
+};
 pub use port::MAX_LINKS;
 pub(crate) use port::is_of_one_instance;
 pub use registry::{Fresh, Listeners, PluginEvent, PluginSpec, Registry, Running, Settings, find, missing_file};

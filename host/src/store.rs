@@ -17,6 +17,7 @@ mod fate;
 mod format;
 #[cfg(feature = "fuzz-doors")]
 mod fuzz;
+mod holdings;
 mod index;
 mod journal;
 mod look;
@@ -30,6 +31,7 @@ mod scan;
 mod shared;
 mod tables;
 mod types;
+mod version;
 
 pub use audit::{Envelopes, Portion, Progress, TableReport};
 pub use check::{CheckReport, DamagedEntry, StoreFigures, check, figures};
@@ -37,6 +39,7 @@ pub use error::{Full, StoreError};
 pub use fate::{End, Fate, KeyPrefix, Origin, Quota, prefix};
 #[cfg(feature = "fuzz-doors")]
 pub use fuzz::{read_entry, well_formed_entries};
+pub use holdings::Loss;
 pub use journal::JournalReport;
 pub use look::DamagedFile;
 pub(crate) use open::make_dir;
@@ -117,6 +120,8 @@ impl Store {
             damaged: opened.damaged,
             next_seq: opened.cursor.next_seq,
             repairs: opened.repairs,
+            losses: opened.losses,
+            lost: holdings::standing(dir),
             ..Recovery::default()
         };
         let shared = Arc::new(Shared::new(dir.to_owned(), config, opened.engine, lock, opened.damaged));

@@ -34,6 +34,8 @@ pub struct StoreStats {
     pub disk_bytes: u64,
     /// The store takes no new messages, and why (disk full, failed sync).
     pub read_only: Option<String>,
+    /// What files that vanished took away, and what helps. It stays until `qpq store repair` puts it away.
+    pub lost: Option<String>,
     /// The queues whose oldest messages have waited longest.
     pub oldest: Vec<QueueInfo>,
     /// The senders of whom most waits here.

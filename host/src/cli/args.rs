@@ -391,8 +391,9 @@ pub enum PluginCommand {
         /// The new library, of the same kind [default: the plugin's configured file, read again]
         file: Option<PathBuf>,
     },
-    /// Start a plugin again that was refused, or disabled after too many failures
+    /// Start a plugin at once that was refused, or disabled after too many failures
     ///
+    /// A disabled one is tried again by itself, too: at first after 2 minutes, at last each hour. `qpq plugin list` shows when.
     /// Its file and its section of the configuration, `plugins.trusted_with_key` too, are read anew.
     Enable {
         /// The plugin's name

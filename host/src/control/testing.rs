@@ -362,6 +362,7 @@ pub(crate) fn stats() -> StoreStats {
         oldest_ms: Some(1_700_000_000_000),
         counters: [("accepted".to_owned(), 5)].into(),
         read_only: Some("disk full".into()),
+        lost: Some("journals are gone".into()),
         ..StoreStats::default()
     }
 }
@@ -532,7 +533,8 @@ impl NodeApi for Double {
         let page: Vec<_> = held.iter().skip(query.place as usize).take(2).cloned().collect();
         let next = query.place + page.len() as u64;
         let held = held.len() as u64;
-        ready(ExportPage { envelopes: page, next: (next < held).then_some(next), damaged: 1, held })
+        let damaged = u64::from(!page.is_empty());
+        ready(ExportPage { envelopes: page, next: (next < held).then_some(next), damaged, held })
     }
 
     fn import_mail(&self, envelopes: Vec<Bytes>) -> Reply<Vec<ImportOutcome>> {

@@ -56,30 +56,74 @@ impl Core {
         self.settle(candidate, &Outcome::Refused { verdict, code, why, retry_secs: 0 });
     }
 
-    /// Finds a place for each envelope and has them written, with all others of this step.
+    /// Has envelopes written, with all others of this step. Where senders want receipts, those are made first: a receipt is
+    /// written with its message, so that no crash comes between them. Nobody would make it afterwards, since the message
+    /// is known by then.
     pub(super) fn accept(&mut self, candidates: Vec<Candidate>, now_ms: u64) {
-        for mut candidate in candidates {
-            self.hear_of(&candidate, now_ms);
-            let head = self.head_of(&candidate, now_ms);
-            match self.shelf.admit(&head, now_ms) {
-                Ok(evicted) => {
-                    let batch = &mut self.unwritten.arrivals;
-                    evicted.iter().for_each(|gone| gone.put_into(batch));
-                    // Its record says that it is held; the id is written apart only when the record goes.
-                    self.shelf.file(&head.id, batch);
-                    batch.append.push(NewRecord { head, wire: candidate.envelope.wire().clone() });
-                    candidate.head = Some(head);
-                    self.unwritten.candidates.push(candidate);
-                }
-                Err(reject) => {
-                    if reject.code == RejectCode::Outranked {
-                        self.remember_unkept(&head, now_ms);
-                    }
-                    self.not_kept(&head, now_ms);
-                    self.no_room(&candidate, reject, now_ms);
-                }
+        if candidates.iter().any(|candidate| self.wants_receipt(candidate)) {
+            self.unreceipted.extend(candidates); // all of them, to keep their order
+        } else {
+            candidates.into_iter().for_each(|candidate| _ = self.take_up(candidate, now_ms));
+        }
+    }
+
+    /// Asks for the receipts that this step's envelopes want. The last effect of a step, because what comes of it is written
+    /// behind what the step wrote.
+    pub(super) fn flush_receipts(&mut self) {
+        if self.unreceipted.is_empty() {
+            return;
+        }
+        let candidates = std::mem::take(&mut self.unreceipted);
+        let wanted = candidates.iter().filter(|candidate| self.wants_receipt(candidate));
+        let wanted = wanted.map(|candidate| (candidate.envelope.view().sender(), candidate.id)).collect();
+        let ticket = self.ticket();
+        self.receipting.insert(ticket, candidates);
+        self.effects.push(Effect::MakeReceipts { ticket, wanted });
+    }
+
+    pub(super) fn receipts_made(&mut self, ticket: Ticket, receipts: Vec<Option<Envelope>>, now_ms: u64) {
+        let mut receipts = receipts.into_iter();
+        for candidate in self.receipting.remove(&ticket).unwrap_or_default() {
+            let receipt = if self.wants_receipt(&candidate) { receipts.next().flatten() } else { None };
+            if self.take_up(candidate, now_ms)
+                && let Some(receipt) = receipt
+            {
+                self.submit(0, receipt, true, now_ms);
             }
         }
+    }
+
+    /// Whether it is for this node, and its sender wants to hear that it arrived.
+    fn wants_receipt(&self, candidate: &Candidate) -> bool {
+        let (view, me) = (candidate.envelope.view(), self.config.me);
+        view.kind() == Kind::Direct && view.flags().receipt_wanted && view.destination() == me.0 && view.sender() != me
+    }
+
+    /// Finds a place for an envelope and has it written. Whether there is one.
+    fn take_up(&mut self, mut candidate: Candidate, now_ms: u64) -> bool {
+        self.hear_of(&candidate, now_ms);
+        let head = self.head_of(&candidate, now_ms);
+        let admitted = self.shelf.admit(&head, now_ms);
+        let is_kept = admitted.is_ok();
+        match admitted {
+            Ok(evicted) => {
+                let batch = &mut self.unwritten.arrivals;
+                evicted.iter().for_each(|gone| gone.put_into(batch));
+                // Its record says that it is held; the id is written apart only when the record goes.
+                self.shelf.file(&head.id, batch);
+                batch.append.push(NewRecord { head, wire: candidate.envelope.wire().clone() });
+                candidate.head = Some(head);
+                self.unwritten.candidates.push(candidate);
+            }
+            Err(reject) => {
+                if reject.code == RejectCode::Outranked {
+                    self.remember_unkept(&head, now_ms);
+                }
+                self.not_kept(&head, now_ms);
+                self.no_room(&candidate, reject, now_ms);
+            }
+        }
+        is_kept
     }
 
     /// Has all written that this step changed. What frees room goes first and by itself: a full disk takes it, and
@@ -229,6 +273,10 @@ impl Core {
             // What came back meanwhile stands in the files under its id: the removal of what was there before waits until it has gone.
             let shelf = &self.shelf;
             let is_back = |filed: &mut Filed| shelf.get(&filed.head.id).is_some_and(|head| head.seq != filed.head.seq);
+            // What became of an id since then may be written already, and must not be overruled by an older note.
+            for note in &mut batch.seen {
+                *note = shelf.seen_entry(&note.id).filter(|now| now.state != SeenState::Held).unwrap_or(*note);
+            }
             self.put_off.unfile = batch.unfile.extract_if(.., is_back).collect();
             let back: HashSet<u64> = self.put_off.unfile.iter().map(|filed| filed.head.seq).collect();
             self.put_off.remove = batch.remove.extract_if(.., |seq| back.contains(seq)).collect();
@@ -259,12 +307,13 @@ impl Core {
                 self.recent.insert(head.seq, candidate.envelope.wire());
                 self.spread(head, &others, now_ms);
             }
-            Kind::Direct if head.destination == self.config.me.0 => {
-                if view.flags().receipt_wanted && head.sender != self.config.me {
-                    self.effects.push(Effect::MakeReceipt { to: head.sender, id: head.id });
+            Kind::Direct if head.destination == self.config.me.0 => {} // its receipt was written with it
+            Kind::Receipt => {
+                self.read_receipt(view.payload(), head, now_ms);
+                if head.destination != self.config.me.0 {
+                    self.forward(candidate, head, now_ms);
                 }
             }
-            Kind::Receipt => self.receipt(candidate, head, now_ms),
             Kind::Direct => self.forward(candidate, head, now_ms),
         }
     }
@@ -274,10 +323,24 @@ impl Core {
         self.dispatch(head, now_ms);
     }
 
-    /// A recipient's signed word that a message arrived frees the copies that still wait for a way to it.
-    fn receipt(&mut self, candidate: &Candidate, head: &Head, now_ms: u64) {
+    /// Receipts for this node that stand in the store at the start, because a crash came before they were read: their places. The
+    /// shell reads them and tells each with [`Event::ReceiptLeft`](super::Event::ReceiptLeft).
+    pub fn unread_receipts(&self) -> Vec<u64> {
+        self.shelf.queue(&self.config.me).map(|waiting| waiting.seq).collect()
+    }
+
+    pub(super) fn receipt_left(&mut self, envelope: &Envelope, now_ms: u64) {
+        let held = self.shelf.waiting(&envelope.id()).filter(|head| head.kind == Kind::Receipt);
+        if let Some(head) = held.filter(|head| head.destination == self.config.me.0) {
+            self.read_receipt(envelope.view().payload(), &head, now_ms);
+        }
+    }
+
+    /// A recipient's signed word that a message arrived frees the copies that still wait for a way to it. One for this node is used
+    /// up by that.
+    fn read_receipt(&mut self, payload: &[u8], head: &Head, now_ms: u64) {
         let mine = head.destination == self.config.me.0;
-        match Receipt::decode(candidate.envelope.view().payload()) {
+        match Receipt::decode(payload) {
             Ok(receipt) => {
                 if self.shelf.get(&receipt.id).is_some_and(|held| held.destination == head.sender.0) {
                     let fate = Fate::new(End::Receipt, now_ms).by(&head.sender.0);
@@ -291,9 +354,8 @@ impl Core {
             }
             Err(_) => self.count("receipt-malformed"),
         }
-        match mine {
-            true => self.give_up(&head.id, SeenState::Delivered, Fate::new(End::Used, now_ms)),
-            false => self.forward(candidate, head, now_ms),
+        if mine {
+            self.give_up(&head.id, SeenState::Delivered, Fate::new(End::Used, now_ms));
         }
     }
 

@@ -69,6 +69,18 @@ pub enum Event {
         /// The store's word.
         result: Result<(), String>,
     },
+    /// [`Effect::MakeReceipts`] is done: the signed receipts, in order; none where one could not be made.
+    ReceiptsMade {
+        /// The effect's ticket.
+        ticket: Ticket,
+        /// The receipts.
+        receipts: Vec<Option<Envelope>>,
+    },
+    /// A receipt that stood in the store at the start, see [`super::Core::unread_receipts`]. It was checked when it came.
+    ReceiptLeft {
+        /// The receipt.
+        envelope: Envelope,
+    },
     /// A local client hands in an envelope.
     Submit {
         /// Comes back in [`Effect::Answer`].
@@ -197,12 +209,13 @@ pub enum Effect {
         /// The recipient's key or the topic id.
         destination: [u8; 32],
     },
-    /// Sign and submit a delivery receipt.
-    MakeReceipt {
-        /// The sender, who asked for it.
-        to: PeerId,
-        /// The delivered message.
-        id: MessageId,
+    /// Sign delivery receipts, at once; answer with [`Event::ReceiptsMade`]. The messages wait for it, to be written in one
+    /// batch with their receipts.
+    MakeReceipts {
+        /// Comes back in the event.
+        ticket: Ticket,
+        /// For each message its sender, who asked for the receipt, and its id.
+        wanted: Vec<(PeerId, MessageId)>,
     },
     /// Something that people, bots or the directory may want to know.
     Notice(Notice),

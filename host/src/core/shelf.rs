@@ -31,7 +31,7 @@ pub use bulk::Restoring;
 pub use files::{Files, Unread};
 pub use ledger::Ledger;
 pub use limits::{SEEN_GRACE_MS, StoreLimits};
-pub use outcome::{Gone, Reject, RejectCode, Waiting, Why};
+pub use outcome::{Gone, Reject, RejectCode, Waiting};
 pub use queues::Turn;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -144,17 +144,8 @@ impl Shelf {
         self.came_in(id);
     }
 
-    /// Takes a message off the shelf and remembers its id in that state.
-    pub fn finish(&mut self, id: &MessageId, state: SeenState) -> Option<Gone> {
-        self.release(id, Places::ALL, state)
-    }
-
-    /// Takes a message out of some of its places. When none is left, it is gone and its id remembered in that state.
-    pub fn release(&mut self, id: &MessageId, places: Places, state: SeenState) -> Option<Gone> {
-        self.release_to(id, places, state, Fate::default())
-    }
-
-    /// As [`Shelf::release`], noting what became of it.
+    /// Takes a message out of some of its places. When none is left, it is gone, and its id remembered in that state, with what
+    /// became of it.
     pub fn release_to(&mut self, id: &MessageId, places: Places, state: SeenState, fate: Fate) -> Option<Gone> {
         let slot = self.warm_slot(id)?;
         self.leave(slot, places, Some(state), fate)
@@ -381,7 +372,7 @@ impl Shelf {
         }
         let seen = head.parted(state, fate);
         self.note(&seen);
-        Some(Gone { head, seen, why: Why::from(fate.end), rank: entry.filed.then_some(entry.rank) })
+        Some(Gone { head, seen, rank: entry.filed.then_some(entry.rank) })
     }
 
     fn drop_slot(&mut self, slot: u32, fate: Fate) -> Option<Gone> {

@@ -7,6 +7,7 @@ mod history;
 mod mailboxes;
 mod mesh;
 mod neighbours;
+mod receipts;
 mod tree;
 mod world;
 

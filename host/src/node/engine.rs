@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use qpq_schemas::envelope::Envelope;
+use qpq_schemas::envelope::{Envelope, LARGEST_PAYLOAD, Refusal};
 use qpq_schemas::link::Frame;
 use qpq_schemas::{MessageId, PeerId};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
@@ -119,6 +119,7 @@ impl Engine {
 
     /// Runs until told to stop.
     pub(super) async fn run(mut self, mut messages: mpsc::Receiver<Message>, mut done: mpsc::UnboundedReceiver<Event>) {
+        self.read_what_was_left();
         let mut batch = Vec::with_capacity(MESSAGE_STEP);
         let mut events = Vec::with_capacity(MESSAGE_STEP);
         loop {
@@ -239,7 +240,7 @@ impl Engine {
                     self.listener.inbox_grew(seq);
                 }
                 Effect::MailCame { destination } => self.listener.mail_came(destination),
-                Effect::MakeReceipt { to, id } => self.make_receipt(to, id),
+                Effect::MakeReceipts { ticket, wanted } => self.make_receipts(ticket, wanted),
                 Effect::Notice(notice) => self.listener.notice(notice),
             }
         }
@@ -289,10 +290,21 @@ impl Engine {
         self.store.submit(batch, report).err().map(|full| *full.batch)
     }
 
-    fn make_receipt(&mut self, to: PeerId, id: MessageId) {
-        match receipt(to, id, self.identity.signing_key()) {
-            Ok(envelope) => self.handle(Event::Submit { token: 0, envelope, trusted: true }),
-            Err(refusal) => warn!(%refusal, "a receipt could not be made"),
+    /// A crash may have come between a receipt's arrival and its use.
+    fn read_what_was_left(&mut self) {
+        for seq in self.core.unread_receipts() {
+            match self.store.read(seq).map(|record| Envelope::from_wire(record.wire, LARGEST_PAYLOAD)) {
+                Ok(Ok(envelope)) => self.handle(Event::ReceiptLeft { envelope }),
+                Ok(Err(refusal)) => warn!(%refusal, "a receipt in the store can't be read"),
+                Err(error) => warn!(%error, "a receipt in the store can't be read"),
+            }
         }
+    }
+
+    fn make_receipts(&mut self, ticket: u64, wanted: Vec<(PeerId, MessageId)>) {
+        let made = wanted.into_iter().map(|(to, id)| receipt(to, id, self.identity.signing_key()));
+        let failed = |refusal: &Refusal| warn!(%refusal, "a receipt could not be made");
+        let receipts = made.map(|receipt| receipt.inspect_err(failed).ok()).collect();
+        self.handle(Event::ReceiptsMade { ticket, receipts });
     }
 }

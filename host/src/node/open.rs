@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use qpq_schemas::PeerId;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::channels::Channels;
 use super::clock::now_ms;
@@ -59,6 +59,9 @@ pub(super) fn open(config: &Config) -> Result<Opened, StartError> {
     drop(restoring);
     for repair in &recovery.repairs {
         warn!("store: {repair}");
+    }
+    if let Some(lost) = &recovery.lost {
+        error!("store: {lost}");
     }
     index.attach(store.clone());
     if on_disk && !recovery.indexed {

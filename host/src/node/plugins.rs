@@ -97,10 +97,8 @@ pub(super) async fn follow(mut events: mpsc::Receiver<PluginEvent>, follower: Fo
                 warn!(plugin = name, "this version of the node has no use for a plugin of that kind yet");
                 tell(name);
             }
-            PluginEvent::Failed { name, reason, disabled, .. } => {
-                let remedy =
-                    if disabled { format!("; mend it, then `qpq plugin enable {name}`") } else { String::new() };
-                shared.warn(&name, Some(format!("{reason}{remedy}")));
+            PluginEvent::Failed { name, reason, .. } => {
+                shared.warn(&name, Some(reason));
                 shared.discovery.ended(&name);
                 if let Some(before) = transports.ended(&name) {
                     shared.listening().retain(|uri| !before.serves(uri));

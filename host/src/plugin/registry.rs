@@ -17,6 +17,7 @@ use super::error::{LoadError, PluginError, Problem};
 use super::identity::PluginIdentity;
 use super::instance::{Instance, run};
 use super::loader::{Image, Loader};
+use super::policy::RestartPolicy;
 use super::port::{Port, Role};
 use super::routing::{RoutingHandle, Scratch};
 use super::store::{StoreEvents, StoreHandle};
@@ -74,6 +75,8 @@ pub struct Settings {
     pub listeners: Arc<dyn Listeners>,
     /// Whether a plugin is swapped when its file is replaced.
     pub watch: bool,
+    /// When a plugin that failed starts again.
+    pub restarts: RestartPolicy,
 }
 
 /// Makes the listener for each instance of a plugin, by the plugin's name.
@@ -159,7 +162,7 @@ pub enum PluginEvent {
         reason: String,
         /// When it starts again; `None`: when the admin enables it.
         restart: Option<Duration>,
-        /// It failed too often.
+        /// It failed too often, and is only tried now and then.
         disabled: bool,
     },
 }
@@ -173,6 +176,7 @@ pub(super) struct Shared {
     identity: Arc<dyn PluginIdentity>,
     listeners: Arc<dyn Listeners>,
     events: mpsc::Sender<PluginEvent>,
+    pub(super) restarts: RestartPolicy,
 }
 
 impl Shared {
@@ -261,7 +265,7 @@ impl Registry {
     ) -> Result<(Self, mpsc::Receiver<PluginEvent>), PluginError> {
         check_names(&specs)?;
         let (events, receiver) = mpsc::channel(MAX_EVENTS);
-        let Settings { folder, pinned, trusted_with_key, program, identity, listeners, watch } = settings;
+        let Settings { folder, pinned, trusted_with_key, program, identity, listeners, watch, restarts } = settings;
         let loader = Arc::new(Loader::new(&folder, pinned));
         let trusted_with_key = Arc::new(RwLock::new(trusted_with_key));
         let shared = Arc::new(Shared {
@@ -272,6 +276,7 @@ impl Registry {
             identity,
             listeners,
             events,
+            restarts,
         });
         let files: Vec<PathBuf> = specs.iter().map(|spec| spec.file.clone()).collect();
         let started = specs.into_iter().map(|spec| (spec.name.clone(), supervise(spec, &shared)));

@@ -48,6 +48,10 @@ pub(super) struct Live {
     pub(super) pause: Option<Pause>,
 }
 
+/// So many lives may end in a call that does not come back; each leaves a thread. After that a plugin that was switched off is
+/// no more tried by itself.
+const MAX_HUNG: u32 = 24;
+
 /// A neighbour that is not back after so long does not count in the pause: it may have gone for good.
 const MISSED: Duration = Duration::from_secs(5);
 
@@ -94,6 +98,8 @@ pub(super) struct Supervisor {
     live: LiveState,
     commands: mpsc::Receiver<Command>,
     policy: RestartPolicy,
+    /// Lives that ended in a call that does not come back.
+    hung: u32,
     begun: Instant,
     /// Digests of the libraries that ran, in order.
     images: Vec<String>,
@@ -117,8 +123,17 @@ enum Fate {
 /// What to do next.
 enum Next {
     Start,
-    Wait(Option<Duration>),
+    Wait(Pending),
     End,
+}
+
+/// What is waited for before the next start, besides the admin.
+#[derive(Clone, Copy)]
+struct Pending {
+    /// The time; `None`: no start by itself.
+    time: Option<Duration>,
+    /// Another file starts it at once.
+    or_file: bool,
 }
 
 impl Supervisor {
@@ -130,10 +145,11 @@ impl Supervisor {
     ) -> Self {
         Self {
             spec,
-            shared,
             live,
             commands,
-            policy: RestartPolicy::default(),
+            policy: shared.restarts.clone(),
+            shared,
+            hung: 0,
             begun: Instant::now(),
             images: Vec::new(),
             chosen: None,
@@ -149,7 +165,7 @@ impl Supervisor {
         loop {
             next = match next {
                 Next::Start => self.one_life().await,
-                Next::Wait(time) => self.wait(time).await,
+                Next::Wait(pending) => self.wait(pending).await,
                 Next::End => return,
             };
         }
@@ -276,26 +292,29 @@ impl Supervisor {
     }
 
     async fn failed(&mut self, error: &PluginError, state: &str) -> Next {
-        if error.is_lasting() {
-            self.report(state, error, None).await;
-            return Next::Wait(None);
-        }
-        match self.policy.failed(self.begun.elapsed(), rand::random()) {
-            Verdict::Restart(wait) => {
-                self.report(state, error, Some(wait)).await;
-                Next::Wait(Some(wait))
+        self.hung += u32::from(state == "zombie" || matches!(error, PluginError::Hung { .. }));
+        let (state, pending) = if error.is_lasting() {
+            (state, Pending { time: None, or_file: true })
+        } else {
+            match self.policy.failed(self.begun.elapsed(), rand::random()) {
+                Verdict::Restart(wait) => (state, Pending { time: Some(wait), or_file: false }),
+                Verdict::Disable(wait) => {
+                    ("disabled", Pending { time: Some(wait).filter(|_| self.hung < MAX_HUNG), or_file: true })
+                }
             }
-            Verdict::Disable => {
-                self.report("disabled", error, None).await;
-                Next::Wait(None)
-            }
-        }
+        };
+        self.report(state, error, pending.time).await;
+        Next::Wait(pending)
     }
 
     async fn report(&mut self, state: &str, error: &PluginError, restart: Option<Duration>) {
         let name = self.spec.name.clone();
+        let disabled = state == "disabled";
         let remedy = match restart {
-            Some(_) => String::new(),
+            Some(_) if !disabled => String::new(),
+            Some(_) => format!(
+                " It is off, and tried again now and then, ever more seldom, at last each hour. At once: qpq plugin enable {name}."
+            ),
             None if matches!(error, PluginError::KeyKept { .. }) => format!(" Then run: qpq plugin enable {name}."),
             None => format!(
                 " When that is mended, run: qpq plugin enable {name}. It reads the file and the plugin's section of the \
@@ -312,13 +331,13 @@ impl Supervisor {
             live.status.last_error = Some(reason.clone());
             live.restart_at = restart.map(|wait| Instant::now() + wait);
         }
-        let event = PluginEvent::Failed { name, reason, restart, disabled: state == "disabled" };
+        let event = PluginEvent::Failed { name, reason, restart, disabled };
         self.shared.tell(event).await;
     }
 
-    /// Waits for the time of the next start (`None`: only the admin, or another file, starts it).
-    async fn wait(&mut self, time: Option<Duration>) -> Next {
-        let end = time.map(|time| tokio::time::Instant::now() + time);
+    /// Waits for the next start.
+    async fn wait(&mut self, pending: Pending) -> Next {
+        let end = pending.time.map(|time| tokio::time::Instant::now() + time);
         loop {
             let sleep = async {
                 match end {
@@ -339,7 +358,7 @@ impl Supervisor {
                     let _ = done.send(());
                     return Next::Start;
                 }
-                Some(Command::Changed) if time.is_none() && self.is_new().await => {
+                Some(Command::Changed) if pending.or_file && self.is_new().await => {
                     self.begin_afresh();
                     return Next::Start;
                 }

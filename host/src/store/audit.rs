@@ -109,6 +109,11 @@ impl Audit {
         self.damaged == 0 && self.unreadable.is_empty() && self.index.is_empty()
     }
 
+    /// Whether the note of the last numbers is as it was written.
+    pub(super) fn has_true_cursor(&self) -> bool {
+        self.tables.iter().all(|table| table.name != Space::Meta.name() || table.damaged == 0)
+    }
+
     fn damage(&mut self, table: &mut TableReport, space: Space, key: &[u8], what: String) {
         table.damaged += 1;
         self.damaged += 1;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::audit::{Audit, Envelopes, Progress, TableReport};
 use super::engine::{Damage, Space};
 use super::format::{record_seq, seen_key_parts};
+use super::holdings::{self, REMEDY};
 use super::journal::{DAMAGED_DIR, JournalReport};
 use super::look::{DamagedFile, Look};
 use super::migrate::{self, Found};
@@ -86,10 +87,12 @@ pub fn check(dir: &Path, now_ms: u64, progress: Progress<'_>) -> Result<CheckRep
     };
     let look = Look::at(dir, &StoreConfig::default(), true)?;
     let audit = Audit::of(&look.engine, now_ms, progress).map_err(|fault| open::opening(dir, fault))?;
-    let found = audit.cursor.map_or(0, |cursor| cursor.commits);
-    if let Some(missing) = open::noted_commits(dir).and_then(|commits| commits.checked_sub(found)).filter(|n| *n > 0) {
-        problems.push(format!("the last {missing} commits before the store was closed are missing"));
+    let mut lost = holdings::missing(dir).map_err(|e| StoreError::io("looking for lost files of the store", &e))?;
+    if audit.has_true_cursor() {
+        lost.extend(holdings::missing_commits(dir, audit.cursor.map_or(0, |cursor| cursor.commits)));
     }
+    problems.extend(lost.iter().map(|loss| format!("{loss}: {REMEDY}")));
+    problems.extend(holdings::standing(dir).map(|notice| format!("an earlier start found: {notice}")));
     problems.extend(audit.index.iter().cloned());
     let journals_sound = look.journals.iter().all(|journal| journal.damaged.is_empty() && journal.renumbered == 0);
     Ok(CheckReport {

@@ -175,6 +175,11 @@ fn remove_unfinished(db: &Path) -> io::Result<()> {
 
 /// The journals, oldest first.
 pub(super) fn journals(db: &Path) -> io::Result<Vec<PathBuf>> {
+    Ok(numbered(db)?.into_iter().map(|(_, path)| path).collect())
+}
+
+/// The journals with their numbers, oldest first.
+pub(super) fn numbered(db: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(db)? {
         let path = entry?.path();
@@ -182,7 +187,16 @@ pub(super) fn journals(db: &Path) -> io::Result<Vec<PathBuf>> {
         found.extend(number.map(|number| (number, path)));
     }
     found.sort();
-    Ok(found.into_iter().map(|(_, path)| path).collect())
+    Ok(found)
+}
+
+/// Puts an empty journal where there is none. Without any, the database forgets how far it had counted, and takes what it
+/// writes for older than what its tables hold.
+pub(super) fn begin(db: &Path, number: u64) -> io::Result<()> {
+    if numbered(db)?.is_empty() {
+        File::create(db.join(format!("{number}.jnl")))?.sync_all()?;
+    }
+    File::open(db)?.sync_all()
 }
 
 fn survey(file: &File, before: Option<u64>) -> io::Result<Survey> {

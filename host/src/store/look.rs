@@ -14,13 +14,11 @@ use serde::Serialize;
 use super::engine::{Engine, Fault};
 use super::journal::{self, JournalReport, Mended};
 use super::open::{DB_DIR, opening};
-use super::tables::{self, CURRENT_FILE, Listed, SPACES_DIR, TABLES_DIR};
-use super::{StoreConfig, StoreError};
+use super::tables::{self, CURRENT_FILE, Listed, NAMES_SPACE, SPACES_DIR, TABLES_DIR};
+use super::{StoreConfig, StoreError, version};
 
 /// The scratch folder, in the store's own. What a crash leaves of it is removed by the next look.
 pub(super) const LOOK_DIR: &str = "look";
-/// The table space in which the database keeps the names of the others.
-const NAMES_SPACE: &str = "0";
 
 /// A file of the database that is damaged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -90,9 +88,14 @@ impl DamagedFile {
 /// What each table space holds, and what of it is damaged.
 fn survey(db: &Path, deep: bool, files: &mut Vec<DamagedFile>) -> io::Result<Vec<Space>> {
     let mut found = Vec::new();
+    files.extend(version::wrong(db)?.map(|wrong| wrong.in_file(db)));
     if !db.join(SPACES_DIR).exists() {
         files.push(DamagedFile::new(db.join(SPACES_DIR), "the folder of the tables is missing", true));
         return Ok(found);
+    }
+    let names = tables::space(db, NAMES_SPACE);
+    if !names.exists() {
+        files.push(DamagedFile::new(names, "the folder of the tables' names is missing", true));
     }
     for path in tables::spaces(db)? {
         let mut space = match tables::listed(&path)? {
@@ -146,13 +149,13 @@ fn put_together(scratch: &Scratch, db: &Path, spaces: &[Space], config: &StoreCo
         fs::remove_file(journal)?;
     }
     let (mended, journals) = journal::copy_intact(db, &to)?;
+    journal::begin(&to, 0)?;
     Ok((Engine::open_idle(&to, config), mended, journals))
 }
 
 fn put_space(to: &Path, space: &Space) -> io::Result<()> {
-    let name = space.path.file_name().unwrap_or_default();
-    let target = to.join(SPACES_DIR).join(name);
-    if name == NAMES_SPACE {
+    let target = to.join(SPACES_DIR).join(space.path.file_name().unwrap_or_default());
+    if target == tables::space(to, NAMES_SPACE) {
         // A new database knows its tables' names; the old one's knowledge is taken only when it is whole.
         if !space.listed || !space.suspects.is_empty() {
             return Ok(());

@@ -8,8 +8,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::engine::{Cursor, Engine, Fault};
+use super::holdings::Loss;
 use super::scan::{self, Found};
-use super::{IndexPlace, StoreConfig, StoreError, journal, migrate, rebuild, tables};
+use super::{IndexPlace, StoreConfig, StoreError, holdings, journal, migrate, rebuild, tables, version};
 
 /// The file whose lock says that a process has the store open.
 const LOCK_FILE: &str = "lock";
@@ -33,6 +34,7 @@ pub(super) struct Opened {
     pub(super) cursor: Cursor,
     pub(super) damaged: u64,
     pub(super) repairs: Vec<String>,
+    pub(super) losses: Vec<Loss>,
 }
 
 /// Makes the directory if need be, and takes its lock.
@@ -108,10 +110,14 @@ pub(super) fn open_engine(
     let version = migrate::check(dir)?;
     let db = dir.join(DB_DIR);
     rebuild::settle(dir).map_err(|e| StoreError::io("settling an unfinished copy of the database", &e))?;
+    let mut losses = holdings::fill_gaps(dir, config)?;
     rebuild::begin(dir, config)?;
     sync_names(&db)
         .and_then(|()| File::open(dir)?.sync_all())
         .map_err(|e| StoreError::io("syncing the store's folders", &e))?;
+    if let Some(wrong) = version::wrong(&db).map_err(|e| StoreError::io("reading the database's version", &e))? {
+        return Err(StoreError::damaged(dir, wrong.text()));
+    }
     tables::verify(&db)
         .map_err(|e| StoreError::io("looking over the store's tables", &e))?
         .map_err(|what| StoreError::damaged(dir, what))?;
@@ -121,10 +127,13 @@ pub(super) fn open_engine(
     let engine = engine.map_err(|fault| opening(dir, fault))?;
     let scan = scan::scan(&engine, now_ms, each).map_err(|fault| opening(dir, fault))?;
     engine.indexed.store(engine.marked() == Some(scan.cursor.commits), Relaxed);
-    let mut opened = Opened { engine, cursor: scan.cursor, damaged: mended.damaged, repairs: mended.notes };
+    if scan.has_true_cursor() {
+        losses.extend(holdings::missing_commits(dir, scan.cursor.commits));
+    }
+    let mut opened = Opened { engine, cursor: scan.cursor, damaged: mended.damaged, repairs: mended.notes, losses };
     opened.damaged += (scan.damage.len() + scan.unreadable.len()) as u64;
     opened.repairs.extend(scan.damage.iter().map(|damage| format!("set aside: {damage}")));
-    check_loss(dir, &mut opened);
+    settle_losses(dir, &mut opened)?;
     if scan.unreadable.is_empty() {
         if let Err(fault) = scan::set_aside(&opened.engine, &scan.damage) {
             tracing::warn!(%fault, "damaged entries could not be set aside; they are skipped");
@@ -135,7 +144,13 @@ pub(super) fn open_engine(
         opened.engine = rebuild::rebuild(dir, config, opened.engine, &scan).map_err(|fault| opening(dir, fault))?;
     }
     opened.repairs.extend(migrate::run(dir, &opened.engine, version)?);
+    if !opened.losses.is_empty()
+        && let Err(fault) = opened.engine.note(opened.cursor)
+    {
+        tracing::warn!(%fault, "the numbers after a loss could not be noted");
+    }
     trust_journal(dir);
+    holdings::note(dir, &opened.engine, opened.cursor.commits);
     Ok(opened)
 }
 
@@ -146,11 +161,6 @@ pub(super) fn settle_index(dir: &Path, engine: &Engine, place: IndexPlace) -> Re
         engine.empty_index().map_err(|fault| opening(dir, fault))?;
     }
     Ok(indexed)
-}
-
-/// How many commits the store held when it was last closed in order.
-pub(super) fn noted_commits(dir: &Path) -> Option<u64> {
-    fs::read_to_string(dir.join(CLOSED_FILE)).ok()?.trim().parse().ok()
 }
 
 /// Syncs the names in a folder and below it. An earlier process may have made or moved some of them and not come to the
@@ -165,21 +175,22 @@ fn sync_names(folder: &Path) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// After a clean close, the store must hold every commit that was counted then.
-fn check_loss(dir: &Path, opened: &mut Opened) {
-    let path = dir.join(CLOSED_FILE);
-    if !path.exists() {
-        return;
+/// Tells of what is lost, and sees to it that nothing relies on it.
+fn settle_losses(dir: &Path, opened: &mut Opened) -> Result<(), StoreError> {
+    if !opened.losses.is_empty() {
+        holdings::add_to_notice(dir, &opened.losses)
+            .map_err(|e| StoreError::io("noting what the store has lost", &e))?;
+        opened.damaged += opened.losses.len() as u64;
+        opened.repairs.extend(opened.losses.iter().map(Loss::to_string));
+        opened.cursor.jump(); // numbers of what is lost are not used again
+        opened.engine.indexed.store(false, Relaxed);
     }
-    if let Some(commits) = noted_commits(dir).filter(|commits| *commits > opened.cursor.commits) {
-        opened.damaged += 1;
-        let lost = commits - opened.cursor.commits;
-        opened
-            .repairs
-            .push(format!("the last {lost} commits before the store was closed are lost: the disk damaged them"));
+    let closed = dir.join(CLOSED_FILE);
+    if closed.exists() {
+        // It says nothing any more once the store is written to.
+        let _ = fs::remove_file(closed).and_then(|()| File::open(dir)?.sync_all());
     }
-    // It says nothing any more once the store is written to.
-    let _ = fs::remove_file(path).and_then(|()| File::open(dir)?.sync_all());
+    Ok(())
 }
 
 /// Notes at a clean close how many commits the store holds.

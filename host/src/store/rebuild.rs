@@ -15,7 +15,8 @@ use super::format::{encode_kv, encode_quarantine};
 use super::journal::free_place;
 use super::open::DB_DIR;
 use super::scan::{Scan, walk, walk_records};
-use super::{StoreConfig, StoreError};
+use super::tables::{self, NAMES_SPACE, SPACES_DIR};
+use super::{StoreConfig, StoreError, holdings};
 
 /// The folder of a copy that is not finished.
 pub(super) const COPY_DIR: &str = "db-copy";
@@ -36,6 +37,26 @@ pub(super) fn begin(dir: &Path, config: &StoreConfig) -> Result<(), StoreError> 
     }
     drop(Engine::open(&new, config).map_err(|fault| super::open::opening(dir, fault))?);
     fs::rename(new, db).and_then(|()| File::open(dir)?.sync_all()).map_err(io)
+}
+
+/// Puts empty table spaces where those with these numbers were: the database fills them from its journals. Numbers beyond those
+/// of a new database are left out; it makes such tables itself.
+pub(super) fn put_empty_tables(dir: &Path, config: &StoreConfig, numbers: &[u64]) -> Result<(), StoreError> {
+    let (db, new) = (dir.join(DB_DIR), dir.join(NEW_DIR));
+    let io = |e: io::Error| StoreError::io("making empty tables", &e);
+    if numbers.is_empty() || !db.join(SPACES_DIR).exists() {
+        return Ok(());
+    }
+    if new.exists() {
+        fs::remove_dir_all(&new).map_err(io)?;
+    }
+    drop(Engine::open(&new, config).map_err(|fault| super::open::opening(dir, fault))?);
+    for (fresh, number) in (NAMES_SPACE + 1..).map(|fresh| tables::space(&new, fresh)).zip(numbers) {
+        if fresh.exists() {
+            fs::rename(fresh, tables::space(&db, *number)).map_err(io)?;
+        }
+    }
+    fs::remove_dir_all(new).map_err(io)
 }
 
 /// Finishes or undoes a copy that a crash interrupted.
@@ -72,6 +93,7 @@ pub(super) fn copy_out(dir: &Path, config: &StoreConfig, old: &Engine, scan: &Sc
 /// Puts a finished copy in the place of the database, which is kept in the folder for damaged files.
 pub(super) fn swap(dir: &Path) -> io::Result<PathBuf> {
     let kept = free_place(dir, DB_DIR)?;
+    holdings::forget(dir)?;
     fs::rename(dir.join(DB_DIR), &kept)?;
     fs::rename(dir.join(COPY_DIR), dir.join(DB_DIR))?;
     File::open(dir)?.sync_all()?;

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -18,7 +19,8 @@ use super::look::{DamagedFile, LOOK_DIR, Look};
 use super::migrate::{self, FORMAT_FILE, Found};
 use super::open::{self, DB_DIR, Opened};
 use super::scan::{self, walk, walk_records};
-use super::{IndexPlace, OLDEST_FORMAT, SeenState, StoreConfig, StoreError, format, rebuild};
+use super::version::{VERSION_FILE, Wrong};
+use super::{IndexPlace, OLDEST_FORMAT, SeenState, StoreConfig, StoreError, format, holdings, rebuild, version};
 
 /// Rounds of setting aside what an audit lists. One does, unless more is damaged than is listed at once.
 const MAX_ROUNDS: u32 = 100;
@@ -56,6 +58,7 @@ pub fn repair(dir: &Path, now_ms: u64, progress: Progress<'_>) -> Result<RepairR
     let config = StoreConfig::default();
     let mut report = RepairReport { dir: dir.to_owned(), ..RepairReport::default() };
     mend_format(dir, &mut report)?;
+    mend_version(dir, &mut report).map_err(|e| StoreError::io("mending the database's version file", &e))?;
     let _ = fs::remove_dir_all(dir.join(LOOK_DIR));
     let opened = match open::open_engine(dir, &config, now_ms, &mut |_| ()) {
         Err(StoreError::Damaged { what, .. }) => {
@@ -66,6 +69,10 @@ pub fn repair(dir: &Path, now_ms: u64, progress: Progress<'_>) -> Result<RepairR
         other => other?,
     };
     report.done.extend(opened.repairs.iter().cloned());
+    let said = holdings::put_notice_away(dir).map_err(|e| StoreError::io("putting the notice of losses away", &e))?;
+    if !said.is_empty() {
+        report.done.push(format!("the notice of what was lost was put away: {}", said.join("; ")));
+    }
     let audit = settle(dir, &opened, now_ms, &mut report, progress)?;
     report.ok = audit.is_sound();
     report.mended = opened.damaged > 0 || !report.done.is_empty() || !report.set_aside.is_empty();
@@ -95,6 +102,25 @@ fn mend_format(dir: &Path, report: &mut RepairReport) -> Result<(), StoreError> 
     };
     migrate::name(dir, OLDEST_FORMAT)?;
     report.done.push(format!("the file FORMAT {what} and was written afresh"));
+    Ok(())
+}
+
+/// Writes the database's version file afresh where it is missing or unreadable. One that names another version is not believed to
+/// be wrong in that alone.
+fn mend_version(dir: &Path, report: &mut RepairReport) -> io::Result<()> {
+    let db = dir.join(DB_DIR);
+    match version::wrong(&db)? {
+        _ if !db.exists() => return Ok(()),
+        None | Some(Wrong::Other(_)) => return Ok(()),
+        Some(Wrong::Missing) => {}
+        Some(Wrong::Unreadable) => {
+            let kept = free_place(dir, VERSION_FILE)?;
+            fs::rename(db.join(VERSION_FILE), &kept)?;
+            report.kept.push(kept);
+        }
+    }
+    version::write(&db)?;
+    report.done.push("the database's version file was written afresh".to_owned());
     Ok(())
 }
 

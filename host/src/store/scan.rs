@@ -20,8 +20,16 @@ const MAX_PROBES: u32 = 200_000;
 const PORTION: usize = 512;
 /// Portions that may be under way: a few hundred kilobytes, enough that no thread waits for another one's hiccup.
 const PORTIONS_UNDER_WAY: usize = 4;
-/// How far sequence numbers jump when the note of the last one is damaged, so that none is used twice.
+/// How far sequence numbers jump when the note of the last one is damaged or may be too old, so that none is used twice.
 const SEQ_JUMP: u64 = 1 << 32;
+
+impl Cursor {
+    /// Leaves out numbers that may have been used by what is gone.
+    pub(super) fn jump(&mut self) {
+        self.next_seq = self.next_seq.saturating_add(SEQ_JUMP);
+        self.next_chunk = self.next_chunk.saturating_add(SEQ_JUMP);
+    }
+}
 
 /// Something found intact.
 #[derive(Debug)]
@@ -65,6 +73,13 @@ pub(super) fn scan(engine: &Engine, now_ms: u64, each: &mut dyn FnMut(Found)) ->
     scan.cursor.next_seq = scan.cursor.next_seq.max(next_seq);
     scan.cursor.next_chunk = scan.cursor.next_chunk.max(next_chunk);
     Ok(scan)
+}
+
+impl Scan {
+    /// Whether the note of the last numbers is as it was written.
+    pub(super) fn has_true_cursor(&self) -> bool {
+        self.damage.iter().all(|damage| damage.space != Space::Meta)
+    }
 }
 
 /// What a scan found of some tables, and the next number after those in use.
@@ -117,7 +132,9 @@ fn noted_cursor(engine: &Engine, scan: &mut Scan, next_seq: u64) -> Cursor {
         Err(fault) => format!("{fault:?}"),
     };
     scan.damage.push(Damage { space: Space::Meta, key: META_KEY.to_vec(), what });
-    Cursor { next_seq: next_seq.saturating_add(SEQ_JUMP), next_chunk: SEQ_JUMP, ..Cursor::default() }
+    let mut cursor = Cursor { next_seq, ..Cursor::default() };
+    cursor.jump();
+    cursor
 }
 
 fn scan_records(engine: &Engine, mut found: Portions<Head>) -> Part {

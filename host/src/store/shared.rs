@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::engine::{Cursor, Engine, Fault};
 use super::queue::Queue;
-use super::{EngineStats, StoreConfig, StoreError, open};
+use super::{EngineStats, StoreConfig, StoreError, holdings, open};
 
 /// Whether the store takes something new.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -215,6 +215,7 @@ impl Shared {
             damaged: c.damaged.load(Relaxed),
             reopened: c.reopened.load(Relaxed),
             read_only: self.refusal().map(|error| error.to_string()).or(full),
+            lost: holdings::standing(&self.dir),
         }
     }
 }

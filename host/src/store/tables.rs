@@ -19,6 +19,8 @@ pub(super) use list::{Listed, MAX_TABLES};
 
 /// The folder of the table spaces in a database.
 pub(super) const SPACES_DIR: &str = "keyspaces";
+/// The table space in which the database keeps the names of the others.
+pub(super) const NAMES_SPACE: u64 = 0;
 /// The folder of the tables in a table space.
 pub(super) const TABLES_DIR: &str = "tables";
 /// The file that names the list in force: its number (u64 LE), its checksum (u128 LE), the type of checksum.
@@ -35,6 +37,9 @@ pub(super) fn verify(db: &Path) -> io::Result<Result<(), String>> {
     if !db.join(SPACES_DIR).exists() {
         return Ok(Err("the folder of its tables is missing".into()));
     }
+    if !space(db, NAMES_SPACE).join(CURRENT_FILE).exists() {
+        return Ok(Err("the folder of its tables' names is missing, or has no list".into()));
+    }
     for space in spaces(db)? {
         let tables = match listed(&space)? {
             Ok(tables) => tables,
@@ -49,17 +54,28 @@ pub(super) fn verify(db: &Path) -> io::Result<Result<(), String>> {
     Ok(Ok(()))
 }
 
-/// The folders of the table spaces, in the order of their numbers. One without a list in force was never finished; the
-/// database removes it.
+/// The folder of the table space with that number.
+pub(super) fn space(db: &Path, number: u64) -> PathBuf {
+    db.join(SPACES_DIR).join(number.to_string())
+}
+
+/// The folders of the table spaces, in the order of their numbers. One without tables and without a list in force was never
+/// finished; the database removes it. It would remove one whose list is lost, too, so that one counts.
 pub(super) fn spaces(db: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(db.join(SPACES_DIR))? {
         let space = entry?.path();
         let number = space.file_name().and_then(|name| name.to_str()?.parse::<u64>().ok());
-        found.extend(number.filter(|_| space.join(CURRENT_FILE).exists()).map(|number| (number, space)));
+        found.extend(
+            number.filter(|_| space.join(CURRENT_FILE).exists() || has_tables(&space)).map(|number| (number, space)),
+        );
     }
     found.sort();
     Ok(found.into_iter().map(|(_, space)| space).collect())
+}
+
+fn has_tables(space: &Path) -> bool {
+    fs::read_dir(space.join(TABLES_DIR)).is_ok_and(|mut tables| tables.next().is_some())
 }
 
 /// The file of a table.
@@ -69,15 +85,23 @@ pub(super) fn table_path(space: &Path, id: u64) -> PathBuf {
 
 /// The file of the list in force.
 pub(super) fn list_path(space: &Path) -> io::Result<Option<PathBuf>> {
-    let current = fs::read(space.join(CURRENT_FILE))?;
+    let current = current(space)?;
     Ok(current.first_chunk().map(|id| space.join(format!("v{}", u64::from_le_bytes(*id)))))
+}
+
+/// What says which list is in force; nothing where that file is missing.
+fn current(space: &Path) -> io::Result<Vec<u8>> {
+    match fs::read(space.join(CURRENT_FILE)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        outcome => outcome,
+    }
 }
 
 /// The tables that the list in force names, its checksum verified. The inner error says what is damaged.
 pub(super) fn listed(space: &Path) -> io::Result<Result<Vec<Listed>, String>> {
-    let current = fs::read(space.join(CURRENT_FILE))?;
+    let current = current(space)?;
     let (Some((_, rest)), Some(list)) = (current.split_first_chunk::<8>(), list_path(space)?) else {
-        return Ok(Err(format!("{} is too short", space.join(CURRENT_FILE).display())));
+        return Ok(Err(format!("{} is missing or too short", space.join(CURRENT_FILE).display())));
     };
     let bytes = match fs::metadata(&list) {
         Ok(meta) if meta.len() > MAX_LIST => return Ok(Err(format!("{} is too long", list.display()))),

@@ -8,6 +8,7 @@ mod crash;
 mod damage;
 mod full;
 mod index;
+mod lost;
 
 fn wire(n: u8, len: usize) -> Bytes {
     let mut bytes = vec![n; 157 + len];

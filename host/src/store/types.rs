@@ -8,6 +8,7 @@ use qpq_schemas::{MessageId, PeerId};
 use serde::{Deserialize, Serialize};
 
 use super::fate::Fate;
+use super::holdings::Loss;
 
 /// What a stored envelope is kept for. A set of reasons; the record goes when none is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -274,6 +275,10 @@ pub struct Recovery {
     pub next_seq: u64,
     /// What was mended while opening, in words for the log.
     pub repairs: Vec<String>,
+    /// What is gone that the store had when it was last opened.
+    pub losses: Vec<Loss>,
+    /// What the store has lost, now or earlier, in words, and what helps. It stays until a repair puts it away.
+    pub lost: Option<String>,
     /// The index on disk has all that it should have. Where there should be one and this is not so, it is empty, and wants to be
     /// built.
     pub indexed: bool,
@@ -347,4 +352,6 @@ pub struct EngineStats {
     pub reopened: u64,
     /// The store takes nothing new, and why.
     pub read_only: Option<String>,
+    /// What the store has lost, now or earlier, and what helps.
+    pub lost: Option<String>,
 }

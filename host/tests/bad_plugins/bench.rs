@@ -12,8 +12,8 @@ use futures::future::BoxFuture;
 use qpq_host::api::PluginStatus;
 use qpq_host::identity::Identity;
 use qpq_host::plugin::{
-    Frame, LinkUp, Listeners, NewPath, PluginEvent, PluginSpec, Registry, Running, Settings, TransportEvents,
-    TransportHandle,
+    Frame, LinkUp, Listeners, NewPath, PluginEvent, PluginSpec, Registry, RestartPolicy, Running, Settings,
+    TransportEvents, TransportHandle,
 };
 use qpq_plugin_api::FrameBatch;
 use serde_json::Value;
@@ -148,6 +148,7 @@ pub(crate) fn settings(shop: &Workshop, notes: &Arc<Notes>, pinned: Vec<String>)
         listeners: Arc::new(Same(Arc::clone(notes))),
         program: None,
         watch: false,
+        restarts: RestartPolicy::default(),
     }
 }
 
@@ -194,6 +195,14 @@ impl Bench {
     pub(crate) fn of(shop: &Workshop, behaviour: &str) -> Self {
         let file = shop.plugin("t.so", &[]);
         Self::start(shop, vec![spec("t", file, shop.behave(behaviour))])
+    }
+
+    /// The same, tried again so soon after it was switched off.
+    pub(crate) fn that_retries(shop: &Workshop, behaviour: &str, first: Duration) -> Self {
+        let notes = Arc::new(Notes::default());
+        let restarts = RestartPolicy::with_first_retry(first);
+        let specs = vec![spec("t", shop.plugin("t.so", &[]), shop.behave(behaviour))];
+        Self::set_up(Settings { restarts, ..settings(shop, &notes, Vec::new()) }, specs, notes)
     }
 
     pub(crate) async fn event(&mut self) -> PluginEvent {

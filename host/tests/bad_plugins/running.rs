@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use qpq_host::plugin::{Frame, Fresh, PluginError};
+use qpq_host::plugin::{FIRST_RETRY, Frame, Fresh, PluginError};
 use qpq_plugin_api::Status;
 
 use crate::bench::{Bench, PATIENCE, Workshop, spec};
@@ -40,23 +40,36 @@ async fn a_good_plugin_carries_frames_and_ends_in_order() {
 async fn create_that_fails_is_tried_again_and_then_disabled() {
     let shop = Workshop::new();
     let mut bench = Bench::of(&shop, "create-fails");
-    let mut waits = Vec::new();
-    let reason = loop {
+    for most in [500, 1000, 2000, 4000] {
         let (reason, restart) = bench.failed().await;
         assert!(reason.contains("the moon is wrong"), "{reason}");
-        match restart {
-            Some(wait) => waits.push(wait),
-            None => break reason,
-        }
-    };
-    assert_eq!(waits.len(), 4);
-    assert!(waits.iter().zip([500, 1000, 2000, 4000]).all(|(w, most)| *w <= Duration::from_millis(most)), "{waits:?}");
-    assert!(reason.contains("qpq plugin enable t"), "{reason}");
+        assert!(restart.is_some_and(|wait| wait <= Duration::from_millis(most)), "{restart:?}");
+    }
+    let (reason, restart) = bench.failed().await;
+    assert!(restart.is_some_and(|wait| wait >= FIRST_RETRY / 2 && wait <= FIRST_RETRY), "{restart:?}");
+    assert!(reason.contains("the moon is wrong") && reason.contains("qpq plugin enable t"), "{reason}");
     let status = bench.status().await;
     assert_eq!((status.state.as_str(), status.failures), ("disabled", 5));
+    assert!(status.restart_in_ms.is_some_and(|ms| ms > 30_000), "the next try is shown: {status:?}");
     let enabled = bench.registry.enable("t", None).await.expect("known");
     assert_eq!(enabled.failures, 0);
     assert!(bench.failed().await.1.is_some(), "counts from the beginning");
+}
+
+#[tokio::test]
+async fn a_disabled_plugin_is_tried_again_and_runs_when_its_trouble_is_over() {
+    let shop = Workshop::new();
+    let mut bench = Bench::that_retries(&shop, "six-creates-fail", Duration::from_millis(400));
+    for _ in 0..5 {
+        bench.failed().await;
+    }
+    let (_, restart) = bench.failed().await;
+    let (least, most) = (Duration::from_millis(400), Duration::from_millis(800));
+    assert!(restart.is_some_and(|wait| wait >= least && wait <= most), "one try, then twice the pause: {restart:?}");
+    assert_eq!(bench.status().await.state, "disabled");
+    bench.started().await;
+    let status = bench.status().await;
+    assert_eq!((status.state.as_str(), status.restart_in_ms), ("active", None));
 }
 
 #[tokio::test]

@@ -165,7 +165,8 @@ static qpq_status create(const qpq_host *host, qpq_str name, qpq_str config, voi
   self->host = host;
   self->transport = host->get_interface(host->ctx, str("qpq.host.transport/1"));
   memcpy(self->config, config.ptr, config.len < sizeof self->config - 1 ? config.len : sizeof self->config - 1);
-  if (asked(self, "create-fails")) {
+  static int creates;
+  if (asked(self, "create-fails") || (asked(self, "six-creates-fail") && ++creates <= 6)) {
     host->fail(host->ctx, QPQ_INVALID, str("the moon is wrong"));
     free(self);
     return QPQ_INVALID;

@@ -195,6 +195,7 @@ impl Plugin {
             trusted_with_key: Vec::new(),
             program: None,
             watch: false,
+            restarts: qpq_host::plugin::RestartPolicy::default(),
             identity: Arc::new(Identity::from_seed(&[1; 32])),
             listeners: Arc::new(Ears(Arc::clone(&heard))),
         };

@@ -95,7 +95,8 @@ impl Chaos {
         }
         chaos.mend_all()?;
         chaos.wait()?;
-        Ok(chaos.verdict(seed))
+        let differences = chaos.world.compare_with_disks()?;
+        Ok(chaos.verdict(seed, differences))
     }
 
     fn begin(seed: u64, size: &Size) -> Outcome<Self> {

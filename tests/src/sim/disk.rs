@@ -75,14 +75,24 @@ impl Disk {
         self.seen.extend(batch.seen.into_iter().map(|entry| (entry.id, entry)));
     }
 
+    /// Whether it has written all that it was given.
+    pub fn is_at_rest(&self) -> bool {
+        !self.broken && self.waiting.is_empty() && self.committing.is_empty()
+    }
+
     /// The envelope at that place.
     pub fn read(&self, seq: u64) -> Option<Bytes> {
         self.records.get(&seq).map(|(_, wire)| wire.clone())
     }
 
     /// The heads of all records, and the ids remembered: what a node finds at its start.
-    pub fn recover(&self) -> (impl Iterator<Item = &Head>, impl Iterator<Item = &SeenEntry>, u64) {
-        (self.records.values().map(|(head, _)| head), self.seen.values(), self.last_seq + 1)
+    pub fn recover(&self) -> (impl Iterator<Item = &Head>, impl Iterator<Item = &SeenEntry>) {
+        (self.records.values().map(|(head, _)| head), self.seen.values())
+    }
+
+    /// The next free place.
+    pub fn next_seq(&self) -> u64 {
+        self.last_seq + 1
     }
 
     /// Whether an envelope is held here, durably.

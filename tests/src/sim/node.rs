@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use qpq_host::core::shelf::Shelf;
+use qpq_host::core::shelf::{Shelf, StoreLimits};
 use qpq_host::core::{Core, CoreConfig, Event};
 use qpq_host::identity::Identity;
 use qpq_host::plugin::RoutingLibrary;
@@ -96,11 +96,7 @@ impl Node {
         let router = library.start(seed, identity).map_err(|error| Failure::new(error.to_string()))?;
         let router = Recorder::new(router);
         let config = CoreConfig { check_record, ..CoreConfig::new(self.peer()) };
-        let mut shelf = Shelf::new(config.limits.clone());
-        let (heads, seen, next_seq) = self.disk.recover();
-        heads.for_each(|head| shelf.restore(head));
-        seen.for_each(|entry| shelf.restore_seen(entry));
-        let mut core = Core::new(config, shelf, next_seq, Box::new(router.clone()));
+        let mut core = Core::new(config, self.recovered(), self.disk.next_seq(), Box::new(router.clone()));
         let now_ms = self.clock_ms(now_us);
         for topic in &self.topics {
             core.handle(Event::Subscribe(*topic), now_ms);
@@ -108,6 +104,15 @@ impl Node {
         core.handle(Event::InboxRead { seq: self.read }, now_ms);
         (self.core, self.router, self.tick_us) = (Some(core), Some(router), u64::MAX);
         Ok(())
+    }
+
+    /// What its disk holds, as a shelf.
+    pub(super) fn recovered(&self) -> Shelf {
+        let mut shelf = Shelf::new(StoreLimits::default());
+        let (heads, seen) = self.disk.recover();
+        heads.for_each(|head| shelf.restore(head));
+        seen.for_each(|entry| shelf.restore_seen(entry));
+        shelf
     }
 
     /// kill -9, or power is lost.

@@ -72,8 +72,7 @@ impl<'a> Scenario<'a> {
         self.partition_and_heal()?;
         self.settle_mail()?;
         self.deaths()?;
-        self.conclude();
-        Ok(())
+        self.conclude()
     }
 
     /// Says how far the run is.
@@ -105,7 +104,8 @@ impl<'a> Scenario<'a> {
         dump.get("state_bytes")?.as_f64()
     }
 
-    fn conclude(&mut self) {
+    fn conclude(&mut self) -> Outcome {
+        self.report.other_than_on_disk = self.world.compare_with_disks()?;
         self.report.loops = self.world.audit.loops;
         self.report.first_loop = self.world.audit.first_loop.clone();
         self.report.duplicates_at_application = self.world.inboxes.doubled;
@@ -115,6 +115,7 @@ impl<'a> Scenario<'a> {
         self.report.simulated_s = self.world.now_us as f64 / 1e6;
         self.report.wall_s = self.began.elapsed().as_secs_f64();
         self.say("done");
+        Ok(())
     }
 }
 

@@ -5,10 +5,11 @@ use super::scenario::Report;
 /// A column: its head, in two lines, and its cells.
 type Column = (&'static str, &'static str, fn(&Report) -> String);
 
-const COLUMNS: [Column; 16] = [
+const COLUMNS: [Column; 17] = [
     ("topology", "", |r| r.topology.to_owned()),
     ("nodes", "", |r| r.nodes.to_string()),
     ("loops", "", |r| r.loops.to_string()),
+    ("other than", "on disk", |r| r.other_than_on_disk.len().to_string()),
     ("cold start", "s", |r| format!("{:.2}", r.cold_start_s)),
     ("lost link", "s", |r| format!("{:.2}", r.link_loss_recovery_s())),
     ("partition", "s", |r| format!("{:.2}", r.partition_s)),

@@ -2,6 +2,7 @@
 
 mod client;
 mod life;
+mod reopen;
 mod trace;
 
 use std::collections::HashMap;
@@ -281,7 +282,10 @@ impl World {
             }
             Effect::Answer { token, result } => self.answers.note(token, result),
             Effect::InboxGrew { .. } => self.read_inbox(node),
-            Effect::MakeReceipt { to, id } => self.make_receipt(node, to, id),
+            Effect::MakeReceipts { ticket, wanted } => {
+                let receipts = wanted.into_iter().map(|(to, id)| self.make_receipt(node, to, id)).collect();
+                self.feed(node, Event::ReceiptsMade { ticket, receipts });
+            }
             Effect::Notice(Notice::Delivered { id, .. }) => self.inboxes.receipt(node, id),
             Effect::MailCame { .. } | Effect::Notice(_) => {}
         }

@@ -57,6 +57,7 @@ fn ways_are_free_of_loops_and_lead_everywhere_after_every_fault() -> Outcome {
         ensure!(report.served_after_start == report.pairs, "somebody is not reached: {told}");
         ensure!(report.delivery_ratio >= 1.0, "a message is missing: {told}");
         ensure!(report.duplicates_at_application == 0, "a message came twice: {told}");
+        ensure!(report.other_than_on_disk.is_empty(), "a memory differs from its disk: {told}");
         ensure!(report.reach_after_deaths >= 1.0, "a broadcast did not reach all that hang together: {told}");
     }
     Ok(())

@@ -48,7 +48,7 @@ pub(super) async fn run(node: &dyn NodeApi, command: MeshCommand, style: Style) 
         MeshCommand::Channels => channels(&node.channels().await?, style),
         MeshCommand::Create { name } => invite(&node.create_private(name).await?)?,
         MeshCommand::Invite { topic } => invite(&find_channel(node, &topic).await?)?,
-        MeshCommand::Why { id } => why::told(&node.why(id).await?),
+        MeshCommand::Why { id } => why::told(&node.why(id).await?)?,
         MeshCommand::Route(args) => route::shown(&node.routes().await?, &args, style)?,
         MeshCommand::Store(args) => store::shown(node, args, style).await?,
         MeshCommand::Export(args) => parcel::export(node, args).await?,
@@ -141,7 +141,7 @@ fn channels(channels: &[ChannelInfo], style: Style) -> Answer {
 async fn find_channel(node: &dyn NodeApi, topic: &str) -> Result<ChannelInfo, Failure> {
     let channels = node.channels().await?;
     channels.into_iter().find(|channel| channel.name == topic).ok_or_else(|| {
-        Failure::new("unknown-channel", format!("No channel {topic} is joined here; see `qpq mesh channels`."))
+        Failure::new("unknown-channel", format!("No channel {} is joined here; see `qpq mesh channels`.", clean(topic)))
     })
 }
 

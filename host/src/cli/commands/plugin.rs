@@ -9,7 +9,7 @@ use crate::api::{PluginStatus, SwapReport};
 use crate::cli::answer::Answer;
 use crate::cli::args::PluginCommand;
 use crate::cli::failure::Failure;
-use crate::cli::term::{Style, Table, clean};
+use crate::cli::term::{Style, Table, ago, clean};
 
 pub(super) async fn run(
     connect: Connect<'_>,
@@ -66,6 +66,15 @@ fn last_swap(swap: &SwapReport) -> String {
     }
 }
 
+/// The state, and when it starts by itself.
+fn state(plugin: &PluginStatus) -> String {
+    match plugin.restart_in_ms {
+        Some(wait) if wait >= 1_000 => format!("{}, next try {}", plugin.state, ago(wait, 0)),
+        Some(_) => format!("{}, next try now", plugin.state),
+        None => plugin.state.clone(),
+    }
+}
+
 /// The plugins; what is wrong with them stands below the table, which stays narrow so.
 pub(super) fn plugin_table(plugins: &[PluginStatus], style: Style) -> String {
     let mut table = Table::new(&["PLUGIN", "KIND", "VERSION", "LIBRARY", "STATE", "FAILURES", "LAST SWAP"]);
@@ -80,11 +89,26 @@ pub(super) fn plugin_table(plugins: &[PluginStatus], style: Style) -> String {
             plugin.kind.clone(),
             plugin.version.clone(),
             plugin.generation.to_string(),
-            plugin.state.clone(),
+            state(plugin),
             plugin.failures.to_string(),
             plugin.swaps.last().map(last_swap).unwrap_or_default(),
         ]);
     }
     let gap = if notes.is_empty() { "" } else { "\n" };
     format!("{}{gap}{notes}", table.show(style, "No plugins are loaded."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::testing::plugin;
+
+    #[test]
+    fn a_plugin_that_is_off_says_when_it_is_tried_again() {
+        let off = PluginStatus { state: "disabled".into(), restart_in_ms: Some(240_000), ..plugin() };
+        let table = plugin_table(&[off], Style::PLAIN);
+        assert!(table.contains("disabled, next try in 4 min"), "{table}");
+        let waits = PluginStatus { restart_in_ms: None, ..plugin() };
+        assert!(!plugin_table(&[waits], Style::PLAIN).contains("next try"));
+    }
 }

@@ -281,6 +281,7 @@ record!(StoreStats = store_stats {
     num damaged(get_damaged, set_damaged),
     num disk_bytes(get_disk_bytes, set_disk_bytes),
     opt_text read_only(has_read_only, get_read_only, set_read_only),
+    opt_text lost(has_lost, get_lost, set_lost),
     list oldest(get_oldest, init_oldest),
     list senders(get_senders, init_senders),
     counters evicted(get_evicted, init_evicted),

@@ -464,20 +464,6 @@ impl Shelf {
         Ok(Some(page))
     }
 
-    /// When the first cold message ends, in seconds.
-    pub(super) fn first_cold_end(&self) -> Option<u32> {
-        let filing = self.filing.as_ref()?;
-        let mut after = (filing.ended_before.get(), 0);
-        loop {
-            let page = filing.noted(filing.files.ended(u32::MAX, after, PAGE)).ok()?;
-            let last = page.last()?;
-            after = (last.ends_secs(), last.head.seq);
-            if let Some(first) = page.iter().find(|filed| !filing.has_left(filed.head.seq)) {
-                return Some(first.ends_secs());
-            }
-        }
-    }
-
     /// As [`Shelf::walk`], through the records.
     pub(super) fn walk_records(&self, filing: &Filing, place: u64, looks: u32) -> (Vec<Head>, Option<u64>) {
         let read = filing.noted(filing.files.walk(place, looks.min(WALK) as usize));
@@ -498,10 +484,9 @@ impl Shelf {
         if let Some(known) = queue.and_then(RecipientQueue::known_oldest_ms) {
             return known;
         }
-        let warm = queue.into_iter().flat_map(|queue| queue.behind(Turn::START));
+        let warm = queue.into_iter().flat_map(RecipientQueue::turns);
         let warm = warm.filter_map(|(_, slot)| Some(self.entries.get(slot)?.received_ms)).min();
-        let cold =
-            Cold::of(self, queue, self.names.key(recipient), Turn::START).map(|filed| filed.head.received_ms).min();
+        let cold = Cold::of(self, queue, self.names.key(recipient)).map(|filed| filed.head.received_ms).min();
         let oldest = warm.into_iter().chain(cold).min().unwrap_or(0);
         if let Some(queue) = queue {
             queue.learn_oldest_ms(oldest);
@@ -521,9 +506,9 @@ pub(super) struct Cold<'a> {
 }
 
 impl<'a> Cold<'a> {
-    pub(super) fn of(shelf: &'a Shelf, queue: Option<&RecipientQueue>, recipient: [u8; 32], after: Turn) -> Self {
+    pub(super) fn of(shelf: &'a Shelf, queue: Option<&RecipientQueue>, recipient: [u8; 32]) -> Self {
         let filing = shelf.filing.as_ref().filter(|_| queue.is_some_and(RecipientQueue::has_cold));
-        let after = queue.map_or(after, |queue| queue.start().max(after));
+        let after = queue.map_or(Turn::START, RecipientQueue::start);
         Self { filing, recipient, page: Vec::new().into_iter(), after, more: true }
     }
 }

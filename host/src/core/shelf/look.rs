@@ -60,15 +60,9 @@ impl Shelf {
     /// What waits for a recipient: the most urgent class first, in it one message of each sender in turn, each sender's in
     /// order of arrival.
     pub fn queue(&self, recipient: &PeerId) -> impl Iterator<Item = Waiting> + '_ {
-        self.queue_after(recipient, Turn::START)
-    }
-
-    /// As [`Shelf::queue`], from behind a place that an earlier [`Waiting::turn`] told. The order of what is there never
-    /// changes, so a place stays good; but what is more urgent, or of another sender, may join before it.
-    pub fn queue_after(&self, recipient: &PeerId, place: Turn) -> impl Iterator<Item = Waiting> + '_ {
         let queue = self.queue_of(recipient);
-        let mut warm = queue.into_iter().flat_map(move |queue| queue.behind(place)).peekable();
-        let mut cold = Cold::of(self, queue, recipient.0, place).peekable();
+        let mut warm = queue.into_iter().flat_map(RecipientQueue::turns).peekable();
+        let mut cold = Cold::of(self, queue, recipient.0).peekable();
         std::iter::from_fn(move || {
             loop {
                 let next_cold = cold.peek().map(|filed| Turn::new(filed.rank, filed.head.seq));
@@ -82,16 +76,6 @@ impl Shelf {
                 }
             }
         })
-    }
-
-    /// The place just before a message in its recipient's queue; the start when it doesn't wait.
-    pub fn turn_before(&self, id: &MessageId) -> Turn {
-        let warm = self.slot(id).and_then(|slot| self.entries.get(slot));
-        let turn = match warm {
-            Some(entry) => entry.places.has(Places::WAITING).then(|| Turn::new(entry.rank, entry.seq)),
-            None => self.cold(id).map(|filed| Turn::new(filed.rank, filed.head.seq)),
-        };
-        turn.map_or(Turn::START, Turn::before)
     }
 
     /// Everyone for whom something waits (or is about to), in no particular order.
@@ -158,12 +142,6 @@ impl Shelf {
         self.inbox.values().rev().filter_map(|slot| self.shown(*slot))
     }
 
-    /// When the next message ends, Unix time in milliseconds (rounded up to a second).
-    pub fn next_expiry_ms(&self) -> Option<u64> {
-        let first = self.expiry.first().map(|(secs, _)| *secs);
-        first.into_iter().chain(self.first_cold_end()).min().map(|secs| u64::from(secs) * 1_000)
-    }
-
     /// Whether the inbox was read up to that place.
     pub fn is_read(&self, seq: u64) -> bool {
         seq <= self.inbox_read
@@ -210,7 +188,6 @@ impl Shelf {
     fn waiting_at(&self, slot: u32) -> Option<Waiting> {
         let entry = self.entries.get(slot).filter(|entry| !entry.pending)?;
         Some(Waiting {
-            turn: Turn::new(entry.rank, entry.seq),
             seq: entry.seq,
             id: entry.id,
             source: entry.source(&self.names),

@@ -3,8 +3,7 @@
 use super::limits::{RETRY_RECIPIENT_FULL_SECS, RETRY_RELAY_FULL_SECS, RETRY_SENDER_FULL_SECS};
 use qpq_schemas::{MessageId, PeerId};
 
-use super::queues::Turn;
-use crate::store::{Batch, End, Filed, Head, Quota, SeenEntry, SeenState};
+use crate::store::{Batch, Filed, Head, Quota, SeenEntry, SeenState};
 
 /// Why a message was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,27 +65,6 @@ impl From<RejectCode> for Reject {
     }
 }
 
-/// Why a message is no longer on the shelf.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
-    /// What the caller said with [`super::Shelf::finish`] or [`super::Shelf::release`].
-    Finished,
-    /// Its time is over.
-    Expired,
-    /// It made room.
-    Evicted,
-}
-
-impl From<End> for Why {
-    fn from(end: End) -> Self {
-        match end {
-            End::Expired => Self::Expired,
-            End::Evicted(_) => Self::Evicted,
-            _ => Self::Finished,
-        }
-    }
-}
-
 /// A message that left the shelf. Its record is to be removed from disk, and `seen` to be stored, in one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gone {
@@ -94,8 +72,6 @@ pub struct Gone {
     pub head: Head,
     /// How its id is remembered from now on.
     pub seen: SeenEntry,
-    /// Why it left.
-    pub why: Why,
     /// Its rank in its queue, when it is to be taken out of the files as well.
     pub rank: Option<u64>,
 }
@@ -117,8 +93,6 @@ impl Gone {
 /// A message in a recipient's queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiting {
-    /// Its place in the queue.
-    pub turn: Turn,
     /// Its record in the store.
     pub seq: u64,
     /// Its id.
@@ -135,9 +109,8 @@ pub struct Waiting {
 
 impl From<&Filed> for Waiting {
     fn from(filed: &Filed) -> Self {
-        let Filed { head, rank } = filed;
+        let head = &filed.head;
         Self {
-            turn: Turn::new(*rank, head.seq),
             seq: head.seq,
             id: head.id,
             source: head.source,

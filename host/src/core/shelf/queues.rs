@@ -32,11 +32,6 @@ impl Turn {
     pub(super) fn new(rank: u64, seq: u64) -> Self {
         Self { rank, seq }
     }
-
-    /// The place just before this one.
-    pub(super) fn before(self) -> Self {
-        Self { seq: self.seq.saturating_sub(1), ..self }
-    }
 }
 
 /// What a queue needs to know of a message.
@@ -129,10 +124,9 @@ impl RecipientQueue {
         self.lanes_of(sender).fold(Room::default(), |sum, lane| sum.plus(lane.used))
     }
 
-    /// The places in memory behind a place, in order, with their slots.
-    pub(super) fn behind(&self, place: Turn) -> impl Iterator<Item = (Turn, u32)> + '_ {
-        let from = self.turns.partition_point(|(turn, _)| *turn <= place);
-        self.turns.range(from..).copied()
+    /// The places in memory, in order, with their slots.
+    pub(super) fn turns(&self) -> impl Iterator<Item = (Turn, u32)> + '_ {
+        self.turns.iter().copied()
     }
 
     /// Whether a part of it is in files only.

@@ -174,7 +174,8 @@ impl World {
 
     /// Has a node sign a receipt for a message that was not for it.
     pub(super) fn forge_receipt(&mut self, node: usize, to: PeerId, id: MessageId) {
-        self.perform(node, Effect::MakeReceipt { to, id });
+        let envelope = self.receipt(node, to, id);
+        self.event(node, Event::Submit { token: 0, envelope, trusted: true });
     }
 
     /// Links two nodes, each of which takes the other for the way to a third.
@@ -407,7 +408,23 @@ impl World {
         let now_ms = self.clock_of(node);
         let Node { key, core, disk, links, subscribed, policy, .. } = &mut self.nodes[node];
         links.clear();
+        disk.writes_left = None;
         *core = fresh(key.public(), (&self.limits, self.link_limit), disk, *subscribed, policy.clone(), now_ms);
+        let left: Vec<Bytes> = core.unread_receipts().iter().map(|seq| disk.records[seq].wire.clone()).collect();
+        for wire in left {
+            let envelope = Envelope::from_wire(wire, 65_536).unwrap();
+            self.event(node, Event::ReceiptLeft { envelope });
+        }
+    }
+
+    /// Has the power of a node fail behind so many more writes. It is as good as dead then, until it is crashed.
+    pub(super) fn power_fails_after(&mut self, node: usize, writes: usize) {
+        self.nodes[node].disk.writes_left = Some(writes);
+    }
+
+    /// Whether that has come.
+    pub(super) fn is_dark(&self, node: usize) -> bool {
+        self.nodes[node].disk.writes_left == Some(0)
     }
 
     /// A crash after which the store is made anew.
@@ -513,30 +530,38 @@ impl World {
             }
             Effect::Persist { ticket, batch } => {
                 let disk = &mut self.nodes[node].disk;
+                if disk.writes_left == Some(0) {
+                    return; // the power is off: nobody hears of it
+                }
+                disk.writes_left = disk.writes_left.map(|left| left - 1);
                 let result = if disk.broken { Err("broken".to_owned()) } else { disk.write(batch) };
                 self.event(node, Event::Persisted { ticket, result });
             }
             Effect::Answer { token, result } => _ = self.nodes[node].answers.insert(token, result),
-            Effect::MakeReceipt { to, id } => {
-                let receipt = Receipt { id, received_ms: self.clock_of(node) }.encode().to_vec();
-                let view = self.draft(node, Kind::Receipt, to.0);
-                let view = view.view();
-                let draft = Draft {
-                    kind: Kind::Receipt,
-                    flags: view.flags(),
-                    max_hops: 64,
-                    ttl_secs: view.ttl_secs(),
-                    created_ms: view.created_ms(),
-                    nonce: view.nonce(),
-                    destination: to.0,
-                    payload: receipt,
-                };
-                let envelope = draft.sign(&self.nodes[node].key).unwrap();
-                self.event(node, Event::Submit { token: 0, envelope, trusted: true });
+            Effect::MakeReceipts { ticket, wanted } => {
+                let receipts = wanted.into_iter().map(|(to, id)| Some(self.receipt(node, to, id))).collect();
+                self.event(node, Event::ReceiptsMade { ticket, receipts });
             }
             Effect::Notice(Notice::Delivered { id, .. }) => self.nodes[node].delivered.push(id),
             Effect::InboxGrew { .. } | Effect::MailCame { .. } | Effect::Notice(_) => {}
         }
+    }
+
+    fn receipt(&mut self, node: usize, to: PeerId, id: MessageId) -> Envelope {
+        let receipt = Receipt { id, received_ms: self.clock_of(node) }.encode().to_vec();
+        let view = self.draft(node, Kind::Receipt, to.0);
+        let view = view.view();
+        let draft = Draft {
+            kind: Kind::Receipt,
+            flags: view.flags(),
+            max_hops: 64,
+            ttl_secs: view.ttl_secs(),
+            created_ms: view.created_ms(),
+            nonce: view.nonce(),
+            destination: to.0,
+            payload: receipt,
+        };
+        draft.sign(&self.nodes[node].key).unwrap()
     }
 
     /// What the shell would send; nothing where the copy was given up in the same step.

@@ -32,6 +32,7 @@ impl Door {
         stats.damaged = engine.damaged;
         stats.disk_bytes = engine.disk_bytes;
         stats.read_only = engine.read_only;
+        stats.lost = engine.lost;
         Ok(stats)
     }
 
@@ -74,6 +75,7 @@ fn warnings(shared: &Shared, store: &StoreStats) -> Vec<String> {
     let mut warnings = shared.warnings();
     warnings.extend(nowhere(shared));
     warnings.extend(store.read_only.iter().map(|why| format!("store: {why}")));
+    warnings.extend(store.lost.iter().map(|lost| format!("store: {lost}")));
     if store.damaged > 0 {
         warnings.push(format!("store: {} damaged records were set aside; check the disk", store.damaged));
     }

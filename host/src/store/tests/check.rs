@@ -8,7 +8,7 @@ use super::damage::{Dice, copy, files};
 use super::*;
 
 /// Records in the sample, three quarters of them in tables.
-const RECORDS: u64 = 200;
+pub(super) const RECORDS: u64 = 200;
 /// The record that was removed again.
 const GONE: u64 = 7;
 
@@ -24,7 +24,7 @@ fn noted(record: &NewRecord, state: SeenState) -> SeenEntry {
 }
 
 /// A closed store with records in tables and in a journal.
-fn sample(dir: &Path) {
+pub(super) fn sample(dir: &Path) {
     let (store, _) = open(dir);
     for from in (1..=RECORDS).step_by(50) {
         let append: Vec<_> = (from..from + 50).map(genuine).collect();
@@ -40,7 +40,7 @@ fn sample(dir: &Path) {
     store.close();
 }
 
-fn flush(store: &Store) {
+pub(super) fn flush(store: &Store) {
     let write = |engine: &Engine| {
         for table in [&engine.records, &engine.seen, &engine.kv, &engine.meta] {
             table.rotate_memtable_and_wait().unwrap();
@@ -55,16 +55,16 @@ fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files(dir).into_iter().map(|file| (file.clone(), fs::read(file).unwrap())).collect()
 }
 
-fn checked(dir: &Path) -> CheckReport {
+pub(super) fn checked(dir: &Path) -> CheckReport {
     check(dir, 2_000_000, &mut |_, _| ()).unwrap()
 }
 
-fn mended(dir: &Path) -> RepairReport {
+pub(super) fn mended(dir: &Path) -> RepairReport {
     repair(dir, 2_000_000, &mut |_, _| ()).unwrap()
 }
 
 /// The numbers of the records that come back, each verified against what was written.
-fn numbers(dir: &Path) -> Vec<u64> {
+pub(super) fn numbers(dir: &Path) -> Vec<u64> {
     let (store, recovery) = open(dir);
     for head in &recovery.heads {
         assert_eq!(store.read(head.seq).unwrap().wire, genuine(head.seq).wire);
@@ -73,12 +73,12 @@ fn numbers(dir: &Path) -> Vec<u64> {
     recovery.heads.iter().map(|head| head.seq).collect()
 }
 
-fn all_but_gone() -> Vec<u64> {
+pub(super) fn all_but_gone() -> Vec<u64> {
     (1..=RECORDS).filter(|seq| *seq != GONE).collect()
 }
 
 /// The folder of the table space that holds the records.
-fn records_space(dir: &Path) -> PathBuf {
+pub(super) fn records_space(dir: &Path) -> PathBuf {
     let (store, _) = open(dir);
     let path = store.0.shared.with_engine(|engine| Ok(engine.records.path().to_owned())).unwrap();
     store.close();
@@ -206,6 +206,41 @@ fn the_databases_own_list_of_names_can_be_lost_too() {
     assert_eq!((report.ok, report.format, report.envelopes.all.messages), (false, None, RECORDS - 1));
     assert!(mended(dir.path()).ok);
     assert_eq!(numbers(dir.path()), all_but_gone());
+}
+
+#[test]
+fn a_damaged_or_foreign_version_of_the_database_is_named_and_mended() {
+    let cases: [(Option<&[u8]>, &str); 4] = [
+        (None, "missing"),
+        (Some(b""), "can't be read"),
+        (Some(b"FJX\x03"), "can't be read"),
+        (Some(b"FJL\x04"), "version 4"),
+    ];
+    for (bytes, word) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        sample(dir.path());
+        let file = dir.path().join("db/version");
+        match bytes {
+            Some(bytes) => fs::write(&file, bytes).unwrap(),
+            None => fs::remove_file(&file).unwrap(),
+        }
+        // As after many journals: nothing keeps the database from beginning anew.
+        fs::rename(dir.path().join("db/0.jnl"), dir.path().join("db/5.jnl")).unwrap();
+        let refused = Store::open(dir.path(), StoreConfig::default(), 0).map(drop).unwrap_err().to_string();
+        assert!(refused.contains("version file") && refused.contains(word), "{refused}");
+        assert!(refused.contains("qpq store repair"), "{refused}");
+        let before = contents(dir.path());
+        let report = checked(dir.path());
+        assert!(!report.ok && report.files.len() == 1, "{report:?}");
+        assert_eq!(report.files[0].file, Path::new("db/version"));
+        assert!(report.files[0].what.contains(word) && report.files[0].what.contains("qpq store repair"), "{report:?}");
+        assert_eq!(report.envelopes.all.messages, RECORDS - 1);
+        assert!(contents(dir.path()) == before, "a look changed the store");
+        let repaired = mended(dir.path());
+        assert!(repaired.ok && repaired.mended, "{repaired:?}");
+        assert_eq!(numbers(dir.path()), all_but_gone(), "{word}");
+        assert!(checked(dir.path()).ok);
+    }
 }
 
 #[test]

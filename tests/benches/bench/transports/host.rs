@@ -107,6 +107,7 @@ impl Half {
             trusted_with_key: vec![kind.name().to_owned()],
             program: None,
             watch: false,
+            restarts: qpq_host::plugin::RestartPolicy::default(),
             identity: identity.clone(),
             listeners: Arc::new(Same(Arc::clone(&ears))),
         };

@@ -21,8 +21,9 @@ pub struct Verdict {
 }
 
 impl Chaos {
-    pub(super) fn verdict(mut self, seed: u64) -> Verdict {
-        let mut broken: Vec<String> = Vec::new();
+    /// `differences` between memories and disks count, too.
+    pub(super) fn verdict(mut self, seed: u64, differences: Vec<String>) -> Verdict {
+        let mut broken = differences;
         let mut traces = String::new();
         for (sent, node) in self.missing() {
             broken.push(format!("{} from {} never came to {node}", sent.id.short(), sent.from));

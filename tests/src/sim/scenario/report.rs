@@ -43,6 +43,7 @@ pub struct Report {
     pub state_bytes_per_node: f64,
     pub rss_bytes_per_node: f64,
     pub duplicates_at_application: u64,
+    pub other_than_on_disk: Vec<String>,
     pub route_changes: u64,
     pub happenings: u64,
     pub simulated_s: f64,
@@ -73,7 +74,7 @@ impl Report {
 
     /// All figures as one JSON object.
     pub fn json(&self) -> Value {
-        json!({
+        let mut figures = json!({
             "schema": "qpq.sim/1",
             "nodes": self.nodes,
             "topology": self.topology,
@@ -115,7 +116,9 @@ impl Report {
             "simulated_s": rounded(self.simulated_s),
             "wall_s": rounded(self.wall_s),
             "state_hash": self.state_hash,
-        })
+        });
+        figures["other_than_on_disk"] = json!(self.other_than_on_disk);
+        figures
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use qpq_host::api::{self, ApiError};
 use qpq_host::core::Event;
-use qpq_schemas::envelope::{Draft, Envelope, Flags, Kind, Priority};
+use qpq_schemas::envelope::{Draft, Envelope, Flags, Kind, LARGEST_PAYLOAD, Priority};
 use qpq_schemas::receipt::Receipt;
 use qpq_schemas::{MessageId, PeerId, TopicId};
 
@@ -157,7 +157,17 @@ impl World {
         self.feed(number, Event::InboxRead { seq });
     }
 
-    pub(super) fn make_receipt(&mut self, node: u32, to: PeerId, id: MessageId) {
+    /// What stood on the disk when a crash came before it was read.
+    pub(super) fn read_receipts(&mut self, node: u32) {
+        let Some(core) = &self.nodes[node as usize].core else { return };
+        let wires = core.unread_receipts().into_iter().filter_map(|seq| self.nodes[node as usize].disk.read(seq));
+        let receipts = wires.filter_map(|wire| Envelope::from_wire(wire, LARGEST_PAYLOAD).ok());
+        for envelope in receipts.collect::<Vec<_>>() {
+            self.feed(node, Event::ReceiptLeft { envelope });
+        }
+    }
+
+    pub(super) fn make_receipt(&mut self, node: u32, to: PeerId, id: MessageId) -> Option<Envelope> {
         let clock_ms = self.nodes[node as usize].clock_ms(self.now_us);
         let draft = Draft {
             kind: Kind::Receipt,
@@ -169,9 +179,7 @@ impl World {
             destination: to.0,
             payload: Receipt { id, received_ms: clock_ms }.encode().to_vec(),
         };
-        match draft.sign(&self.nodes[node as usize].key) {
-            Ok(envelope) => _ = self.hand_in(node, envelope),
-            Err(refusal) => self.failure = Some(refusal.into()),
-        }
+        let signed = draft.sign(&self.nodes[node as usize].key);
+        signed.map_err(|refusal| self.failure = Some(refusal.into())).ok()
     }
 }

@@ -15,6 +15,7 @@ impl World {
     pub fn start(&mut self, node: u32, dial_within_us: u64) -> Outcome {
         let library = if self.nodes[node as usize].announces { &self.announcing } else { &self.silent };
         self.nodes[node as usize].start(library, self.now_us)?;
+        self.read_receipts(node);
         self.read_inbox(node); // what was on the disk when its client had not yet heard of it
         self.plan_tick(node);
         let life = self.nodes[node as usize].life;

@@ -13,6 +13,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use qpq_schemas::PeerId;
+use qpq_schemas::channel::normalise;
 use qpq_schemas::parcel::{Item, ParcelReader, ParcelWriter};
 use serde::Serialize;
 
@@ -103,7 +105,11 @@ pub(super) async fn export(node: &dyn NodeApi, args: ExportArgs) -> Result<Answe
     let first = node.export_mail(query.clone()).await?; // a wrong name leaves no file behind
     let mut out = Unfinished::create(&args.file)?;
     let outcome = write_pages(node, &mut query, first, &mut out, &ParcelWriter::header(now_ms(), &here)).await;
-    let (envelopes, damaged) = match outcome {
+    let named = match outcome {
+        Ok((0, 0)) => is_known(node, &query).await.map(|()| (0, 0)),
+        other => other,
+    };
+    let (envelopes, damaged) = match named {
         Ok(counts) => counts,
         Err(failure) => {
             _ = fs::remove_file(&out.part); // half a file helps nobody
@@ -119,6 +125,22 @@ pub(super) async fn export(node: &dyn NodeApi, args: ExportArgs) -> Result<Answe
         clean(&told.file)
     );
     Ok(Answer::new("qpq.exported/1", &told, text))
+}
+
+/// Whether the recipient or the channel of which nothing was found goes by that name here. If not, it is most likely a slip of
+/// the pen, and a file with nothing in it would hide that.
+async fn is_known(node: &dyn NodeApi, query: &ExportQuery) -> Result<(), Failure> {
+    if let Some(topic) = &query.topic {
+        super::find_channel(node, &normalise(topic).unwrap_or_default()).await?;
+    }
+    // By anything but a whole key the node has found the peer in its directory.
+    if let Some(key) = query.recipient.as_ref().and_then(|recipient| recipient.trim().parse::<PeerId>().ok())
+        && !node.peers().await?.iter().any(|peer| peer.peer_id == Some(key))
+    {
+        let text = format!("Nothing waits here for {key}, and no such peer is known; see `qpq mesh peers`.");
+        return Err(Failure::new("unknown-peer", text));
+    }
+    Ok(())
 }
 
 async fn write_pages(

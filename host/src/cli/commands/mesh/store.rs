@@ -25,6 +25,9 @@ pub(in crate::cli::commands) fn figures(stats: &StoreStats, style: Style) -> Ans
     if let Some(reason) = &stats.read_only {
         text += &style.alarm(&format!("No new messages are taken in: {}.\n", clean(reason)));
     }
+    if let Some(lost) = &stats.lost {
+        text += &style.alarm(&format!("Lost: {}.\n", clean(lost)));
+    }
     let quota = of_quota(stats);
     if !stats.longest.is_empty() {
         text += &format!("\nLongest queues ({quota}):\n{}\n", queues(&stats.longest, stats, style, now));

@@ -2,11 +2,20 @@
 
 use crate::api::{HopInfo, RefusedInfo, WaitInfo, WhyReport};
 use crate::cli::answer::Answer;
+use crate::cli::failure::Failure;
 use crate::cli::term::{ago, clean, now_ms};
 
-pub(super) fn told(report: &WhyReport) -> Answer {
-    Answer::new("qpq.why/1", report, text(report, now_ms()))
+/// What became of it. That nobody here knows it is a failure: an id with a slip of the pen must not look like an answer.
+pub(super) fn told(report: &WhyReport) -> Result<Answer, Failure> {
+    if report.state == "unknown" {
+        return Err(Failure::new("unknown-message", format!("Message {} {UNKNOWN}", clean(&report.id))));
+    }
+    Ok(Answer::new("qpq.why/1", report, text(report, now_ms())))
 }
+
+/// That it is not known, and what that can mean.
+const UNKNOWN: &str = "is not known here. This node remembers the messages that it has seen until they expire, and five minutes \
+     more; it never saw this one, or that time is over.";
 
 fn text(report: &WhyReport, now: u64) -> String {
     let mut lines = vec![format!("Message {}", clean(&report.id)), what(report, now)];
@@ -54,11 +63,11 @@ fn what(report: &WhyReport, now: u64) -> String {
         "expired" => format!("expired here{at}, before anybody took it."),
         "evicted" => evicted(report, &by, &at),
         "used" => format!("was a receipt for a message of this node, which has read it{at}."),
-        "gone" => format!("was here and is gone{at}: passed on, expired, or a broadcast that made room. More was not noted."),
+        "gone" => {
+            format!("was here and is gone{at}: passed on, expired, or a broadcast that made room. More was not noted.")
+        }
         "refused" => "was not taken in here.".to_owned(),
-        _ => "is not known here. This node remembers the messages that it has seen until they expire, and five minutes more; it never \
-              saw this one, or that time is over."
-            .to_owned(),
+        _ => UNKNOWN.to_owned(),
     }
 }
 
@@ -178,6 +187,9 @@ mod tests {
     #[test]
     fn an_unknown_message_comes_with_a_hint() {
         let report = WhyReport { id: "00".repeat(32), state: "unknown".to_owned(), ..WhyReport::default() };
-        assert!(text(&report, 0).contains("until they expire, and five minutes more"));
+        let failure = told(&report).unwrap_err();
+        assert_eq!(failure.exit_code(), 1);
+        assert!(failure.to_string().contains("until they expire, and five minutes more"), "{failure}");
+        assert!(told(&why("0505")).is_ok());
     }
 }

@@ -38,7 +38,7 @@ fn memory_per_message_is_reported() {
         let held = resident().saturating_sub(before) / MESSAGES as usize;
         let before = resident();
         for seq in 0..MESSAGES {
-            shelf.finish(&head_of(seq, recipients).id, SeenState::Delivered);
+            finish(&mut shelf, &head_of(seq, recipients).id);
         }
         let seen = resident().saturating_sub(before) / MESSAGES as usize;
         writeln_report(&format!("{recipients} recipients: {held} B a message held; {seen} B more for its id later"));

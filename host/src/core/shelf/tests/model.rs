@@ -228,11 +228,11 @@ fn apply(shelf: &mut Shelf, model: &mut Model, now: &mut u64, seq: u64, op: &Op)
             model.held.iter_mut().filter(|(head, _)| head.id == id(n)).for_each(|held| held.1 = true);
         }
         Op::Finish(n) => {
-            let gone = shelf.finish(&id(n), SeenState::Delivered);
+            let gone = finish(shelf, &id(n));
             assert_eq!(gone.is_some(), model.leave(&id(n), Places::ALL, SeenState::Delivered));
         }
         Op::Release(n, places) => {
-            let gone = shelf.release(&id(n), Places(places), PASSED_ON);
+            let gone = release(shelf, &id(n), Places(places), PASSED_ON);
             assert_eq!(gone.is_some(), model.leave(&id(n), Places(places), PASSED_ON));
         }
         Op::Discard(n) => {

@@ -18,6 +18,8 @@ pub(super) struct Disk {
     /// The index of what only waits, where it is on disk.
     files: Option<ModelFiles>,
     pub(super) broken: bool,
+    /// After so many more writes the power fails.
+    pub(super) writes_left: Option<usize>,
 }
 
 /// Which nodes have their index on disk: all, none, or every other one.

@@ -74,3 +74,23 @@ async fn a_damaged_message_is_named_and_the_others_are_taken() {
     assert_eq!((told["new"].as_u64(), told["damaged"].as_u64()), (Some(4), Some(1)));
     assert!(told["remarks"][0].as_str().unwrap().contains("message 1 of the file, at byte 288"), "{told}");
 }
+
+#[tokio::test]
+async fn of_an_unknown_recipient_or_channel_nothing_is_exported_and_the_command_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mail.qpq");
+    let empty = node(Vec::new());
+    let stranger = ExportArgs { recipient: Some("09".repeat(32)), ..args(file.clone()) };
+    let slip = ExportArgs { topic: Some("anouncements".into()), ..args(file.clone()) };
+    for (args, word) in [(stranger, "no such peer"), (slip, "No channel anouncements")] {
+        let failure = export(&*empty, args).await.unwrap_err();
+        assert_eq!(failure.exit_code(), 1);
+        assert!(failure.to_string().contains(word), "{failure}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "no file is left behind");
+    }
+    let joined = ExportArgs { topic: Some("Announcements".into()), ..args(file.clone()) };
+    assert_eq!(shown(&export(&*empty, joined).await.unwrap())["envelopes"], 0, "a channel of ours may be empty");
+    fs::remove_file(&file).unwrap();
+    let unlisted = ExportArgs { recipient: Some("09".repeat(32)), ..args(file.clone()) };
+    assert_eq!(shown(&export(&*node(mail()), unlisted).await.unwrap())["envelopes"], 5, "what waits needs no name");
+}
