@@ -6,7 +6,9 @@ use std::time::Duration;
 pub const MAX_TXT_STRING: usize = 255;
 /// All strings of our own TXT record, in bytes: with the other records it fits into one Ethernet frame (RFC 6763, section 6.2).
 pub const MAX_TXT: usize = 1_100;
-/// Addresses of one node, announced or taken in. A report of them all fits into the 4 KiB that the host takes.
+/// Longest report of a node that the host takes, as JSON in bytes.
+pub const MAX_REPORT: usize = 4_096;
+/// Addresses of one node, announced or taken in. A report of them all fits into [`MAX_REPORT`].
 pub const MAX_ADDRESSES: usize = 12;
 /// Longest transport address, in bytes: it stands in one TXT string behind its key.
 pub const MAX_URI: usize = 240;

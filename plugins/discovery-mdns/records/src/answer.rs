@@ -95,7 +95,8 @@ fn is_key(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// `scheme://something`, printable.
+/// `scheme://something`, of the characters that a URI may have (RFC 3986, section 2; `%` before a zone too). The others are
+/// what a shell or a report in JSON would need escapes for.
 fn is_uri(text: &str) -> bool {
     let Some((scheme, rest)) = text.split_once("://") else { return false };
     let lower = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b);
@@ -103,7 +104,7 @@ fn is_uri(text: &str) -> bool {
         && !scheme.is_empty()
         && scheme.bytes().all(lower)
         && !rest.is_empty()
-        && rest.bytes().all(|b| b.is_ascii_graphic())
+        && rest.bytes().all(|b| b.is_ascii_graphic() && !br#""<>\^`{|}"#.contains(&b))
 }
 
 /// `HOST:PORT`, an IPv6 address in brackets.
