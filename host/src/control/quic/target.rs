@@ -60,7 +60,7 @@ impl FromStr for Target {
             }
             None => (None, text),
         };
-        let printable = address.bytes().all(|byte| byte.is_ascii_graphic());
+        let printable = address.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'@');
         if address.len() > MAX_ADDRESS || !printable || split(address).is_none() {
             let shown: String = address.chars().take(80).filter(|c| !c.is_control()).collect();
             return Err(TargetError(format!("`{shown}` is not HOST:PORT")));
@@ -90,6 +90,8 @@ mod tests {
 
     #[test]
     fn what_names_no_node_is_refused() {
+        let twice = format!("{}@a@host:1", "ab".repeat(32));
+        assert!(twice.parse::<Target>().is_err());
         for bad in ["", "host", "host:", ":7002", "host:0", "host:70000", "::1:7002", "[::1:7002", "ab@host:1", "a b:1"]
         {
             assert!(bad.parse::<Target>().is_err(), "{bad}");
