@@ -28,6 +28,8 @@ const MAX_ITEMS: usize = 10_000;
 const MAX_BYTES: u64 = 64 << 20;
 /// Largest file that is read, in bytes: one page more than the bound, since room is made before the next page.
 const MAX_FILE: u64 = MAX_BYTES + (16 << 20);
+/// No message has a place beyond it: behind a damaged number nothing could be added.
+const LAST_SEQ: u64 = 1 << 53;
 /// Ids of messages that made room and could come again, remembered at most.
 const MAX_SEEN: usize = 20_000;
 
@@ -253,8 +255,11 @@ impl InboxFile {
         let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         for line in bytes.get(..whole).unwrap_or_default().split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
         {
-            match serde_json::from_slice(line) {
-                Ok(line) => self.state.take(line),
+            match serde_json::from_slice::<Line>(line) {
+                Ok(line) if !line.is_beyond(LAST_SEQ) => self.state.take(line),
+                Ok(_) => {
+                    tracing::warn!(file = %self.path.display(), "a line with a place that no message has is left out");
+                }
                 Err(error) => tracing::warn!(%error, file = %self.path.display(), "a damaged line is left out"),
             }
         }

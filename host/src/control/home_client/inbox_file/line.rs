@@ -37,6 +37,15 @@ pub(super) struct Message {
 }
 
 impl Line {
+    /// Whether it tells of a place in the inbox beyond that one.
+    pub(super) fn is_beyond(&self, last: u64) -> bool {
+        match self {
+            Self::Head { next_seq, .. } => *next_seq > last,
+            Self::Message(message) => message.item.seq >= last,
+            Self::Seen { .. } | Self::Progress { .. } | Self::Read { .. } => false,
+        }
+    }
+
     pub(super) fn message(item: &InboxItem) -> Self {
         let text = std::str::from_utf8(&item.payload).ok().map(str::to_owned);
         let payload_hex = text.is_none().then(|| item.payload.iter().map(|byte| format!("{byte:02x}")).collect());

@@ -106,3 +106,17 @@ fn unread_messages_make_no_room() {
     assert_eq!(inbox.check_room().unwrap_err().code, "inbox-full");
     assert_eq!(inbox.len(), MAX_ITEMS);
 }
+
+/// The next message had the place of another, or the client panicked.
+#[test]
+fn a_damaged_number_does_not_take_the_last_place() {
+    let home = tempfile::tempdir().unwrap();
+    let mut inbox = InboxFile::open(home.path()).unwrap();
+    inbox.add(vec![message(1), message(2)], NODE, None).unwrap();
+    let path = home.path().join(INBOX_FILE);
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("\"seq\":2,", &format!("\"seq\":{},", u64::MAX))).unwrap();
+    let mut inbox = InboxFile::open(home.path()).unwrap();
+    inbox.add(vec![message(3)], NODE, None).unwrap();
+    assert_eq!(ids(&mut inbox), [1, 3]);
+}
