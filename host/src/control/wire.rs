@@ -18,6 +18,12 @@ pub(super) trait Wire: Sized {
     fn read(from: <Self::Owned as OwnedStruct>::Reader<'_>) -> capnp::Result<Self>;
 }
 
+/// Entries of a list at most: twice as many as the longest one, a full table of routes, can have. Empty structs take no bytes,
+/// so a few words could claim millions.
+const MAX_LISTED: u32 = 1 << 17;
+/// Figures with names of their own, in one list.
+const MAX_COUNTERS: u32 = 1_024;
+
 /// The length of a list, as Cap'n Proto counts it.
 pub(super) fn list_len(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
@@ -32,7 +38,16 @@ pub(super) fn write_list<T: Wire>(items: &[T], mut list: struct_list::Builder<'_
 
 /// Reads a whole list.
 pub(super) fn read_list<T: Wire>(list: struct_list::Reader<'_, T::Owned>) -> capnp::Result<Vec<T>> {
+    bound(list.len(), MAX_LISTED)?;
     list.iter().map(T::read).collect()
+}
+
+/// Refuses a list with more entries.
+fn bound(entries: u32, most: u32) -> capnp::Result<()> {
+    if entries <= most {
+        return Ok(());
+    }
+    Err(capnp::Error::failed(format!("bad-argument: A list has {entries} entries, and may have {most}.")))
 }
 
 /// Reads an id of 32 bytes.

@@ -209,6 +209,7 @@ pub(super) fn write_counters(
 pub(super) fn read_counters(
     list: struct_list::Reader<'_, node_capnp::counter::Owned>,
 ) -> capnp::Result<BTreeMap<String, u64>> {
+    super::bound(list.len(), super::MAX_COUNTERS)?;
     list.iter().map(|counter| Ok((counter.get_name()?.to_string()?, counter.get_value()))).collect()
 }
 
