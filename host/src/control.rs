@@ -25,7 +25,11 @@ mod tests;
 mod wire;
 
 pub use access::Role;
+#[cfg(feature = "fuzz-doors")]
+pub use client::fuzz::{answers, answers_seeds};
 pub use client::{ConnectError, RemoteNode, Welcome};
+#[cfg(feature = "fuzz-doors")]
+pub use home_client::fuzz as client_files;
 pub use home_client::{HomeClient, OpenError, identity_of};
 #[cfg(feature = "fuzz-doors")]
 pub use server::speak_to_a_double;

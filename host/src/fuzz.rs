@@ -1,5 +1,5 @@
-//! Doors for fuzzing: what a client sends to the control server, what a plugin's file holds, what stands in the store, each
-//! without the node around it. Only with the feature `fuzz-doors`, which no release has.
+//! Doors for fuzzing: what clients and nodes say to each other, what a plugin's file or report holds, what stands on the disk,
+//! each without the node around it. Only with the feature `fuzz-doors`, which no release has.
 
 use std::cell::RefCell;
 use std::io;
@@ -17,8 +17,10 @@ use qpq_schemas::node_capnp::node_service;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::timeout;
 
-pub use crate::control::speak_to_a_double;
+pub use crate::control::{answers, answers_seeds, client_files, speak_to_a_double};
+pub use crate::node::fuzz::{address, channels, channels_seed, discovered, mailbox, mailbox_seeds};
 pub use crate::plugin::look_at_library;
+pub use crate::script::fuzz::schedule;
 pub use crate::store::{read_entry, well_formed_entries};
 
 /// One input may take so long; an honest one takes a millisecond.

@@ -20,6 +20,8 @@ mod discovery;
 mod door;
 mod engine;
 mod federation;
+#[cfg(feature = "fuzz-doors")]
+pub(crate) mod fuzz;
 pub mod index;
 mod keeper;
 mod link_task;

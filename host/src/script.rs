@@ -17,6 +17,8 @@ mod dispatch;
 mod double;
 mod duration;
 mod failure;
+#[cfg(feature = "fuzz-doors")]
+pub(crate) mod fuzz;
 mod host;
 pub mod limits;
 pub mod manifest;

@@ -4,6 +4,8 @@
 //! A target takes any bytes. It must not panic, hang or allocate without bound, and what it accepts must obey the
 //! rule written beside it.
 
+mod client;
+mod discovery;
 mod federation;
 mod files;
 mod link;
@@ -16,6 +18,7 @@ mod scripts;
 mod snapshot;
 mod store;
 mod strangers;
+mod texts;
 mod wire;
 
 pub use run::{Effort, run};
@@ -36,8 +39,17 @@ pub struct Target {
 
 /// All targets.
 pub fn targets() -> impl Iterator<Item = &'static Target> {
-    let wires = [wire::TARGETS, link::TARGETS, packet::TARGETS, routing::TARGETS, federation::TARGETS];
-    let others = [files::TARGETS, parcel::TARGETS, scripts::TARGETS, store::TARGETS, strangers::TARGETS];
+    let wires =
+        [wire::TARGETS, link::TARGETS, packet::TARGETS, routing::TARGETS, federation::TARGETS, discovery::TARGETS];
+    let others = [
+        files::TARGETS,
+        parcel::TARGETS,
+        scripts::TARGETS,
+        store::TARGETS,
+        strangers::TARGETS,
+        client::TARGETS,
+        texts::TARGETS,
+    ];
     wires.into_iter().chain(others).flatten()
 }
 

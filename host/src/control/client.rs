@@ -1,5 +1,7 @@
 //! A node on the other side of the control socket, or of the network, as a `NodeApi`.
 
+#[cfg(feature = "fuzz-doors")]
+pub(super) mod fuzz;
 mod way;
 
 use std::fmt;

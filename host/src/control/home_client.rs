@@ -5,6 +5,8 @@
 //! this disk before the node is told. The node never sees a text or a secret. What only the node can do fails with the
 //! node's own words.
 
+#[cfg(feature = "fuzz-doors")]
+pub mod fuzz;
 mod inbox_file;
 mod lock;
 mod post;

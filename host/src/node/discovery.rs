@@ -26,6 +26,12 @@ use crate::core::federation::FederationPolicy;
 use crate::plugin::{DiscoveryEvents, DiscoveryHandle};
 use found::{Found, Sighted};
 
+/// The name and the addresses of a node, as a service reports it.
+#[cfg(feature = "fuzz-doors")]
+pub(super) fn sighted(record: &Value) -> Option<(String, Vec<String>)> {
+    Sighted::read(record).map(|sighted| (sighted.id, sighted.addresses))
+}
+
 /// New nodes that are logged in a minute; more are only counted.
 const MAX_LOGGED: u32 = 20;
 

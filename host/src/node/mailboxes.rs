@@ -162,13 +162,13 @@ fn none() -> ApiError {
     ApiError::new("no-mailbox", "this key has no mailbox here; call `mailbox` first")
 }
 
-fn write(owner: &PeerId, topics: &BTreeSet<TopicId>) -> Write {
+pub(super) fn write(owner: &PeerId, topics: &BTreeSet<TopicId>) -> Write {
     let mut value = vec![VERSION];
     topics.iter().for_each(|topic| value.extend_from_slice(&topic.0));
     ([MAILBOX_PREFIX, &owner.0].concat(), Some(value))
 }
 
-fn read(key: &[u8], value: &[u8]) -> Option<(PeerId, BTreeSet<TopicId>)> {
+pub(super) fn read(key: &[u8], value: &[u8]) -> Option<(PeerId, BTreeSet<TopicId>)> {
     let owner = PeerId(key.strip_prefix(MAILBOX_PREFIX)?.try_into().ok()?);
     let (version, topics) = value.split_first()?;
     if *version != VERSION || topics.len() % TOPIC_LEN != 0 || topics.len() > MAX_TOPICS * TOPIC_LEN {

@@ -28,6 +28,8 @@ use crate::link::{Link, LinkConfig, LinkSetup};
 use crate::plugin::{Frame, LinkUp, Listeners, NewPath, TransportEvents, TransportHandle};
 use crate::store::Store;
 
+#[cfg(feature = "fuzz-doors")]
+pub(super) use places::address_of;
 pub(super) use places::{HalfOpen, Places};
 
 /// What all links of a node share.

@@ -12,17 +12,21 @@ use capnp::capability::FromClientHook;
 use capnp_rpc::rpc_twoparty_capnp::Side;
 use futures::io::{AsyncWrite, Cursor};
 use futures::stream::{self, TryStreamExt};
+use qpq_quic_common::canonical;
 use qpq_schemas::federation_capnp::{federation_service as service, frames, mesh_federation as mesh};
+use rustls::pki_types::CertificateDer;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::timeout;
 
-use crate::address::domain_of;
+use crate::address::{Target, domain_of, parse_listen, uri_of};
 use crate::bridge::{Payload, sort};
 use crate::config::Config;
+use crate::der;
 use crate::dns::message::{self, Answer, Record, Service};
+use crate::limits::MAX_NAMES;
 use crate::rpc::arguments::{self, Fault, Relay, Standing};
 use crate::rpc::{read_frames, system};
-use crate::verify::Policy;
+use crate::verify::{Policy, names_of};
 
 /// One input may take so long; an honest one takes a millisecond.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -132,6 +136,38 @@ pub fn dns_seeds() -> Vec<Vec<u8>> {
     }
     let record = |data: &[u8]| [&head[..], &[0xc0, 12, 0, 33, 0, 1, 0, 0, 0, 60, 0, data.len() as u8], data].concat();
     vec![record(b"\0\x01\0\x02\x1b\x59\x04host\x01b\0"), record(&[0, 0, 0, 0, 0, 0, 0])]
+}
+
+/// Reads a text as an address, to dial and to listen at.
+///
+/// # Panics
+/// When something is taken that is not fit for a log, or is read in another way when it is written again.
+pub fn address(uri: &str) {
+    for error in [parse_listen(uri).err(), Target::parse(uri).err()].into_iter().flatten() {
+        assert!(!error.to_string().chars().any(char::is_control), "{error}");
+    }
+    let Ok(target) = Target::parse(uri) else { return };
+    assert_eq!(domain_of(&target.domain).as_ref(), Ok(&target.domain));
+    let Some(address) = &target.address else { return };
+    assert!(address.port != 0 && address.host.bytes().all(|byte| byte.is_ascii_graphic()), "{address:?}");
+    if let Some(socket) = address.socket_addr() {
+        let again = Target::parse(&uri_of(&target.domain, socket)).ok();
+        let place = again.as_ref().and_then(|again| again.address.as_ref()?.socket_addr());
+        assert_eq!(again.as_ref().map(|again| &again.domain), Some(&target.domain));
+        assert_eq!(place, Some(canonical(socket)));
+    }
+}
+
+/// Reads bytes as the certificate that a peer shows.
+///
+/// # Panics
+/// When a name is taken that no domain has.
+pub fn certificate(bytes: &[u8]) {
+    if let Some(fields) = der::fields(bytes) {
+        assert!(fields.issuer.len() + fields.subject.len() < bytes.len());
+    }
+    let Ok(names) = names_of(&CertificateDer::from(bytes)) else { return };
+    assert!(names.len() <= MAX_NAMES && names.iter().all(|name| domain_of(name).as_ref() == Ok(name)), "{names:?}");
 }
 
 fn dns_question() -> Option<Vec<u8>> {

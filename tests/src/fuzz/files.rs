@@ -1,4 +1,4 @@
-//! What people and programs write into the data directory: configuration, keys.
+//! What people and programs write into the data directory: configuration, keys, channels.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use qpq_host::config::{self, Sources};
+use qpq_host::fuzz;
 use qpq_host::identity::{self, Identity};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -19,6 +20,7 @@ pub(super) const TARGETS: &[Target] = &[
     Target { name: "setting", feed: feed_setting, seeds: settings },
     Target { name: "identity", feed: feed_identity, seeds: identities },
     Target { name: "sealing-keys", feed: feed_sealing_keys, seeds: sealing_keys },
+    Target { name: "channels", feed: feed_channels, seeds: channels },
 ];
 
 fn rng() -> StdRng {
@@ -30,7 +32,7 @@ fn owner() -> Arc<Identity> {
 }
 
 /// A folder with one private file. `None` when the machine has no room for it, which is no fault of the parser.
-fn folder_with(name: &str, bytes: &[u8]) -> Option<TempDir> {
+pub(super) fn folder_with(name: &str, bytes: &[u8]) -> Option<TempDir> {
     let folder = tempfile::tempdir().ok()?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.path().join(name)).ok()?;
     file.write_all(bytes).ok()?;
@@ -38,7 +40,7 @@ fn folder_with(name: &str, bytes: &[u8]) -> Option<TempDir> {
 }
 
 /// The content of the file that `make` leaves in a folder.
-fn made(name: &str, make: impl FnOnce(&Path)) -> Seeds {
+pub(super) fn made(name: &str, make: impl FnOnce(&Path)) -> Seeds {
     let Ok(folder) = tempfile::tempdir() else { return Seeds::new() };
     make(folder.path());
     fs::read(folder.path().join(name)).into_iter().collect()
@@ -101,5 +103,17 @@ fn feed_sealing_keys(bytes: &[u8]) {
     let Some(folder) = folder_with("sealing.json", bytes) else { return };
     if identity::SealingKeys::open(folder.path(), owner(), 90_000_000, &mut rng()).is_err() {
         assert_eq!(fs::read(folder.path().join("sealing.json")).ok().as_deref(), Some(bytes));
+    }
+}
+
+fn channels() -> Seeds {
+    made("channels.json", fuzz::channels_seed)
+}
+
+/// A file that can't be read is left as it is.
+fn feed_channels(bytes: &[u8]) {
+    let Some(folder) = folder_with("channels.json", bytes) else { return };
+    if !fuzz::channels(folder.path()) {
+        assert_eq!(fs::read(folder.path().join("channels.json")).ok().as_deref(), Some(bytes));
     }
 }

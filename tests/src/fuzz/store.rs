@@ -12,6 +12,7 @@ use super::{Seeds, Target, wire};
 
 pub(super) const TARGETS: &[Target] = &[
     Target { name: "store-entry", feed: fuzz::read_entry, seeds: entries },
+    Target { name: "mailbox", feed: fuzz::mailbox, seeds: fuzz::mailbox_seeds },
     Target { name: "store-files", feed: feed_files, seeds: files },
 ];
 

@@ -1,12 +1,15 @@
-//! What strangers hand in: requests of clients, block lists, certificates and requests for them, plugin files.
+//! What strangers hand in: requests of clients, block lists, certificates, keys and requests for them, plugin files.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use qpq_host::pki::{CA_CERTIFICATE, Certify, Checked, Files, Overwrite, certify, check, cross_sign};
+use qpq_federation_capnp::fuzz as federation;
+use qpq_host::pki::{CA_CERTIFICATE, CA_KEY, Certify, Checked, Files, Overwrite, certify, check, cross_sign};
 use qpq_host::{fuzz, identity, pki};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use super::snapshot::{Snapshot, fast_folder};
 use super::{Seeds, Target};
@@ -15,6 +18,8 @@ pub(super) const TARGETS: &[Target] = &[
     Target { name: "control", feed: fuzz::control, seeds: fuzz::control_seeds },
     Target { name: "blocks", feed: feed_blocks, seeds: blocks },
     Target { name: "certificate", feed: feed_certificate, seeds: certificates },
+    Target { name: "federation-certificate", feed: federation::certificate, seeds: shown },
+    Target { name: "secret-key", feed: feed_key, seeds: keys },
     Target { name: "certificate-request", feed: feed_request, seeds: requests },
     Target { name: "plugin-file", feed: feed_plugin, seeds: plugins },
 ];
@@ -87,6 +92,37 @@ fn feed_certificate(bytes: &[u8]) {
     let permit = [DOMAIN.to_owned()];
     if let Err(problem) = cross_sign(&files.certificate, &permit, (folder.path(), &out), 5, Overwrite::Never) {
         assert!(!problem.to_string().is_empty());
+    }
+}
+
+/// The same as a peer shows them.
+fn shown() -> Seeds {
+    let der = |pem: Vec<u8>| CertificateDer::from_pem_slice(&pem).ok().map(|der| der.to_vec());
+    certificates().into_iter().filter_map(der).collect()
+}
+
+fn keys() -> Seeds {
+    [file(&names().key), file(Path::new(CA_KEY))].concat()
+}
+
+/// A key is good for its own certificate alone. An authority whose key can't be read makes nothing.
+fn feed_key(bytes: &[u8]) {
+    for (name, own) in [(names().key, false), (CA_KEY.into(), true)] {
+        let Some(number) = authority().number(&name) else { return };
+        let Some(folder) = authority().copy_with(number, bytes) else { return };
+        let files = Files::of(folder.path(), DOMAIN);
+        let checked = Checked {
+            certificate: &files.certificate,
+            key: &files.key,
+            authority: &files.authority,
+            domain: Some(DOMAIN),
+        };
+        let report = check(&checked);
+        assert!(report.ok || report.findings.iter().all(|finding| !finding.problem.is_empty()));
+        assert!(!own || report.ok, "a server needs no key of its authority: {report:?}");
+        if let Err(problem) = certify(&order(folder.path(), folder.path(), Some(&files.request))) {
+            assert!(!problem.code().is_empty() && !problem.to_string().is_empty());
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! What comes over a link: envelopes, frames, records, and what is sealed inside.
 
+use std::collections::VecDeque;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
+use qpq_plugin_api::stream;
 use qpq_schemas::channel::ChannelKey;
 use qpq_schemas::content::Content;
 use qpq_schemas::envelope::{
@@ -25,6 +27,7 @@ pub(super) const TARGETS: &[Target] = &[
     Target { name: "envelope", feed: feed_envelope, seeds: envelopes },
     Target { name: "signature", feed: feed_signature, seeds: envelopes },
     Target { name: "frames", feed: feed_frames, seeds: blocks },
+    Target { name: "stream", feed: feed_stream, seeds: streams },
     Target { name: "record", feed: feed_record, seeds: records },
     Target { name: "sealed", feed: feed_sealed, seeds: sealed },
     Target { name: "channel", feed: feed_channel, seeds: channel_payloads },
@@ -34,6 +37,9 @@ pub(super) const TARGETS: &[Target] = &[
 
 /// Associated data of the sealed and encrypted seeds.
 const AAD: [u8; AAD_LEN] = [7; AAD_LEN];
+
+/// Frames that the transport takes.
+const STREAM_FRAME: usize = 4_096;
 
 /// The same key at each run.
 pub(super) fn key() -> SigningKey {
@@ -140,6 +146,34 @@ fn feed_frames(bytes: &[u8]) {
         let back = unpack(Bytes::from(again)).next();
         assert_eq!(back.and_then(Result::ok), Some(frame));
     }
+}
+
+/// Frames on a stream, behind a byte that says in which pieces they come.
+fn streams() -> Seeds {
+    let frames = [&b"a frame"[..], b"", &[7; 2_000], &[8; STREAM_FRAME]].map(Bytes::copy_from_slice);
+    let mut chunks = Vec::new();
+    stream::encode(frames, &mut chunks);
+    [1, 200].map(|piece| [&[piece], &chunks.concat()[..]].concat()).to_vec()
+}
+
+/// However a stream is cut into pieces, the same frames come out of it; written again they are the stream.
+fn feed_stream(bytes: &[u8]) {
+    let Some((piece, bytes)) = bytes.split_first() else { return };
+    let whole = cut_stream(bytes, bytes.len().max(1));
+    assert_eq!(cut_stream(bytes, usize::from(*piece) + 1), whole);
+    let (frames, good) = whole;
+    assert!(frames.iter().all(|frame| frame.len() <= STREAM_FRAME));
+    let mut chunks = Vec::new();
+    stream::encode(frames, &mut chunks);
+    let again = chunks.concat();
+    assert!(bytes.starts_with(&again) && (!good || again.len() == bytes.len()));
+}
+
+/// The frames of a stream, and whether it ends behind one.
+fn cut_stream(bytes: &[u8], piece: usize) -> (Vec<Bytes>, bool) {
+    let (mut decoder, mut frames) = (stream::Decoder::new(STREAM_FRAME), VecDeque::new());
+    let fed = bytes.chunks(piece).try_for_each(|chunk| decoder.feed(Bytes::copy_from_slice(chunk), &mut frames));
+    (frames.into(), fed.is_ok() && decoder.is_between_frames())
 }
 
 pub(super) fn records() -> Seeds {

@@ -96,7 +96,7 @@ async fn who_am_i(client: &Client) -> capnp::Result<Role> {
 }
 
 /// Starts Cap'n Proto over a connection: the node's service, and what takes leave.
-fn speak(
+pub(super) fn speak(
     reader: impl AsyncRead + Unpin + 'static,
     writer: impl AsyncWrite + Unpin + 'static,
 ) -> (Client, Disconnector<Side>) {
@@ -111,7 +111,7 @@ fn speak(
 }
 
 /// Makes the calls that are asked for, until nobody can ask any more.
-async fn obey(mut queue: mpsc::Receiver<Job>, client: &Client, explain: &Explain) {
+pub(super) async fn obey(mut queue: mpsc::Receiver<Job>, client: &Client, explain: &Explain) {
     while let Some(job) = queue.recv().await {
         spawn_local(job(client.clone(), Rc::clone(explain)));
     }

@@ -94,7 +94,7 @@ impl Drop for HalfOpen {
 
 /// What one party can be taken for: the host of a URI without its port, of IPv6 the network of 64 bits, in which everybody has
 /// as many addresses as they like.
-fn address_of(uri: &str) -> String {
+pub(in crate::node) fn address_of(uri: &str) -> String {
     let place = uri.split_once("://").map_or(uri, |(_, place)| place);
     let host = place.rsplit_once(':').map_or(place, |(host, _)| host);
     let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
