@@ -159,6 +159,53 @@ mod tests {
         }
     }
 
+    /// They stand in the records of others, so anything may stand there.
+    #[test]
+    fn a_damaged_address_is_refused_or_read_again_from_what_it_is_written_as() {
+        let key = hex(peer().as_bytes());
+        let whole =
+            format!("iroh://{key}?direct=192.0.2.1:1&direct=[2001:db8::1%3]:2&relay=https://relay.example.org:3340/x");
+        let odd = b" \0\x1b%&=?:/[]@.-0aZ\xff";
+        let mut number = 7_u64;
+        let mut below = |limit: usize| {
+            number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (number >> 33) as usize % limit
+        };
+        let mut taken = 0;
+        for _ in 0..50_000 {
+            let mut uri = whole.clone().into_bytes();
+            for _ in 0..=below(3) {
+                let at = below(uri.len());
+                match below(3) {
+                    0 => uri[at] = odd[below(odd.len())],
+                    1 => drop(uri.remove(at)),
+                    _ => uri.insert(at, whole.as_bytes()[below(whole.len())]),
+                }
+            }
+            let uri = String::from_utf8_lossy(&uri);
+            match Target::parse(&uri) {
+                Ok(target) => {
+                    let direct = target.direct.iter().map(|addr| TransportAddr::Ip(*addr));
+                    let relays = target.relays.iter().cloned().map(TransportAddr::Relay);
+                    let written = uri_of(&target.peer, &direct.chain(relays).collect::<Vec<_>>());
+                    let again = Target::parse(&written).unwrap();
+                    assert_eq!((again.peer, again.relays), (target.peer, target.relays), "{uri}");
+                    assert!(
+                        again.direct.iter().eq(target
+                            .direct
+                            .iter()
+                            .map(|addr| canonical(*addr))
+                            .collect::<Vec<_>>()
+                            .iter())
+                    );
+                    taken += 1;
+                }
+                Err(error) => assert!(!error.to_string().chars().any(char::is_control), "{error}"),
+            }
+        }
+        assert!(taken > 1_000, "{taken}");
+    }
+
     #[test]
     fn listening_takes_ip_addresses_of_both_kinds() {
         assert_eq!(parse_listen("iroh://0.0.0.0:4433").unwrap(), "0.0.0.0:4433".parse().unwrap());
