@@ -32,6 +32,7 @@ const SECTIONS: &[Section] = &[
     ("boundary", boundary::measure),
     ("scripts", scripts::measure),
     ("store", store::measure),
+    ("restart", store::restart::nodes),
     ("quic", quic::measure),
     ("transports", transports::measure),
     ("relay", relay::measure),

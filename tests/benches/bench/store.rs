@@ -6,7 +6,7 @@
 
 pub(crate) mod bulk;
 pub(crate) mod capacity;
-mod restart;
+pub(crate) mod restart;
 
 use std::path::Path;
 use std::sync::Arc;

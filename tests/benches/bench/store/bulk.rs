@@ -22,7 +22,7 @@ const AT_ONCE: u64 = 1_024;
 const SENDERS: u64 = 1_000;
 /// Commits that may be under way.
 const UNDER_WAY: usize = 8;
-/// When the envelopes are made, Unix time in milliseconds.
+/// When envelopes are made that no daemon sees, Unix time in milliseconds.
 pub(super) const NOW_MS: u64 = 1_800_000_000_000;
 
 /// What is written.
@@ -35,6 +35,8 @@ pub(super) struct Fill {
     pub(super) sizes: (usize, usize),
     /// Where the index of what waits is kept.
     pub(super) index: IndexPlace,
+    /// When the envelopes are made, Unix time in milliseconds.
+    pub(super) made_ms: u64,
 }
 
 /// What the writing process says of itself.
@@ -51,13 +53,14 @@ impl Fill {
     /// Writes it in another process, which kills itself when all is acknowledged. What it printed is returned.
     pub(super) fn run_apart(&self) -> Outcome<Filled> {
         let text = format!(
-            "{}\n{}\n{}\n{}\n{}\n{}",
+            "{}\n{}\n{}\n{}\n{}\n{}\n{}",
             self.folder.display(),
             self.messages,
             self.recipients,
             self.sizes.0,
             self.sizes.1,
-            u8::from(self.index == IndexPlace::Disk)
+            u8::from(self.index == IndexPlace::Disk),
+            self.made_ms
         );
         let output = Command::new(std::env::current_exe()?).env(CHILD, text).output()?;
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -74,14 +77,14 @@ impl Fill {
         let (messages, recipients) = (number()?, number()?);
         let sizes = (number()? as usize, number()? as usize);
         let index = if number()? == 1 { IndexPlace::Disk } else { IndexPlace::Memory };
-        Some(Self { folder, messages, recipients, sizes, index })
+        Some(Self { folder, messages, recipients, sizes, index, made_ms: number()? })
     }
 }
 
 /// The writing process: fills the store as a node does, prints its memory and its rate, and kills itself.
 pub(crate) fn child(text: &str) -> Outcome {
     let fill = Fill::parse(text).ok_or_else(|| Failure::new("what is to be filled can't be read"))?;
-    let (store, mut shelf) = open(&fill.folder, fill.index)?;
+    let (store, mut shelf) = open(&fill.folder, fill.index, fill.made_ms)?;
     let mut random = Random::seeded(11);
     let (durable, done) = mpsc::channel();
     let mut under_way: VecDeque<Vec<MessageId>> = VecDeque::new();
@@ -92,7 +95,7 @@ pub(crate) fn child(text: &str) -> Outcome {
             let mut batch = Batch::default();
             for seq in seq..(seq + AT_ONCE).min(fill.messages + 1) {
                 let record = record(seq, &fill, &mut random)?;
-                let admitted = shelf.admit(&record.head, NOW_MS);
+                let admitted = shelf.admit(&record.head, fill.made_ms);
                 ensure!(admitted.is_ok(), "{admitted:?}");
                 shelf.file(&record.head.id, &mut batch);
                 batch.append.push(record);
@@ -125,18 +128,18 @@ fn record(seq: u64, fill: &Fill, random: &mut Random) -> Outcome<NewRecord> {
     wire[0] = 1;
     wire[2] = 1 << 2;
     wire[4..8].copy_from_slice(&604_800_u32.to_be_bytes());
-    wire[8..16].copy_from_slice(&(NOW_MS + seq).to_be_bytes());
+    wire[8..16].copy_from_slice(&(fill.made_ms + seq).to_be_bytes());
     wire[16..24].copy_from_slice(&random.next_u64().to_be_bytes());
     wire[24..32].copy_from_slice(&(random.next_u64() % SENDERS).to_be_bytes());
     wire[56..64].copy_from_slice(&(seq % fill.recipients).to_be_bytes());
     wire[88..92].copy_from_slice(&((len - OVERHEAD) as u32).to_be_bytes());
     let wire = Bytes::from(wire);
     let view = EnvelopeRef::parse(&wire, LARGEST_PAYLOAD).map_err(|refusal| Failure::new(refusal.to_string()))?;
-    Ok(NewRecord { head: Head::of(view, seq, Places::WAITING, NOW_MS, None), wire })
+    Ok(NewRecord { head: Head::of(view, seq, Places::WAITING, fill.made_ms, None), wire })
 }
 
 /// Opens a store and puts what is in it on a shelf, as a node does at its start.
-pub(super) fn open(folder: &Path, place: IndexPlace) -> Outcome<(Store, Shelf)> {
+pub(super) fn open(folder: &Path, place: IndexPlace, now_ms: u64) -> Outcome<(Store, Shelf)> {
     let index = StoredIndex::default();
     let mut shelf = match place {
         IndexPlace::Memory => Shelf::new(unlimited()),
@@ -144,7 +147,7 @@ pub(super) fn open(folder: &Path, place: IndexPlace) -> Outcome<(Store, Shelf)> 
     };
     let mut restoring = shelf.restoring();
     let config = StoreConfig { index: place, ..StoreConfig::default() };
-    let (store, recovery) = Store::open_each(folder, config, NOW_MS, &mut |found| match found {
+    let (store, recovery) = Store::open_each(folder, config, now_ms, &mut |found| match found {
         Found::Head(head) => restoring.message(&head),
         Found::Seen(entry) => restoring.seen(&entry),
     })?;

@@ -4,7 +4,7 @@
 use qpq_host::store::IndexPlace;
 use qpq_tests::Outcome;
 
-use super::bulk::Fill;
+use super::bulk::{Fill, NOW_MS};
 use crate::report::{Goal, Report};
 
 const RECIPIENTS: u64 = 10_000;
@@ -23,8 +23,8 @@ pub(crate) fn measure(report: &mut Report) -> Outcome {
     let mut in_memory = None;
     for (index, name, goal) in GOALS {
         let folder = tempfile::tempdir()?;
-        let fill =
-            Fill { folder: folder.path().join("store"), messages, recipients: RECIPIENTS, sizes: (SIZE, SIZE), index };
+        let folder = folder.path().join("store");
+        let fill = Fill { folder, messages, recipients: RECIPIENTS, sizes: (SIZE, SIZE), index, made_ms: NOW_MS };
         let filled = fill.run_apart()?;
         report
             .add(format!("10,000 recipients × 1,000 envelopes, {name}: resident memory"), filled.resident / MIB, "MiB")
