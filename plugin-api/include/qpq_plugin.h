@@ -288,7 +288,7 @@ typedef struct qpq_route_link {
 
 typedef struct qpq_route_query {
   uint32_t size;
-  uint32_t kind;           /* 0 direct, 1 broadcast, 2 delivery receipt */
+  uint32_t kind;           /* 0 direct, 1 broadcast (the host spreads those itself and doesn't ask), 2 delivery receipt */
   uint8_t destination[32]; /* recipient's key, or topic id */
   uint64_t from_link;      /* the link that it came over, not to be answered; 0: made here */
 } qpq_route_query;

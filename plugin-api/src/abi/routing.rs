@@ -94,7 +94,7 @@ pub struct RouteLink {
 pub struct RouteQuery {
     /// Size of this struct in bytes.
     pub size: u32,
-    /// The envelope's kind: 0 direct, 1 broadcast, 2 delivery receipt.
+    /// The envelope's kind: 0 direct, 1 broadcast (the host spreads those itself and doesn't ask), 2 delivery receipt.
     pub kind: u32,
     /// The recipient's key, or the topic id of a broadcast.
     pub destination: [u8; 32],

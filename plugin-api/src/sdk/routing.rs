@@ -98,7 +98,7 @@ pub struct RouteLink<'a> {
 /// Where an envelope wants to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RouteQuery {
-    /// 0 direct, 1 broadcast, 2 delivery receipt.
+    /// 0 direct, 1 broadcast (the host spreads those itself and doesn't ask), 2 delivery receipt.
     pub kind: u32,
     /// The recipient's key, or the topic id.
     pub destination: [u8; 32],
