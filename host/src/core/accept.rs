@@ -60,8 +60,8 @@ impl Core {
     /// written with its message, so that no crash comes between them. Nobody would make it afterwards, since the message
     /// is known by then.
     pub(super) fn accept(&mut self, candidates: Vec<Candidate>, now_ms: u64) {
-        if candidates.iter().any(|candidate| self.wants_receipt(candidate)) {
-            self.unreceipted.extend(candidates); // all of them, to keep their order
+        if !self.unreceipted.is_empty() || candidates.iter().any(|candidate| self.wants_receipt(candidate)) {
+            self.unreceipted.extend(candidates); // all of them, and what comes behind them, to keep their order
         } else {
             candidates.into_iter().for_each(|candidate| _ = self.take_up(candidate, now_ms));
         }

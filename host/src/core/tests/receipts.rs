@@ -1,5 +1,9 @@
 //! Receipts: no crash comes between a message and the word that it arrived.
 
+use qpq_schemas::envelope::{Draft, Flags};
+use qpq_schemas::signature::SigningKey;
+
+use super::mesh::START_MS;
 use super::*;
 use crate::store::End;
 
@@ -52,4 +56,47 @@ fn a_sender_that_crashes_at_any_write_still_reads_the_receipt() {
         assert_eq!(world.trace(0, &id).seen.unwrap().fate.end, End::Receipt, "after {writes} writes");
         assert_eq!(world.waiting(0), 0, "after {writes} writes: it is used up");
     }
+}
+
+/// What came over a link is checked and found good: the ticket of the check.
+fn brought(core: &mut Core, link: u64, envelopes: &[&Envelope], now_ms: u64) -> u64 {
+    let wires = envelopes.iter().map(|envelope| envelope.wire().clone()).collect();
+    let effects = core.handle(Event::Frame { link, frame: Frame::Envelopes(wires) }, now_ms);
+    effects.iter().find_map(|e| if let Effect::Verify { ticket, .. } = e { Some(*ticket) } else { None }).unwrap()
+}
+
+fn appended(effects: &[Effect]) -> Vec<MessageId> {
+    let batches = effects.iter().filter_map(|e| if let Effect::Persist { batch, .. } = e { Some(batch) } else { None });
+    batches.flat_map(|batch| &batch.append).map(|record| record.head.id).collect()
+}
+
+#[test]
+fn what_comes_behind_a_message_that_wants_a_receipt_stays_behind_it() {
+    let key = SigningKey::from_seed(&[5; 32]);
+    let draft = |destination: PeerId, receipt_wanted: bool, nonce: u8| {
+        let flags = Flags { receipt_wanted, ..Flags::default() };
+        let draft = Draft {
+            kind: Kind::Direct,
+            flags,
+            max_hops: 8,
+            ttl_secs: 3_600,
+            created_ms: START_MS,
+            nonce: [nonce; 8],
+            destination: destination.0,
+            payload: b"x".to_vec(),
+        };
+        draft.sign(&key).unwrap()
+    };
+    let mut core = beside_a_stranger();
+    let (me, far) = (core.config.me, PeerId([8; 32]));
+    let (first, wants, second) = (draft(far, false, 1), draft(me, true, 2), draft(far, false, 3));
+    let one = brought(&mut core, 1, &[&first, &wants], START_MS);
+    let two = brought(&mut core, 1, &[&second], START_MS);
+    let checked = [(one, 2), (two, 1)].map(|(ticket, count)| Event::Verified { ticket, verdicts: vec![Ok(()); count] });
+    let effects = core.handle_all(checked, START_MS);
+    assert_eq!(appended(&effects), [], "nothing overtakes");
+    let asked =
+        effects.iter().find_map(|e| if let Effect::MakeReceipts { ticket, .. } = e { Some(*ticket) } else { None });
+    let made = core.handle(Event::ReceiptsMade { ticket: asked.unwrap(), receipts: vec![None] }, START_MS);
+    assert_eq!(appended(&made), [first.id(), wants.id(), second.id()]);
 }
