@@ -206,12 +206,12 @@ impl Shelf {
         if entry.state == SeenState::Held || self.slot(&entry.id).is_some() {
             return;
         }
-        self.seen.insert(entry);
         let keep = self.limits.seen_ids as usize;
-        if self.seen.len() > keep {
-            let forgotten = self.seen.shrink(keep) as u64;
+        if self.seen.len() >= keep {
+            let forgotten = self.seen.shrink(keep.saturating_sub(1)) as u64; // before it comes in: it is not forgotten for itself
             *self.counters.entry("forgotten-early").or_default() += forgotten;
         }
+        self.seen.insert(entry);
     }
 
     /// The inbox was read up to this place: what is not newer makes room when it is full.

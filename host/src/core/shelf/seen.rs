@@ -1,11 +1,11 @@
 //! Ids of messages that are no longer here, remembered until nobody can send them any more.
 //!
 //! Each stands in the share of the neighbour that brought its message. When there are too many, the largest share forgets, and of that
-//! the minute in which the most ids end: whoever floods, with whatever time to live, has his own forgotten first.
+//! the minute in which the most ids end: whoever floods, with whatever time to live, has his own forgotten first. What came last is
+//! kept, since it is what others may bring again.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
@@ -20,8 +20,9 @@ const BUCKET_SECS: u32 = 60;
 /// When there are too many ids, this part of the bound is forgotten beyond what is needed, so that the largest share is seldom looked for.
 const SPARE_PART: usize = 1_024;
 
-/// In whose share an id stands: the neighbour's that brought its message, or nobody's where it was handed in here.
-type Bearer = Option<KeyPrefix>;
+/// Shares into which neighbours are divided, by a secret hash: keys cost nothing, so a share for each of them would not be bounded, and
+/// nobody shall choose with whom he shares. One more is for what was handed in here.
+const SHARES: usize = 256;
 
 #[derive(Debug, Default)]
 struct Share {
@@ -95,22 +96,33 @@ impl Mark {
         self.expires_secs / BUCKET_SECS
     }
 
-    fn bearer(&self) -> Bearer {
+    /// The number of the share that it stands in.
+    fn share(&self, hasher: &RandomState) -> usize {
         match self.from {
-            From::Unknown | From::Neighbour => Some(self.peer),
-            From::Here => None,
+            From::Unknown | From::Neighbour => share_of(hasher, self.peer),
+            From::Here => SHARES,
         }
     }
 }
 
+fn share_of(hasher: &RandomState, neighbour: KeyPrefix) -> usize {
+    hasher.hash_one(neighbour) as usize % SHARES
+}
+
 /// The set. About 80 bytes an id.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Seen {
     marks: Slab<Mark>,
     index: HashTable<u32>,
     hasher: RandomState,
-    /// None is empty. Sorted, so that what is forgotten doesn't depend on any hash.
-    shares: BTreeMap<Bearer, Share>,
+    shares: Vec<Share>,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        let shares = (0..=SHARES).map(|_| Share::default()).collect();
+        Self { marks: Slab::default(), index: HashTable::default(), hasher: RandomState::default(), shares }
+    }
 }
 
 /// Seconds of a time in milliseconds, never too early.
@@ -119,6 +131,12 @@ pub(super) fn secs(ms: u64) -> u32 {
 }
 
 impl Seen {
+    /// The share of what that neighbour brings.
+    #[cfg(test)]
+    pub(super) fn share_of(&self, neighbour: u8) -> usize {
+        share_of(&self.hasher, [neighbour; 8])
+    }
+
     pub(super) fn len(&self) -> usize {
         self.marks.len()
     }
@@ -142,15 +160,16 @@ impl Seen {
     pub(super) fn insert(&mut self, entry: &SeenEntry) {
         self.remove(&entry.id);
         let mark = Mark::new(entry);
-        let (bucket, bearer) = (mark.bucket(), mark.bearer());
+        let (bucket, number) = (mark.bucket(), mark.share(&self.hasher));
         let slot = self.marks.insert(mark);
         let (marks, hasher) = (&self.marks, &self.hasher);
         self.index.insert_unique(hasher.hash_one(entry.id), slot, |slot| {
             hasher.hash_one(marks.get(*slot).map_or(MessageId([0; 32]), |mark| mark.id))
         });
-        let share = self.shares.entry(bearer).or_default();
-        share.ids += 1;
-        share.minutes.entry(bucket).or_default().push(slot);
+        if let Some(share) = self.shares.get_mut(number) {
+            share.ids += 1;
+            share.minutes.entry(bucket).or_default().push(slot);
+        }
     }
 
     pub(super) fn remove(&mut self, id: &MessageId) -> bool {
@@ -162,12 +181,11 @@ impl Seen {
         let found = self.index.find_entry(hash, |slot| marks.get(*slot).is_some_and(|mark| mark.id == *id));
         let Ok(entry) = found else { return false };
         let slot = entry.remove().0;
-        let bearer = self.marks.remove(slot).map(|mark| mark.bearer());
-        let share = bearer.and_then(|bearer| Some((bearer, self.shares.get_mut(&bearer)?)));
-        if let Some((bearer, share)) = share {
+        let number = self.marks.remove(slot).map(|mark| mark.share(&self.hasher));
+        if let Some(share) = number.and_then(|number| self.shares.get_mut(number)) {
             share.ids -= 1;
             if share.ids == 0 {
-                self.shares.remove(&bearer);
+                share.minutes.clear();
             }
         }
         true
@@ -176,13 +194,16 @@ impl Seen {
     /// Forgets up to `max` ids whose time is over. Returns how many.
     pub(super) fn forget(&mut self, now_ms: u64, max: usize) -> usize {
         let now = u32::try_from(now_ms / 1_000).unwrap_or(u32::MAX) / BUCKET_SECS;
-        let over = |share: &Share| share.minutes.keys().next().copied().filter(|minute| *minute < now);
-        let due: Vec<Bearer> =
-            self.shares.iter().filter(|(_, share)| over(share).is_some()).map(|(bearer, _)| *bearer).collect();
         let mut forgotten = 0;
-        for bearer in due {
-            while let Some(minute) = self.shares.get(&bearer).and_then(over).filter(|_| forgotten < max) {
-                forgotten += self.forget_of(bearer, minute, max - forgotten);
+        for number in 0..self.shares.len() {
+            while forgotten < max
+                && let Some(minute) = self.first_minute(number).filter(|minute| *minute < now)
+            {
+                let mut slots = self.take_minute(number, minute);
+                let later = slots.split_off(slots.len().min(max - forgotten));
+                forgotten += slots.len();
+                self.drop_slots(&slots);
+                self.put_back(number, minute, later);
             }
         }
         forgotten
@@ -193,27 +214,53 @@ impl Seen {
         let before = self.len();
         let target = if before > keep { keep - keep / SPARE_PART } else { before };
         while self.len() > target {
-            let Some((bearer, largest)) = self.shares.iter().max_by_key(|(_, share)| share.ids) else { break };
+            let largest = self.shares.iter().enumerate().max_by_key(|(_, share)| share.ids);
+            let Some((number, largest)) = largest.filter(|(_, share)| share.ids > 0) else { break };
             let fullest = largest.minutes.iter().max_by_key(|(minute, slots)| (slots.len(), Reverse(**minute)));
-            let Some((bearer, minute)) = fullest.map(|(minute, _)| (*bearer, *minute)) else { break };
-            self.forget_of(bearer, minute, self.len() - target);
+            let Some(minute) = fullest.map(|(minute, _)| *minute) else { break };
+            self.thin_out(number, minute, self.len() - target);
         }
         before - self.len()
     }
 
-    /// Forgets up to `max` ids of one share that end in one minute, those that came last first. Returns how many.
-    fn forget_of(&mut self, bearer: Bearer, minute: u32, max: usize) -> usize {
-        let mut forgotten = 0;
-        while forgotten < max {
-            let Some(share) = self.shares.get_mut(&bearer) else { break };
-            let Entry::Occupied(mut slots) = share.minutes.entry(minute) else { break };
-            let Some(slot) = slots.get_mut().pop() else {
-                slots.remove();
-                break;
-            };
-            let mark = self.marks.get(slot).filter(|mark| mark.bucket() == minute && mark.bearer() == bearer);
-            forgotten += usize::from(mark.map(|mark| mark.id).is_some_and(|id| self.remove(&id)));
+    /// Forgets up to `max` ids of one share that end in one minute, spread over when they came: of a flood's minute most are the
+    /// flood's. At most every other one, and not the last that came unless it is alone.
+    fn thin_out(&mut self, number: usize, minute: u32, max: usize) {
+        let mut slots = self.take_minute(number, minute);
+        let stride = (slots.len() / max.max(1)).max(2);
+        let before_last = slots.iter().take(slots.len().saturating_sub(1));
+        let mut gone: Vec<u32> = before_last.skip(stride / 2).step_by(stride).take(max).copied().collect();
+        if gone.is_empty() {
+            gone.extend(slots.first());
         }
-        forgotten
+        self.drop_slots(&gone);
+        slots.retain(|slot| self.marks.get(*slot).is_some());
+        self.put_back(number, minute, slots);
+    }
+
+    fn first_minute(&self, number: usize) -> Option<u32> {
+        self.shares.get(number)?.minutes.keys().next().copied()
+    }
+
+    /// The slots of a minute that still stand in it, the oldest first.
+    fn take_minute(&mut self, number: usize, minute: u32) -> Vec<u32> {
+        let mut slots = self.shares.get_mut(number).and_then(|share| share.minutes.remove(&minute)).unwrap_or_default();
+        let stands = |mark: &Mark| mark.bucket() == minute && mark.share(&self.hasher) == number;
+        slots.retain(|slot| self.marks.get(*slot).is_some_and(stands));
+        slots
+    }
+
+    fn put_back(&mut self, number: usize, minute: u32, slots: Vec<u32>) {
+        if let Some(share) = self.shares.get_mut(number).filter(|_| !slots.is_empty()) {
+            share.minutes.insert(minute, slots);
+        }
+    }
+
+    fn drop_slots(&mut self, slots: &[u32]) {
+        for slot in slots {
+            if let Some(id) = self.marks.get(*slot).map(|mark| mark.id) {
+                self.remove(&id);
+            }
+        }
     }
 }

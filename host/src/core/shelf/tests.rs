@@ -283,7 +283,8 @@ fn the_set_of_ids_is_bounded_and_forgets_first_what_ends_first() {
     }
     assert_eq!(shelf.stats().seen, 100);
     assert!(shelf.seen(&head(5, 1, 9).id).is_some());
-    assert!(shelf.seen(&head(199, 1, 9).id).is_none());
+    assert!(shelf.seen(&head(198, 1, 9).id).is_none());
+    assert!(shelf.seen(&head(199, 1, 9).id).is_some(), "what has just come is not forgotten for itself");
     assert_eq!(shelf.stats().counters["forgotten-early"], 100);
 }
 
@@ -291,6 +292,12 @@ fn the_set_of_ids_is_bounded_and_forgets_first_what_ends_first() {
 fn mark_from(neighbour: u8, seq: u64, minute: u64) -> SeenEntry {
     let source = Some(PeerId([neighbour; 32]));
     Head { expires_ms: 100_000_000 + minute * 60_000, source, ..head(seq, 1, 9) }.seen(SeenState::Delivered)
+}
+
+/// A neighbour that stands in another share than these.
+fn another(shelf: &Shelf, than: &[u8]) -> u8 {
+    let taken: Vec<usize> = than.iter().map(|neighbour| shelf.seen.share_of(*neighbour)).collect();
+    (100..=255).find(|neighbour| !taken.contains(&shelf.seen.share_of(*neighbour))).unwrap()
 }
 
 fn remembers(shelf: &Shelf, seqs: std::ops::Range<u64>) -> usize {
@@ -303,8 +310,9 @@ fn a_neighbour_that_floods_has_its_own_ids_forgotten_and_nobody_elses() {
     (0..40).for_each(|seq| shelf.note(&mark_from(3, seq, seq % 10)));
     let handed_in = Head { source: None, ..head(50, 1, 9) };
     shelf.note(&handed_in.seen(SeenState::Delivered));
+    let flooder = another(&shelf, &[3]);
     for seq in 1_000..3_000 {
-        shelf.note(&mark_from(4, seq, 10_000 + seq));
+        shelf.note(&mark_from(flooder, seq, 10_000 + seq));
     }
     assert_eq!((remembers(&shelf, 0..40), remembers(&shelf, 50..51)), (40, 1));
     assert_eq!(shelf.stats().seen, 100);
@@ -323,12 +331,23 @@ fn a_flood_that_comes_by_the_same_neighbour_is_forgotten_first_whenever_it_ends(
 }
 
 #[test]
+fn of_a_flood_that_ends_when_everything_else_does_the_last_that_came_are_kept() {
+    let mut shelf = Shelf::new(StoreLimits { seen_ids: 100, ..StoreLimits::default() });
+    for seq in 0..10_000 {
+        shelf.note(&mark_from(3, seq, 7));
+        assert_eq!(remembers(&shelf, seq.saturating_sub(10)..seq + 1) as u64, seq.min(10) + 1, "{seq}");
+    }
+    assert_eq!(shelf.stats().seen, 100);
+}
+
+#[test]
 fn marks_that_change_and_go_leave_their_share() {
     let mut shelf = Shelf::new(StoreLimits { seen_ids: 10, ..StoreLimits::default() });
     for round in 0..50 {
         (0..5).for_each(|seq| shelf.note(&mark_from(3 + (round % 2) as u8, seq, round)));
     }
-    (10..18).for_each(|seq| shelf.note(&mark_from(9, seq, 1)));
+    let last = another(&shelf, &[3, 4]);
+    (10..18).for_each(|seq| shelf.note(&mark_from(last, seq, 1)));
     assert_eq!((remembers(&shelf, 0..5), remembers(&shelf, 10..18)), (5, 5), "8 was the larger share");
     assert_eq!(shelf.forget_seen(200_000_000, 100), 10);
     assert_eq!(shelf.stats().seen, 0);
