@@ -22,6 +22,8 @@ use super::{StoreConfig, StoreError, tables};
 const HOLDINGS_FILE: &str = "holdings";
 /// What was found missing, one loss a line.
 const LOST_FILE: &str = "lost";
+/// Is there while an opening that found something missing is not finished.
+const SETTLING_FILE: &str = "settling";
 /// The longest of these files that is read, in bytes.
 const MAX_FILE: u64 = 64 << 10;
 /// Losses that are kept. The first ones say most.
@@ -173,7 +175,8 @@ pub(super) fn fill_gaps(dir: &Path, config: &StoreConfig) -> Result<Vec<Loss>, S
     if lost.is_empty() {
         return Ok(lost);
     }
-    add_to_notice(dir, &lost).map_err(failed)?;
+    begin_settling(dir);
+    add_to_notice(dir, &lost);
     if lost.contains(&Loss::Database) {
         return Ok(lost);
     }
@@ -197,15 +200,35 @@ pub(super) fn standing(dir: &Path) -> Option<String> {
     (!said.is_empty()).then(|| format!("{}: {REMEDY}", said.join("; ")))
 }
 
-/// Puts losses into the notice that stays.
-pub(super) fn add_to_notice(dir: &Path, lost: &[Loss]) -> io::Result<()> {
+/// Notes that gaps are being filled: until the numbers behind them are safe, the next opening must not take them for all that was there.
+fn begin_settling(dir: &Path) {
+    if let Err(error) = write_synced(dir, SETTLING_FILE, b"") {
+        tracing::warn!(%error, "what the store has lost could not be marked");
+    }
+}
+
+/// Whether an opening that found a loss was not finished.
+pub(super) fn is_settling(dir: &Path) -> bool {
+    dir.join(SETTLING_FILE).exists()
+}
+
+/// The numbers after a loss are safe.
+pub(super) fn settled(dir: &Path) {
+    let _ = fs::remove_file(dir.join(SETTLING_FILE)); // else the next opening leaps once more
+}
+
+/// Puts losses into the notice that stays. Where the disk takes nothing, the log and this run's status alone tell of them: a relay
+/// that doesn't start helps nobody.
+pub(super) fn add_to_notice(dir: &Path, lost: &[Loss]) {
     let mut lines = notice(dir);
     for line in lost.iter().map(Loss::to_string) {
         if lines.len() < MAX_LOSSES && !lines.contains(&line) {
             lines.push(line);
         }
     }
-    write_synced(dir, LOST_FILE, (lines.join("\n") + "\n").as_bytes())
+    if let Err(error) = write_synced(dir, LOST_FILE, (lines.join("\n") + "\n").as_bytes()) {
+        tracing::error!(%error, lost = lines.join("; "), "the notice of what the store has lost could not be written");
+    }
 }
 
 /// Puts the notice away, to the damaged files. Returns what it said.

@@ -110,6 +110,7 @@ pub(super) fn open_engine(
     let version = migrate::check(dir)?;
     let db = dir.join(DB_DIR);
     rebuild::settle(dir).map_err(|e| StoreError::io("settling an unfinished copy of the database", &e))?;
+    let unsettled = holdings::is_settling(dir);
     let mut losses = holdings::fill_gaps(dir, config)?;
     rebuild::begin(dir, config)?;
     sync_names(&db)
@@ -133,7 +134,12 @@ pub(super) fn open_engine(
     let mut opened = Opened { engine, cursor: scan.cursor, damaged: mended.damaged, repairs: mended.notes, losses };
     opened.damaged += (scan.damage.len() + scan.unreadable.len()) as u64;
     opened.repairs.extend(scan.damage.iter().map(|damage| format!("set aside: {damage}")));
-    settle_losses(dir, &mut opened)?;
+    tell_losses(dir, &mut opened);
+    let leaps = unsettled || !opened.losses.is_empty();
+    if leaps {
+        opened.cursor.jump(); // numbers of what is lost are not used again
+        opened.engine.indexed.store(false, Relaxed);
+    }
     if scan.unreadable.is_empty() {
         if let Err(fault) = scan::set_aside(&opened.engine, &scan.damage) {
             tracing::warn!(%fault, "damaged entries could not be set aside; they are skipped");
@@ -144,10 +150,11 @@ pub(super) fn open_engine(
         opened.engine = rebuild::rebuild(dir, config, opened.engine, &scan).map_err(|fault| opening(dir, fault))?;
     }
     opened.repairs.extend(migrate::run(dir, &opened.engine, version)?);
-    if !opened.losses.is_empty()
-        && let Err(fault) = opened.engine.note(opened.cursor)
-    {
-        tracing::warn!(%fault, "the numbers after a loss could not be noted");
+    if leaps {
+        match opened.engine.note(opened.cursor) {
+            Ok(()) => holdings::settled(dir),
+            Err(fault) => tracing::warn!(%fault, "the numbers after a loss could not be noted"),
+        }
     }
     trust_journal(dir);
     holdings::note(dir, &opened.engine, opened.cursor.commits);
@@ -175,22 +182,18 @@ fn sync_names(folder: &Path) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Tells of what is lost, and sees to it that nothing relies on it.
-fn settle_losses(dir: &Path, opened: &mut Opened) -> Result<(), StoreError> {
+/// Tells of what is lost. The note of the last clean close has been read, too.
+fn tell_losses(dir: &Path, opened: &mut Opened) {
     if !opened.losses.is_empty() {
-        holdings::add_to_notice(dir, &opened.losses)
-            .map_err(|e| StoreError::io("noting what the store has lost", &e))?;
+        holdings::add_to_notice(dir, &opened.losses);
         opened.damaged += opened.losses.len() as u64;
         opened.repairs.extend(opened.losses.iter().map(Loss::to_string));
-        opened.cursor.jump(); // numbers of what is lost are not used again
-        opened.engine.indexed.store(false, Relaxed);
     }
     let closed = dir.join(CLOSED_FILE);
     if closed.exists() {
         // It says nothing any more once the store is written to.
         let _ = fs::remove_file(closed).and_then(|()| File::open(dir)?.sync_all());
     }
-    Ok(())
 }
 
 /// Notes at a clean close how many commits the store holds.
