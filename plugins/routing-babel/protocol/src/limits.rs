@@ -117,7 +117,7 @@ pub const FORGET_MS: u64 = 600_000;
 pub const MAX_GRAVES: usize = 16_384;
 
 /// In a full table a neighbour may have a place looked for so often in a burst …
-pub const ROOM_BURST: u64 = 512;
+pub const ROOM_BURST: u64 = 64;
 
 /// … and once in so many milliseconds for long. Each may make one destination give way.
 pub const ROOM_EVERY_MS: u64 = 250;

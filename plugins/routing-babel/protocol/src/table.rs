@@ -30,7 +30,7 @@ pub const NO_SLOT: Slot = u16::MAX;
 pub const SELF_SLOT: Slot = u16::MAX - 1;
 
 /// Vectors grow by this part of their length, so that little stands empty.
-const GROWTH: usize = 32;
+const GROWTH: usize = 64;
 
 /// Rows by key, and the cells: one for each row and neighbour.
 #[derive(Debug)]

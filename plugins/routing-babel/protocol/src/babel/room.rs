@@ -1,15 +1,22 @@
 //! Room in a full table. What is farthest gives way to what is clearly nearer, and each neighbour's destinations take up a
 //! share of its own: so whoever makes destinations up can push out only what lies behind the same neighbour, and farther
-//! from here than he is himself.
+//! from here than he is himself. A neighbour is a key, and keys cost nothing: against many of them there is no more than a bound on
+//! what they can do in a while.
 
 use super::Babel;
 use crate::cost::INFINITE;
 use crate::limits::{FORGET_MS, NO_ROOM_MS, ROOM_BURST, ROOM_EVERY_MS};
-use crate::table::{Cell, RowId, Slot, Told};
+use crate::table::{Cell, NO_SLOT, RowId, Slot, Told};
 
 /// A quarter of the table is divided evenly among the neighbours: so much each has in any case. The rest belongs to whoever
 /// comes first.
 const DIVIDED: usize = 4;
+
+/// Rows looked at for one that may be forgotten.
+const LOOKS: usize = 64;
+
+/// How often each row counts as looked at where a place is looked for, and another destination gives way.
+const ROWS_OF_A_SEARCH: u64 = 4;
 
 /// Where a new destination may stand.
 #[derive(Debug, Clone, Copy)]
@@ -29,15 +36,19 @@ impl Babel {
             return Some(Place::Free);
         }
         let (now, metric) = (self.now(), metric.saturating_add(self.cost(slot)));
+        if full && let Some(row) = self.long_gone() {
+            return Some(Place::Instead(row));
+        }
         let entitled = full && owned < self.least_share();
         let share = if entitled { self.table.largest_owner() } else { slot };
-        let neighbour = self.neighbour(slot)?;
-        let (farthest, until_ms) = neighbour.farthest;
+        let (farthest, until_ms) = self.neighbour(slot)?.farthest;
         let hopeless = !entitled && now < until_ms && !is_nearer(metric, farthest);
-        if hopeless || self.graves.is_full() {
+        if hopeless || !self.graves.have_room(entitled) {
             return None;
         }
-        if !self.neighbour(slot)?.room.take(now, ROOM_BURST, ROOM_EVERY_MS) {
+        let rows = self.table.len() as u64 * ROWS_OF_A_SEARCH;
+        let neighbour = self.neighbour(slot)?;
+        if !neighbour.may_cost(now, rows) || !neighbour.room.take(now, ROOM_BURST, ROOM_EVERY_MS) {
             return None;
         }
         let (distance, row) = self.farthest(share, full)?;
@@ -46,6 +57,12 @@ impl Babel {
         }
         self.neighbour(slot)?.farthest = (distance, now + NO_ROOM_MS);
         None
+    }
+
+    /// One of the next rows that nobody has named for so long that it may be forgotten.
+    fn long_gone(&mut self) -> Option<RowId> {
+        let (now, rows) = (self.now(), self.some_rows(LOOKS));
+        rows.into_iter().find(|row| self.is_idle(*row) && self.table.row(*row).age_ms(now) >= FORGET_MS)
     }
 
     /// How many destinations each neighbour may have in any case.
@@ -83,15 +100,14 @@ impl Babel {
         self.forget(row);
     }
 
-    /// A destination that its owner names no more belongs to the share of another neighbour that does.
+    /// A destination that its owner names no more belongs to the share of another neighbour that does, or to none.
     pub(super) fn look_for_owner(&mut self, row: RowId) {
         let cells = self.table.cells(row);
         if cells.get(usize::from(self.table.owner(row))).is_some_and(Cell::is_finite) {
             return;
         }
-        if let Some(heir) = cells.iter().position(Cell::is_finite) {
-            self.table.set_owner(row, heir as Slot);
-        }
+        let heir = cells.iter().position(Cell::is_finite);
+        self.table.set_owner(row, heir.map_or(NO_SLOT, |heir| heir as Slot));
     }
 }
 

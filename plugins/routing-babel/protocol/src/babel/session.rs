@@ -212,8 +212,10 @@ impl Babel {
             let cell = self.table.cell_mut(row, slot);
             let said = cell.is_finite();
             *cell = Cell::EMPTY;
-            if said {
+            if said || self.table.owner(row) == slot {
                 self.look_for_owner(row);
+            }
+            if said {
                 self.reselect(row);
             }
         }

@@ -24,7 +24,7 @@ impl Babel {
     }
 
     /// The next rows in turn.
-    fn some_rows(&mut self, count: usize) -> Vec<RowId> {
+    pub(super) fn some_rows(&mut self, count: usize) -> Vec<RowId> {
         let bound = self.table.row_bound();
         let count = count.min(usize::from(bound)) as RowId;
         let begin = self.sweep_at;
@@ -51,6 +51,7 @@ impl Babel {
 
     pub(super) fn forget(&mut self, row: RowId) {
         self.wanted.remove(&row);
+        self.starving.remove(&row);
         for neighbour in &mut self.neighbours {
             neighbour.numbers.iter_mut().filter(|one| **one == row).for_each(|one| *one = NO_ROW);
             if neighbour.row == row {

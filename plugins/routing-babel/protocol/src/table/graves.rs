@@ -37,9 +37,10 @@ impl Graves {
         self.graves.len() * size_of::<(Half, Grave)>() + self.ends.capacity() * size_of::<(u64, Half)>()
     }
 
-    /// Whether no distance can be kept now, so that nothing may give way.
-    pub fn is_full(&self) -> bool {
-        self.ends.len() >= MAX_GRAVES
+    /// Whether another distance can be kept, so that something may give way. The last quarter is for neighbours with less than
+    /// their least share.
+    pub fn have_room(&self, entitled: bool) -> bool {
+        self.ends.len() < if entitled { MAX_GRAVES } else { MAX_GRAVES / 4 * 3 }
     }
 
     /// Keeps the distance of a destination that gives way now.

@@ -107,13 +107,14 @@ fn what_had_no_way_any_more_and_gave_its_place_comes_back_no_sooner() {
     bench.says(1, &[way(9, 5, 1_000, 9)]);
     bench.wait(100);
     bench.says(1, &[Message::Retraction(9)]);
+    (200..210).for_each(|n| bench.says(2, &[way(n, 1, 50, 1)]));
     push_out_9(&mut bench);
     bench.says(2, &[way(9, 5, 1_300, 9)]);
     assert_eq!(bench.way_to(9), Answer::Spray(vec![1, 2]));
     bench.says(2, &[way(9, 4, 1, 1)]);
     assert_eq!(bench.way_to(9), Answer::Spray(vec![1, 2]));
     // Forgotten is the distance only when nobody can still be on the way through here.
-    bench.says(2, &[Message::Retraction(9)]);
+    bench.says(2, &(200..210).chain([9]).map(Message::Retraction).collect::<Vec<_>>());
     bench.wait(crate::limits::FORGET_MS + 300_000);
     bench.says(2, &[way(9, 5, 1_300, 9)]);
     assert_eq!(bench.way_to(9), Answer::Known(2));
@@ -141,4 +142,16 @@ fn a_full_table_costs_a_bounded_number_of_searches() {
     bench.neighbour(1);
     (0..5_000).for_each(|n| bench.says(1, &[way(10_000 + n, 1, 0, 0)]));
     assert!(bench.counter("gave_way") <= crate::limits::ROOM_BURST + 1);
+}
+
+#[test]
+fn who_comes_to_the_place_of_a_neighbour_that_is_gone_does_not_inherit_its_share() {
+    let mut bench = bench();
+    (100..130).for_each(|n| bench.says(1, &[way(n, 1, 0, 0)]));
+    bench.babel.link_down(bench.now_ms, 1, &mut bench.out);
+    bench.neighbour(3);
+    bench.wait(1_000);
+    assert_eq!(bench.babel.table.owned(0), 0);
+    (300..330).for_each(|n| bench.says(3, &[way(n, 1, 9_000, 9)]));
+    assert_eq!(known(&mut bench, 300..330), 30);
 }
