@@ -21,7 +21,7 @@ const MAX_IN_VAIN: u32 = 64;
 /// How often more before others are asked first, whoever announced something before them.
 const DOUBTED_IN_VAIN: u32 = 8;
 
-/// How long it is not believed then, in milliseconds. What it does hold is found by comparing.
+/// How long it is not believed then, in milliseconds. What it does hold is found by comparing with it afterwards.
 pub(super) const DEAF_MS: u64 = 600_000;
 
 /// Broadcasts looked for in one step.
@@ -133,7 +133,8 @@ impl Core {
         self.count("asked-in-vain");
         let Some(neighbour) = self.neighbours.get_mut(&peer) else { return };
         neighbour.branch.in_vain += 1;
-        if neighbour.branch.in_vain >= MAX_IN_VAIN {
+        let others = self.links.values().any(|link| link.peer != peer); // else there is nobody to be protected from it
+        if neighbour.branch.in_vain >= MAX_IN_VAIN && others {
             neighbour.branch.in_vain = 0;
             neighbour.branch.deaf_until_ms = now_ms + DEAF_MS;
             self.spread.lacking.part(&peer, now_ms);

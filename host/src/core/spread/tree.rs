@@ -302,27 +302,3 @@ impl Core {
         self.prune(source, now_ms);
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use std::time::{Duration, Instant};
-
-    use super::*;
-
-    #[test]
-    fn a_neighbour_that_has_all_that_was_to_be_announced_to_it_costs_little() {
-        let mut branch = Branch::new(0);
-        let ids: Vec<MessageId> = (0..200_000_u64)
-            .map(|number| {
-                let mut id = [0; 32];
-                id[..8].copy_from_slice(&number.to_le_bytes());
-                MessageId(id)
-            })
-            .collect();
-        ids.iter().for_each(|id| _ = branch.announcements.insert(*id, 1));
-        let begun = Instant::now();
-        ids.iter().rev().for_each(|id| branch.forget(id));
-        assert!(branch.take_announcements().is_empty());
-        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}: a look at all for each", begun.elapsed());
-    }
-}
