@@ -155,7 +155,7 @@ pub struct UpArgs {
     /// Read this file instead of qpq-server.toml in the data directory
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Set a key of the configuration (may be repeated)
+    /// Set a key of the configuration (may be repeated); a list is written a,b
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
     pub set: Vec<(String, String)>,
     /// How log lines look

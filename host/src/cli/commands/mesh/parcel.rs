@@ -213,12 +213,13 @@ impl Imported {
     fn text(&self) -> String {
         let refused: u64 = self.refused.values().sum();
         let mut text = format!(
-            "{} new, {} known already, {} expired, {refused} refused, {} damaged or missing in {}.",
+            "{} new, {} known already, {} expired, {refused} refused, {} damaged or missing in {}{}.",
             self.new,
             self.known,
             self.expired,
             self.damaged,
-            clean(&self.file)
+            clean(&self.file),
+            if self.broken.is_some() { ", which could not be read to its end" } else { "" }
         );
         for (code, count) in &self.refused {
             text += &format!("\n  refused ({}): {count}", clean(code));

@@ -15,12 +15,18 @@ pub(super) fn told(report: &WhyReport) -> Result<Answer, Failure> {
 
 /// That it is not known, and what that can mean.
 const UNKNOWN: &str = "is not known here. This node remembers the messages that it has seen until they expire, and five minutes \
-     more; it never saw this one, or that time is over.";
+     more; it never saw this one, or that time is over, or it went with what the store has lost (`qpq mesh store` tells of that).";
 
 fn text(report: &WhyReport, now: u64) -> String {
     let mut lines = vec![format!("Message {}", clean(&report.id)), what(report, now)];
-    if let Some(wait) = &report.wait {
-        lines.extend(waits(wait, now));
+    let over = report.expires_ms.filter(|at| *at <= now);
+    match (&report.wait, over) {
+        (Some(_), Some(at)) => lines.push(format!(
+            "  its time was over {}: nobody takes it any more, and it goes once the clock has run on for an hour without a leap",
+            ago(at, now)
+        )),
+        (Some(wait), None) => lines.extend(waits(wait, now)),
+        (None, _) => {}
     }
     lines.extend(about(report, now));
     if let Some(refused) = &report.refused {
@@ -156,11 +162,20 @@ mod tests {
 
     #[test]
     fn a_waiting_message_says_where_it_stands_and_with_whom() {
-        let text = text(&why("0505"), 1_699_999_970_000);
+        let now = 1_699_999_970_000;
+        let text = text(&WhyReport { expires_ms: Some(now + 60_000), ..why("0505") }, now);
         assert!(text.contains("waits here for cleo (0606060606060606)"), "{text}");
         assert!(text.contains("place 3 of 5"), "{text}");
         assert!(text.contains("declined it (recipient-full); it is offered again in 30 s"), "{text}");
         assert!(!text.contains('\u{1b}'), "names can't reach the terminal with escapes");
+    }
+
+    #[test]
+    fn one_that_waits_after_its_time_is_not_said_to_go_on() {
+        let now = 1_699_999_970_000;
+        let text = text(&WhyReport { expires_ms: Some(now - 60_000), ..why("0505") }, now);
+        assert!(text.contains("its time was over 1 min ago: nobody takes it any more"), "{text}");
+        assert!(!text.contains("offered again"), "{text}");
     }
 
     #[test]
