@@ -29,7 +29,7 @@ const MAX_FILE: u64 = 64 << 10;
 /// Losses that are kept. The first ones say most.
 const MAX_LOSSES: usize = 16;
 /// What helps against a loss.
-pub(super) const REMEDY: &str = "what neighbours still hold comes back by itself; the rest only from a backup of the folder. \
+pub(super) const REMEDY: &str = "messages that neighbours still hold come back by themselves; the rest only from a backup of the folder. \
      `qpq store repair` puts this notice away";
 
 /// Something that the store has held and holds no more.
@@ -51,11 +51,24 @@ pub enum Loss {
     },
 }
 
+impl Loss {
+    /// Whether it is more than an index, which is built anew.
+    fn is_felt(&self) -> bool {
+        !matches!(self, Self::Table { name } if Index::has(name))
+    }
+}
+
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Database => write!(f, "the folder {DB_DIR} is gone, and all that the store held with it"),
             Self::Journals => write!(f, "journals in {DB_DIR} are gone, and what was written last with them"),
+            Self::Table { name } if Index::has(name) => {
+                write!(
+                    f,
+                    "the folder of the table {name} of the index is gone from {DB_DIR}; the index is built anew from the records"
+                )
+            }
             Self::Table { name } => {
                 write!(f, "the folder of the table {name} is gone from {DB_DIR}, and what it held with it")
             }
@@ -221,10 +234,13 @@ pub(super) fn settled(dir: &Path) {
 /// that doesn't start helps nobody.
 pub(super) fn add_to_notice(dir: &Path, lost: &[Loss]) {
     let mut lines = notice(dir);
-    for line in lost.iter().map(Loss::to_string) {
+    for line in lost.iter().filter(|loss| loss.is_felt()).map(Loss::to_string) {
         if lines.len() < MAX_LOSSES && !lines.contains(&line) {
             lines.push(line);
         }
+    }
+    if lines.is_empty() {
+        return;
     }
     if let Err(error) = write_synced(dir, LOST_FILE, (lines.join("\n") + "\n").as_bytes()) {
         tracing::error!(%error, lost = lines.join("; "), "the notice of what the store has lost could not be written");

@@ -173,6 +173,11 @@ pub(super) fn lean(options: KeyspaceCreateOptions) -> KeyspaceCreateOptions {
 }
 
 impl Index {
+    /// Whether that is the name of one of its tables.
+    pub(super) fn has(table: &str) -> bool {
+        ["queues", "lanes", "ends", "ids"].contains(&table)
+    }
+
     /// Opens the tables. Where there are none, makes them if they are `wanted`.
     pub(super) fn open(db: &Database, wanted: bool) -> fjall::Result<Option<Self>> {
         if !wanted && !db.keyspace_exists("ids") {

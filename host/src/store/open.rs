@@ -55,7 +55,7 @@ pub(super) fn lock_existing(dir: &Path) -> Result<Option<File>, StoreError> {
     if !dir.join(DB_DIR).exists() && !dir.join(rebuild::COPY_DIR).exists() {
         return Err(StoreError::Io {
             doing: "looking for a store",
-            what: format!("there is none in {}", dir.display()),
+            what: format!("there is none in {}; `--home` or QPQ_HOME says where the node's folder is", dir.display()),
         });
     }
     match File::open(dir.join(LOCK_FILE)) {
@@ -186,7 +186,6 @@ fn sync_names(folder: &Path) -> std::io::Result<()> {
 fn tell_losses(dir: &Path, opened: &mut Opened) {
     if !opened.losses.is_empty() {
         holdings::add_to_notice(dir, &opened.losses);
-        opened.damaged += opened.losses.len() as u64;
         opened.repairs.extend(opened.losses.iter().map(Loss::to_string));
     }
     let closed = dir.join(CLOSED_FILE);

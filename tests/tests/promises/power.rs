@@ -71,7 +71,8 @@ fn cut_everywhere(
 fn look(found: &Life, safe: u64) -> Outcome {
     let dir = found.store();
     let (store, mut contents, recovery) = workload::open(&dir, found.seed, safe)?;
-    ensure!(recovery.damaged == 0, "what the cut left unfinished was taken for damage: {:?}", recovery.repairs);
+    let sound = recovery.damaged == 0 && recovery.losses.is_empty();
+    ensure!(sound, "what the cut left unfinished was taken for damage: {:?}", recovery.repairs);
     workload::put(&store, contents.next()?)??;
     store.close();
     let (store, ..) = workload::open(&dir, found.seed, contents.batches)?;

@@ -77,7 +77,10 @@ fn warnings(shared: &Shared, store: &StoreStats) -> Vec<String> {
     warnings.extend(store.read_only.iter().map(|why| format!("store: {why}")));
     warnings.extend(store.lost.iter().map(|lost| format!("store: {lost}")));
     if store.damaged > 0 {
-        warnings.push(format!("store: {} damaged records were set aside; check the disk", store.damaged));
+        warnings.push(format!(
+            "store: {} damaged records or stretches of a journal were set aside since the start; check the disk",
+            store.damaged
+        ));
     }
     warnings
 }
