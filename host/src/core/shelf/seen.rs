@@ -5,7 +5,7 @@
 //! kept, since it is what others may bring again.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
@@ -242,11 +242,12 @@ impl Seen {
         self.shares.get(number)?.minutes.keys().next().copied()
     }
 
-    /// The slots of a minute that still stand in it, the oldest first.
+    /// The slots of a minute that still stand in it, each once, the oldest first. One whose mark went and came again was noted twice.
     fn take_minute(&mut self, number: usize, minute: u32) -> Vec<u32> {
         let mut slots = self.shares.get_mut(number).and_then(|share| share.minutes.remove(&minute)).unwrap_or_default();
         let stands = |mark: &Mark| mark.bucket() == minute && mark.share(&self.hasher) == number;
-        slots.retain(|slot| self.marks.get(*slot).is_some_and(stands));
+        let mut met = HashSet::with_capacity(slots.len());
+        slots.retain(|slot| self.marks.get(*slot).is_some_and(stands) && met.insert(*slot));
         slots
     }
 

@@ -355,6 +355,16 @@ fn marks_that_change_and_go_leave_their_share() {
 }
 
 #[test]
+fn a_mark_that_was_noted_often_counts_once_when_it_is_forgotten() {
+    let mut shelf = Shelf::new(StoreLimits::default());
+    for _ in 0..20 {
+        (0..5).for_each(|seq| shelf.note(&mark_from(3, seq, 1)));
+    }
+    assert_eq!((shelf.forget_seen(200_000_000, 3), shelf.stats().seen), (3, 2));
+    assert_eq!((shelf.forget_seen(200_000_000, 100), shelf.stats().seen), (2, 0));
+}
+
+#[test]
 fn the_order_of_a_queue_stays_while_messages_come_and_go() {
     let mut shelf = Shelf::new(StoreLimits::default());
     for seq in 1..=20 {
