@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::audit::{Audit, Envelopes, Progress, TableReport};
 use super::engine::{Damage, Space};
 use super::format::{record_seq, seen_key_parts};
-use super::holdings::{self, REMEDY};
+use super::holdings::{self, Loss};
 use super::journal::{DAMAGED_DIR, JournalReport};
 use super::look::{DamagedFile, Look};
 use super::migrate::{self, Found};
@@ -91,7 +91,7 @@ pub fn check(dir: &Path, now_ms: u64, progress: Progress<'_>) -> Result<CheckRep
     if audit.has_true_cursor() {
         lost.extend(holdings::missing_commits(dir, audit.cursor.map_or(0, |cursor| cursor.commits)));
     }
-    problems.extend(lost.iter().map(|loss| format!("{loss}: {REMEDY}")));
+    problems.extend(lost.iter().map(Loss::with_remedy));
     problems.extend(holdings::standing(dir).map(|notice| format!("an earlier start found: {notice}")));
     problems.extend(audit.index.iter().cloned());
     let journals_sound = look.journals.iter().all(|journal| journal.damaged.is_empty() && journal.renumbered == 0);

@@ -29,7 +29,7 @@ const MAX_FILE: u64 = 64 << 10;
 /// Losses that are kept. The first ones say most.
 const MAX_LOSSES: usize = 16;
 /// What helps against a loss.
-pub(super) const REMEDY: &str = "messages that neighbours still hold come back by themselves; the rest only from a backup of the folder. \
+const REMEDY: &str = "messages that neighbours still hold come back by themselves; the rest only from a backup of the folder. \
      `qpq store repair` puts this notice away";
 
 /// Something that the store has held and holds no more.
@@ -55,6 +55,11 @@ impl Loss {
     /// Whether it is more than an index, which is built anew.
     fn is_felt(&self) -> bool {
         !matches!(self, Self::Table { name } if Index::has(name))
+    }
+
+    /// What it is, and what helps.
+    pub(super) fn with_remedy(&self) -> String {
+        if self.is_felt() { format!("{self}: {REMEDY}") } else { format!("{self} at the next start") }
     }
 }
 

@@ -165,6 +165,12 @@ fn decode(key: &[u8], value: &[u8]) -> Result<Filed, String> {
     Ok(Filed { head, rank })
 }
 
+/// The names of the tables.
+const QUEUES: &str = "queues";
+const LANES: &str = "lanes";
+const ENDS: &str = "ends";
+const IDS: &str = "ids";
+
 /// Keeps nothing of a table in memory that can be read when it is needed: by itself the database keeps 5 bytes for each record
 /// there. A key that is looked for is in one place only, so that a filter saves nothing; and the parts of a table's own index are
 /// read one by one, since all in one they would take the place of everything else in the cache.
@@ -175,12 +181,12 @@ pub(super) fn lean(options: KeyspaceCreateOptions) -> KeyspaceCreateOptions {
 impl Index {
     /// Whether that is the name of one of its tables.
     pub(super) fn has(table: &str) -> bool {
-        ["queues", "lanes", "ends", "ids"].contains(&table)
+        [QUEUES, LANES, ENDS, IDS].contains(&table)
     }
 
     /// Opens the tables. Where there are none, makes them if they are `wanted`.
     pub(super) fn open(db: &Database, wanted: bool) -> fjall::Result<Option<Self>> {
-        if !wanted && !db.keyspace_exists("ids") {
+        if !wanted && !db.keyspace_exists(IDS) {
             return Ok(None);
         }
         let filter = FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(FILTER_BITS));
@@ -197,11 +203,11 @@ impl Index {
                 .filter_block_pinning_policy(PinningPolicy::all(true))
         };
         Ok(Some(Self {
-            queues: db.keyspace("queues", || options(LARGE_MEMTABLE))?,
-            lanes: db.keyspace("lanes", || options(MEMTABLE))?,
-            ends: db.keyspace("ends", || options(MEMTABLE))?,
+            queues: db.keyspace(QUEUES, || options(LARGE_MEMTABLE))?,
+            lanes: db.keyspace(LANES, || options(MEMTABLE))?,
+            ends: db.keyspace(ENDS, || options(MEMTABLE))?,
             // The last one that is made says that all are there.
-            ids: db.keyspace("ids", ids)?,
+            ids: db.keyspace(IDS, ids)?,
         }))
     }
 
