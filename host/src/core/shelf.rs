@@ -208,7 +208,8 @@ impl Shelf {
         }
         let keep = self.limits.seen_ids as usize;
         if self.seen.len() >= keep {
-            let forgotten = self.seen.shrink(keep.saturating_sub(1)) as u64; // before it comes in: it is not forgotten for itself
+            // Before it comes in, so that it is not forgotten for itself.
+            let forgotten = self.seen.shrink(keep.saturating_sub(1), entry) as u64;
             *self.counters.entry("forgotten-early").or_default() += forgotten;
         }
         self.seen.insert(entry);

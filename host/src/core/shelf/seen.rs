@@ -209,12 +209,13 @@ impl Seen {
         forgotten
     }
 
-    /// Forgets ids of the largest share, if there are more than `keep` in all. Returns how many.
-    pub(super) fn shrink(&mut self, keep: usize) -> usize {
-        let before = self.len();
+    /// Forgets ids of the largest share, if there are more than `keep` in all; of equal ones that of whom the next id comes from.
+    /// Returns how many.
+    pub(super) fn shrink(&mut self, keep: usize, next: &SeenEntry) -> usize {
+        let (before, of_next) = (self.len(), Mark::new(next).share(&self.hasher));
         let target = if before > keep { keep - keep / SPARE_PART } else { before };
         while self.len() > target {
-            let largest = self.shares.iter().enumerate().max_by_key(|(_, share)| share.ids);
+            let largest = self.shares.iter().enumerate().max_by_key(|(number, share)| (share.ids, *number == of_next));
             let Some((number, largest)) = largest.filter(|(_, share)| share.ids > 0) else { break };
             let fullest = largest.minutes.iter().max_by_key(|(minute, slots)| (slots.len(), Reverse(**minute)));
             let Some(minute) = fullest.map(|(minute, _)| *minute) else { break };
