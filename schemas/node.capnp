@@ -123,6 +123,16 @@ interface NodeService {
 
   importMail @36 (envelopes :List(Data)) -> (outcomes :List(ImportOutcome));
   # Takes in envelopes that came in a file, as if a neighbour offered them: at most 256, one outcome for each, in order.
+
+  scriptApprove @37 (name :Text, approval :ScriptApproval) -> (script :BotStatus);
+  # Grants a bot the permissions that it asks for, or takes them back; for good. It is loaded anew.
+
+  scriptLogs @38 (query :ScriptLogQuery, waitMs :UInt64) -> (page :ScriptLogPage);
+  # What bots logged, oldest first; when there is nothing new, waits up to `waitMs` (at most 60,000). The node keeps the last
+  # few hundred lines of each bot in memory.
+
+  scriptEval @39 (eval :ScriptEval) -> (evaluated :ScriptEvaluated);
+  # Runs a piece of Lua inside a running bot, within its sandbox and its budget for one event. Read-only unless asked.
 }
 
 interface Mailbox {
@@ -217,6 +227,10 @@ struct SendRequest {
   # Send without sealing.
   automatic @6 :Bool;
   # Made by a program, not by a person.
+  replyTo @7 :Data;
+  # The message that this one answers.
+  reaction @8 :Bool;
+  # A reaction to `replyTo`, such as an emoji, and not a text.
 }
 
 struct BroadcastRequest {
@@ -227,6 +241,10 @@ struct BroadcastRequest {
   automatic @4 :Bool;
   maxHops @5 :Number;
   # Links that it may cross, 1 to 255: how far it goes. Not set: the node's default.
+  replyTo @6 :Data;
+  # The message that this one answers.
+  reaction @7 :Bool;
+  # A reaction to `replyTo`, such as an emoji, and not a text.
 }
 
 struct InboxQuery {
@@ -237,6 +255,8 @@ struct InboxQuery {
   # 0 takes 100; at most 1,000.
   newest @3 :Bool;
   # The newest messages instead of the oldest.
+  topic @4 :Text;
+  # Only broadcasts of this channel, by its name.
 }
 
 struct InboxPage {
@@ -262,6 +282,12 @@ struct InboxItem {
   own @13 :Bool;
   problem @14 :Text;
   # Why the payload could not be opened.
+  replyTo @15 :Data;
+  # The message that this one answers, as its sender says.
+  reaction @16 :Bool;
+  # A reaction to `replyTo`, such as an emoji, and not a text.
+  maxHops @17 :UInt8;
+  # How many links it may cross.
 }
 
 struct Delivery {
@@ -709,6 +735,79 @@ struct BotStatus {
   storedBytes @12 :UInt64;
   lag @13 :UInt64;
   loads @14 :UInt32;
+  isolation @15 :Text;
+  # Where it runs: `thread`, `process`, or `process without seccomp`.
+  needs @16 :List(Text);
+  # The permissions that its manifest asks for.
+  missing @17 :List(Text);
+  # Those of them that the admin has yet to approve; until then it doesn't run.
+  pauses @18 :UInt32;
+  # Times it was paused for too many errors.
+  kills @19 :UInt32;
+  # Events that were stopped for their CPU time.
+  limits @20 :List(LimitUse);
+  # What it uses of each of its limits.
+}
+
+struct LimitUse {
+  name @0 :Text;
+  # The limit, as it is called in the configuration.
+  used @1 :UInt64;
+  limit @2 :UInt64;
+}
+
+struct ScriptApproval {
+  needs @0 :List(Text);
+  # The permissions to grant. Empty grants what the bot asks for now.
+  revoke @1 :Bool;
+  # Takes back what was granted instead.
+  trusted @2 :Bool;
+  # The bot may run inside the node's own process.
+}
+
+struct ScriptLogQuery {
+  bot @0 :Text;
+  # Not set: all bots.
+  after @1 :Number;
+  # Only lines with a larger number. Not set: the newest ones.
+  limit @2 :UInt32;
+  # 0 takes 100; at most 1,000.
+}
+
+struct ScriptLogLine {
+  seq @0 :UInt64;
+  atMs @1 :UInt64;
+  bot @2 :Text;
+  level @3 :Text;
+  # `debug`, `info`, `warn` or `error`.
+  event @4 :Text;
+  # What the bot was doing: `!list`, `timer`, `load`.
+  place @5 :Text;
+  # File and line.
+  text @6 :Text;
+  traceback @7 :Text;
+  # Of an error: the calls that led to it, innermost first, one on each line.
+}
+
+struct ScriptLogPage {
+  lines @0 :List(ScriptLogLine);
+  nextAfter @1 :UInt64;
+}
+
+struct ScriptEval {
+  bot @0 :Text;
+  code @1 :Text;
+  # A Lua expression or statements.
+  write @2 :Bool;
+  # Calls that change or send something are allowed.
+}
+
+struct ScriptEvaluated {
+  result @0 :Text;
+  # What the code returned, as text for people.
+  error @1 :Text;
+  # Why it failed, with its line.
+  cpuUs @2 :UInt64;
 }
 
 struct NodeStatus {

@@ -8,12 +8,16 @@ mod federation;
 pub mod mailbox;
 mod parcel;
 mod routes;
+mod scripts;
 mod store;
 mod why;
 
 pub use federation::{CertificateInfo, DomainInfo, FederationReport, RefusedDomain};
 pub use parcel::{ExportPage, ExportQuery, ImportOutcome};
 pub use routes::{Feasibility, LostRoute, RouteAlternative, RouteInfo, RouteLink, RouteTable};
+pub use scripts::{
+    BotStatus, LimitUse, ScriptApproval, ScriptEval, ScriptEvaluated, ScriptLogLine, ScriptLogPage, ScriptLogQuery,
+};
 pub use store::{QueueInfo, QueuePage, QueueQuery, QueuedItem, SenderUse, StoreQuotas, StoreStats};
 pub use why::{HopInfo, RefusedInfo, WaitInfo, WhyReport};
 
@@ -90,6 +94,12 @@ pub trait NodeApi: Send + Sync + 'static {
     fn scripts(&self) -> Reply<Vec<BotStatus>>;
     /// Loads one bot anew, or all of them.
     fn script_reload(&self, name: Option<String>) -> Reply<Vec<BotStatus>>;
+    /// Grants a bot the permissions that it asks for, or takes them back; durable. It is loaded anew.
+    fn script_approve(&self, name: String, approval: ScriptApproval) -> Reply<BotStatus>;
+    /// What bots logged, oldest first.
+    fn script_logs(&self, query: ScriptLogQuery) -> Reply<ScriptLogPage>;
+    /// Runs a piece of Lua inside a running bot, within its sandbox and its budget for one event.
+    fn script_eval(&self, eval: ScriptEval) -> Reply<ScriptEvaluated>;
     /// Drains and stops the node.
     fn shutdown(&self) -> Reply<()>;
 }
@@ -135,6 +145,10 @@ pub struct SendRequest {
     pub plain: bool,
     /// Made by a program, not by a person: other bots don't answer it.
     pub automatic: bool,
+    /// The message that this one answers.
+    pub reply_to: Option<MessageId>,
+    /// A reaction to that message, such as an emoji, and not a text.
+    pub reaction: bool,
 }
 
 /// A message to be published on a channel.
@@ -152,6 +166,10 @@ pub struct BroadcastRequest {
     pub automatic: bool,
     /// Links that it may cross, at least 1: how far it goes. `None` takes the configured default.
     pub max_hops: Option<u8>,
+    /// The message that this one answers.
+    pub reply_to: Option<MessageId>,
+    /// A reaction to that message, such as an emoji, and not a text.
+    pub reaction: bool,
 }
 
 /// An accepted message: it is on this node's disk.
@@ -174,6 +192,8 @@ pub struct InboxQuery {
     pub limit: usize,
     /// The newest `limit` messages instead of the oldest.
     pub newest: bool,
+    /// Only broadcasts of this channel, by its name.
+    pub topic: Option<String>,
     /// When there is none yet, wait so long for one, in milliseconds (capped at 60,000).
     pub wait_ms: u64,
 }
@@ -220,6 +240,15 @@ pub struct InboxItem {
     pub own: bool,
     /// Why the payload could not be opened.
     pub problem: Option<String>,
+    /// The message that this one answers, as its sender says.
+    #[serde(default)]
+    pub reply_to: Option<MessageId>,
+    /// A reaction to that message, such as an emoji, and not a text.
+    #[serde(default)]
+    pub reaction: bool,
+    /// How many links it may cross.
+    #[serde(default)]
+    pub max_hops: u8,
 }
 
 /// Which receipts [`NodeApi::deliveries`] shall return.
@@ -475,41 +504,6 @@ pub struct SwapReport {
     pub took_ms: Option<u64>,
     /// How long nothing was sent, in microseconds.
     pub pause_us: Option<u64>,
-}
-
-/// A bot's state.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct BotStatus {
-    /// The bot's name.
-    pub name: String,
-    /// Version from its manifest.
-    pub version: Option<String>,
-    /// The file or folder.
-    pub path: String,
-    /// `running`, `paused`, `failed` or `disabled`.
-    pub state: String,
-    /// The load error or the last handler error, with file and line; stays until mended.
-    pub problem: Option<String>,
-    /// The commands it answers.
-    pub commands: Vec<String>,
-    /// The channels it listens to.
-    pub topics: Vec<String>,
-    /// Events handled.
-    pub events: u64,
-    /// Handlers that failed.
-    pub errors: u64,
-    /// CPU time used, in milliseconds.
-    pub cpu_ms: u64,
-    /// Memory of its machine, in bytes.
-    pub memory_bytes: u64,
-    /// Messages and broadcasts sent.
-    pub sent: u64,
-    /// Bytes kept in its store.
-    pub stored_bytes: u64,
-    /// Inbox messages that it has yet to handle.
-    pub lag: u64,
-    /// Times it was loaded.
-    pub loads: u32,
 }
 
 /// The node's state in one page.

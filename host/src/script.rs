@@ -8,6 +8,7 @@
 //! functions (`api`) work on a `context`; what outlives a version stands in `shared`.
 
 mod api;
+mod approvals;
 pub mod bench;
 mod bucket;
 mod budget;
@@ -21,6 +22,7 @@ mod failure;
 pub(crate) mod fuzz;
 mod host;
 pub mod limits;
+mod log;
 pub mod manifest;
 mod once;
 mod plain;

@@ -5,26 +5,33 @@
 
 use std::fmt;
 
+use crate::MessageId;
 use crate::wire::Reader;
 
 /// The version of the content header.
 pub const CONTENT_VERSION: u8 = 1;
-/// Bytes before the body: version, flags, kind.
+/// Bytes before the reference and the body: version, flags, kind.
 pub const CONTENT_HEADER_LEN: usize = 3;
 /// Kind of a body that is UTF-8 text.
 pub const KIND_TEXT: u8 = 0;
 /// Kind of a body that is bytes for a program.
 pub const KIND_BYTES: u8 = 1;
+/// Kind of a body that is a reaction to the message referred to: a few characters of UTF-8, such as an emoji.
+pub const KIND_REACTION: u8 = 2;
 
 const FLAG_AUTOMATIC: u8 = 0b1;
+const FLAG_REPLY: u8 = 0b10;
+const KNOWN_FLAGS: u8 = FLAG_AUTOMATIC | FLAG_REPLY;
 
-/// An opened payload. Kinds other than [`KIND_TEXT`] and [`KIND_BYTES`] are passed on as they are.
+/// An opened payload. Kinds that this version doesn't know are passed on as they are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Content {
     /// Made by a program, not by a person: bots don't answer it.
     pub automatic: bool,
     /// What the body is.
     pub kind: u8,
+    /// The message that this one answers. Not proven: the sender says so.
+    pub reply_to: Option<MessageId>,
     /// The text or the data.
     pub body: Vec<u8>,
 }
@@ -32,14 +39,17 @@ pub struct Content {
 impl Content {
     /// A text written by a person.
     pub fn text(text: impl Into<Vec<u8>>) -> Self {
-        Self { automatic: false, kind: KIND_TEXT, body: text.into() }
+        Self { automatic: false, kind: KIND_TEXT, reply_to: None, body: text.into() }
     }
 
     /// The bytes to seal or to send.
     pub fn encode(&self) -> Vec<u8> {
-        let flags = if self.automatic { FLAG_AUTOMATIC } else { 0 };
-        let mut out = Vec::with_capacity(CONTENT_HEADER_LEN + self.body.len());
-        out.extend_from_slice(&[CONTENT_VERSION, flags, self.kind]);
+        let automatic = if self.automatic { FLAG_AUTOMATIC } else { 0 };
+        let reply = if self.reply_to.is_some() { FLAG_REPLY } else { 0 };
+        let reference = self.reply_to.as_ref().map_or(&[][..], |id| &id.0);
+        let mut out = Vec::with_capacity(CONTENT_HEADER_LEN + reference.len() + self.body.len());
+        out.extend_from_slice(&[CONTENT_VERSION, automatic | reply, self.kind]);
+        out.extend_from_slice(reference);
         out.extend_from_slice(&self.body);
         out
     }
@@ -47,24 +57,28 @@ impl Content {
     /// Reads an opened payload.
     ///
     /// # Errors
-    /// When it is shorter than the header, of another version, or has flags that this version doesn't know.
+    /// When it is shorter than what stands before the body, of another version, or has flags that this version doesn't know.
     pub fn decode(bytes: &[u8]) -> Result<Self, ContentError> {
         let mut reader = Reader::new(bytes);
         let [version, flags, kind] = reader.array().ok_or(ContentError::Short)?;
         if version != CONTENT_VERSION {
             return Err(ContentError::Version(version));
         }
-        if flags & !FLAG_AUTOMATIC != 0 {
+        if flags & !KNOWN_FLAGS != 0 {
             return Err(ContentError::Flags(flags));
         }
-        Ok(Self { automatic: flags & FLAG_AUTOMATIC != 0, kind, body: reader.rest().to_vec() })
+        let reply_to = match flags & FLAG_REPLY {
+            0 => None,
+            _ => Some(MessageId(reader.array().ok_or(ContentError::Short)?)),
+        };
+        Ok(Self { automatic: flags & FLAG_AUTOMATIC != 0, kind, reply_to, body: reader.rest().to_vec() })
     }
 }
 
 /// Why an opened payload is no content. The sender's software is at fault, or newer than this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContentError {
-    /// Shorter than its header.
+    /// Shorter than what stands before the body.
     Short,
     /// A version that this software doesn't know.
     Version(u8),
@@ -86,7 +100,7 @@ impl ContentError {
 impl fmt::Display for ContentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Short => write!(f, "the content is shorter than its header of {CONTENT_HEADER_LEN} bytes"),
+            Self::Short => write!(f, "the content is cut off before its body: it is shorter than its header"),
             Self::Version(v) => {
                 write!(f, "the content has version {v}, this node knows version {CONTENT_VERSION}: update it")
             }

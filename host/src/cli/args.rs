@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use qpq_schemas::MessageId;
 
 mod federation;
 mod mail;
@@ -318,6 +319,9 @@ pub struct SendArgs {
     /// Send without sealing, readable by every relay
     #[arg(long)]
     pub plain: bool,
+    /// The message that this one answers, by its id
+    #[arg(long, value_name = "ID")]
+    pub reply_to: Option<MessageId>,
 }
 
 /// A message for a channel.
@@ -337,6 +341,9 @@ pub struct BroadcastArgs {
     /// Over how many links it may go, such as 1 for the neighbours alone
     #[arg(long, value_name = "LINKS", value_parser = clap::value_parser!(u8).range(1..))]
     pub hops: Option<u8>,
+    /// The message that this one answers, by its id
+    #[arg(long, value_name = "ID")]
+    pub reply_to: Option<MessageId>,
 }
 
 /// How urgent a message is.

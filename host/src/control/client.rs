@@ -448,6 +448,36 @@ impl NodeApi for RemoteNode {
         )
     }
 
+    fn script_approve(&self, name: String, approval: ScriptApproval) -> Reply<BotStatus> {
+        remote!(
+            self,
+            script_approve_request,
+            |call| {
+                call.set_name(name.as_str());
+                approval.write(call.init_approval());
+            },
+            |answer| Wire::read(answer.get_script()?)
+        )
+    }
+
+    fn script_logs(&self, query: ScriptLogQuery) -> Reply<ScriptLogPage> {
+        remote!(
+            self,
+            script_logs_request,
+            |call| {
+                call.set_wait_ms(query.wait_ms);
+                query.write(call.init_query());
+            },
+            |answer| Wire::read(answer.get_page()?)
+        )
+    }
+
+    fn script_eval(&self, eval: ScriptEval) -> Reply<ScriptEvaluated> {
+        remote!(self, script_eval_request, |call| eval.write(call.init_eval()), |answer| Wire::read(
+            answer.get_evaluated()?
+        ))
+    }
+
     /// A connection that ends before the answer means that the node has stopped, which is what was asked.
     fn shutdown(&self) -> Reply<()> {
         let call = remote!(self, shutdown_request, |call| (), |answer| Ok(()));

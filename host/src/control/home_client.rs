@@ -436,6 +436,18 @@ impl NodeApi for HomeClient {
         self.0.node.script_reload(name)
     }
 
+    fn script_approve(&self, name: String, approval: ScriptApproval) -> Reply<BotStatus> {
+        self.0.node.script_approve(name, approval)
+    }
+
+    fn script_logs(&self, query: ScriptLogQuery) -> Reply<ScriptLogPage> {
+        self.0.node.script_logs(query)
+    }
+
+    fn script_eval(&self, eval: ScriptEval) -> Reply<ScriptEvaluated> {
+        self.0.node.script_eval(eval)
+    }
+
     fn shutdown(&self) -> Reply<()> {
         self.0.node.shutdown()
     }

@@ -19,7 +19,7 @@ use super::mail_service::MailService;
 use super::slots::Slots;
 use super::wire::{Wire, list_len, read_trust, write_list};
 use crate::api::mailbox::MailboxApi;
-use crate::api::{ApiError, DeliveryQuery, InboxPage, InboxQuery, NodeApi, Receipt};
+use crate::api::{ApiError, DeliveryQuery, InboxPage, InboxQuery, NodeApi, Receipt, ScriptLogQuery};
 
 /// Most envelopes in one `batchEnqueue` or `importMail`.
 const MAX_BATCH: u32 = 256;
@@ -28,7 +28,7 @@ const MAX_BATCH: u32 = 256;
 /// accept in one message.
 const MAX_PAGE_BYTES: usize = 4 << 20;
 
-/// Longest wait of `fetchWait` and `deliveries`, in milliseconds.
+/// Longest wait of `fetchWait`, `deliveries` and `scriptLogs`, in milliseconds.
 const MAX_WAIT_MS: u64 = 60_000;
 
 /// The service of one connection.
@@ -36,7 +36,7 @@ pub(super) struct Service {
     node: Arc<dyn NodeApi>,
     caller: Caller,
     slots: Rc<Slots>,
-    /// Calls of `fetchWait` and `deliveries`, which wait. They get half the slots only: a connection whose slots are all taken isn't
+    /// Calls of `fetchWait`, `deliveries` and `scriptLogs`, which wait. They get half the slots only: a connection whose slots are all taken isn't
     /// read, so it must not be possible to fill them with calls that end by time alone.
     waits: Rc<Slots>,
     mailbox: OnceCell<mailbox::Client>,
@@ -208,6 +208,22 @@ impl Server for Service {
         let name = if params.has_name() { Some(params.get_name()?.to_string()?) } else { None };
         let scripts = ask!(service.node.script_reload(name));
         write_list(&scripts, results.reborrow().init_scripts(list_len(scripts.len())));
+    }}
+
+    method! { admins script_approve(ScriptApproveParams, ScriptApproveResults) |service, params, results| {
+        let (name, approval) = (params.get_name()?.to_string()?, Wire::read(params.get_approval()?)?);
+        ask!(service.node.script_approve(name, approval)).write(results.reborrow().init_script());
+    }}
+
+    method! { admins script_logs(ScriptLogsParams, ScriptLogsResults) |service, params, results| {
+        let _wait = service.waits.try_take().ok_or_else(|| to_exception(&too_many_waits()))?;
+        let wait_ms = params.get_wait_ms().min(MAX_WAIT_MS);
+        let query = ScriptLogQuery { wait_ms, ..ScriptLogQuery::read(params.get_query()?)? };
+        ask!(service.node.script_logs(query)).write(results.reborrow().init_page());
+    }}
+
+    method! { admins script_eval(ScriptEvalParams, ScriptEvalResults) |service, params, results| {
+        ask!(service.node.script_eval(Wire::read(params.get_eval()?)?)).write(results.reborrow().init_evaluated());
     }}
 
     method! { admins ping(PingParams, PingResults) |service, params, results| {

@@ -64,6 +64,9 @@ pub(crate) fn item(seq: u64) -> InboxItem {
         hops: 3,
         own: false,
         problem: None,
+        reply_to: Some(MessageId([3; 32])),
+        reaction: true,
+        max_hops: 16,
     }
 }
 
@@ -225,6 +228,12 @@ pub(crate) fn bot() -> BotStatus {
         stored_bytes: 6,
         lag: 7,
         loads: 8,
+        isolation: "thread".into(),
+        needs: vec!["send".into()],
+        missing: vec!["send".into()],
+        pauses: 9,
+        kills: 10,
+        limits: vec![LimitUse { name: "timers".into(), used: 1, limit: 32 }],
     }
 }
 
@@ -573,6 +582,31 @@ impl NodeApi for Double {
     fn script_reload(&self, name: Option<String>) -> Reply<Vec<BotStatus>> {
         self.note(format!("reload {name:?}"));
         ready(vec![bot()])
+    }
+
+    fn script_approve(&self, name: String, approval: ScriptApproval) -> Reply<BotStatus> {
+        self.note(format!("approve {name} {approval:?}"));
+        ready(bot())
+    }
+
+    fn script_logs(&self, query: ScriptLogQuery) -> Reply<ScriptLogPage> {
+        self.note(format!("logs {query:?}"));
+        let line = ScriptLogLine {
+            seq: 7,
+            at_ms: 1_700_000_000_000,
+            bot: "announcements".into(),
+            level: "warn".into(),
+            event: Some("timer".into()),
+            place: Some("announcements.lua:7".into()),
+            text: "could not repeat".into(),
+            traceback: Some("announcements.lua:7\nannouncements.lua:2".into()),
+        };
+        ready(ScriptLogPage { lines: vec![line], next_after: 7 })
+    }
+
+    fn script_eval(&self, eval: ScriptEval) -> Reply<ScriptEvaluated> {
+        self.note(format!("eval {eval:?}"));
+        ready(ScriptEvaluated { result: "2".into(), error: Some("not so".into()), cpu_us: 3 })
     }
 
     fn shutdown(&self) -> Reply<()> {

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use qpq_schemas::MessageId;
 use qpq_schemas::node_capnp::node_service;
 use serde::Serialize;
 
@@ -88,6 +89,12 @@ async fn every_answer_comes_over_the_socket_unchanged() {
     same(node.plugin_swap("x".into(), None), remote.plugin_swap("x".into(), None)).await;
     same(node.scripts(), remote.scripts()).await;
     same(node.script_reload(None), remote.script_reload(None)).await;
+    let approval = ScriptApproval { needs: vec!["send".into()], revoke: false, trusted: true };
+    same(node.script_approve("a".into(), approval.clone()), remote.script_approve("a".into(), approval)).await;
+    let logs = ScriptLogQuery { bot: Some("a".into()), after: Some(3), limit: 5, wait_ms: 0 };
+    same(node.script_logs(logs.clone()), remote.script_logs(logs)).await;
+    let eval = ScriptEval { bot: "a".into(), code: "1 + 1".into(), write: true };
+    same(node.script_eval(eval.clone()), remote.script_eval(eval)).await;
     same(node.shutdown(), remote.shutdown()).await;
 }
 
@@ -102,6 +109,8 @@ async fn a_request_arrives_as_it_was_made() {
         receipt: true,
         plain: false,
         automatic: true,
+        reply_to: Some(MessageId([6; 32])),
+        reaction: true,
     };
     let remote = bench.connect();
     remote.send(request.clone()).await.unwrap();

@@ -28,8 +28,8 @@ use super::shared::Shared;
 use crate::api::{
     ApiError, BlocksImported, BotStatus, BroadcastRequest, ChannelInfo, DeliveryPage, DeliveryQuery, ExportPage,
     ExportQuery, FederationReport, IdentityInfo, ImportOutcome, InboxPage, InboxQuery, NodeApi, NodeStatus, PeerInfo,
-    PingReport, PluginStatus, QueuePage, QueueQuery, Receipt, Reply, RouteTable, SendRequest, ServerNote, StoreStats,
-    Trust, WhyReport,
+    PingReport, PluginStatus, QueuePage, QueueQuery, Receipt, Reply, RouteTable, ScriptApproval, ScriptEval,
+    ScriptEvaluated, ScriptLogPage, ScriptLogQuery, SendRequest, ServerNote, StoreStats, Trust, WhyReport,
 };
 use crate::config::ConfigErrors;
 use crate::core::Event;
@@ -135,10 +135,12 @@ impl Door {
     }
 
     async fn reload(self, name: Option<String>) -> Result<Vec<BotStatus>, ApiError> {
-        match self.scripts.get() {
-            Some(scripts) => scripts.reload(name).await,
-            None => Err(ApiError::new("scripts-off", "bots are off; set `scripts.enabled = true` and start again")),
-        }
+        self.bots()?.reload(name).await
+    }
+
+    fn bots(&self) -> Result<&ScriptHost, ApiError> {
+        let off = || ApiError::new("scripts-off", "bots are off; set `scripts.enabled = true` and start again");
+        self.scripts.get().ok_or_else(off)
     }
 }
 
@@ -272,6 +274,18 @@ impl NodeApi for Door {
 
     fn script_reload(&self, name: Option<String>) -> Reply<Vec<BotStatus>> {
         self.call(|door| door.reload(name))
+    }
+
+    fn script_approve(&self, name: String, approval: ScriptApproval) -> Reply<BotStatus> {
+        self.call(|door| async move { door.bots()?.approve(name, approval).await })
+    }
+
+    fn script_logs(&self, query: ScriptLogQuery) -> Reply<ScriptLogPage> {
+        self.call(|door| async move { Ok(door.bots()?.logs(query).await) })
+    }
+
+    fn script_eval(&self, eval: ScriptEval) -> Reply<ScriptEvaluated> {
+        self.call(|door| async move { door.bots()?.eval(eval).await })
     }
 
     fn shutdown(&self) -> Reply<()> {

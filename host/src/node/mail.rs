@@ -1,7 +1,7 @@
 //! Between people's texts and envelopes: sealing and signing on the way out, opening on the way in.
 
 use qpq_schemas::channel::ChannelKey;
-use qpq_schemas::content::{Content, KIND_BYTES, KIND_TEXT};
+use qpq_schemas::content::{Content, KIND_BYTES, KIND_REACTION, KIND_TEXT};
 use qpq_schemas::envelope::{
     Draft, Envelope, EnvelopeRef, Flags, Kind, LARGEST_PAYLOAD, MAX_TTL_SECS, Priority, Refusal,
 };
@@ -20,6 +20,9 @@ use crate::store::StoredRecord;
 const RECEIPT_TTL_SECS: u32 = 7 * 24 * 60 * 60;
 /// Links that a receipt may cross.
 const RECEIPT_MAX_HOPS: u8 = 32;
+
+/// Longest reaction, in bytes: a few emoji with their joiners.
+const MAX_REACTION_BYTES: usize = 64;
 
 /// What a message gets where its sender says nothing.
 #[derive(Debug, Clone, Copy)]
@@ -63,7 +66,7 @@ impl Defaults {
         let priority = priority(request.priority)?;
         let flags = Flags { sealed: !request.plain, receipt_wanted: request.receipt, priority };
         let mut draft = self.draft(Kind::Direct, flags, request.ttl_secs, to.0)?;
-        let content = content(request.payload, request.automatic);
+        let content = content(request.payload, request.automatic, request.reply_to, request.reaction)?;
         draft.payload = if request.plain {
             content
         } else {
@@ -87,7 +90,8 @@ impl Defaults {
             let why = "a broadcast that may cross no link reaches nobody; allow 1 to 255 links";
             return Err(ApiError::new("bad-hops", why));
         }
-        draft.payload = channel.seal(&draft.aad(key.public()), &content(request.payload, request.automatic));
+        let content = content(request.payload, request.automatic, request.reply_to, request.reaction)?;
+        draft.payload = channel.seal(&draft.aad(key.public()), &content);
         self.finish(&draft, key)
     }
 }
@@ -108,9 +112,18 @@ pub(crate) fn receipt(to: PeerId, id: MessageId, key: &SigningKey) -> Result<Env
     draft.sign(key)
 }
 
-fn content(body: Vec<u8>, automatic: bool) -> Vec<u8> {
-    let kind = if std::str::from_utf8(&body).is_ok() { KIND_TEXT } else { KIND_BYTES };
-    Content { automatic, kind, body }.encode()
+fn content(body: Vec<u8>, automatic: bool, reply_to: Option<MessageId>, reaction: bool) -> Result<Vec<u8>, ApiError> {
+    let is_text = std::str::from_utf8(&body).is_ok();
+    let kind = match (reaction, is_text) {
+        (false, true) => KIND_TEXT,
+        (false, false) => KIND_BYTES,
+        (true, true) if reply_to.is_some() && body.len() <= MAX_REACTION_BYTES => KIND_REACTION,
+        (true, _) => {
+            let why = format!("a reaction is a text of at most {MAX_REACTION_BYTES} bytes to a message that it names");
+            return Err(ApiError::new("bad-reaction", why));
+        }
+    };
+    Ok(Content { automatic, kind, reply_to, body }.encode())
 }
 
 fn priority(number: Option<u8>) -> Result<Priority, ApiError> {
@@ -156,6 +169,9 @@ impl Opener<'_> {
             hops: view.hop_count(),
             own: sender == self.me,
             problem,
+            reply_to: content.reply_to,
+            reaction: content.kind == KIND_REACTION,
+            max_hops: view.max_hops(),
         })
     }
 

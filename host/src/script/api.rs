@@ -20,7 +20,7 @@ pub(crate) use args::Args;
 pub(crate) use events::{Command, Handler, help};
 pub(crate) use memory::state_table;
 pub use table::{CALLS, Call, Kind, Param};
-pub(crate) use talk::{Outgoing, PRIORITIES, deliver, origin};
+pub(crate) use talk::{Outgoing, PRIORITIES, deliver};
 pub(crate) use time::Timers;
 pub(crate) use tools::clean;
 
@@ -171,6 +171,10 @@ fn known(name: &str) -> mlua::Result<&'static Call> {
 /// Checks arguments and permission.
 pub(crate) fn enter(ctx: &Ctx, call: &'static Call, values: MultiValue) -> Result<Args, Fault> {
     let args = Args::check(ctx, call, values).map_err(Fault::Misuse)?;
+    if ctx.read_only.get() && call.writes {
+        let message = "changes something, and this session is read-only; begin one with --write";
+        return Err(Fault::Misuse(message.to_owned()));
+    }
     if let Some(need) = call.needs {
         ctx.require(need, None)?;
     }

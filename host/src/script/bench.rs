@@ -146,7 +146,7 @@ async fn hosted(vm: &Rc<Vm>, events: u32) -> Result<Duration, String> {
     for _ in 0..events {
         for job in dispatch::message(vm, &item).map_err(|failure| failure.to_string())? {
             if let Job::Call { function, args, .. } = job {
-                vm.call(&function, args, budget).await.result.map_err(|failure| failure.to_string())?;
+                vm.call("broadcast", &function, args, budget).await.result.map_err(|failure| failure.to_string())?;
                 vm.ctx.flush().await.map_err(|error| error.to_string())?;
             }
         }

@@ -35,6 +35,12 @@ impl Bucket {
         }
     }
 
+    /// What is used of the capacity at the moment, and the capacity.
+    pub(crate) fn spent(&mut self, now: Instant) -> (f64, f64) {
+        self.fill(now);
+        (self.capacity - self.level, self.capacity)
+    }
+
     /// Takes `amount`, even below zero: what was used can't be given back.
     pub(crate) fn take(&mut self, amount: f64) {
         self.level -= amount;

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -74,6 +75,10 @@ pub(crate) struct Ctx {
     pub new_topics: RefCell<Vec<String>>,
     /// Set when the machine was replaced: it finishes what it has begun.
     pub retired: Cell<bool>,
+    /// What the script that runs at the moment does.
+    pub running: RefCell<Option<Rc<str>>>,
+    /// Calls that change something are refused at the moment.
+    pub read_only: Cell<bool>,
 }
 
 impl Ctx {
@@ -97,6 +102,8 @@ impl Ctx {
             topics: RefCell::default(),
             new_topics: RefCell::default(),
             retired: Cell::new(false),
+            running: RefCell::default(),
+            read_only: Cell::new(false),
         };
         (ctx, parts.program)
     }
@@ -115,6 +122,11 @@ impl Ctx {
 
     pub(crate) fn is_store(&self, table: &Table) -> bool {
         self.store_table.get().is_some_and(|store| store.to_pointer() == table.to_pointer())
+    }
+
+    /// What the script that runs at the moment does, for the log.
+    pub(crate) fn doing(&self) -> Option<String> {
+        self.running.borrow().as_deref().map(str::to_owned)
     }
 
     /// The bot's clock: Unix time in seconds.

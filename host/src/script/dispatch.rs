@@ -6,7 +6,7 @@ use mlua::{Function, IntoLuaMulti, MultiValue, Table, Value};
 
 use crate::api::InboxItem;
 
-use super::api::{Command, Handler, Outgoing, PRIORITIES, help, origin};
+use super::api::{Command, Handler, Outgoing, PRIORITIES, help};
 use super::failure::Failure;
 use super::shared::LiveEvent;
 use super::vm::Vm;
@@ -105,7 +105,6 @@ pub(crate) fn message_table(vm: &Vm, item: &InboxItem) -> Result<Table, Failure>
     let name = item.from_name.clone().unwrap_or_else(|| item.from.short());
     let secs = |ms: u64| ms as f64 / 1_000.0;
     let priority = PRIORITIES.get(usize::from(item.priority)).copied().unwrap_or("normal");
-    let event = if item.topic.is_some() { "broadcast" } else { "envelope" };
     let (id, from) = (item.id.to_string(), item.from.to_string());
     vm.make(|lua| {
         let text = lua.create_string(&item.payload)?;
@@ -124,7 +123,9 @@ pub(crate) fn message_table(vm: &Vm, item: &InboxItem) -> Result<Table, Failure>
             expires,
             priority,
             item.hops,
-            event,
+            item.reply_to.map(|id| id.to_string()),
+            item.reaction,
+            item.max_hops,
         ))
     })
 }
@@ -133,7 +134,7 @@ pub(crate) fn message_table(vm: &Vm, item: &InboxItem) -> Result<Table, Failure>
 fn command(vm: &Vm, item: &InboxItem) -> Result<Option<Vec<Job>>, Failure> {
     let Some((name, rest)) = parse(item) else { return Ok(None) };
     let topic = item.topic.as_deref();
-    let answer = |text: &str| Outgoing::answer(origin(item.from, topic), text);
+    let answer = |text: &str| Outgoing::answer(item, text);
     let here = |command: &&Command| topic.is_none_or(|topic| command.channels.iter().any(|c| c == topic));
     let found = vm.ctx.commands.borrow().iter().filter(here).find(|command| command.name == name).cloned();
     let Some(command) = found else {
@@ -143,7 +144,7 @@ fn command(vm: &Vm, item: &InboxItem) -> Result<Option<Vec<Job>>, Failure> {
     if command.who.as_ref().is_some_and(|who| !who.contains(&item.from)) {
         // In private: on a channel anybody could make the bot talk this way.
         let text = format!("!{name} is only for those whom the bot's admin named.");
-        return Ok(Some(vec![Job::Say(Outgoing::answer(origin(item.from, None), &text))]));
+        return Ok(Some(vec![Job::Say(Outgoing::whisper(item, &text))]));
     }
     let Some(words) = command.split(rest) else {
         return Ok(Some(vec![Job::Say(answer(&format!("usage: {}", command.usage())))]));

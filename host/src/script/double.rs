@@ -9,8 +9,8 @@ use qpq_schemas::{MessageId, PeerId, TopicId};
 use crate::api::{
     ApiError, BlocksImported, BotStatus, BroadcastRequest, ChannelInfo, Delivery, DeliveryPage, DeliveryQuery,
     ExportPage, ExportQuery, FederationReport, IdentityInfo, ImportOutcome, InboxItem, InboxPage, InboxQuery, NodeApi,
-    NodeStatus, PeerInfo, PingReport, PluginStatus, QueuePage, QueueQuery, Receipt, Reply, RouteTable, SendRequest,
-    ServerNote, StoreStats, Trust, WhyReport,
+    NodeStatus, PeerInfo, PingReport, PluginStatus, QueuePage, QueueQuery, Receipt, Reply, RouteTable, ScriptApproval,
+    ScriptEval, ScriptEvaluated, ScriptLogPage, ScriptLogQuery, SendRequest, ServerNote, StoreStats, Trust, WhyReport,
 };
 
 /// How long messages live when the sender doesn't say, in seconds.
@@ -129,6 +129,9 @@ pub(super) fn message(from: PeerId, topic: Option<&str>) -> InboxItem {
         hops: 1,
         own: false,
         problem: None,
+        reply_to: None,
+        reaction: false,
+        max_hops: 16,
     }
 }
 
@@ -200,7 +203,8 @@ impl NodeApi for MemoryNode {
         let acked = query.reader.as_ref().and_then(|reader| inner.acked.get(reader).copied());
         let after = query.after.or(acked).unwrap_or(0);
         let limit = if query.limit == 0 { 100 } else { query.limit };
-        let newer: Vec<InboxItem> = inner.inbox.iter().filter(|item| item.seq > after).cloned().collect();
+        let wanted = |item: &&InboxItem| item.seq > after && (query.topic.is_none() || item.topic == query.topic);
+        let newer: Vec<InboxItem> = inner.inbox.iter().filter(wanted).cloned().collect();
         let skip = if query.newest { newer.len().saturating_sub(limit) } else { 0 };
         let items: Vec<InboxItem> = newer.into_iter().skip(skip).take(limit).collect();
         let next_after = items.last().map_or(after, |item| item.seq);
@@ -306,6 +310,18 @@ impl NodeApi for MemoryNode {
     }
 
     fn script_reload(&self, _name: Option<String>) -> Reply<Vec<BotStatus>> {
+        not_here()
+    }
+
+    fn script_approve(&self, _name: String, _approval: ScriptApproval) -> Reply<BotStatus> {
+        not_here()
+    }
+
+    fn script_logs(&self, _query: ScriptLogQuery) -> Reply<ScriptLogPage> {
+        not_here()
+    }
+
+    fn script_eval(&self, _eval: ScriptEval) -> Reply<ScriptEvaluated> {
         not_here()
     }
 

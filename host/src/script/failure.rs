@@ -8,6 +8,11 @@ use super::cut;
 use super::shared::PROBLEM_BYTES;
 use super::source::Source;
 
+/// Calls of a traceback that are kept.
+const TRACEBACK_LINES: usize = 20;
+/// Length of one of them, in bytes.
+const TRACEBACK_LINE_BYTES: usize = 200;
+
 /// The kinds of failure; the words are those of reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -45,18 +50,20 @@ pub(crate) struct Failure {
     pub message: String,
     pub file: Option<String>,
     pub line: Option<usize>,
+    /// The calls in the bot's files that led to it, innermost first, one on each line.
+    pub traceback: Option<String>,
 }
 
 impl Failure {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), file: None, line: None }
+        Self { kind, message: message.into(), file: None, line: None, traceback: None }
     }
 
     /// Reads the machine's error: its first line has the place, the rest is a traceback.
     pub(crate) fn from_lua(error: &mlua::Error, source: &Source) -> Self {
         let (kind, text, trace) = unwrap(error);
         // Only so much of a huge message is looked at.
-        let text = cut(&text, PROBLEM_BYTES * 2);
+        let text = cut(&text, PROBLEM_BYTES * 2).to_owned();
         let head = text.split("\nstack traceback:").next().unwrap_or_default();
         let place = place(head, source);
         let (file, line, message) = match place {
@@ -72,7 +79,8 @@ impl Failure {
             Kind::Error if message.starts_with("not enough memory") => Kind::Memory,
             kind => kind,
         };
-        Self { kind, message: clean(&explain(message), PROBLEM_BYTES), file, line }
+        let traceback = traceback(&text, trace, source);
+        Self { kind, message: clean(&explain(message), PROBLEM_BYTES), file, line, traceback }
     }
 
     /// The same, told as what it is: the budget was used up.
@@ -106,6 +114,14 @@ fn unwrap(error: &mlua::Error) -> (Kind, String, &str) {
         }
         other => (Kind::Error, other.to_string(), ""),
     }
+}
+
+/// The lines of a traceback that are of the bot's own files. The message may hold one, too; the machine's comes last.
+fn traceback(text: &str, trace: &str, source: &Source) -> Option<String> {
+    let inner = text.split_once("\nstack traceback:").map_or("", |(_, inner)| inner);
+    let lines = inner.lines().chain(trace.lines()).map(str::trim).filter(|line| place(line, source).is_some());
+    let calls: Vec<String> = lines.take(TRACEBACK_LINES).map(|line| clean(line, TRACEBACK_LINE_BYTES)).collect();
+    (!calls.is_empty()).then(|| calls.join("\n"))
 }
 
 /// Splits `file:line: message` where the file is one of the bot's.

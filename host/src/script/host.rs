@@ -10,9 +10,12 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use crate::api::{ApiError, BotStatus, NodeApi};
+use crate::api::{
+    ApiError, BotStatus, NodeApi, ScriptApproval, ScriptEval, ScriptEvaluated, ScriptLogPage, ScriptLogQuery,
+};
 
 use super::limits::{LimitsPatch, ScriptLimits};
+use super::log::Counter;
 use super::shared::{LiveEvent, Shared};
 use super::store::BotStore;
 use super::watch;
@@ -54,7 +57,8 @@ pub struct BotConfig {
     pub config: serde_json::Map<String, serde_json::Value>,
     /// Limits in place of the common ones.
     pub limits: LimitsPatch,
-    /// The permissions granted; what its manifest asks for when left out.
+    /// The permissions granted beside what was approved with `qpq script approve`; when left out, those that a bot of a single
+    /// file has.
     pub granted: Option<Vec<String>>,
 }
 
@@ -64,12 +68,19 @@ impl Default for BotConfig {
     }
 }
 
+/// Longest code that an admin may type at once, in bytes.
+const EVAL_BYTES: usize = 16 << 10;
+
 /// What the supervisor is told.
 pub(crate) enum Message {
     /// Something changed in a scripts directory.
     FilesChanged,
     /// Load one bot anew, or all.
     Reload { name: Option<String>, reply: oneshot::Sender<Result<(), ApiError>> },
+    /// Grant a bot what it asks for, or take it back.
+    Approve { name: String, approval: ScriptApproval, reply: oneshot::Sender<Result<(), ApiError>> },
+    /// Run a piece of Lua in a bot.
+    Eval { eval: ScriptEval, reply: oneshot::Sender<Result<oneshot::Receiver<ScriptEvaluated>, ApiError>> },
     /// A worker's version runs, or doesn't.
     Loaded { bot: String, generation: u32, result: thread::LoadResult },
     /// A worker ended.
@@ -84,6 +95,7 @@ type Known = Arc<RwLock<Vec<Arc<Shared>>>>;
 /// The running script host. Dropping it stops the bots without waiting.
 pub struct ScriptHost {
     known: Known,
+    lines: Arc<Counter>,
     messages: Sender<Message>,
     supervisor: std::sync::Mutex<Option<JoinHandle<()>>>,
     _watcher: Option<watch::Watcher>,
@@ -103,12 +115,13 @@ impl ScriptHost {
         let (messages, inbox) = channel();
         let known = Known::default();
         let watcher = (config.enabled && config.watch).then(|| watch::start(&config.dirs, messages.clone())).flatten();
-        let supervisor = Supervisor::new(config, node, kv, Arc::clone(&known), messages.clone());
+        let lines = Arc::new(Counter::default());
+        let supervisor = Supervisor::new(config, node, kv, Arc::clone(&known), Arc::clone(&lines), messages.clone());
         let spawned = std::thread::Builder::new().name("bots".to_owned()).spawn(move || supervise(supervisor, &inbox));
         if let Err(error) = &spawned {
             tracing::error!(target: "qpq::script", "the script host has no thread: {error}");
         }
-        Self { known, messages, supervisor: std::sync::Mutex::new(spawned.ok()), _watcher: watcher }
+        Self { known, lines, messages, supervisor: std::sync::Mutex::new(spawned.ok()), _watcher: watcher }
     }
 
     /// The node's inbox grew to `seq`: wakes the bots. Cheap, never blocks.
@@ -137,11 +150,46 @@ impl ScriptHost {
     /// Returns the list once the new versions run or failed; a failed one shows in `problem`.
     pub async fn reload(&self, name: Option<String>) -> Result<Vec<BotStatus>, ApiError> {
         let (reply, done) = oneshot::channel();
-        let gone = || ApiError::new("scripts-off", "the script host has stopped");
-        self.messages.send(Message::Reload { name: name.clone(), reply }).map_err(|_| gone())?;
-        done.await.map_err(|_| gone())??;
+        self.messages.send(Message::Reload { name: name.clone(), reply }).map_err(|_| stopped())?;
+        done.await.map_err(|_| stopped())??;
         let wanted = |bot: &BotStatus| name.as_ref().is_none_or(|name| bot.name == *name);
         Ok(self.list().into_iter().filter(wanted).collect())
+    }
+
+    /// Grants a bot the permissions that it asks for, or takes them back, and loads it anew.
+    ///
+    /// # Errors
+    /// When there is no such bot or permission, or the grant could not be written.
+    pub async fn approve(&self, name: String, approval: ScriptApproval) -> Result<BotStatus, ApiError> {
+        let (reply, done) = oneshot::channel();
+        self.messages.send(Message::Approve { name: name.clone(), approval, reply }).map_err(|_| stopped())?;
+        done.await.map_err(|_| stopped())??;
+        self.list().into_iter().find(|bot| bot.name == name).ok_or_else(stopped)
+    }
+
+    /// What bots logged.
+    pub async fn logs(&self, query: ScriptLogQuery) -> ScriptLogPage {
+        let known = Arc::clone(&self.known);
+        let meant = |bot: &&Arc<Shared>| query.bot.as_ref().is_none_or(|name| bot.name == *name);
+        let collect = |after| {
+            let known = known.read().unwrap_or_else(PoisonError::into_inner);
+            known.iter().filter(meant).flat_map(|bot| bot.book.after(after)).collect()
+        };
+        self.lines.page(&query, collect).await
+    }
+
+    /// Runs a piece of Lua in a running bot.
+    ///
+    /// # Errors
+    /// When there is no such bot, it doesn't run, or it ended meanwhile.
+    pub async fn eval(&self, eval: ScriptEval) -> Result<ScriptEvaluated, ApiError> {
+        if eval.code.len() > EVAL_BYTES {
+            return Err(ApiError::new("too-large", format!("typed code has at most {} KiB", EVAL_BYTES >> 10)));
+        }
+        let (reply, answer) = oneshot::channel();
+        self.messages.send(Message::Eval { eval, reply }).map_err(|_| stopped())?;
+        let evaluated = answer.await.map_err(|_| stopped())??;
+        evaluated.await.map_err(|_| ApiError::new("not-running", "the bot ended before it answered; try again"))
     }
 
     /// Stops the bots: they get their `stop` event, finish what they do, and their stores are written. Blocks until
@@ -155,6 +203,10 @@ impl ScriptHost {
             let _ = supervisor.join();
         }
     }
+}
+
+fn stopped() -> ApiError {
+    ApiError::new("scripts-off", "the script host has stopped")
 }
 
 impl Drop for ScriptHost {

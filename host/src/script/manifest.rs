@@ -89,7 +89,8 @@ impl Manifest {
     }
 }
 
-fn check_need(need: &str) -> Result<(), String> {
+/// Says what is wrong with a permission's name.
+pub(crate) fn check_need(need: &str) -> Result<(), String> {
     let (name, channel) = split(need);
     let known = PERMISSIONS.iter().any(|(known, _)| *known == name);
     if !known {

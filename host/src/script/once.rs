@@ -129,7 +129,8 @@ pub fn check(path: &Path) -> Vec<Diagnostic> {
     let report = on_thread(path, program, ScriptLimits::default(), None);
     let problem = |error: RunError| {
         let kind = if report.outcome == "cpu-limit" { Kind::Cpu } else { Kind::Error };
-        diagnostic(path, &Failure { kind, message: error.message, file: error.file, line: error.line })
+        let (file, line) = (error.file, error.line);
+        diagnostic(path, &Failure { file, line, ..Failure::new(kind, error.message) })
     };
     report.error.map(problem).into_iter().collect()
 }
@@ -226,7 +227,7 @@ async fn run(
     }
     report.memory_bytes = vm.memory() as u64;
     report.outputs = node.sent().iter().map(output).collect();
-    report.log = lock(&shared.log).iter().cloned().collect();
+    report.log = shared.book.after(0).into_iter().map(|line| line.text).collect();
     report
 }
 
@@ -262,9 +263,9 @@ async fn perform(vm: &Rc<Vm>, job: Job) -> Option<Ran> {
             let _ = deliver(&vm.ctx, out).await;
             None
         }
-        Job::Call { function, args, answer, .. } => {
+        Job::Call { what, function, args, answer } => {
             let budget = Duration::from_millis(vm.ctx.limits.cpu_per_event_ms);
-            let ran = vm.call(&function, args, budget).await;
+            let ran = vm.call(&*what, &function, args, budget).await;
             if let (Ok(mlua::Value::String(text)), Some(mut out)) = (&ran.result, answer) {
                 out.payload = text.as_bytes().to_vec();
                 let _ = deliver(&vm.ctx, out).await;

@@ -12,6 +12,8 @@ use super::source::Source;
 
 /// Stack of the compiling thread: Luau's parser has its own bound on nesting, this is well above it.
 const STACK_BYTES: usize = 8 << 20;
+/// The name of what an admin types, in messages.
+const TYPED: &str = "=repl";
 const PRELUDE: &str = include_str!("prelude.luau");
 
 /// Sources and the bytecode that this process made of them. Bytecode from elsewhere is never loaded.
@@ -34,6 +36,18 @@ impl Program {
     pub(crate) fn chunk(&self, lua: &Lua, name: &str) -> Option<mlua::Result<Function>> {
         self.chunks.get(name).map(|bytes| load(lua, &format!("@{name}"), bytes))
     }
+}
+
+/// What the admin typed: an expression where it is one, else statements.
+pub(crate) fn typed(lua: &Lua, code: &str) -> mlua::Result<Function> {
+    let told = |error: mlua::Error| match error {
+        // `line: what`
+        mlua::Error::SyntaxError { message, .. } => mlua::Error::runtime(format!("repl:{message}")),
+        other => other,
+    };
+    let expression = compiler().compile(format!("return {code}"));
+    let bytes = expression.or_else(|_| compiler().compile(code)).map_err(told)?;
+    load(lua, TYPED, &bytes)
 }
 
 /// The prelude's chunk.

@@ -2,22 +2,21 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use qpq_schemas::{MessageId, PeerId};
 use tokio::sync::Notify;
 
-use crate::api::BotStatus;
+use crate::api::{BotStatus, LimitUse};
 
 use super::bucket::Bucket;
 use super::limits::{CPU_WINDOW, ERRORS_TO_PAUSE, KILL_WINDOW, KILLS_TO_DISABLE, LIVE_QUEUE, PAUSES, ScriptLimits};
 use super::lock;
+use super::log::{About, Book, Counter};
 use super::store::Cache;
 
-/// Log lines kept for a look back.
-const LOG_KEPT: usize = 50;
 /// Longest text of a problem, in bytes.
 pub(crate) const PROBLEM_BYTES: usize = 2_048;
 
@@ -76,6 +75,8 @@ pub(crate) enum State {
     #[default]
     Loading,
     Running,
+    /// For the admin's approval.
+    Waiting,
     Paused,
     Failed,
     Disabled,
@@ -86,6 +87,7 @@ impl State {
         match self {
             Self::Loading => "loading",
             Self::Running => "running",
+            Self::Waiting => "waiting",
             Self::Paused => "paused",
             Self::Failed => "failed",
             Self::Disabled => "disabled",
@@ -104,6 +106,11 @@ pub(crate) struct Face {
     pub run_problem: Option<String>,
     pub commands: Vec<String>,
     pub topics: Vec<String>,
+    /// The permissions that the newest version asks for, and those of them that nobody has granted.
+    pub needs: Vec<String>,
+    pub missing: Vec<String>,
+    /// Where it runs: the word of [`BotStatus::isolation`].
+    pub isolation: &'static str,
 }
 
 /// Counters. Read by anyone, written by the bot's thread.
@@ -117,6 +124,12 @@ pub(crate) struct Figures {
     /// Everything in the inbox up to here is handled or being handled.
     pub pulled: AtomicU64,
     pub loads: AtomicU32,
+    pub pauses: AtomicU32,
+    pub kills: AtomicU32,
+    /// Timers that are set.
+    pub timers: AtomicU32,
+    /// Handlers in flight.
+    pub handlers: AtomicU32,
 }
 
 /// The buckets that bound what a bot sends, logs and computes.
@@ -195,6 +208,7 @@ fn count(times: &mut VecDeque<Instant>, window: Duration, now: Instant) -> usize
 pub(crate) struct Shared {
     pub name: String,
     pub path: PathBuf,
+    pub limits: ScriptLimits,
     pub inbox_seq: AtomicU64,
     pub wake: Notify,
     pub live: Mutex<VecDeque<LiveEvent>>,
@@ -205,14 +219,23 @@ pub(crate) struct Shared {
     pub faults: Mutex<Faults>,
     /// When named timers are due, for the next machine (Unix seconds).
     pub timers: Mutex<BTreeMap<String, f64>>,
-    pub log: Mutex<VecDeque<String>>,
+    pub book: Book,
+    /// Numbers the lines of all bots.
+    pub lines: Arc<Counter>,
 }
 
 impl Shared {
+    /// A bot by itself.
     pub(crate) fn new(name: &str, path: PathBuf, limits: &ScriptLimits) -> Self {
+        Self::among(name, path, limits, Arc::default())
+    }
+
+    /// A bot among others, whose log lines are numbered together.
+    pub(crate) fn among(name: &str, path: PathBuf, limits: &ScriptLimits, lines: Arc<Counter>) -> Self {
         Self {
             name: name.to_owned(),
             path,
+            limits: limits.clone(),
             inbox_seq: AtomicU64::new(0),
             wake: Notify::new(),
             live: Mutex::default(),
@@ -222,7 +245,8 @@ impl Shared {
             store: Mutex::default(),
             faults: Mutex::default(),
             timers: Mutex::default(),
-            log: Mutex::default(),
+            book: Book::default(),
+            lines,
         }
     }
 
@@ -243,12 +267,37 @@ impl Shared {
         self.wake.notify_one();
     }
 
-    pub(crate) fn keep_log(&self, line: String) {
-        let mut log = lock(&self.log);
-        if log.len() >= LOG_KEPT {
-            log.pop_front();
-        }
-        log.push_back(line);
+    pub(crate) fn keep_log(&self, about: About, line: String) {
+        self.book.add(&self.lines, &self.name, super::double::now_ms(), about, line);
+    }
+
+    /// What the bot uses of its limits.
+    fn limit_use(&self) -> Vec<LimitUse> {
+        let now = Instant::now();
+        let mut traffic = lock(&self.traffic);
+        let Traffic { messages, broadcasts, bytes, cpu, .. } = &mut *traffic;
+        let spent = |bucket: &mut Bucket, unit: f64| {
+            let (used, capacity) = bucket.spent(now);
+            ((used * unit).round() as u64, (capacity * unit).round() as u64)
+        };
+        let buckets = [
+            ("cpu_percent", spent(cpu, 100.0 / CPU_WINDOW.as_secs_f64())),
+            ("messages_per_minute", spent(messages, 1.0)),
+            ("broadcasts_per_minute", spent(broadcasts, 1.0)),
+            ("bytes_per_hour", spent(bytes, 1.0)),
+        ];
+        drop(traffic);
+        let store = lock(&self.store);
+        let limits = &self.limits;
+        let counts = [
+            ("memory_bytes", (self.figures.memory.load(Ordering::Relaxed), limits.memory_bytes as u64)),
+            ("store_bytes", (store.bytes() as u64, limits.store_bytes as u64)),
+            ("store_keys", (store.keys() as u64, limits.store_keys as u64)),
+            ("timers", (self.figures.timers.load(Ordering::Relaxed).into(), limits.timers as u64)),
+            ("handlers", (self.figures.handlers.load(Ordering::Relaxed).into(), limits.handlers as u64)),
+        ];
+        let line = |(name, (used, limit)): (&str, (u64, u64))| LimitUse { name: name.to_owned(), used, limit };
+        buckets.into_iter().chain(counts).map(line).collect()
     }
 
     pub(crate) fn set_state(&self, state: State) {
@@ -256,6 +305,7 @@ impl Shared {
     }
 
     pub(crate) fn status(&self) -> BotStatus {
+        let (limits, stored_bytes) = (self.limit_use(), lock(&self.store).bytes() as u64);
         let face = lock(&self.face);
         let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
         BotStatus {
@@ -271,9 +321,15 @@ impl Shared {
             cpu_ms: read(&self.figures.cpu_us) / 1_000,
             memory_bytes: read(&self.figures.memory),
             sent: read(&self.figures.sent),
-            stored_bytes: lock(&self.store).bytes() as u64,
+            stored_bytes,
             lag: read(&self.inbox_seq).saturating_sub(read(&self.figures.pulled)),
             loads: self.figures.loads.load(Ordering::Relaxed),
+            isolation: if face.isolation.is_empty() { "thread" } else { face.isolation }.to_owned(),
+            needs: face.needs.clone(),
+            missing: face.missing.clone(),
+            pauses: self.figures.pauses.load(Ordering::Relaxed),
+            kills: self.figures.kills.load(Ordering::Relaxed),
+            limits,
         }
     }
 }

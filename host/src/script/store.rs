@@ -150,6 +150,10 @@ impl Cache {
         found.map(|(key, entry)| (key.as_slice(), entry))
     }
 
+    pub(crate) fn keys(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -93,15 +93,46 @@ impl Vm {
         let chunk = self.guard(|| self.program.chunk(&self.lua, &self.program.source.main).unwrap_or_else(missing));
         let ms = self.ctx.limits.cpu_at_load_ms;
         match chunk {
-            Ok(function) => self.call(&function, (), Duration::from_millis(ms)).await,
+            Ok(function) => self.call("load", &function, (), Duration::from_millis(ms)).await,
             Err(failure) => Ran { result: Err(failure), cpu: Duration::ZERO },
         }
     }
 
-    /// Starts a function of the bot, with a CPU budget.
-    pub(crate) fn call(self: &Rc<Self>, function: &Function, args: impl IntoLuaMulti, budget: Duration) -> Call {
-        let future = function.call_async(args);
-        Call { vm: Rc::clone(self), future: Some(Box::pin(future)), left: budget, cpu: Duration::ZERO, life: None }
+    /// Starts a function of the bot, with a CPU budget. `what` it does stands in the log.
+    pub(crate) fn call(
+        self: &Rc<Self>,
+        what: impl Into<Rc<str>>,
+        function: &Function,
+        args: impl IntoLuaMulti,
+        budget: Duration,
+    ) -> Call {
+        let future = Some(Box::pin(function.call_async(args)));
+        let (vm, what) = (Rc::clone(self), what.into());
+        Call { vm, what, read_only: false, future, left: budget, cpu: Duration::ZERO, life: None }
+    }
+
+    /// Runs a piece of Lua that the admin typed: an expression, or statements. Without `write` it can't change anything but
+    /// tables that it makes itself.
+    pub(crate) fn eval(self: &Rc<Self>, code: &str, write: bool) -> Result<Call, Failure> {
+        let function = self.guard(|| {
+            let function = super::program::typed(&self.lua, code)?;
+            let env = self.lua.create_table()?;
+            let meta = self.lua.create_table()?;
+            meta.raw_set("__index", self.lua.globals())?;
+            env.set_metatable(Some(meta))?;
+            env.set_readonly(!write);
+            function.set_environment(if write { self.lua.globals() } else { env })?;
+            Ok(function)
+        })?;
+        let budget = Duration::from_millis(self.ctx.limits.cpu_per_event_ms);
+        Ok(Call { read_only: !write, ..self.call("repl", &function, (), budget) })
+    }
+
+    /// The bot's state can't be written while a reader looks at it.
+    fn protect_state(&self, protect: bool) {
+        if let Ok(Value::Table(state)) = self.mesh.raw_get("state") {
+            state.set_readonly(protect);
+        }
     }
 
     /// Runs something that may panic inside the machine's own code.
@@ -228,6 +259,8 @@ pub(crate) struct Ran {
 /// A function of the bot that runs. The budget is armed at each poll; dropping it cancels it.
 pub(crate) struct Call {
     vm: Rc<Vm>,
+    what: Rc<str>,
+    read_only: bool,
     future: Option<Pin<Box<AsyncCallFuture<Value>>>>,
     left: Duration,
     cpu: Duration,
@@ -240,16 +273,19 @@ impl Future for Call {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ran> {
         let this = &mut *self;
-        let Some(future) = this.future.as_mut() else { return Poll::Pending };
-        this.vm.pulse.enter();
+        let Some(mut future) = this.future.take() else { return Poll::Pending };
+        this.enter();
         this.vm.meter.arm(this.left);
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
         let spent = this.vm.meter.disarm();
-        this.vm.pulse.leave();
+        this.leave();
         this.cpu += spent.cpu;
         this.left = this.left.saturating_sub(spent.cpu);
         let result = match polled {
-            Ok(Poll::Pending) if !spent.stopped => return this.wait(cx),
+            Ok(Poll::Pending) if !spent.stopped => {
+                this.future = Some(future);
+                return this.wait(cx);
+            }
             Ok(Poll::Ready(Ok(value))) if !spent.stopped => Ok(value),
             Ok(Poll::Ready(Err(error))) => Err(Failure::from_lua(&error, &this.vm.program.source)),
             Ok(_) => Err(Failure::new(Kind::Cpu, "")),
@@ -264,6 +300,23 @@ impl Future for Call {
 }
 
 impl Call {
+    fn enter(&self) {
+        self.vm.pulse.enter();
+        *self.vm.ctx.running.borrow_mut() = Some(Rc::clone(&self.what));
+        if self.read_only {
+            self.vm.ctx.read_only.set(true);
+            self.vm.protect_state(true);
+        }
+    }
+
+    fn leave(&self) {
+        if self.read_only {
+            self.vm.ctx.read_only.set(false);
+            self.vm.protect_state(false);
+        }
+        self.vm.pulse.leave();
+    }
+
     fn budget(&self) -> Duration {
         self.left + self.cpu
     }

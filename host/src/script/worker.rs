@@ -11,14 +11,16 @@ use futures::StreamExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
 
-use crate::api::{ApiError, InboxPage, Reply};
+use crate::api::{ApiError, InboxPage, Reply, ScriptEvaluated};
 
 use super::api::clean;
 use super::dispatch::{self, Job};
 use super::failure::{Failure, Kind};
 use super::limits::{HANDLER_LIFE_SECS, LIVE_QUEUE};
 use super::lock;
+use super::log::{About, Level};
 use super::plain::Plain;
 use super::pulse::Pulse;
 use super::shared::{PROBLEM_BYTES, Shared, State, Verdict};
@@ -44,6 +46,8 @@ pub(crate) enum Order {
     Retire,
     /// The node stops.
     Stop,
+    /// Run a piece of Lua that the admin typed.
+    Eval { code: String, write: bool, reply: oneshot::Sender<ScriptEvaluated> },
 }
 
 /// Why a worker ended.
@@ -59,9 +63,22 @@ pub(crate) enum End {
 
 /// Something that a worker waited for.
 enum Finished {
-    Event { what: String, ran: Ran, seq: Option<u64>, unsaid: Option<ApiError> },
-    Said { seq: Option<u64>, unsaid: Option<ApiError> },
-    Subscribed { topic: String, result: Result<(), ApiError> },
+    Event {
+        what: String,
+        ran: Ran,
+        seq: Option<u64>,
+        unsaid: Option<ApiError>,
+    },
+    Said {
+        seq: Option<u64>,
+        unsaid: Option<ApiError>,
+    },
+    Subscribed {
+        topic: String,
+        result: Result<(), ApiError>,
+    },
+    /// Something that is answered elsewhere.
+    Aside,
 }
 
 enum Happened {
@@ -143,6 +160,7 @@ impl Worker {
             }
             self.subscribe();
             self.start_ready();
+            self.show();
             let happened = self.wait().await;
             self.handle(happened);
         }
@@ -217,6 +235,14 @@ impl Worker {
             }
             // It was told to stop meanwhile.
             Order::Activate { .. } | Order::Thaw => {}
+            Order::Eval { code, write, reply } => {
+                let evaluated = job::evaluate(Rc::clone(&self.vm), code, write);
+                self.running.push(Box::pin(async move {
+                    // Whoever asked may be gone.
+                    let _ = reply.send(evaluated.await);
+                    Finished::Aside
+                }));
+            }
             Order::Retire => {
                 self.vm.ctx.retired.set(true);
                 self.end_within(Duration::from_secs(HANDLER_LIFE_SECS));
@@ -266,6 +292,14 @@ impl Worker {
             }
         }
         self.pull();
+    }
+
+    /// Figures of the moment, for those who look from outside.
+    fn show(&self) {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let figures = &self.shared.figures;
+        figures.timers.store(count(self.vm.ctx.timers.borrow().count()), Ordering::Relaxed);
+        figures.handlers.store(count(self.running.len()), Ordering::Relaxed);
     }
 
     fn queue(&mut self, jobs: Result<Vec<Job>, Failure>, seq: Option<u64>) {
@@ -319,6 +353,7 @@ impl Worker {
                 self.close(seq);
                 self.live_events();
             }
+            Finished::Aside => {}
             Finished::Said { seq, unsaid } => {
                 self.unsaid(unsaid);
                 self.close(seq);
@@ -347,16 +382,21 @@ impl Worker {
     fn failed(&mut self, what: &str, failure: &Failure) {
         self.shared.figures.errors.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(target: "qpq::script", bot = %self.shared.name, "{what}: {failure}");
+        self.shared.keep_log(About::failure(what, failure), failure.message.clone());
         self.note(failure);
         let now = Instant::now();
         let verdict = match failure.kind {
-            Kind::Cpu => lock(&self.shared.faults).kill(now),
+            Kind::Cpu => {
+                self.shared.figures.kills.fetch_add(1, Ordering::Relaxed);
+                lock(&self.shared.faults).kill(now)
+            }
             _ => lock(&self.shared.faults).error(now),
         };
         match verdict {
             Verdict::GoOn => {}
             Verdict::Pause(time) => {
                 tracing::error!(target: "qpq::script", bot = %self.shared.name, "paused for {} s after too many errors", time.as_secs());
+                self.shared.figures.pauses.fetch_add(1, Ordering::Relaxed);
                 self.paused_until = Some(now + time);
                 self.shared.set_state(State::Paused);
             }
@@ -375,7 +415,7 @@ impl Worker {
         if let Some(error) = error {
             let line = clean(&format!("an answer was not sent: {error}"), PROBLEM_BYTES);
             tracing::warn!(target: "qpq::script", bot = %self.shared.name, "{line}");
-            self.shared.keep_log(line);
+            self.shared.keep_log(About { level: Level::Warn, ..About::default() }, line);
         }
     }
 

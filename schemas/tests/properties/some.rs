@@ -45,11 +45,9 @@ pub(crate) fn draft() -> impl Strategy<Value = Draft> {
 }
 
 pub(crate) fn content() -> impl Strategy<Value = Content> {
-    (any::<bool>(), any::<u8>(), vec(any::<u8>(), 0..100)).prop_map(|(automatic, kind, body)| Content {
-        automatic,
-        kind,
-        body,
-    })
+    (any::<bool>(), any::<u8>(), any::<Option<[u8; 32]>>(), vec(any::<u8>(), 0..100)).prop_map(
+        |(automatic, kind, reply_to, body)| Content { automatic, kind, reply_to: reply_to.map(MessageId), body },
+    )
 }
 
 pub(crate) fn channel() -> impl Strategy<Value = ChannelKey> {

@@ -35,7 +35,7 @@ fn case(name: &str, wire: &[u8], now_ms: u64) -> Value {
             "payload": hex(envelope.payload()),
             "hop_count": envelope.hop_count(),
             "content": Content::decode(envelope.payload()).ok().map(|content| json!({
-                "automatic": content.automatic, "kind": content.kind, "body": hex(content.body),
+                "automatic": content.automatic, "kind": content.kind, "reply_to": content.reply_to, "body": hex(content.body),
             })),
             "receipt": Receipt::decode(envelope.payload()).ok().map(|receipt| json!({
                 "id": receipt.id, "received_ms": receipt.received_ms,
@@ -63,7 +63,8 @@ pub(crate) fn vectors() -> Value {
 
 fn accepted() -> Vec<Value> {
     let text = Content::text("hello mesh").encode();
-    let automatic = Content { automatic: true, kind: 1, body: vec![0, 255] }.encode();
+    let automatic = Content { automatic: true, kind: 1, reply_to: None, body: vec![0, 255] }.encode();
+    let answer = Content { reply_to: Some(MessageId([9; 32])), ..Content::text("yes") }.encode();
     let receipt = Receipt { id: MessageId([7; 32]), received_ms: NOW + 5 };
     let urgent = Flags { sealed: true, receipt_wanted: true, priority: Priority::Emergency };
     let full = Draft { flags: urgent, max_hops: 255, ..draft(Kind::Direct, b"sealed, so not read here") };
@@ -73,6 +74,8 @@ fn accepted() -> Vec<Value> {
     vec![
         case("a plain direct text", &wire(&draft(Kind::Direct, &text)), NOW),
         case("a broadcast from a program, relayed 15 times", &relayed, NOW),
+        case("an answer", &wire(&draft(Kind::Direct, &answer)), NOW),
+        case("an answer that is cut off", &wire(&draft(Kind::Direct, &answer[..34])), NOW),
         case("a delivery receipt", &wire(&draft(Kind::Receipt, &receipt.encode())), NOW),
         case("an empty payload", &wire(&draft(Kind::Direct, b"")), NOW),
         case("all flags set", &wire(&full), NOW),

@@ -71,9 +71,10 @@ def read_content(data):
     header = f.take(3)
     if header[0] != 1:
         raise Refused("content-version")
-    if header[1] & ~1:
+    if header[1] & ~3:
         raise Refused("content-flags")
-    return {"automatic": header[1] == 1, "kind": header[2], "body": f.rest().hex()}
+    reply_to = f.take(32).hex() if header[1] & 2 else None
+    return {"automatic": bool(header[1] & 1), "kind": header[2], "reply_to": reply_to, "body": f.rest().hex()}
 
 
 def read_receipt(data):

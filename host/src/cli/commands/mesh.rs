@@ -77,6 +77,8 @@ fn broadcast_request(args: BroadcastArgs) -> BroadcastRequest {
         priority: priority(args.priority),
         automatic: false,
         max_hops: args.hops,
+        reply_to: args.reply_to,
+        reaction: false,
     }
 }
 

@@ -52,6 +52,9 @@ fn message(id: [u8; 32]) -> InboxItem {
         hops: 1,
         own: false,
         problem: None,
+        reply_to: None,
+        reaction: false,
+        max_hops: 16,
     }
 }
 

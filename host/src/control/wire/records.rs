@@ -27,6 +27,8 @@ record!(SendRequest = send_request {
     num receipt(get_receipt, set_receipt),
     num plain(get_plain, set_plain),
     num automatic(get_automatic, set_automatic),
+    opt_id reply_to(has_reply_to, get_reply_to, set_reply_to),
+    num reaction(get_reaction, set_reaction),
 });
 
 record!(BroadcastRequest = broadcast_request {
@@ -36,6 +38,8 @@ record!(BroadcastRequest = broadcast_request {
     opt_num priority(has_priority, get_priority, init_priority),
     num automatic(get_automatic, set_automatic),
     opt_num max_hops(has_max_hops, get_max_hops, init_max_hops),
+    opt_id reply_to(has_reply_to, get_reply_to, set_reply_to),
+    num reaction(get_reaction, set_reaction),
 });
 
 // The waiting time is an argument of `fetchWait`, not a part of the query.
@@ -44,6 +48,7 @@ record!(InboxQuery = inbox_query {
     opt_text reader(has_reader, get_reader, set_reader),
     count limit(get_limit, set_limit),
     num newest(get_newest, set_newest),
+    opt_text topic(has_topic, get_topic, set_topic),
 } skip { wait_ms });
 
 record!(InboxPage = inbox_page {
@@ -67,6 +72,9 @@ record!(InboxItem = inbox_item {
     num hops(get_hops, set_hops),
     num own(get_own, set_own),
     opt_text problem(has_problem, get_problem, set_problem),
+    opt_id reply_to(has_reply_to, get_reply_to, set_reply_to),
+    num reaction(get_reaction, set_reaction),
+    num max_hops(get_max_hops, set_max_hops),
 });
 
 record!(Delivery = delivery {
@@ -394,6 +402,59 @@ record!(BotStatus = bot_status {
     num stored_bytes(get_stored_bytes, set_stored_bytes),
     num lag(get_lag, set_lag),
     num loads(get_loads, set_loads),
+    text isolation(get_isolation, set_isolation),
+    texts needs(get_needs, init_needs),
+    texts missing(get_missing, init_missing),
+    num pauses(get_pauses, set_pauses),
+    num kills(get_kills, set_kills),
+    list limits(get_limits, init_limits),
+});
+
+record!(LimitUse = limit_use {
+    text name(get_name, set_name),
+    num used(get_used, set_used),
+    num limit(get_limit, set_limit),
+});
+
+record!(ScriptApproval = script_approval {
+    texts needs(get_needs, init_needs),
+    num revoke(get_revoke, set_revoke),
+    num trusted(get_trusted, set_trusted),
+});
+
+// The waiting time is an argument of `scriptLogs`, not a part of the query.
+record!(ScriptLogQuery = script_log_query {
+    opt_text bot(has_bot, get_bot, set_bot),
+    opt_num after(has_after, get_after, init_after),
+    count limit(get_limit, set_limit),
+} skip { wait_ms });
+
+record!(ScriptLogLine = script_log_line {
+    num seq(get_seq, set_seq),
+    num at_ms(get_at_ms, set_at_ms),
+    text bot(get_bot, set_bot),
+    text level(get_level, set_level),
+    opt_text event(has_event, get_event, set_event),
+    opt_text place(has_place, get_place, set_place),
+    text text(get_text, set_text),
+    opt_text traceback(has_traceback, get_traceback, set_traceback),
+});
+
+record!(ScriptLogPage = script_log_page {
+    list lines(get_lines, init_lines),
+    num next_after(get_next_after, set_next_after),
+});
+
+record!(ScriptEval = script_eval {
+    text bot(get_bot, set_bot),
+    text code(get_code, set_code),
+    num write(get_write, set_write),
+});
+
+record!(ScriptEvaluated = script_evaluated {
+    text result(get_result, set_result),
+    opt_text error(has_error, get_error, set_error),
+    num cpu_us(get_cpu_us, set_cpu_us),
 });
 
 record!(NodeStatus = node_status {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use qpq_schemas::MessageId;
+use qpq_schemas::envelope::Kind;
+use qpq_schemas::{MessageId, TopicId};
 use tokio::time::Instant;
 
 use super::super::channels::USER;
@@ -49,11 +50,15 @@ impl Door {
             (None, Some(reader)) => self.place_of(reader).await?,
             (None, None) => 0,
         };
+        let topic = match &query.topic {
+            Some(name) => Some(self.shared.channels().key_for(name)?.topic_id()),
+            None => None,
+        };
         let deadline = Instant::now() + Duration::from_millis(query.wait_ms).min(MAX_WAIT);
         let mut grew = self.shared.inbox.clone();
         loop {
             grew.mark_unchanged();
-            let places = self.places(after, limit, query.newest).await?;
+            let places = self.places(after, limit, query.newest, topic).await?;
             if !places.is_empty() || Instant::now() >= deadline {
                 return self.page(after, places).await;
             }
@@ -70,14 +75,23 @@ impl Door {
         Ok(found.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes))
     }
 
-    async fn places(&self, after: u64, limit: usize, newest: bool) -> Result<Vec<(u64, MessageId)>, ApiError> {
+    async fn places(
+        &self,
+        after: u64,
+        limit: usize,
+        newest: bool,
+        topic: Option<TopicId>,
+    ) -> Result<Vec<(u64, MessageId)>, ApiError> {
         let place = |head: Head| (head.seq, head.id, head.wire_len as usize);
+        let wanted =
+            move |head: &Head| topic.is_none_or(|topic| head.kind == Kind::Broadcast && head.destination == topic.0);
         let found = self.shared.ask(move |core| {
             let mut places: Vec<_> = match newest {
                 true => {
-                    core.shelf().inbox_newest().take_while(|head| head.seq > after).take(limit).map(place).collect()
+                    let newer = core.shelf().inbox_newest().take_while(|head| head.seq > after);
+                    newer.filter(wanted).take(limit).map(place).collect()
                 }
-                false => core.shelf().inbox(after).take(limit).map(place).collect(),
+                false => core.shelf().inbox(after).filter(wanted).take(limit).map(place).collect(),
             };
             let mut bytes = 0;
             let fits = places.iter().take_while(|(_, _, len)| {

@@ -76,6 +76,8 @@ pub struct Call {
     pub needs: Option<&'static str>,
     /// Whether it waits, so that other handlers run meanwhile.
     pub waits: bool,
+    /// Whether it changes or sends something: not in a read-only session.
+    pub writes: bool,
     /// One or two sentences.
     pub help: &'static str,
 }
@@ -109,11 +111,15 @@ const fn call(
     help: &'static str,
 ) -> Call {
     let needs = if needs.is_empty() { None } else { Some(needs) };
-    Call { name, params, options, returns, needs, waits: false, help }
+    Call { name, params, options, returns, needs, waits: false, writes: false, help }
 }
 
 const fn waiting(call: Call) -> Call {
     Call { waits: true, ..call }
+}
+
+const fn writing(call: Call) -> Call {
+    Call { writes: true, ..call }
 }
 
 const OPTS: Param = maybe("options", Kind::Options);
@@ -125,7 +131,7 @@ const SENT: &str = "mesh.receipt?, mesh.error?";
 
 /// Every function of the API.
 pub const CALLS: &[Call] = &[
-    call(
+    writing(call(
         "mesh.on",
         &[param("event", Kind::Text), maybe("filter", Kind::Table), FN],
         &[],
@@ -133,17 +139,17 @@ pub const CALLS: &[Call] = &[
         "",
         "Calls fn with a table at each event: start, stop, reload, envelope, broadcast, peer_up, peer_down, link_change, \
          route_change, delivered, failed, evicted. The filter names fields that must be equal.",
-    ),
-    call("mesh.on_envelope", &[FN], &[], "", "direct", "Calls fn at each direct message to this node."),
-    call(
+    )),
+    writing(call("mesh.on_envelope", &[FN], &[], "", "direct", "Calls fn at each direct message to this node.")),
+    writing(call(
         "mesh.on_broadcast",
         &[param("topic", Kind::Text), FN],
         &[],
         "",
         "",
         "Joins the channel and calls fn at each message on it.",
-    ),
-    call(
+    )),
+    writing(call(
         "mesh.command",
         &[param("name", Kind::Text), OPTS, FN],
         &[
@@ -156,56 +162,56 @@ pub const CALLS: &[Call] = &[
         "",
         "Answers !name in direct messages, and on the channels named. A string that fn returns is the reply. \
          `who` lists the keys that may use it; \"self\" is this node's own. !help is made from args and help.",
-    ),
-    waiting(call(
+    )),
+    writing(waiting(call(
         "mesh.send",
         &[param("to", Kind::Text), param("message", Kind::Payload), OPTS],
         &[TTL, PRIORITY, maybe("receipt", Kind::Boolean), maybe("plain", Kind::Boolean)],
         SENT,
         "send",
         "Sends a direct message: to a key, a unique prefix of it or a nickname. Returns once it is on this node's disk.",
-    )),
-    waiting(call(
+    ))),
+    writing(waiting(call(
         "mesh.broadcast",
         &[param("topic", Kind::Text), param("message", Kind::Payload), OPTS],
         &[TTL, PRIORITY, maybe("hops", Kind::Integer)],
         SENT,
         "",
         "Publishes on a channel. Returns once it is on this node's disk.",
-    )),
-    waiting(call(
+    ))),
+    writing(waiting(call(
         "msg:reply",
         &[param("message", Kind::Payload), OPTS],
         &[TTL, PRIORITY],
         SENT,
         "reply",
         "Answers where the message came from: to its sender, or on its channel.",
-    )),
-    call(
+    ))),
+    writing(call(
         "mesh.every",
         &[param("period", Kind::Duration), FN, OPTS],
         &[maybe("name", Kind::Text)],
         "mesh.timer",
         "",
         "Calls fn again and again, at most once a second. A late timer fires once. Named timers keep their pace over a reload.",
-    ),
-    call(
+    )),
+    writing(call(
         "mesh.after",
         &[param("delay", Kind::Duration), FN, OPTS],
         &[maybe("name", Kind::Text)],
         "mesh.timer",
         "",
         "Calls fn once, later.",
-    ),
-    call(
+    )),
+    writing(call(
         "mesh.at",
         &[param("when", Kind::When), FN, OPTS],
         &[maybe("name", Kind::Text)],
         "mesh.timer",
         "",
         "Calls fn at a time of day (UTC) or at each match of a cron expression; given Unix seconds, once.",
-    ),
-    call("timer:cancel", &[], &[], "boolean", "", "Ends the timer; whether it was still set."),
+    )),
+    writing(call("timer:cancel", &[], &[], "boolean", "", "Ends the timer; whether it was still set.")),
     waiting(call(
         "mesh.sleep",
         &[param("duration", Kind::Duration)],
@@ -223,30 +229,30 @@ pub const CALLS: &[Call] = &[
         "store",
         "The value of a key, or the default.",
     ),
-    call(
+    writing(call(
         "mesh.store:set",
         &[param("key", Kind::Text), param("value", Kind::Any), OPTS],
         &[TTL],
         "boolean?, mesh.error?",
         "store",
         "Keeps plain data under a key, for ever or for a ttl.",
-    ),
-    call(
+    )),
+    writing(call(
         "mesh.store:incr",
         &[param("key", Kind::Text), maybe("by", Kind::Number)],
         &[],
         "number?, mesh.error?",
         "store",
         "Adds to a number (1 if not said) and returns it.",
-    ),
-    call(
+    )),
+    writing(call(
         "mesh.store:delete",
         &[param("key", Kind::Text)],
         &[],
         "boolean",
         "store",
         "Removes a key; whether it was there.",
-    ),
+    )),
     call(
         "mesh.store:each",
         &[maybe("prefix", Kind::Text), OPTS],

@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use mlua::{Lua, Table, Value};
-use qpq_schemas::PeerId;
+use qpq_schemas::{MessageId, PeerId};
 
-use crate::api::{ApiError, BroadcastRequest, Receipt, SendRequest};
+use crate::api::{ApiError, BroadcastRequest, InboxItem, Receipt, SendRequest};
 
 use super::super::context::Ctx;
 use super::super::shared::Traffic;
@@ -37,13 +37,31 @@ pub(crate) struct Outgoing {
     pub plain: bool,
     /// Links that a broadcast may cross.
     pub max_hops: Option<u8>,
+    /// The message that this one answers.
+    pub reply_to: Option<MessageId>,
+    /// A reaction and no text.
+    pub reaction: bool,
     /// An answer counts as a message, wherever it goes; other broadcasts have their own, smaller quota.
     pub reply: bool,
 }
 
 impl Outgoing {
-    /// An answer in plain words.
-    pub(crate) fn answer(target: Target, text: &str) -> Self {
+    /// An answer in plain words, in the scope of the question: to its sender, or on its channel and no farther than it went.
+    pub(crate) fn answer(item: &InboxItem, text: &str) -> Self {
+        Self { reply_to: Some(item.id), ..Self::to(origin(item.from, item.topic.as_deref()), text).within(item) }
+    }
+
+    /// The same, to the sender alone.
+    pub(crate) fn whisper(item: &InboxItem, text: &str) -> Self {
+        Self { reply_to: Some(item.id), ..Self::to(origin(item.from, None), text) }
+    }
+
+    fn within(mut self, item: &InboxItem) -> Self {
+        self.max_hops = item.topic.as_ref().map(|_| item.max_hops.max(1));
+        self
+    }
+
+    fn to(target: Target, text: &str) -> Self {
         let payload = cut(text, MAX_MESSAGE_BYTES).as_bytes().to_vec();
         Self {
             target,
@@ -53,6 +71,8 @@ impl Outgoing {
             receipt: false,
             plain: false,
             max_hops: None,
+            reply_to: None,
+            reaction: false,
             reply: true,
         }
     }
@@ -82,16 +102,32 @@ async fn broadcast(lua: Lua, ctx: Rc<Ctx>, args: Args) -> Outcome {
 
 async fn reply(lua: Lua, ctx: Rc<Ctx>, args: Args) -> Outcome {
     let message = args.receiver.clone().map_or(Value::Nil, Value::Table);
-    let origin: Option<String> = ctx.helpers()?.origins.raw_get(message)?;
-    let Some(origin) = origin else {
-        return Err(Fault::Misuse("this is no message that the bot received".to_owned()));
-    };
-    let target = match origin.strip_prefix('#') {
-        Some(topic) => Target::Channel(topic.to_owned()),
-        None => Target::Peer(origin),
-    };
-    let out = outgoing(target, &args, 0, true)?;
+    let origin = Origin::of(&ctx, message)?;
+    let mut out = outgoing(origin.target, &args, 0, true)?;
+    (out.reply_to, out.max_hops) = (Some(origin.id), origin.max_hops);
     give_receipt(&lua, &deliver(&ctx, out).await?)
+}
+
+/// Where a message came from, out of its script's reach.
+struct Origin {
+    target: Target,
+    id: MessageId,
+    /// How far a broadcast may go.
+    max_hops: Option<u8>,
+}
+
+impl Origin {
+    fn of(ctx: &Ctx, message: Value) -> Result<Self, Fault> {
+        let unknown = || Fault::Misuse("this is no message that the bot received".to_owned());
+        let origin: Option<Table> = ctx.helpers()?.origins.raw_get(message)?;
+        let origin = origin.ok_or_else(unknown)?;
+        let (from, topic): (String, Option<String>) = (origin.raw_get("from")?, origin.raw_get("topic")?);
+        let id: String = origin.raw_get("id")?;
+        let hops: u8 = origin.raw_get("max_hops")?;
+        let max_hops = topic.as_ref().map(|_| hops.max(1));
+        let target = topic.map_or(Target::Peer(from), Target::Channel);
+        Ok(Self { target, id: id.parse().map_err(|_| unknown())?, max_hops })
+    }
 }
 
 fn outgoing(target: Target, args: &Args, payload: usize, reply: bool) -> Result<Outgoing, Fault> {
@@ -105,6 +141,8 @@ fn outgoing(target: Target, args: &Args, payload: usize, reply: bool) -> Result<
         receipt: false,
         plain: false,
         max_hops: None,
+        reply_to: None,
+        reaction: false,
         reply,
     })
 }
@@ -133,14 +171,18 @@ fn give_receipt(lua: &Lua, receipt: &Receipt) -> Outcome {
 pub(crate) async fn deliver(ctx: &Ctx, out: Outgoing) -> Result<Receipt, ApiError> {
     admit(&mut lock(&ctx.shared.traffic), &out)?;
     ctx.flush().await?;
-    let Outgoing { target, payload, ttl_secs, priority, receipt, plain, max_hops, .. } = out;
+    let Outgoing { target, payload, ttl_secs, priority, receipt, plain, max_hops, reply_to, reaction, .. } = out;
     let sent = match target {
         Target::Peer(to) => {
-            let request = SendRequest { to, payload, ttl_secs, priority, receipt, plain, automatic: true };
+            let automatic = true;
+            let request =
+                SendRequest { to, payload, ttl_secs, priority, receipt, plain, automatic, reply_to, reaction };
             ctx.node.send(request).await?
         }
         Target::Channel(topic) => {
-            let request = BroadcastRequest { topic, payload, ttl_secs, priority, automatic: true, max_hops };
+            let automatic = true;
+            let request =
+                BroadcastRequest { topic, payload, ttl_secs, priority, automatic, max_hops, reply_to, reaction };
             ctx.node.broadcast(request).await?
         }
     };
@@ -149,7 +191,7 @@ pub(crate) async fn deliver(ctx: &Ctx, out: Outgoing) -> Result<Receipt, ApiErro
 }
 
 /// The answer to a person: to the sender, or on the channel.
-pub(crate) fn origin(from: PeerId, topic: Option<&str>) -> Target {
+fn origin(from: PeerId, topic: Option<&str>) -> Target {
     topic.map_or_else(|| Target::Peer(from.to_string()), |topic| Target::Channel(topic.to_owned()))
 }
 

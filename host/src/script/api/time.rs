@@ -39,6 +39,11 @@ pub(crate) struct Timers {
 }
 
 impl Timers {
+    /// How many are set.
+    pub(crate) fn count(&self) -> usize {
+        self.set.len()
+    }
+
     /// When the next timer is due.
     pub(crate) fn next_due(&self) -> Option<f64> {
         self.set.iter().map(|timer| timer.due).min_by(f64::total_cmp)

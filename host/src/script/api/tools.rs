@@ -9,15 +9,19 @@ use crate::api::ApiError;
 
 use super::super::context::Ctx;
 use super::super::limits::{JSON_BYTES, LOG_LINE_BYTES};
+use super::super::log::{About, Level};
 use super::super::plain::Plain;
 use super::super::{cut, lock};
 use super::{Args, Fault, Installer, Outcome, done};
 
+/// Longest place, in bytes.
+const PLACE_BYTES: usize = 200;
+
 pub(super) fn install(installer: &mut Installer<'_>) -> mlua::Result<()> {
-    installer.sync("mesh.log.debug", |lua, ctx, args| log(lua, ctx, args, tracing::Level::DEBUG))?;
-    installer.sync("mesh.log.info", |lua, ctx, args| log(lua, ctx, args, tracing::Level::INFO))?;
-    installer.sync("mesh.log.warn", |lua, ctx, args| log(lua, ctx, args, tracing::Level::WARN))?;
-    installer.sync("mesh.log.error", |lua, ctx, args| log(lua, ctx, args, tracing::Level::ERROR))?;
+    installer.sync("mesh.log.debug", |lua, ctx, args| log(lua, ctx, args, Level::Debug))?;
+    installer.sync("mesh.log.info", |lua, ctx, args| log(lua, ctx, args, Level::Info))?;
+    installer.sync("mesh.log.warn", |lua, ctx, args| log(lua, ctx, args, Level::Warn))?;
+    installer.sync("mesh.log.error", |lua, ctx, args| log(lua, ctx, args, Level::Error))?;
     installer.sync("mesh.json.encode", |lua, _, args| {
         let plain = Plain::from_lua(&args.value(0), JSON_BYTES).and_then(|plain| plain.to_json());
         let json = plain.map_err(|e| Fault::Misuse(format!("argument 1 (value) {e}")))?;
@@ -53,7 +57,7 @@ fn json_decode(lua: &Lua, _: &Rc<Ctx>, args: &Args) -> Outcome {
 }
 
 /// One line of log: arguments apart by spaces, without control characters, cut to the limit.
-fn log(lua: &Lua, ctx: &Rc<Ctx>, args: &Args, level: tracing::Level) -> Outcome {
+fn log(lua: &Lua, ctx: &Rc<Ctx>, args: &Args, level: Level) -> Outcome {
     let mut line = String::new();
     for value in args.all() {
         if line.len() >= LOG_LINE_BYTES {
@@ -75,17 +79,29 @@ fn log(lua: &Lua, ctx: &Rc<Ctx>, args: &Args, level: tracing::Level) -> Outcome 
     if !lock(&ctx.shared.traffic).log.try_take(1.0, Instant::now()) {
         return done(lua, ());
     }
-    write(&ctx.shared.name, level, &line);
-    ctx.shared.keep_log(line);
+    let place = caller(lua);
+    write(&ctx.shared.name, level, place.as_deref(), &line);
+    let about = About { level, event: ctx.doing(), place, traceback: None };
+    ctx.shared.keep_log(about, line);
     done(lua, ())
 }
 
-fn write(bot: &str, level: tracing::Level, line: &str) {
+/// The script's line that called: one above the wrapper around the raw function.
+fn caller(lua: &Lua) -> Option<String> {
+    const SCRIPT: usize = 2;
+    lua.inspect_stack(SCRIPT, |frame| {
+        let file = frame.source().short_src?.into_owned();
+        let line = frame.current_line()?;
+        Some(format!("{}:{line}", clean(&file, PLACE_BYTES)))
+    })?
+}
+
+fn write(bot: &str, level: Level, at: Option<&str>, line: &str) {
     match level {
-        tracing::Level::ERROR => tracing::error!(target: "qpq::script", bot, "{line}"),
-        tracing::Level::WARN => tracing::warn!(target: "qpq::script", bot, "{line}"),
-        tracing::Level::INFO => tracing::info!(target: "qpq::script", bot, "{line}"),
-        _ => tracing::debug!(target: "qpq::script", bot, "{line}"),
+        Level::Error => tracing::error!(target: "qpq::script", bot, at, "{line}"),
+        Level::Warn => tracing::warn!(target: "qpq::script", bot, at, "{line}"),
+        Level::Info => tracing::info!(target: "qpq::script", bot, at, "{line}"),
+        Level::Debug => tracing::debug!(target: "qpq::script", bot, at, "{line}"),
     }
 }
 

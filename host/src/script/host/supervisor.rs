@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::api::{ApiError, NodeApi};
+use crate::api::{ApiError, NodeApi, ScriptApproval, ScriptEval, ScriptEvaluated};
 
+use super::super::approvals::{Approvals, Grant};
 use super::super::failure::{Failure, Kind};
 use super::super::limits::{PAUSES, STUCK};
 use super::super::lock;
+use super::super::log::{About, Counter, Level};
+use super::super::manifest;
 use super::super::plain::Plain;
 use super::super::shared::{Faults, Shared, State, Verdict};
 use super::super::source::{Found, discover, read};
@@ -53,6 +56,8 @@ pub(super) struct Supervisor {
     node: Arc<dyn NodeApi>,
     kv: Arc<dyn BotStore>,
     known: Known,
+    lines: Arc<Counter>,
+    approvals: Approvals,
     messages: Sender<Message>,
     bots: BTreeMap<String, Bot>,
     waiters: Vec<Waiter>,
@@ -69,10 +74,24 @@ impl Supervisor {
         node: Arc<dyn NodeApi>,
         kv: Arc<dyn BotStore>,
         known: Known,
+        lines: Arc<Counter>,
         messages: Sender<Message>,
     ) -> Self {
-        let (bots, waiters) = (BTreeMap::new(), Vec::new());
-        Self { config, node, kv, known, messages, bots, waiters, rescan_at: None, stop_at: None, alive: 0 }
+        let approvals = Approvals::load(Arc::clone(&kv));
+        Self {
+            config,
+            node,
+            kv,
+            known,
+            lines,
+            approvals,
+            messages,
+            bots: BTreeMap::new(),
+            waiters: Vec::new(),
+            rescan_at: None,
+            stop_at: None,
+            alive: 0,
+        }
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -87,6 +106,8 @@ impl Supervisor {
                 self.rescan_at = Some(((now + DEBOUNCE).min(first + DEBOUNCE_LIMIT), first));
             }
             Message::Reload { name, reply } => self.reload(name.as_deref(), reply),
+            Message::Approve { name, approval, reply } => self.approve(&name, approval, reply),
+            Message::Eval { eval, reply } => self.eval(eval, reply),
             Message::Loaded { bot, generation, result } => self.loaded(&bot, generation, result),
             Message::Ended { bot, generation, end } => self.ended(&bot, generation, &end),
             Message::Stop { deadline } => self.stop(deadline),
@@ -143,7 +164,7 @@ impl Supervisor {
         let patch = self.config.bots.get(&found.name).map(|bot| &bot.limits);
         let limits =
             patch.map_or_else(|| self.config.limits.clone(), |patch| self.config.limits.clone().replaced(patch));
-        let shared = Arc::new(Shared::new(&found.name, found.path.clone(), &limits));
+        let shared = Arc::new(Shared::among(&found.name, found.path.clone(), &limits, Arc::clone(&self.lines)));
         self.known.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&shared));
         let bot = Bot {
             shared,
@@ -180,6 +201,16 @@ impl Supervisor {
             return;
         }
         bot.hash = source.hash;
+        let config = self.config.bots.get(name).cloned().unwrap_or_default();
+        let missing = self.approvals.missing(name, &source.manifest.needs, &config);
+        {
+            let mut face = lock(&bot.shared.face);
+            (face.needs, face.missing) = (source.manifest.needs.clone(), missing.clone());
+        }
+        if !missing.is_empty() {
+            self.hold(name, &missing);
+            return;
+        }
         bot.generation += 1;
         bot.restart_at = None;
         let start = Start {
@@ -188,7 +219,7 @@ impl Supervisor {
             node: Arc::clone(&self.node),
             kv: Arc::clone(&self.kv),
             limits: self.config.limits.clone(),
-            config: self.config.bots.get(name).cloned().unwrap_or_default(),
+            config,
             source,
             state: bot.current.as_ref().and_then(freeze),
             read_store: !bot.store_read,
@@ -201,6 +232,76 @@ impl Supervisor {
             }
             Err(error) => self.load_failed(name, &Failure::new(Kind::Panic, format!("no thread for the bot: {error}"))),
         }
+    }
+
+    /// The version waits for the admin. The one before it goes on, where there is one.
+    fn hold(&mut self, name: &str, missing: &[String]) {
+        let Some(bot) = self.bots.get_mut(name) else { return };
+        let list = missing.join("\", \"");
+        let why = format!(
+            "{name}: asks for \"{list}\", which nobody has approved yet; `qpq script approve {name}` grants it"
+        );
+        tracing::warn!(target: "qpq::script", bot = name, "{why}");
+        bot.shared.keep_log(About { level: Level::Warn, ..About::default() }, why.clone());
+        lock(&bot.shared.face).load_problem = Some(why);
+        if bot.current.is_none() {
+            bot.shared.set_state(State::Waiting);
+        }
+        self.settle_waiters(name);
+    }
+
+    fn approve(&mut self, name: &str, approval: ScriptApproval, reply: oneshot::Sender<Result<(), ApiError>>) {
+        let Some(bot) = self.bots.get(name) else {
+            let _ = reply.send(Err(self.unknown(name)));
+            return;
+        };
+        let asked = lock(&bot.shared.face).needs.clone();
+        let ScriptApproval { needs, revoke, trusted } = approval;
+        if let Some(wrong) = needs.iter().find_map(|need| manifest::check_need(need).err()) {
+            let _ = reply.send(Err(ApiError::new("unknown-permission", wrong)));
+            return;
+        }
+        let grant = (!revoke).then(|| Grant { needs: if needs.is_empty() { asked } else { needs }, trusted });
+        if let Err(error) = self.approvals.set(name, grant) {
+            let _ = reply.send(Err(error));
+            return;
+        }
+        if revoke {
+            self.stop_current(name);
+        }
+        self.reload(Some(name), reply);
+    }
+
+    /// Ends what runs, for good.
+    fn stop_current(&mut self, name: &str) {
+        let Some(bot) = self.bots.get_mut(name) else { return };
+        for version in [bot.current.take(), bot.next.take()].into_iter().flatten() {
+            let _ = version.orders.send(Order::Stop);
+        }
+        bot.shared.set_state(State::Loading);
+    }
+
+    fn eval(&self, eval: ScriptEval, reply: oneshot::Sender<Result<oneshot::Receiver<ScriptEvaluated>, ApiError>>) {
+        let ScriptEval { bot: name, code, write } = eval;
+        let answer = match self.bots.get(&name).map(|bot| &bot.current) {
+            None => Err(self.unknown(&name)),
+            Some(None) => {
+                let message = format!("the bot {name} doesn't run at the moment; `qpq script list` says why");
+                Err(ApiError::new("not-running", message))
+            }
+            Some(Some(version)) => {
+                let (answer, evaluated) = oneshot::channel();
+                let _ = version.orders.send(Order::Eval { code, write, reply: answer });
+                Ok(evaluated)
+            }
+        };
+        let _ = reply.send(answer);
+    }
+
+    fn unknown(&self, name: &str) -> ApiError {
+        let near = super::super::nearest(name, self.bots.keys().map(String::as_str));
+        let near = near.map_or(String::from(";"), |near| format!("; did you mean '{near}'?"));
+        ApiError::new("unknown-bot", format!("there is no bot '{name}'{near} `qpq script list` shows them"))
     }
 
     fn loaded(&mut self, name: &str, generation: u32, result: LoadResult) {
@@ -244,6 +345,7 @@ impl Supervisor {
         let Some(bot) = self.bots.get_mut(name) else { return };
         let shown = if failure.file.is_some() { failure.to_string() } else { format!("{name}: {failure}") };
         tracing::error!(target: "qpq::script", bot = name, "bot not loaded: {shown}");
+        bot.shared.keep_log(About::failure("load", failure), failure.message.clone());
         lock(&bot.shared.face).load_problem = Some(shown);
         match &bot.current {
             Some(current) => {
@@ -329,10 +431,7 @@ impl Supervisor {
         {
             self.rescan(false);
             if !self.bots.contains_key(name) {
-                let near = super::super::nearest(name, self.bots.keys().map(String::as_str));
-                let near = near.map_or(String::from(";"), |near| format!("; did you mean '{near}'?"));
-                let message = format!("there is no bot '{name}'{near} `qpq script list` shows them");
-                let _ = reply.send(Err(ApiError::new("unknown-bot", message)));
+                let _ = reply.send(Err(self.unknown(name)));
                 return;
             }
         }

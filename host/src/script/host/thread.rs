@@ -109,7 +109,8 @@ async fn load(start: Start, pulse: &Arc<Pulse>) -> Result<(std::rc::Rc<Vm>, Load
         let entries = start.kv.load(&start.shared.name).await.map_err(refused)?;
         *lock(&start.shared.store) = Cache::new(entries, super::super::double::now_ms());
     }
-    let permissions = permissions(&start.source, &start.config, &start.shared.name)?;
+    // The supervisor starts no version that asks for more than was granted.
+    let permissions = Permissions::new(start.source.manifest.needs.clone());
     let limits = start.limits.lowered(&start.source.manifest.limits).replaced(&start.config.limits);
     let version = start.source.manifest.version.clone();
     let compiled = Program::compile(start.source);
@@ -144,23 +145,9 @@ async fn load(start: Start, pulse: &Arc<Pulse>) -> Result<(std::rc::Rc<Vm>, Load
     Ok((vm, loaded))
 }
 
-/// What the manifest asks for, if the admin granted it.
-pub(in super::super) fn permissions(source: &Source, config: &BotConfig, bot: &str) -> Result<Permissions, Failure> {
-    let asked = Permissions::new(source.manifest.needs.clone());
-    let Some(granted) = &config.granted else { return Ok(asked) };
-    let missing = asked.missing_from(&Permissions::new(granted.clone()));
-    if missing.is_empty() {
-        return Ok(asked);
-    }
-    let list = missing.join("\", \"");
-    Err(Failure::new(
-        Kind::Refused,
-        format!("asks for \"{list}\", which isn't granted; add it to `granted` of the bot {bot} in the configuration"),
-    ))
-}
-
 impl From<SourceError> for Failure {
     fn from(error: SourceError) -> Self {
-        Self { kind: Kind::Refused, message: error.message, file: Some(error.file), line: error.line }
+        let (file, line) = (Some(error.file), error.line);
+        Self { file, line, ..Self::new(Kind::Refused, error.message) }
     }
 }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use qpq_schemas::PeerId;
 
 use super::write;
-use crate::api::{ApiError, BotStatus, Reply};
+use crate::api::{ApiError, BotStatus, Reply, ScriptApproval, ScriptEval, ScriptLogQuery};
 use crate::script::{
-    BotStore, LiveEvent, LiveKind, MemoryNode, MemoryStore, ScriptConfig, ScriptHost, StoreOp, StoredEntry,
+    BotConfig, BotStore, LiveEvent, LiveKind, MemoryNode, MemoryStore, ScriptConfig, ScriptHost, StoreOp, StoredEntry,
 };
 
 /// A store that several hosts can use one after another.
@@ -54,6 +54,12 @@ impl Live {
     /// A host of one folder of scripts.
     fn of(dir: &Path) -> Self {
         Self::start(config(dir), Store::default())
+    }
+
+    /// What comes of a future, as the node's runtime would drive it.
+    fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(future)
     }
 
     pub(super) fn tell(&self, from: [u8; 32], topic: Option<&str>, text: &str) {
@@ -266,6 +272,8 @@ fn live_events_timers_start_and_stop_reach_the_bot() {
     );
     let mut config = config(dir.path());
     config.limits.broadcasts_per_minute = 10;
+    let granted = vec!["broadcast".to_owned(), "peers".to_owned()];
+    config.bots.insert("bot".to_owned(), BotConfig { granted: Some(granted), ..BotConfig::default() });
     let live = Live::start(config, Store::default());
     live.running("bot");
     let peer_up = |name: &str| LiveEvent {
@@ -293,17 +301,96 @@ fn what_the_admin_did_not_grant_or_misspelt_is_said() {
     write(dir.path(), "asks/init.lua", "");
     write(dir.path(), "conf.lua", "\nlocal cfg = mesh.config { channel = 'x', n = 1 }");
     let mut config = config(dir.path());
-    let granted = crate::script::BotConfig { granted: Some(vec!["store".to_owned()]), ..Default::default() };
-    config.bots.insert("asks".to_owned(), granted);
     let wrong = serde_json::json!({ "chanel": "y" }).as_object().cloned().unwrap();
-    config.bots.insert("conf".to_owned(), crate::script::BotConfig { config: wrong, ..Default::default() });
+    config.bots.insert("conf".to_owned(), BotConfig { config: wrong, ..BotConfig::default() });
     let live = Live::start(config, Store::default());
-    live.state("asks", "failed");
+    live.state("asks", "waiting");
     live.state("conf", "failed");
     let problem = |bot| live.bot(bot).unwrap().problem.unwrap();
-    assert!(problem("asks").contains("asks for \"send\", which isn't granted"), "{}", problem("asks"));
+    assert!(problem("asks").contains("asks for \"send\", which nobody has approved yet"), "{}", problem("asks"));
     let conf = problem("conf");
     assert!(conf.starts_with("conf.lua:2: ") && conf.contains("did you mean 'channel'?"), "{conf}");
+    live.stop();
+}
+
+#[test]
+fn what_a_new_version_asks_for_in_addition_waits_for_the_admin_and_the_old_one_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "bot/bot.toml", "needs = [\"direct\", \"reply\"]");
+    write(dir.path(), "bot/init.lua", "mesh.on_envelope(function(msg) msg:reply('old') end)");
+    let store = Store::default();
+    let live = Live::start(config(dir.path()), store.clone());
+    live.running("bot");
+    write(dir.path(), "bot/bot.toml", "needs = [\"direct\", \"reply\", \"send\"]");
+    write(dir.path(), "bot/init.lua", "mesh.on_envelope(function(msg) mesh.send(msg.from, 'new') end)");
+    let bot = live.wait(live.host.reload(Some("bot".into()))).unwrap().remove(0);
+    assert_eq!(bot.missing, ["send"]);
+    assert_eq!(bot.state, "running");
+    assert!(bot.problem.unwrap().contains("`qpq script approve bot`"));
+    assert_eq!(live.ask(EVE, None, "who?"), "old");
+    let wrong = ScriptApproval { needs: vec!["sent".to_owned()], ..ScriptApproval::default() };
+    assert_eq!(live.wait(live.host.approve("bot".into(), wrong)).unwrap_err().code, "unknown-permission");
+    let bot = live.wait(live.host.approve("bot".into(), ScriptApproval::default())).unwrap();
+    assert_eq!((bot.state.as_str(), bot.missing.len(), bot.problem), ("running", 0, None));
+    assert_eq!(live.ask(EVE, None, "who?"), "new");
+    live.stop();
+    // For good; until it is taken back.
+    let live = Live::with_node(config(dir.path()), store, Arc::clone(&live.node));
+    live.state("bot", "running");
+    let revoke = ScriptApproval { revoke: true, ..ScriptApproval::default() };
+    let bot = live.wait(live.host.approve("bot".into(), revoke)).unwrap();
+    assert_eq!((bot.state.as_str(), bot.missing), ("waiting", vec!["send".to_owned()]));
+    live.stop();
+}
+
+#[test]
+fn the_log_names_bot_event_and_line_and_an_errors_calls() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "local function inner() error('broken') end\n\
+                mesh.command('fail', function() inner() end)\n\
+                mesh.command('say', function() mesh.log.warn('well', 1) end)";
+    write(dir.path(), "bot.lua", text);
+    let live = Live::of(dir.path());
+    live.running("bot");
+    live.tell(EVE, None, "!say");
+    live.tell(EVE, None, "!fail");
+    live.until(|live| live.bot("bot").is_some_and(|bot| bot.errors == 1));
+    let page = live.wait(live.host.logs(ScriptLogQuery { bot: Some("bot".into()), ..ScriptLogQuery::default() }));
+    let [said, failed] = &page.lines[..] else { panic!("{page:?}") };
+    assert_eq!((said.text.as_str(), said.level.as_str()), ("well 1", "warn"));
+    assert_eq!((said.event.as_deref(), said.place.as_deref()), (Some("!say"), Some("bot.lua:3")));
+    assert_eq!((failed.text.as_str(), failed.event.as_deref()), ("broken", Some("!fail")));
+    assert_eq!(failed.place.as_deref(), Some("bot.lua:1"));
+    let calls: Vec<&str> = failed.traceback.as_deref().unwrap().lines().collect();
+    assert!(calls[0].starts_with("bot.lua:1") && calls[1].starts_with("bot.lua:2"), "{calls:?}");
+    live.stop();
+}
+
+#[test]
+fn an_admin_looks_into_a_running_bot_and_changes_nothing_unless_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "bot.lua", "mesh.state.count = 41 mesh.store:set('a', { 1, 'x' }) counter = 7");
+    let live = Live::of(dir.path());
+    live.running("bot");
+    let run = |code: &str, write| {
+        let eval = ScriptEval { bot: "bot".to_owned(), code: code.to_owned(), write };
+        live.wait(live.host.eval(eval)).unwrap()
+    };
+    assert_eq!(run("mesh.state.count + 1", false).result, "42");
+    assert_eq!(run("mesh.store:get('a')", false).result, "{ 1, \"x\" }");
+    assert_eq!(run("local t = {} for i = 1, 3 do t[i] = i end return t", false).result, "{ 1, 2, 3 }");
+    for change in ["mesh.store:set('a', 1)", "mesh.state.count = 1", "counter = 1", "mesh.broadcast('x', 'y')"] {
+        let error = run(change, false).error.unwrap();
+        assert!(error.contains("read-only") || error.contains("readonly"), "{change}: {error}");
+    }
+    assert_eq!(run("mesh.state.count", false).result, "41");
+    assert_eq!(run("mesh.state.count = 1", true).error, None);
+    assert_eq!(run("mesh.state.count", false).result, "1");
+    assert!(run("while true do end", false).error.unwrap().contains("CPU"));
+    assert!(run("1 +", false).error.unwrap().contains("repl:1"));
+    let nobody = ScriptEval { bot: "bott".to_owned(), ..ScriptEval::default() };
+    let error = live.wait(live.host.eval(nobody)).unwrap_err();
+    assert!(error.code == "unknown-bot" && error.message.contains("'bot'"), "{error}");
     live.stop();
 }
 

@@ -8,8 +8,41 @@ use mlua::Value;
 
 use super::super::api::deliver;
 use super::super::dispatch::Job;
+use super::super::plain::Plain;
 use super::super::vm::Vm;
 use super::Finished;
+use crate::api::ScriptEvaluated;
+
+/// Longest result of typed code that is shown, in bytes.
+const SHOWN_BYTES: usize = 16 << 10;
+
+/// Runs what the admin typed.
+pub(super) async fn evaluate(vm: Rc<Vm>, code: String, write: bool) -> ScriptEvaluated {
+    let ran = match vm.eval(&code, write) {
+        Ok(call) => call.await,
+        Err(failure) => {
+            return ScriptEvaluated { error: Some(failure.to_string()), ..ScriptEvaluated::default() };
+        }
+    };
+    let mut evaluated = ScriptEvaluated { cpu_us: ran.cpu.as_micros() as u64, ..ScriptEvaluated::default() };
+    match ran.result {
+        Ok(value) => evaluated.result = shown(&value),
+        Err(failure) => evaluated.error = Some(failure.to_string()),
+    }
+    if let Err(error) = vm.ctx.flush().await {
+        evaluated.error.get_or_insert_with(|| error.to_string());
+    }
+    evaluated
+}
+
+/// A value as an author would write it; what is no plain data by its type alone.
+fn shown(value: &Value) -> String {
+    match (value, Plain::from_lua(value, SHOWN_BYTES)) {
+        (Value::Nil, _) => String::new(),
+        (_, Ok(plain)) => plain.to_string(),
+        (other, Err(_)) => format!("{}: not shown, it is no plain data or too large", other.type_name()),
+    }
+}
 
 /// Does a job: calls, makes what was stored durable, answers.
 pub(super) fn perform(vm: Rc<Vm>, job: Job, seq: Option<u64>) -> LocalBoxFuture<'static, Finished> {
@@ -18,7 +51,7 @@ pub(super) fn perform(vm: Rc<Vm>, job: Job, seq: Option<u64>) -> LocalBoxFuture<
             Job::Say(out) => Finished::Said { seq, unsaid: deliver(&vm.ctx, out).await.err() },
             Job::Call { what, function, args, answer } => {
                 let budget = Duration::from_millis(vm.ctx.limits.cpu_per_event_ms);
-                let ran = vm.call(&function, args, budget).await;
+                let ran = vm.call(&*what, &function, args, budget).await;
                 let said = match (&ran.result, answer) {
                     (Ok(Value::String(text)), Some(mut out)) => {
                         out.payload = text.as_bytes().to_vec();

@@ -139,7 +139,7 @@ fn opaque(bridge: &Bridge, relay: &Relay, key: &[u8; 32]) -> Result<Envelope, Er
         created_ms: u64::try_from(engine.now_ms()).unwrap_or_default(),
         nonce: rand::random(),
         destination: *key,
-        payload: Content { automatic: true, kind: KIND_BYTES, body }.encode(),
+        payload: Content { automatic: true, kind: KIND_BYTES, reply_to: None, body }.encode(),
     };
     draft.sign(&bridge.key).map_err(|refusal| Error::failed(refusal.to_string()))
 }

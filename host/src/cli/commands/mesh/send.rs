@@ -83,5 +83,7 @@ fn send_request(args: SendArgs) -> SendRequest {
         receipt: args.receipt,
         plain: args.plain,
         automatic: false,
+        reply_to: args.reply_to,
+        reaction: false,
     }
 }

@@ -1,0 +1,137 @@
+//! Bots, as an admin sees them.
+
+use serde::{Deserialize, Serialize};
+
+/// A bot's state.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BotStatus {
+    /// The bot's name.
+    pub name: String,
+    /// Version from its manifest.
+    pub version: Option<String>,
+    /// The file or folder.
+    pub path: String,
+    /// `running`, `waiting` (for approval), `paused`, `failed` or `disabled`.
+    pub state: String,
+    /// The load error or the last handler error, with file and line; stays until mended.
+    pub problem: Option<String>,
+    /// The commands it answers.
+    pub commands: Vec<String>,
+    /// The channels it listens to.
+    pub topics: Vec<String>,
+    /// Events handled.
+    pub events: u64,
+    /// Handlers that failed.
+    pub errors: u64,
+    /// CPU time used, in milliseconds.
+    pub cpu_ms: u64,
+    /// Memory of its machine, in bytes.
+    pub memory_bytes: u64,
+    /// Messages and broadcasts sent.
+    pub sent: u64,
+    /// Bytes kept in its store.
+    pub stored_bytes: u64,
+    /// Inbox messages that it has yet to handle.
+    pub lag: u64,
+    /// Times it was loaded.
+    pub loads: u32,
+    /// Where it runs: `thread`, `process`, or `process without seccomp`.
+    pub isolation: String,
+    /// The permissions that its manifest asks for.
+    pub needs: Vec<String>,
+    /// Those of them that the admin has yet to approve; until then it doesn't run.
+    pub missing: Vec<String>,
+    /// Times it was paused for too many errors.
+    pub pauses: u32,
+    /// Events that were stopped for their CPU time.
+    pub kills: u32,
+    /// What it uses of each of its limits.
+    pub limits: Vec<LimitUse>,
+}
+
+/// One limit of a bot, and what it uses of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitUse {
+    /// The limit, as it is called in the configuration.
+    pub name: String,
+    /// How much is used: of a budget that fills up again, what is spent.
+    pub used: u64,
+    /// The limit.
+    pub limit: u64,
+}
+
+/// What an admin grants a bot.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScriptApproval {
+    /// The permissions. Empty grants what the bot asks for now.
+    pub needs: Vec<String>,
+    /// Takes back what was granted instead.
+    pub revoke: bool,
+    /// The bot may run inside the node's own process.
+    pub trusted: bool,
+}
+
+/// Which log lines to return.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScriptLogQuery {
+    /// Only this bot's.
+    pub bot: Option<String>,
+    /// Only lines with a larger number; `None` takes the newest ones.
+    pub after: Option<u64>,
+    /// At most that many (0 takes 100; capped at 1,000).
+    pub limit: usize,
+    /// When there is none yet, wait so long for one, in milliseconds (capped at 60,000).
+    pub wait_ms: u64,
+}
+
+/// One line that a bot logged, or the host about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScriptLogLine {
+    /// Its number; grows over all bots.
+    pub seq: u64,
+    /// When, Unix time in milliseconds.
+    pub at_ms: u64,
+    /// The bot.
+    pub bot: String,
+    /// `debug`, `info`, `warn` or `error`.
+    pub level: String,
+    /// What the bot was doing: `!list`, `timer`, `load`.
+    pub event: Option<String>,
+    /// File and line.
+    pub place: Option<String>,
+    /// The line, without control characters.
+    pub text: String,
+    /// Of an error: the calls that led to it, innermost first, one on each line.
+    pub traceback: Option<String>,
+}
+
+/// A stretch of the bots' log.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScriptLogPage {
+    /// The lines, oldest first.
+    pub lines: Vec<ScriptLogLine>,
+    /// Pass this as `after` to go on.
+    pub next_after: u64,
+}
+
+/// A piece of Lua to be run inside a bot.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScriptEval {
+    /// The bot.
+    pub bot: String,
+    /// An expression or statements.
+    pub code: String,
+    /// Calls that change or send something are allowed.
+    pub write: bool,
+}
+
+/// What such a piece came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScriptEvaluated {
+    /// What it returned, as text for people.
+    pub result: String,
+    /// Why it failed, with its line.
+    pub error: Option<String>,
+    /// CPU time, in microseconds.
+    pub cpu_us: u64,
+}
