@@ -12,6 +12,7 @@ mod approvals;
 pub mod bench;
 mod bucket;
 mod budget;
+mod clock;
 mod context;
 mod cron;
 mod dispatch;

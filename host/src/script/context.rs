@@ -4,7 +4,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use mlua::{Function, Table};
 use qpq_schemas::PeerId;
@@ -84,6 +84,7 @@ pub(crate) struct Ctx {
 impl Ctx {
     pub(crate) fn new(parts: Parts) -> (Self, Program) {
         let ctx = Self {
+            started: parts.shared.clock.now(),
             shared: parts.shared,
             node: parts.node,
             kv: parts.kv,
@@ -93,7 +94,6 @@ impl Ctx {
             overrides: parts.overrides,
             self_id: parts.self_id,
             self_name: parts.self_name,
-            started: Instant::now(),
             helpers: OnceCell::new(),
             store_table: OnceCell::new(),
             handlers: RefCell::default(),
@@ -131,11 +131,11 @@ impl Ctx {
 
     /// The bot's clock: Unix time in seconds.
     pub(crate) fn now(&self) -> f64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+        self.shared.clock.unix().as_secs_f64()
     }
 
     pub(crate) fn now_ms(&self) -> u64 {
-        (self.now() * 1_000.0) as u64
+        self.shared.clock.unix_ms()
     }
 
     /// Refuses what the bot has no permission for, and says which line to add.

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use crate::api::{BotStatus, LimitUse};
 
 use super::bucket::Bucket;
+use super::clock::Clock;
 use super::limits::{CPU_WINDOW, ERRORS_TO_PAUSE, KILL_WINDOW, KILLS_TO_DISABLE, LIVE_QUEUE, PAUSES, ScriptLimits};
 use super::lock;
 use super::log::{About, Book, Counter};
@@ -209,6 +210,8 @@ pub(crate) struct Shared {
     pub name: String,
     pub path: PathBuf,
     pub limits: ScriptLimits,
+    /// The bot's time.
+    pub clock: Clock,
     pub inbox_seq: AtomicU64,
     pub wake: Notify,
     pub live: Mutex<VecDeque<LiveEvent>>,
@@ -227,11 +230,11 @@ pub(crate) struct Shared {
 impl Shared {
     /// A bot by itself.
     pub(crate) fn new(name: &str, path: PathBuf, limits: &ScriptLimits) -> Self {
-        Self::among(name, path, limits, Arc::default())
+        Self::among(name, path, limits, Arc::default(), Clock::Real)
     }
 
-    /// A bot among others, whose log lines are numbered together.
-    pub(crate) fn among(name: &str, path: PathBuf, limits: &ScriptLimits, lines: Arc<Counter>) -> Self {
+    /// A bot among others, whose log lines are numbered together, by that clock.
+    pub(crate) fn among(name: &str, path: PathBuf, limits: &ScriptLimits, lines: Arc<Counter>, clock: Clock) -> Self {
         Self {
             name: name.to_owned(),
             path,
@@ -241,12 +244,13 @@ impl Shared {
             live: Mutex::default(),
             figures: Figures::default(),
             face: Mutex::default(),
-            traffic: Mutex::new(Traffic::new(limits, Instant::now())),
+            traffic: Mutex::new(Traffic::new(limits, clock.now())),
             store: Mutex::default(),
             faults: Mutex::default(),
             timers: Mutex::default(),
             book: Book::default(),
             lines,
+            clock,
         }
     }
 
@@ -268,12 +272,12 @@ impl Shared {
     }
 
     pub(crate) fn keep_log(&self, about: About, line: String) {
-        self.book.add(&self.lines, &self.name, super::double::now_ms(), about, line);
+        self.book.add(&self.lines, &self.name, self.clock.unix_ms(), about, line);
     }
 
     /// What the bot uses of its limits.
     fn limit_use(&self) -> Vec<LimitUse> {
-        let now = Instant::now();
+        let now = self.clock.now();
         let mut traffic = lock(&self.traffic);
         let Traffic { messages, broadcasts, bytes, cpu, .. } = &mut *traffic;
         let spent = |bucket: &mut Bucket, unit: f64| {

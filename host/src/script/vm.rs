@@ -7,8 +7,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Once};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use futures::future::LocalBoxFuture;
 use mlua::function::AsyncCallFuture;
 use mlua::{Function, IntoLuaMulti, Lua, LuaOptions, MultiValue, StdLib, Table, Value};
 
@@ -204,7 +205,13 @@ fn run_prelude(lua: &Lua, ctx: &Rc<Ctx>, program: &Rc<Program>) -> mlua::Result<
     let clock = Rc::clone(ctx);
     host.raw_set("now", lua.create_function(move |_, ()| Ok(clock.now()))?)?;
     let clock = Rc::clone(ctx);
-    host.raw_set("uptime", lua.create_function(move |_, ()| Ok(clock.started.elapsed().as_secs_f64()))?)?;
+    host.raw_set(
+        "uptime",
+        lua.create_function(move |_, ()| {
+            let up = clock.shared.clock.now().saturating_duration_since(clock.started);
+            Ok(up.as_secs_f64())
+        })?,
+    )?;
     let program = Rc::clone(program);
     host.raw_set(
         "chunk",
@@ -265,7 +272,7 @@ pub(crate) struct Call {
     left: Duration,
     cpu: Duration,
     /// The end of its life; made when it first has to wait.
-    life: Option<Pin<Box<tokio::time::Sleep>>>,
+    life: Option<LocalBoxFuture<'static, ()>>,
 }
 
 impl Future for Call {
@@ -334,8 +341,9 @@ impl Call {
             return self.finish(Err(Failure::new(Kind::Cpu, "").of_cpu(self.cpu)));
         }
         let life = self.life.get_or_insert_with(|| {
-            let end = Instant::now() + Duration::from_secs(secs);
-            Box::pin(tokio::time::sleep_until(end.into()))
+            let clock = self.vm.ctx.shared.clock.clone();
+            let end = clock.now() + Duration::from_secs(secs);
+            Box::pin(async move { clock.sleep_until(end).await })
         });
         match life.as_mut().poll(cx) {
             Poll::Ready(()) => self.finish(Err(Failure::new(

@@ -166,6 +166,11 @@ impl Worker {
         }
     }
 
+    /// The present moment by the bot's clock.
+    fn now(&self) -> Instant {
+        self.shared.clock.now()
+    }
+
     fn ended(&self) -> Option<End> {
         if self.vm.is_broken() {
             return Some(End::Broken);
@@ -175,7 +180,7 @@ impl Worker {
         }
         let Phase::Ending(deadline) = self.phase else { return None };
         let done = self.running.is_empty() && self.ready.is_empty();
-        (done || Instant::now() >= deadline).then_some(End::Done)
+        (done || self.now() >= deadline).then_some(End::Done)
     }
 
     async fn wait(&mut self) -> Happened {
@@ -188,7 +193,7 @@ impl Worker {
             page = maybe(fetch) => Happened::Page(page),
             result = maybe(ack) => Happened::Acked(result),
             () = shared.wake.notified() => Happened::Woken,
-            () = tokio::time::sleep_until(until.into()) => Happened::Tick,
+            () = shared.clock.sleep_until(until) => Happened::Tick,
         }
     }
 
@@ -263,12 +268,12 @@ impl Worker {
 
     fn end_within(&mut self, time: Duration) {
         self.fetch = None;
-        self.phase = Phase::Ending(Instant::now() + time);
+        self.phase = Phase::Ending(self.now() + time);
     }
 
     /// Whether events may start now.
     fn open_for_work(&mut self) -> bool {
-        if self.paused_until.is_some_and(|until| until <= Instant::now()) {
+        if self.paused_until.is_some_and(|until| until <= self.now()) {
             self.paused_until = None;
             self.shared.set_state(State::Running);
         }
@@ -279,7 +284,7 @@ impl Worker {
 
     /// How long until the bot's share of CPU is positive again.
     fn cpu_wait(&self) -> Option<Duration> {
-        let secs = lock(&self.shared.traffic).cpu.wait(0.0, Instant::now());
+        let secs = lock(&self.shared.traffic).cpu.wait(0.0, self.now());
         (secs > 0.0).then(|| Duration::from_secs_f64(secs.min(3_600.0)))
     }
 
@@ -339,7 +344,7 @@ impl Worker {
             let due = self.vm.ctx.timers.borrow_mut().take_due(now);
             self.ready.extend(due.into_iter().map(|timer| (dispatch::timer(timer.function), None)));
         }
-        if self.ack_at.is_some_and(|at| at <= Instant::now()) {
+        if self.ack_at.is_some_and(|at| at <= self.now()) {
             self.ack_at = None;
             self.send_ack();
         }
@@ -384,7 +389,7 @@ impl Worker {
         tracing::warn!(target: "qpq::script", bot = %self.shared.name, "{what}: {failure}");
         self.shared.keep_log(About::failure(what, failure), failure.message.clone());
         self.note(failure);
-        let now = Instant::now();
+        let now = self.now();
         let verdict = match failure.kind {
             Kind::Cpu => {
                 self.shared.figures.kills.fetch_add(1, Ordering::Relaxed);
@@ -439,7 +444,7 @@ impl Worker {
     }
 
     fn next_wake(&self) -> Instant {
-        let now = Instant::now();
+        let now = self.now();
         let active = self.phase == Phase::Active && self.paused_until.is_none() && !self.crowded();
         let timer = self.vm.ctx.timers.borrow().next_due().filter(|_| active);
         let timer = timer.map(|due| now + Duration::from_secs_f64((due - self.vm.ctx.now()).clamp(0.0, 3_600.0)));

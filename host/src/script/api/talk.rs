@@ -169,7 +169,7 @@ fn give_receipt(lua: &Lua, receipt: &Receipt) -> Outcome {
 
 /// Sends a message, within the bot's quota, after its store changes are durable.
 pub(crate) async fn deliver(ctx: &Ctx, out: Outgoing) -> Result<Receipt, ApiError> {
-    admit(&mut lock(&ctx.shared.traffic), &out)?;
+    admit(&mut lock(&ctx.shared.traffic), &out, ctx.shared.clock.now())?;
     ctx.flush().await?;
     let Outgoing { target, payload, ttl_secs, priority, receipt, plain, max_hops, reply_to, reaction, .. } = out;
     let sent = match target {
@@ -195,8 +195,7 @@ fn origin(from: PeerId, topic: Option<&str>) -> Target {
     topic.map_or_else(|| Target::Peer(from.to_string()), |topic| Target::Channel(topic.to_owned()))
 }
 
-fn admit(traffic: &mut Traffic, out: &Outgoing) -> Result<(), ApiError> {
-    let now = Instant::now();
+fn admit(traffic: &mut Traffic, out: &Outgoing, now: Instant) -> Result<(), ApiError> {
     let published = matches!(out.target, Target::Channel(_)) && !out.reply;
     let (what, bucket) =
         if published { ("broadcasts", &mut traffic.broadcasts) } else { ("messages", &mut traffic.messages) };

@@ -141,9 +141,10 @@ fn value_text(value: &Value) -> String {
     value.as_string().map_or_else(|| format!("{value:?}"), mlua::LuaString::to_string_lossy)
 }
 
-async fn sleep(lua: Lua, _ctx: Rc<Ctx>, args: Args) -> Outcome {
+async fn sleep(lua: Lua, ctx: Rc<Ctx>, args: Args) -> Outcome {
     let secs = args.duration(0).map_err(Fault::Misuse)?;
     // A tick at least, so that a loop that only sleeps leaves the thread to others.
-    tokio::time::sleep(Duration::from_secs_f64(secs.max(0.001))).await;
+    let clock = &ctx.shared.clock;
+    clock.sleep_until(clock.now() + Duration::from_secs_f64(secs.max(0.001))).await;
     done(&lua, ())
 }

@@ -1,7 +1,6 @@
 //! Log, JSON, base64, text.
 
 use std::rc::Rc;
-use std::time::Instant;
 
 use mlua::{Lua, Value};
 
@@ -76,7 +75,7 @@ fn log(lua: &Lua, ctx: &Rc<Ctx>, args: &Args, level: Level) -> Outcome {
         }
     }
     let line = clean(&line, LOG_LINE_BYTES);
-    if !lock(&ctx.shared.traffic).log.try_take(1.0, Instant::now()) {
+    if !lock(&ctx.shared.traffic).log.try_take(1.0, ctx.shared.clock.now()) {
         return done(lua, ());
     }
     let place = caller(lua);

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use crate::api::{ApiError, NodeApi, ScriptApproval, ScriptEval, ScriptEvaluated};
 
 use super::super::approvals::{Approvals, Grant};
+use super::super::clock::Clock;
 use super::super::failure::{Failure, Kind};
 use super::super::limits::{PAUSES, STUCK};
 use super::super::lock;
@@ -164,7 +165,8 @@ impl Supervisor {
         let patch = self.config.bots.get(&found.name).map(|bot| &bot.limits);
         let limits =
             patch.map_or_else(|| self.config.limits.clone(), |patch| self.config.limits.clone().replaced(patch));
-        let shared = Arc::new(Shared::among(&found.name, found.path.clone(), &limits, Arc::clone(&self.lines)));
+        let shared =
+            Arc::new(Shared::among(&found.name, found.path.clone(), &limits, Arc::clone(&self.lines), Clock::Real));
         self.known.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&shared));
         let bot = Bot {
             shared,

@@ -107,7 +107,7 @@ async fn load(start: Start, pulse: &Arc<Pulse>) -> Result<(std::rc::Rc<Vm>, Load
         identity.map_err(|_| Failure::new(Kind::Refused, "the node doesn't say who it is"))?.map_err(refused)?;
     if start.read_store {
         let entries = start.kv.load(&start.shared.name).await.map_err(refused)?;
-        *lock(&start.shared.store) = Cache::new(entries, super::super::double::now_ms());
+        *lock(&start.shared.store) = Cache::new(entries, start.shared.clock.unix_ms());
     }
     // The supervisor starts no version that asks for more than was granted.
     let permissions = Permissions::new(start.source.manifest.needs.clone());

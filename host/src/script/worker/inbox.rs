@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::api::{ApiError, InboxItem, InboxPage, InboxQuery, Reply};
 
@@ -33,7 +33,7 @@ impl Worker {
     }
 
     pub(super) fn pull(&mut self) {
-        if self.wants_page() && self.fetch_not_before.is_none_or(|at| at <= Instant::now()) {
+        if self.wants_page() && self.fetch_not_before.is_none_or(|at| at <= self.now()) {
             self.behind = false;
             self.fetch_not_before = None;
             self.fetch = Some(match self.after {
@@ -51,7 +51,7 @@ impl Worker {
             Err(error) => {
                 tracing::warn!(target: "qpq::script", bot = %self.shared.name, "inbox not read: {error}");
                 self.behind = true;
-                self.fetch_not_before = Some(Instant::now() + RETRY_AFTER);
+                self.fetch_not_before = Some(self.now() + RETRY_AFTER);
                 return;
             }
         };
@@ -98,7 +98,7 @@ impl Worker {
 
     pub(super) fn plan_ack(&mut self) {
         if self.handled() > self.acked && self.ack_at.is_none() {
-            self.ack_at = Some(Instant::now() + ACK_AFTER);
+            self.ack_at = Some(self.now() + ACK_AFTER);
         }
     }
 
