@@ -9,15 +9,18 @@
 
 mod api;
 mod approvals;
+mod asked;
 pub mod bench;
 mod bucket;
 mod budget;
+mod call;
 mod clock;
 mod context;
 mod cron;
 mod dispatch;
 mod double;
 mod duration;
+mod elect;
 mod failure;
 #[cfg(feature = "fuzz-doors")]
 pub(crate) mod fuzz;

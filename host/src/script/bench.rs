@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use mlua::{Function, Lua};
 use qpq_schemas::PeerId;
 
+use super::call::Running;
 use super::context::Parts;
 use super::dispatch::{self, Job};
 use super::double::{MemoryNode, SELF, message};
@@ -144,9 +145,12 @@ async fn hosted(vm: &Rc<Vm>, events: u32) -> Result<Duration, String> {
     let budget = Duration::from_millis(vm.ctx.limits.cpu_per_event_ms);
     let start = Instant::now();
     for _ in 0..events {
-        for job in dispatch::message(vm, &item).map_err(|failure| failure.to_string())? {
+        for job in dispatch::message(vm, &item).map_err(|failure| failure.to_string())?.jobs {
             if let Job::Call { function, args, .. } = job {
-                vm.call("broadcast", &function, args, budget).await.result.map_err(|failure| failure.to_string())?;
+                vm.call(Running::new("broadcast", None), &function, args, budget)
+                    .await
+                    .result
+                    .map_err(|failure| failure.to_string())?;
                 vm.ctx.flush().await.map_err(|error| error.to_string())?;
             }
         }

@@ -12,6 +12,8 @@ use qpq_schemas::PeerId;
 use crate::api::{ApiError, NodeApi};
 
 use super::api::{Command, Fault, Handler, Timers};
+use super::asked::Asked;
+use super::call::Running;
 use super::limits::{REGISTRATIONS, ScriptLimits};
 use super::lock;
 use super::manifest::{Manifest, Permissions};
@@ -76,7 +78,11 @@ pub(crate) struct Ctx {
     /// Set when the machine was replaced: it finishes what it has begun.
     pub retired: Cell<bool>,
     /// What the script that runs at the moment does.
-    pub running: RefCell<Option<Rc<str>>>,
+    pub running: RefCell<Option<Rc<Running>>>,
+    /// Questions that wait for people.
+    pub asked: RefCell<Asked>,
+    /// Messages that count as handled although their handlers still run: they wait for people.
+    pub handled: RefCell<Vec<u64>>,
     /// Calls that change something are refused at the moment.
     pub read_only: Cell<bool>,
 }
@@ -103,6 +109,8 @@ impl Ctx {
             new_topics: RefCell::default(),
             retired: Cell::new(false),
             running: RefCell::default(),
+            asked: RefCell::default(),
+            handled: RefCell::default(),
             read_only: Cell::new(false),
         };
         (ctx, parts.program)
@@ -126,7 +134,7 @@ impl Ctx {
 
     /// What the script that runs at the moment does, for the log.
     pub(crate) fn doing(&self) -> Option<String> {
-        self.running.borrow().as_deref().map(str::to_owned)
+        self.running.borrow().as_ref().map(|running| running.what.to_string())
     }
 
     /// The bot's clock: Unix time in seconds.

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
-use mlua::{Function, IntoLuaMulti, MultiValue, Table, Value};
+use mlua::{Function, IntoLuaMulti, Lua, MultiValue, Table, Value};
 
 use crate::api::InboxItem;
 
 use super::api::{Command, Handler, Outgoing, PRIORITIES, help};
+use super::context::Ctx;
 use super::failure::Failure;
 use super::shared::LiveEvent;
 use super::vm::Vm;
@@ -22,29 +23,49 @@ pub(crate) enum Job {
     Say(Outgoing),
 }
 
+/// What a message makes a bot do.
+#[derive(Default)]
+pub(crate) struct Reaction {
+    pub jobs: Vec<Job>,
+    /// Bots of other nodes could do it as well: one is enough.
+    pub contested: bool,
+}
+
+impl From<Job> for Reaction {
+    fn from(job: Job) -> Self {
+        Self { jobs: vec![job], contested: false }
+    }
+}
+
 /// What a message makes the bot do. Its own node's bots' messages it never sees, those of other programs only where
 /// a handler asks for them.
-pub(crate) fn message(vm: &Vm, item: &InboxItem) -> Result<Vec<Job>, Failure> {
+pub(crate) fn message(vm: &Vm, item: &InboxItem) -> Result<Reaction, Failure> {
     if item.problem.is_some() || item.own && item.automatic {
-        return Ok(Vec::new());
+        return Ok(Reaction::default());
     }
-    if let Some(jobs) = command(vm, item)? {
-        return Ok(jobs);
+    if let Some(reaction) = command(vm, item)? {
+        return Ok(reaction);
     }
-    let event = if item.topic.is_some() { "broadcast" } else { "envelope" };
+    let event = match (item.reaction, &item.topic) {
+        (true, _) => "reaction",
+        (false, Some(_)) => "broadcast",
+        (false, None) => "envelope",
+    };
     let handlers: Vec<Handler> = {
         let all = vm.ctx.handlers.borrow();
-        all.iter().filter(|h| h.event == event && (h.automatic || !item.automatic)).cloned().collect()
+        // Reactions on a channel come only to those who named it: the others have no permission for it.
+        let permitted = |h: &&Handler| event != "reaction" || item.topic.is_none() || h.has_topic();
+        all.iter().filter(|h| h.event == event && (h.automatic || !item.automatic)).filter(permitted).cloned().collect()
     };
     let mut jobs = Vec::with_capacity(handlers.len());
     for handler in handlers {
         // Each handler has its own table: what one writes into it the next one doesn't see.
-        let table = message_table(vm, item)?;
+        let table = vm.make(|lua| message_table(lua, &vm.ctx, item))?;
         if fits(&handler, &table) {
             jobs.push(call(vm, event, handler.function, table, None)?);
         }
     }
-    Ok(jobs)
+    Ok(Reaction { jobs, contested: false })
 }
 
 /// A live event.
@@ -101,65 +122,69 @@ fn fits(handler: &Handler, event: &Table) -> bool {
 }
 
 /// The table of a message, made by the prelude in one call: cheaper than a call for each field.
-pub(crate) fn message_table(vm: &Vm, item: &InboxItem) -> Result<Table, Failure> {
+pub(crate) fn message_table(lua: &Lua, ctx: &Ctx, item: &InboxItem) -> mlua::Result<Table> {
     let name = item.from_name.clone().unwrap_or_else(|| item.from.short());
     let secs = |ms: u64| ms as f64 / 1_000.0;
     let priority = PRIORITIES.get(usize::from(item.priority)).copied().unwrap_or("normal");
     let (id, from) = (item.id.to_string(), item.from.to_string());
-    vm.make(|lua| {
-        let text = lua.create_string(&item.payload)?;
-        let (created, received, expires) = (secs(item.created_ms), secs(item.received_ms), secs(item.expires_ms));
-        vm.ctx.helpers()?.message.call((
-            id.as_str(),
-            from.as_str(),
-            name,
-            item.topic.as_deref(),
-            text,
-            item.sealed,
-            item.automatic,
-            item.own,
-            created,
-            received,
-            expires,
-            priority,
-            item.hops,
-            item.reply_to.map(|id| id.to_string()),
-            item.reaction,
-            item.max_hops,
-        ))
-    })
+    let text = lua.create_string(&item.payload)?;
+    let (created, received, expires) = (secs(item.created_ms), secs(item.received_ms), secs(item.expires_ms));
+    ctx.helpers()?.message.call((
+        id.as_str(),
+        from.as_str(),
+        name,
+        item.topic.as_deref(),
+        text,
+        item.sealed,
+        item.automatic,
+        item.own,
+        created,
+        received,
+        expires,
+        priority,
+        item.hops,
+        item.reply_to.map(|id| id.to_string()),
+        item.reaction,
+        item.max_hops,
+    ))
 }
 
 /// The command in a message, if it is one of this bot's.
-fn command(vm: &Vm, item: &InboxItem) -> Result<Option<Vec<Job>>, Failure> {
+fn command(vm: &Vm, item: &InboxItem) -> Result<Option<Reaction>, Failure> {
     let Some((name, rest)) = parse(item) else { return Ok(None) };
     let topic = item.topic.as_deref();
     let answer = |text: &str| Outgoing::answer(item, text);
     let here = |command: &&Command| topic.is_none_or(|topic| command.channels.iter().any(|c| c == topic));
     let found = vm.ctx.commands.borrow().iter().filter(here).find(|command| command.name == name).cloned();
+    let contested = |job: Job| Reaction { jobs: vec![job], contested: topic.is_some() };
     let Some(command) = found else {
-        let help = if name == "help" { help(&vm.ctx, topic) } else { None };
-        return Ok(help.map(|text| vec![Job::Say(answer(&text))]));
+        let speaks = name == "help" && vm.ctx.shared.speaks(&name, topic);
+        let help = if speaks { help(&vm.ctx, topic) } else { None };
+        return Ok(help.map(|text| contested(Job::Say(answer(&text)))));
     };
+    if !vm.ctx.shared.speaks(&name, topic) {
+        return Ok(Some(Reaction::default()));
+    }
     if command.who.as_ref().is_some_and(|who| !who.contains(&item.from)) {
         // In private: on a channel anybody could make the bot talk this way.
         let text = format!("!{name} is only for those whom the bot's admin named.");
-        return Ok(Some(vec![Job::Say(Outgoing::whisper(item, &text))]));
+        return Ok(Some(Job::Say(Outgoing::whisper(item, &text)).into()));
     }
     let Some(words) = command.split(rest) else {
-        return Ok(Some(vec![Job::Say(answer(&format!("usage: {}", command.usage())))]));
+        return Ok(Some(contested(Job::Say(answer(&format!("usage: {}", command.usage()))))));
     };
-    let table = message_table(vm, item)?;
+    let table = vm.make(|lua| message_table(lua, &vm.ctx, item))?;
     let mut args = vm.make(|lua| table.into_lua_multi(lua))?;
     for word in words {
         args.push_back(vm.make(|lua| lua.create_string(word).map(Value::String))?);
     }
     let what = format!("!{name}");
-    Ok(Some(vec![call(vm, what, command.function, args, Some(answer("")))?]))
+    let job = call(vm, what, command.function, args, Some(answer("")))?;
+    Ok(Some(if command.all { job.into() } else { contested(job) }))
 }
 
 fn parse(item: &InboxItem) -> Option<(String, &str)> {
-    if item.automatic {
+    if item.automatic || item.reaction {
         return None;
     }
     let text = std::str::from_utf8(&item.payload).ok()?.strip_prefix(COMMAND_SIGN)?;

@@ -13,6 +13,7 @@ use serde_json::Value as Json;
 use crate::api::InboxItem;
 
 use super::api::deliver;
+use super::call::{Ran, Running};
 use super::context::Parts;
 use super::dispatch::{self, Job};
 use super::double::{MemoryNode, SELF, Sent, message};
@@ -25,7 +26,7 @@ use super::pulse::Pulse;
 use super::shared::Shared;
 use super::source::{bot_at, read};
 use super::store::{Cache, MemoryStore};
-use super::vm::{Ran, Vm};
+use super::vm::Vm;
 
 /// Who sends the event, when it doesn't say.
 const SENDER: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -240,7 +241,7 @@ fn add(report: &mut RunReport, ran: &Ran) {
 
 async fn happen(vm: &Rc<Vm>, event: &Event, report: &mut RunReport) {
     let jobs = match event {
-        Event::Message(item) => dispatch::message(vm, item),
+        Event::Message(item) => dispatch::message(vm, item).map(|reaction| reaction.jobs),
         Event::Life(name) => dispatch::plain(vm, name, |_| Ok(())),
         Event::Timers => {
             let due = vm.ctx.timers.borrow_mut().take_due(f64::INFINITY);
@@ -265,7 +266,8 @@ async fn perform(vm: &Rc<Vm>, job: Job) -> Option<Ran> {
         }
         Job::Call { what, function, args, answer } => {
             let budget = Duration::from_millis(vm.ctx.limits.cpu_per_event_ms);
-            let ran = vm.call(&*what, &function, args, budget).await;
+            let running = Running::new(&*what, None);
+            let ran = vm.call(running, &function, args, budget).await;
             if let (Ok(mlua::Value::String(text)), Some(mut out)) = (&ran.result, answer) {
                 out.payload = text.as_bytes().to_vec();
                 let _ = deliver(&vm.ctx, out).await;

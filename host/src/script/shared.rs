@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use qpq_schemas::{MessageId, PeerId};
@@ -13,6 +13,7 @@ use crate::api::{BotStatus, LimitUse};
 
 use super::bucket::Bucket;
 use super::clock::Clock;
+use super::elect::Election;
 use super::limits::{CPU_WINDOW, ERRORS_TO_PAUSE, KILL_WINDOW, KILLS_TO_DISABLE, LIVE_QUEUE, PAUSES, ScriptLimits};
 use super::lock;
 use super::log::{About, Book, Counter};
@@ -96,6 +97,34 @@ impl State {
     }
 }
 
+/// A command that a bot answers, as `!help` and other bots see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Offer {
+    pub name: String,
+    /// How it is typed, and what it does.
+    pub help: String,
+    /// Where it is answered besides direct messages.
+    pub channels: Vec<String>,
+}
+
+impl Offer {
+    /// Whether it is answered in direct messages (`None`), or on a channel.
+    pub(crate) fn is_answered(&self, topic: Option<&str>) -> bool {
+        topic.is_none_or(|topic| self.channels.iter().any(|channel| channel == topic))
+    }
+}
+
+/// What the bots of one node have in common.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Among {
+    /// Numbers their log lines.
+    pub lines: Arc<Counter>,
+    /// Their time.
+    pub clock: Clock,
+    /// All of them.
+    pub known: Weak<RwLock<Vec<Arc<Shared>>>>,
+}
+
 /// What `qpq script list` shows beside the figures.
 #[derive(Debug, Default)]
 pub(crate) struct Face {
@@ -105,7 +134,7 @@ pub(crate) struct Face {
     pub load_problem: Option<String>,
     /// Why a handler failed last.
     pub run_problem: Option<String>,
-    pub commands: Vec<String>,
+    pub commands: Vec<Offer>,
     pub topics: Vec<String>,
     /// The permissions that the newest version asks for, and those of them that nobody has granted.
     pub needs: Vec<String>,
@@ -220,6 +249,10 @@ pub(crate) struct Shared {
     pub traffic: Mutex<Traffic>,
     pub store: Mutex<Cache>,
     pub faults: Mutex<Faults>,
+    /// Who else answers on its channels.
+    pub election: Mutex<Election>,
+    /// The bots of this node.
+    known: Weak<RwLock<Vec<Arc<Shared>>>>,
     /// When named timers are due, for the next machine (Unix seconds).
     pub timers: Mutex<BTreeMap<String, f64>>,
     pub book: Book,
@@ -230,11 +263,12 @@ pub(crate) struct Shared {
 impl Shared {
     /// A bot by itself.
     pub(crate) fn new(name: &str, path: PathBuf, limits: &ScriptLimits) -> Self {
-        Self::among(name, path, limits, Arc::default(), Clock::Real)
+        Self::among(name, path, limits, Among::default())
     }
 
-    /// A bot among others, whose log lines are numbered together, by that clock.
-    pub(crate) fn among(name: &str, path: PathBuf, limits: &ScriptLimits, lines: Arc<Counter>, clock: Clock) -> Self {
+    /// A bot among others of its node.
+    pub(crate) fn among(name: &str, path: PathBuf, limits: &ScriptLimits, among: Among) -> Self {
+        let Among { lines, clock, known } = among;
         Self {
             name: name.to_owned(),
             path,
@@ -247,6 +281,8 @@ impl Shared {
             traffic: Mutex::new(Traffic::new(limits, clock.now())),
             store: Mutex::default(),
             faults: Mutex::default(),
+            election: Mutex::default(),
+            known,
             timers: Mutex::default(),
             book: Book::default(),
             lines,
@@ -269,6 +305,35 @@ impl Shared {
         queue.push_back(event);
         drop(queue);
         self.wake.notify_one();
+    }
+
+    /// Whether of the bots of this node that answer this command there, this one does: the first by name. `help` is answered
+    /// by the first that has any command there.
+    pub(crate) fn speaks(&self, command: &str, topic: Option<&str>) -> bool {
+        let Some(known) = self.known.upgrade() else { return true };
+        let known = known.read().unwrap_or_else(PoisonError::into_inner);
+        !known.iter().any(|bot| bot.name < self.name && bot.offers(command, topic))
+    }
+
+    fn offers(&self, command: &str, topic: Option<&str>) -> bool {
+        let face = lock(&self.face);
+        let fits = |offer: &Offer| offer.is_answered(topic) && (command == "help" || offer.name == command);
+        face.state == State::Running && face.commands.iter().any(fits)
+    }
+
+    /// The commands of the other bots of this node there: each bot's name, and its lines.
+    pub(crate) fn others_help(&self, topic: Option<&str>) -> Vec<(String, Vec<String>)> {
+        let Some(known) = self.known.upgrade() else { return Vec::new() };
+        let known = known.read().unwrap_or_else(PoisonError::into_inner);
+        let lines = |bot: &Arc<Self>| {
+            let face = lock(&bot.face);
+            let here = face.commands.iter().filter(|offer| offer.is_answered(topic));
+            let lines: Vec<String> = here.map(|offer| offer.help.clone()).collect();
+            (face.state == State::Running && !lines.is_empty()).then(|| (bot.name.clone(), lines))
+        };
+        let mut all: Vec<_> = known.iter().filter(|bot| bot.name != self.name).filter_map(lines).collect();
+        all.sort();
+        all
     }
 
     pub(crate) fn keep_log(&self, about: About, line: String) {
@@ -318,7 +383,7 @@ impl Shared {
             path: self.path.display().to_string(),
             state: face.state.name().to_owned(),
             problem: face.load_problem.clone().or_else(|| face.run_problem.clone()),
-            commands: face.commands.clone(),
+            commands: face.commands.iter().map(|offer| offer.name.clone()).collect(),
             topics: face.topics.clone(),
             events: read(&self.figures.events),
             errors: read(&self.figures.errors),

@@ -1,26 +1,23 @@
 //! One bot's machine: built, filled with the API, closed, loaded, run.
 
 use std::cell::Cell;
-use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Once};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::future::LocalBoxFuture;
-use mlua::function::AsyncCallFuture;
 use mlua::{Function, IntoLuaMulti, Lua, LuaOptions, MultiValue, StdLib, Table, Value};
 
 use super::api;
 use super::budget::Meter;
+use super::call::{Call, Ran, Running};
 use super::context::{Ctx, Helpers, Parts};
 use super::failure::{Failure, Kind};
 use super::limits::{GC, PATTERN_WORK, STATE_BYTES, TABLE_MOVE};
 use super::plain::Plain;
 use super::program::{Program, prelude};
 use super::pulse::Pulse;
+use super::source::Source;
 
 /// The share of the memory limit above which a collection follows an event, in percent.
 const COLLECT_ABOVE: usize = 50;
@@ -94,22 +91,20 @@ impl Vm {
         let chunk = self.guard(|| self.program.chunk(&self.lua, &self.program.source.main).unwrap_or_else(missing));
         let ms = self.ctx.limits.cpu_at_load_ms;
         match chunk {
-            Ok(function) => self.call("load", &function, (), Duration::from_millis(ms)).await,
+            Ok(function) => self.call(Running::new("load", None), &function, (), Duration::from_millis(ms)).await,
             Err(failure) => Ran { result: Err(failure), cpu: Duration::ZERO },
         }
     }
 
-    /// Starts a function of the bot, with a CPU budget. `what` it does stands in the log.
+    /// Starts a function of the bot, with a CPU budget.
     pub(crate) fn call(
         self: &Rc<Self>,
-        what: impl Into<Rc<str>>,
+        running: Rc<Running>,
         function: &Function,
         args: impl IntoLuaMulti,
         budget: Duration,
     ) -> Call {
-        let future = Some(Box::pin(function.call_async(args)));
-        let (vm, what) = (Rc::clone(self), what.into());
-        Call { vm, what, read_only: false, future, left: budget, cpu: Duration::ZERO, life: None }
+        Call::new(Rc::clone(self), running, function.call_async(args), budget)
     }
 
     /// Runs a piece of Lua that the admin typed: an expression, or statements. Without `write` it can't change anything but
@@ -126,11 +121,11 @@ impl Vm {
             Ok(function)
         })?;
         let budget = Duration::from_millis(self.ctx.limits.cpu_per_event_ms);
-        Ok(Call { read_only: !write, ..self.call("repl", &function, (), budget) })
+        Ok(self.call(Running::new("repl", None), &function, (), budget).read_only(!write))
     }
 
     /// The bot's state can't be written while a reader looks at it.
-    fn protect_state(&self, protect: bool) {
+    pub(super) fn protect_state(&self, protect: bool) {
         if let Ok(Value::Table(state)) = self.mesh.raw_get("state") {
             state.set_readonly(protect);
         }
@@ -150,6 +145,23 @@ impl Vm {
     /// Makes values for the bot.
     pub(crate) fn make<T>(&self, f: impl FnOnce(&Lua) -> mlua::Result<T>) -> Result<T, Failure> {
         self.guard(|| f(&self.lua))
+    }
+
+    pub(super) fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    pub(super) fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
+    pub(super) fn source(&self) -> &Source {
+        &self.program.source
+    }
+
+    /// A panic left the machine in an unknown state.
+    pub(super) fn set_broken(&self) {
+        self.broken.set(true);
     }
 
     pub(crate) fn is_broken(&self) -> bool {
@@ -253,106 +265,4 @@ fn module(lua: &Lua, program: &Program, name: &str) -> mlua::Result<MultiValue> 
          or of the shared library, as in require(\"lib/util\")"
     );
     (Value::Nil, message).into_lua_multi(lua)
-}
-
-/// What running a function came to.
-#[derive(Debug)]
-pub(crate) struct Ran {
-    pub result: Result<Value, Failure>,
-    /// CPU time used.
-    pub cpu: Duration,
-}
-
-/// A function of the bot that runs. The budget is armed at each poll; dropping it cancels it.
-pub(crate) struct Call {
-    vm: Rc<Vm>,
-    what: Rc<str>,
-    read_only: bool,
-    future: Option<Pin<Box<AsyncCallFuture<Value>>>>,
-    left: Duration,
-    cpu: Duration,
-    /// The end of its life; made when it first has to wait.
-    life: Option<LocalBoxFuture<'static, ()>>,
-}
-
-impl Future for Call {
-    type Output = Ran;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ran> {
-        let this = &mut *self;
-        let Some(mut future) = this.future.take() else { return Poll::Pending };
-        this.enter();
-        this.vm.meter.arm(this.left);
-        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
-        let spent = this.vm.meter.disarm();
-        this.leave();
-        this.cpu += spent.cpu;
-        this.left = this.left.saturating_sub(spent.cpu);
-        let result = match polled {
-            Ok(Poll::Pending) if !spent.stopped => {
-                this.future = Some(future);
-                return this.wait(cx);
-            }
-            Ok(Poll::Ready(Ok(value))) if !spent.stopped => Ok(value),
-            Ok(Poll::Ready(Err(error))) => Err(Failure::from_lua(&error, &this.vm.program.source)),
-            Ok(_) => Err(Failure::new(Kind::Cpu, "")),
-            Err(_) => {
-                this.vm.broken.set(true);
-                Err(Failure::new(Kind::Panic, "the machine failed inside; the bot is started anew"))
-            }
-        };
-        let result = if spent.stopped { result.map_err(|failure| failure.of_cpu(this.budget())) } else { result };
-        this.finish(result)
-    }
-}
-
-impl Call {
-    fn enter(&self) {
-        self.vm.pulse.enter();
-        *self.vm.ctx.running.borrow_mut() = Some(Rc::clone(&self.what));
-        if self.read_only {
-            self.vm.ctx.read_only.set(true);
-            self.vm.protect_state(true);
-        }
-    }
-
-    fn leave(&self) {
-        if self.read_only {
-            self.vm.ctx.read_only.set(false);
-            self.vm.protect_state(false);
-        }
-        self.vm.pulse.leave();
-    }
-
-    fn budget(&self) -> Duration {
-        self.left + self.cpu
-    }
-
-    fn finish(&mut self, result: Result<Value, Failure>) -> Poll<Ran> {
-        self.future = None;
-        self.vm.tidy();
-        Poll::Ready(Ran { result, cpu: self.cpu })
-    }
-
-    /// Suspended: only its life's end can still stop it.
-    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Ran> {
-        let secs = self.vm.ctx.limits.handler_life_secs;
-        if self.left.is_zero() {
-            return self.finish(Err(Failure::new(Kind::Cpu, "").of_cpu(self.cpu)));
-        }
-        let life = self.life.get_or_insert_with(|| {
-            let clock = self.vm.ctx.shared.clock.clone();
-            let end = clock.now() + Duration::from_secs(secs);
-            Box::pin(async move { clock.sleep_until(end).await })
-        });
-        match life.as_mut().poll(cx) {
-            Poll::Ready(()) => self.finish(Err(Failure::new(
-                Kind::Life,
-                format!(
-                    "still running after {secs} s: a handler may wait that long at most; use mesh.after for later work"
-                ),
-            ))),
-            Poll::Pending => Poll::Pending,
-        }
-    }
 }

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use crate::api::{ApiError, InboxPage, Reply, ScriptEvaluated};
 
 use super::api::clean;
+use super::call::Ran;
 use super::dispatch::{self, Job};
 use super::failure::{Failure, Kind};
 use super::limits::{HANDLER_LIFE_SECS, LIVE_QUEUE};
@@ -24,11 +25,13 @@ use super::log::{About, Level};
 use super::plain::Plain;
 use super::pulse::Pulse;
 use super::shared::{PROBLEM_BYTES, Shared, State, Verdict};
-use super::vm::{Ran, Vm};
+use super::vm::Vm;
 
+mod contest;
 mod inbox;
 mod job;
 
+use contest::Contests;
 use job::perform;
 
 /// The longest sleep of an idle bot. Nothing depends on it: everything that happens wakes the thread.
@@ -110,6 +113,8 @@ pub(crate) struct Worker {
     ready: VecDeque<(Job, Option<u64>)>,
     /// Messages begun and not finished: sequence number and jobs left.
     open: BTreeMap<u64, usize>,
+    /// Commands that bots of other nodes could answer, too.
+    contests: Contests,
     /// The last message pulled; `None` before the first page.
     after: Option<u64>,
     acked: u64,
@@ -133,6 +138,7 @@ impl Worker {
             running: FuturesUnordered::new(),
             ready: VecDeque::new(),
             open: BTreeMap::new(),
+            contests: Contests::new(),
             after: None,
             acked: 0,
             behind: true,
@@ -158,6 +164,9 @@ impl Worker {
                 }
                 return end;
             }
+            for seq in self.vm.ctx.handled.take() {
+                self.close(Some(seq));
+            }
             self.subscribe();
             self.start_ready();
             self.show();
@@ -179,7 +188,7 @@ impl Worker {
             return Some(end.clone());
         }
         let Phase::Ending(deadline) = self.phase else { return None };
-        let done = self.running.is_empty() && self.ready.is_empty();
+        let done = self.running.is_empty() && self.ready.is_empty() && self.contests.is_empty();
         (done || self.now() >= deadline).then_some(End::Done)
     }
 
@@ -250,9 +259,13 @@ impl Worker {
             }
             Order::Retire => {
                 self.vm.ctx.retired.set(true);
+                self.vm.ctx.asked.borrow_mut().clear();
                 self.end_within(Duration::from_secs(HANDLER_LIFE_SECS));
             }
             Order::Stop => {
+                // What waits stays unhandled, and comes again after the next start.
+                self.contests.clear();
+                self.vm.ctx.asked.borrow_mut().clear();
                 if self.phase == Phase::Active {
                     let jobs = dispatch::plain(&self.vm, "stop", |_| Ok(()));
                     self.queue(jobs, None);
@@ -290,7 +303,9 @@ impl Worker {
 
     fn start_ready(&mut self) {
         if self.open_for_work() {
-            while self.running.len() < self.vm.ctx.limits.handlers
+            // Those that wait for people don't count.
+            let asking = self.vm.ctx.asked.borrow().len();
+            while self.running.len().saturating_sub(asking) < self.vm.ctx.limits.handlers
                 && let Some((job, seq)) = self.ready.pop_front()
             {
                 self.running.push(perform(Rc::clone(&self.vm), job, seq));
@@ -343,6 +358,9 @@ impl Worker {
             let now = self.vm.ctx.now();
             let due = self.vm.ctx.timers.borrow_mut().take_due(now);
             self.ready.extend(due.into_iter().map(|timer| (dispatch::timer(timer.function), None)));
+        }
+        if self.phase != Phase::Frozen && self.paused_until.is_none() {
+            self.settle_contests();
         }
         if self.ack_at.is_some_and(|at| at <= self.now()) {
             self.ack_at = None;
@@ -455,7 +473,9 @@ impl Worker {
         };
         // Else the page waits for something that wakes the thread by itself, and a time long over would keep it spinning.
         let fetch = self.fetch_not_before.filter(|_| self.wants_page());
-        let moments = [timer, cpu, ending, self.ack_at, self.paused_until, fetch];
+        let contest =
+            contest::next_due(&self.contests).filter(|_| self.phase != Phase::Frozen && self.paused_until.is_none());
+        let moments = [timer, cpu, ending, contest, self.ack_at, self.paused_until, fetch];
         moments.into_iter().flatten().fold(now + IDLE, Instant::min)
     }
 }

@@ -7,16 +7,18 @@ use qpq_schemas::PeerId;
 
 use super::super::context::Ctx;
 use super::super::duration::shorten;
+use super::super::shared::Offer;
 use super::super::{manifest, nearest};
 use super::{Args, Fault, Installer, Outcome, done};
 
 /// The events that a bot may ask for, and the permission each wants.
-const EVENTS: [(&str, &str); 12] = [
+const EVENTS: [(&str, &str); 13] = [
     ("start", ""),
     ("stop", ""),
     ("reload", ""),
     ("envelope", "direct"),
     ("broadcast", "listen"),
+    ("reaction", "direct"),
     ("peer_up", "peers"),
     ("peer_down", "peers"),
     ("link_change", "peers"),
@@ -41,6 +43,13 @@ pub(crate) struct Handler {
     pub function: Function,
 }
 
+impl Handler {
+    /// Whether it names a channel.
+    pub(crate) fn has_topic(&self) -> bool {
+        self.filter.iter().any(|(key, _)| key.as_string().is_some_and(|key| key.as_bytes() == b"topic".as_slice()))
+    }
+}
+
 /// A command.
 #[derive(Debug, Clone)]
 pub(crate) struct Command {
@@ -51,6 +60,8 @@ pub(crate) struct Command {
     pub who: Option<Vec<PeerId>>,
     /// Where it is answered besides direct messages.
     pub channels: Vec<String>,
+    /// On a channel each node's bot answers, not just one of them.
+    pub all: bool,
     pub function: Function,
 }
 
@@ -59,6 +70,13 @@ impl Command {
     pub(crate) fn usage(&self) -> String {
         let space = if self.args.is_empty() { "" } else { " " };
         format!("!{}{space}{}", self.name, self.args)
+    }
+
+    /// As others see it.
+    pub(crate) fn offer(&self) -> Offer {
+        let dash = if self.help.is_empty() { "" } else { " - " };
+        let help = format!("{}{dash}{}", self.usage(), self.help);
+        Offer { name: self.name.clone(), help, channels: self.channels.clone() }
     }
 
     /// Splits what follows the name into as many arguments as the command has, the last one taking the rest.
@@ -107,6 +125,7 @@ fn on(lua: &Lua, ctx: &Rc<Ctx>, args: &Args) -> Outcome {
         args.table(1).map_or(Ok((Vec::new(), false, None)), |table| read_filter(&table))?;
     match (topic, *need) {
         (Some(topic), "listen") => ctx.listen(&topic)?,
+        (Some(topic), _) if *event == "reaction" => ctx.listen(&topic)?,
         (_, "") => {}
         (_, need) => ctx.require(need, None)?,
     }
@@ -180,6 +199,7 @@ fn command(lua: &Lua, ctx: &Rc<Ctx>, args: &Args) -> Outcome {
         help: text("help")?,
         who,
         channels,
+        all: args.option_bool("all"),
         function: args.function(2).map_err(Fault::Misuse)?,
     };
     ctx.commands.borrow_mut().push(command);
@@ -201,23 +221,20 @@ fn admitted(ctx: &Ctx, i: usize, key: &str) -> Result<PeerId, Fault> {
     })
 }
 
-/// The help text of a bot's commands for one place: direct messages, or a channel.
+/// The help text for one place, direct messages or a channel: this bot's commands, and those of its node's other bots.
 pub(crate) fn help(ctx: &Ctx, channel: Option<&str>) -> Option<String> {
-    let commands = ctx.commands.borrow();
-    let here = |command: &&Command| channel.is_none_or(|channel| command.channels.iter().any(|c| c == channel));
-    let lines: Vec<String> = commands
-        .iter()
-        .filter(here)
-        .map(|command| {
-            let dash = if command.help.is_empty() { "" } else { " - " };
-            format!("{}{dash}{}", command.usage(), command.help)
-        })
-        .collect();
+    let offers: Vec<Offer> = ctx.commands.borrow().iter().map(Command::offer).collect();
+    let lines: Vec<&str> = offers.iter().filter(|o| o.is_answered(channel)).map(|o| o.help.as_str()).collect();
     if lines.is_empty() {
         return None;
     }
     let version = ctx.manifest.version.as_ref().map_or(String::new(), |version| format!(" {version}"));
-    Some(format!("{}{version} (script API {}):\n{}", ctx.shared.name, manifest::API_VERSION, lines.join("\n")))
+    let mut text =
+        format!("{}{version} (script API {}):\n{}", ctx.shared.name, manifest::API_VERSION, lines.join("\n"));
+    for (bot, lines) in ctx.shared.others_help(channel) {
+        text += &format!("\n{bot}:\n{}", lines.join("\n"));
+    }
+    Some(text)
 }
 
 #[cfg(test)]
@@ -228,7 +245,7 @@ mod tests {
         let lua = Lua::new();
         let function = lua.create_function(|_, ()| Ok(())).unwrap();
         let (name, help) = ("post".to_owned(), String::new());
-        Command { name, args: args.to_owned(), help, who: None, channels: Vec::new(), function }
+        Command { name, args: args.to_owned(), help, who: None, channels: Vec::new(), all: false, function }
     }
 
     #[test]

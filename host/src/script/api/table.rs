@@ -137,7 +137,7 @@ pub const CALLS: &[Call] = &[
         &[],
         "",
         "",
-        "Calls fn with a table at each event: start, stop, reload, envelope, broadcast, peer_up, peer_down, link_change, \
+        "Calls fn with a table at each event: start, stop, reload, envelope, broadcast, reaction, peer_up, peer_down, link_change, \
          route_change, delivered, failed, evicted. The filter names fields that must be equal.",
     )),
     writing(call("mesh.on_envelope", &[FN], &[], "", "direct", "Calls fn at each direct message to this node.")),
@@ -157,11 +157,13 @@ pub const CALLS: &[Call] = &[
             maybe("help", Kind::Text),
             maybe("who", Kind::Names),
             maybe("channel", Kind::Names),
+            maybe("all", Kind::Boolean),
         ],
         "",
         "",
         "Answers !name in direct messages, and on the channels named. A string that fn returns is the reply. \
-         `who` lists the keys that may use it; \"self\" is this node's own. !help is made from args and help.",
+         `who` lists the keys that may use it; \"self\" is this node's own. !help is made from args and help. Of several \
+         nodes whose bots could answer on a channel one does, and another when it is silent; with `all` each does.",
     )),
     writing(waiting(call(
         "mesh.send",
@@ -186,6 +188,23 @@ pub const CALLS: &[Call] = &[
         SENT,
         "reply",
         "Answers where the message came from: to its sender, or on its channel.",
+    ))),
+    writing(waiting(call(
+        "msg:ask",
+        &[param("question", Kind::Payload), OPTS],
+        &[maybe("timeout", Kind::Duration), TTL, PRIORITY],
+        "mesh.message?, mesh.error?",
+        "reply",
+        "Asks the sender something where the message came from, and waits for the answer: an hour if not said, a day at \
+         most. Other handlers go on meanwhile. Questions don't outlive a reload or restart.",
+    ))),
+    writing(waiting(call(
+        "msg:react",
+        &[param("emoji", Kind::Text)],
+        &[],
+        SENT,
+        "reply",
+        "Reacts to the message with an emoji, or another few characters.",
     ))),
     writing(call(
         "mesh.every",

@@ -2,20 +2,25 @@
 
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mlua::{Lua, Table, Value};
 use qpq_schemas::{MessageId, PeerId};
 
 use crate::api::{ApiError, BroadcastRequest, InboxItem, Receipt, SendRequest};
 
+use super::super::asked::QUESTIONS;
 use super::super::context::Ctx;
+use super::super::dispatch::message_table;
 use super::super::shared::Traffic;
 use super::super::{cut, lock};
 use super::{Args, Fault, Installer, Outcome, done};
 
 /// Largest message of a bot, in bytes: the largest payload less room for sealing.
 const MAX_MESSAGE_BYTES: usize = 60_000;
+/// How long a question waits, in seconds, where the script doesn't say; and at most.
+const ASK_SECS: f64 = 3_600.0;
+const ASK_MAX_SECS: f64 = 86_400.0;
 /// The names of the priorities, from low to emergency.
 pub(crate) const PRIORITIES: [&str; 4] = ["low", "normal", "high", "emergency"];
 
@@ -81,7 +86,9 @@ impl Outgoing {
 pub(super) fn install(installer: &mut Installer<'_>) -> mlua::Result<()> {
     installer.waiting("mesh.send", send)?;
     installer.waiting("mesh.broadcast", broadcast)?;
-    installer.waiting("msg:reply", reply)
+    installer.waiting("msg:reply", reply)?;
+    installer.waiting("msg:react", react)?;
+    installer.waiting("msg:ask", ask)
 }
 
 async fn send(lua: Lua, ctx: Rc<Ctx>, args: Args) -> Outcome {
@@ -101,23 +108,65 @@ async fn broadcast(lua: Lua, ctx: Rc<Ctx>, args: Args) -> Outcome {
 }
 
 async fn reply(lua: Lua, ctx: Rc<Ctx>, args: Args) -> Outcome {
-    let message = args.receiver.clone().map_or(Value::Nil, Value::Table);
-    let origin = Origin::of(&ctx, message)?;
-    let mut out = outgoing(origin.target, &args, 0, true)?;
-    (out.reply_to, out.max_hops) = (Some(origin.id), origin.max_hops);
+    let out = Origin::of(&ctx, &args)?.answer(&args)?;
     give_receipt(&lua, &deliver(&ctx, out).await?)
+}
+
+async fn react(lua: Lua, ctx: Rc<Ctx>, args: Args) -> Outcome {
+    let mut out = Origin::of(&ctx, &args)?.answer(&args)?;
+    out.reaction = true;
+    give_receipt(&lua, &deliver(&ctx, out).await?)
+}
+
+async fn ask(lua: Lua, ctx: Rc<Ctx>, args: Args) -> Outcome {
+    let timeout = args.option_duration("timeout").map_err(Fault::Misuse)?.unwrap_or(ASK_SECS);
+    if timeout > ASK_MAX_SECS {
+        return Err(Fault::Misuse("options.timeout must be a day at most".to_owned()));
+    }
+    if ctx.asked.borrow().len() >= QUESTIONS {
+        let message = format!("{QUESTIONS} questions wait already, the limit; give them a shorter timeout");
+        return Err(Fault::World(ApiError::new("too-many-questions", message)));
+    }
+    let origin = Origin::of(&ctx, &args)?;
+    let topic = match &origin.target {
+        Target::Channel(topic) => Some(topic.clone()),
+        Target::Peer(_) => None,
+    };
+    let from = origin.from;
+    // While it runs this far, the handler that asks is the one that runs.
+    let running = ctx.running.borrow().clone();
+    let receipt = deliver(&ctx, origin.answer(&args)?).await?;
+    let answer = ctx.asked.borrow_mut().add(receipt.id, from, topic);
+    let until = ctx.shared.clock.now() + Duration::from_secs_f64(timeout);
+    if let Some(running) = &running {
+        running.asks_until.set(Some(until));
+        // The message that led to the question is dealt with; the answer is a new one.
+        ctx.handled.borrow_mut().extend(running.seq.take());
+        ctx.shared.wake.notify_one();
+    }
+    let answered = tokio::select! {
+        answer = answer => answer.map_err(|_| ApiError::new("ended", "the bot was loaded anew or stopped before an answer came")),
+        () = ctx.shared.clock.sleep_until(until) => Err(ApiError::new("timeout", format!("no answer in {timeout} s"))),
+    };
+    if let Some(running) = &running {
+        running.asks_until.set(None);
+    }
+    let item = answered?;
+    done(&lua, message_table(&lua, &ctx, &item)?)
 }
 
 /// Where a message came from, out of its script's reach.
 struct Origin {
     target: Target,
+    from: PeerId,
     id: MessageId,
     /// How far a broadcast may go.
     max_hops: Option<u8>,
 }
 
 impl Origin {
-    fn of(ctx: &Ctx, message: Value) -> Result<Self, Fault> {
+    fn of(ctx: &Ctx, args: &Args) -> Result<Self, Fault> {
+        let message = args.receiver.clone().map_or(Value::Nil, Value::Table);
         let unknown = || Fault::Misuse("this is no message that the bot received".to_owned());
         let origin: Option<Table> = ctx.helpers()?.origins.raw_get(message)?;
         let origin = origin.ok_or_else(unknown)?;
@@ -125,8 +174,16 @@ impl Origin {
         let id: String = origin.raw_get("id")?;
         let hops: u8 = origin.raw_get("max_hops")?;
         let max_hops = topic.as_ref().map(|_| hops.max(1));
+        let peer = from.parse().map_err(|_| unknown())?;
         let target = topic.map_or(Target::Peer(from), Target::Channel);
-        Ok(Self { target, id: id.parse().map_err(|_| unknown())?, max_hops })
+        Ok(Self { target, from: peer, id: id.parse().map_err(|_| unknown())?, max_hops })
+    }
+
+    /// What the script says there.
+    fn answer(self, args: &Args) -> Result<Outgoing, Fault> {
+        let mut out = outgoing(self.target, args, 0, true)?;
+        (out.reply_to, out.max_hops) = (Some(self.id), self.max_hops);
+        Ok(out)
     }
 }
 

@@ -18,7 +18,7 @@ use super::super::lock;
 use super::super::log::{About, Counter, Level};
 use super::super::manifest;
 use super::super::plain::Plain;
-use super::super::shared::{Faults, Shared, State, Verdict};
+use super::super::shared::{Among, Faults, Shared, State, Verdict};
 use super::super::source::{Found, discover, read};
 use super::super::store::BotStore;
 use super::super::worker::{End, Order};
@@ -165,8 +165,8 @@ impl Supervisor {
         let patch = self.config.bots.get(&found.name).map(|bot| &bot.limits);
         let limits =
             patch.map_or_else(|| self.config.limits.clone(), |patch| self.config.limits.clone().replaced(patch));
-        let shared =
-            Arc::new(Shared::among(&found.name, found.path.clone(), &limits, Arc::clone(&self.lines), Clock::Real));
+        let among = Among { lines: Arc::clone(&self.lines), clock: Clock::Real, known: Arc::downgrade(&self.known) };
+        let shared = Arc::new(Shared::among(&found.name, found.path.clone(), &limits, among));
         self.known.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&shared));
         let bot = Bot {
             shared,

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::api::{ApiError, NodeApi};
 
+use super::super::api::Command;
 use super::super::context::Parts;
 use super::super::failure::{Failure, Kind};
 use super::super::limits::ScriptLimits;
@@ -17,7 +18,7 @@ use super::super::manifest::Permissions;
 use super::super::plain::Plain;
 use super::super::program::Program;
 use super::super::pulse::Pulse;
-use super::super::shared::Shared;
+use super::super::shared::{Offer, Shared};
 use super::super::source::{Source, SourceError};
 use super::super::store::{BotStore, Cache};
 use super::super::vm::Vm;
@@ -32,7 +33,7 @@ const IDENTITY_WAIT: Duration = Duration::from_secs(5);
 /// What a version shows of itself once it runs.
 #[derive(Debug)]
 pub(crate) struct Loaded {
-    pub commands: Vec<String>,
+    pub commands: Vec<Offer>,
     pub topics: Vec<String>,
     pub version: Option<String>,
 }
@@ -138,7 +139,7 @@ async fn load(start: Start, pulse: &Arc<Pulse>) -> Result<(std::rc::Rc<Vm>, Load
     ran.result?;
     start.shared.figures.memory.store(vm.memory_at_rest() as u64, std::sync::atomic::Ordering::Relaxed);
     let loaded = Loaded {
-        commands: vm.ctx.commands.borrow().iter().map(|command| command.name.clone()).collect(),
+        commands: vm.ctx.commands.borrow().iter().map(Command::offer).collect(),
         topics: vm.ctx.topics.borrow().iter().cloned().collect(),
         version,
     };

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::api::{ApiError, InboxItem, InboxPage, InboxQuery, Reply};
+use crate::api::{ApiError, InboxPage, InboxQuery, Reply};
 
-use super::super::dispatch;
 use super::super::lock;
 use super::super::store::{Entry, HOST_PREFIX};
 use super::super::vm::Vm;
@@ -63,19 +62,12 @@ impl Worker {
             self.running
                 .push(Box::pin(async move { Finished::Said { seq: None, unsaid: vm.ctx.flush().await.err() } }));
         }
-        for item in &page.items {
-            self.message(item);
-        }
+        self.messages(&page.items);
         let at = page.items.last().map_or(page.next_after, |item| item.seq).max(page.next_after);
         self.after = Some(at);
         self.shared.figures.pulled.store(at, Ordering::Relaxed);
         self.shared.inbox_seq.fetch_max(at, Ordering::Relaxed);
         self.plan_ack();
-    }
-
-    pub(super) fn message(&mut self, item: &InboxItem) {
-        let jobs = dispatch::message(&self.vm, item);
-        self.queue(jobs, Some(item.seq));
     }
 
     /// One job of a message is done.

@@ -7,6 +7,7 @@ use futures::future::LocalBoxFuture;
 use mlua::Value;
 
 use super::super::api::deliver;
+use super::super::call::Running;
 use super::super::dispatch::Job;
 use super::super::plain::Plain;
 use super::super::vm::Vm;
@@ -51,7 +52,10 @@ pub(super) fn perform(vm: Rc<Vm>, job: Job, seq: Option<u64>) -> LocalBoxFuture<
             Job::Say(out) => Finished::Said { seq, unsaid: deliver(&vm.ctx, out).await.err() },
             Job::Call { what, function, args, answer } => {
                 let budget = Duration::from_millis(vm.ctx.limits.cpu_per_event_ms);
-                let ran = vm.call(&*what, &function, args, budget).await;
+                let running = Running::new(&*what, seq);
+                let ran = vm.call(Rc::clone(&running), &function, args, budget).await;
+                // Taken away where the handler began to wait for a person.
+                let seq = running.seq.take();
                 let said = match (&ran.result, answer) {
                     (Ok(Value::String(text)), Some(mut out)) => {
                         out.payload = text.as_bytes().to_vec();
