@@ -29,6 +29,9 @@ use serde::{Deserialize, Serialize};
 /// The answer to a call, ready when the node has done what was asked.
 pub type Reply<T> = BoxFuture<'static, Result<T, ApiError>>;
 
+/// A link with so many envelopes sent and not yet taken over is busy.
+const BUSY_IN_FLIGHT: usize = 32;
+
 /// A running node, as its clients and bots see it.
 pub trait NodeApi: Send + Sync + 'static {
     /// The node's state in one page: uptime, links, plugins, bots, warnings.
@@ -37,6 +40,14 @@ pub trait NodeApi: Send + Sync + 'static {
     fn identity(&self) -> Reply<IdentityInfo>;
     /// Every peer in the directory, and the links to those that are up.
     fn peers(&self) -> Reply<Vec<PeerInfo>>;
+    /// Whether a link has so much to carry that what can wait should.
+    fn is_busy(&self) -> Reply<bool> {
+        let peers = self.peers();
+        Box::pin(async move {
+            let busy = |link: &LinkInfo| link.in_flight >= BUSY_IN_FLIGHT;
+            Ok(peers.await?.iter().flat_map(|peer| &peer.links).any(busy))
+        })
+    }
     /// Notes a server's address (`host:port`, or a transport URI) and keeps a link to it from now on.
     fn note_server(&self, address: String) -> Reply<ServerNote>;
     /// Keeps no link to that address any more, noted by the user or found. A remark says where it still stands: it comes

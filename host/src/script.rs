@@ -14,6 +14,7 @@ pub mod bench;
 mod bucket;
 mod budget;
 mod call;
+mod chatter;
 mod clock;
 mod context;
 mod cron;

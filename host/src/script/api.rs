@@ -20,7 +20,7 @@ pub(crate) use args::Args;
 pub(crate) use events::{Command, Handler, help};
 pub(crate) use memory::state_table;
 pub use table::{CALLS, Call, Kind, Param};
-pub(crate) use talk::{Outgoing, PRIORITIES, deliver};
+pub(crate) use talk::{Outgoing, PRIORITIES, Target, deliver, deliver_when_free};
 pub(crate) use time::Timers;
 pub(crate) use tools::clean;
 

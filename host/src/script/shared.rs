@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use crate::api::{BotStatus, LimitUse};
 
 use super::bucket::Bucket;
+use super::chatter::Chatter;
 use super::clock::Clock;
 use super::elect::Election;
 use super::limits::{CPU_WINDOW, ERRORS_TO_PAUSE, KILL_WINDOW, KILLS_TO_DISABLE, LIVE_QUEUE, PAUSES, ScriptLimits};
@@ -249,6 +250,8 @@ pub(crate) struct Shared {
     pub traffic: Mutex<Traffic>,
     pub store: Mutex<Cache>,
     pub faults: Mutex<Faults>,
+    /// What it says when there is room.
+    pub chatter: Mutex<Chatter>,
     /// Who else answers on its channels.
     pub election: Mutex<Election>,
     /// The bots of this node.
@@ -281,6 +284,7 @@ impl Shared {
             traffic: Mutex::new(Traffic::new(limits, clock.now())),
             store: Mutex::default(),
             faults: Mutex::default(),
+            chatter: Mutex::default(),
             election: Mutex::default(),
             known,
             timers: Mutex::default(),

@@ -15,8 +15,9 @@ use tokio::sync::oneshot;
 
 use crate::api::{ApiError, InboxPage, Reply, ScriptEvaluated};
 
-use super::api::clean;
+use super::api::{clean, deliver_when_free};
 use super::call::Ran;
+use super::chatter::LOOK;
 use super::dispatch::{self, Job};
 use super::failure::{Failure, Kind};
 use super::limits::{HANDLER_LIFE_SECS, LIVE_QUEUE};
@@ -124,6 +125,8 @@ pub(crate) struct Worker {
     ack_at: Option<Instant>,
     fetch_not_before: Option<Instant>,
     paused_until: Option<Instant>,
+    /// When to look whether there is room for what waits.
+    chatter_at: Option<Instant>,
     stopped_for: Option<End>,
 }
 
@@ -147,6 +150,7 @@ impl Worker {
             ack_at: None,
             fetch_not_before: None,
             paused_until: None,
+            chatter_at: None,
             stopped_for: None,
         }
     }
@@ -223,6 +227,7 @@ impl Worker {
             Happened::Woken => {
                 self.behind = true;
                 self.live_events();
+                self.chatter();
             }
             Happened::Tick => self.timers(),
         }
@@ -314,6 +319,23 @@ impl Worker {
         self.pull();
     }
 
+    /// Looks now and then whether there is room for what waits for it.
+    fn chatter(&mut self) {
+        let (now, waits) = (self.now(), self.phase == Phase::Active && !lock(&self.shared.chatter).is_empty());
+        match self.chatter_at {
+            _ if !waits => self.chatter_at = None,
+            None => self.chatter_at = Some(now + LOOK),
+            Some(at) if at > now => {}
+            Some(_) => {
+                self.chatter_at = Some(now + LOOK);
+                let vm = Rc::clone(&self.vm);
+                self.running.push(Box::pin(async move {
+                    Finished::Said { seq: None, unsaid: deliver_when_free(&vm.ctx).await.err() }
+                }));
+            }
+        }
+    }
+
     /// Figures of the moment, for those who look from outside.
     fn show(&self) {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -362,6 +384,7 @@ impl Worker {
         if self.phase != Phase::Frozen && self.paused_until.is_none() {
             self.settle_contests();
         }
+        self.chatter();
         if self.ack_at.is_some_and(|at| at <= self.now()) {
             self.ack_at = None;
             self.send_ack();
@@ -475,7 +498,7 @@ impl Worker {
         let fetch = self.fetch_not_before.filter(|_| self.wants_page());
         let contest =
             contest::next_due(&self.contests).filter(|_| self.phase != Phase::Frozen && self.paused_until.is_none());
-        let moments = [timer, cpu, ending, contest, self.ack_at, self.paused_until, fetch];
+        let moments = [timer, cpu, ending, contest, self.chatter_at, self.ack_at, self.paused_until, fetch];
         moments.into_iter().flatten().fold(now + IDLE, Instant::min)
     }
 }

@@ -127,6 +127,8 @@ const FN: Param = param("fn", Kind::Function);
 const REST: Param = maybe("...", Kind::Any);
 const TTL: Param = maybe("ttl", Kind::Duration);
 const PRIORITY: Param = maybe("priority", Kind::Text);
+const OPTIONAL: Param = maybe("optional", Kind::Boolean);
+const MERGE: Param = maybe("merge", Kind::Text);
 const SENT: &str = "mesh.receipt?, mesh.error?";
 
 /// Every function of the API.
@@ -168,7 +170,7 @@ pub const CALLS: &[Call] = &[
     writing(waiting(call(
         "mesh.send",
         &[param("to", Kind::Text), param("message", Kind::Payload), OPTS],
-        &[TTL, PRIORITY, maybe("receipt", Kind::Boolean), maybe("plain", Kind::Boolean)],
+        &[TTL, PRIORITY, maybe("receipt", Kind::Boolean), maybe("plain", Kind::Boolean), OPTIONAL, MERGE],
         SENT,
         "send",
         "Sends a direct message: to a key, a unique prefix of it or a nickname. Returns once it is on this node's disk.",
@@ -176,10 +178,11 @@ pub const CALLS: &[Call] = &[
     writing(waiting(call(
         "mesh.broadcast",
         &[param("topic", Kind::Text), param("message", Kind::Payload), OPTS],
-        &[TTL, PRIORITY, maybe("hops", Kind::Integer)],
+        &[TTL, PRIORITY, maybe("hops", Kind::Integer), OPTIONAL, MERGE],
         SENT,
         "",
-        "Publishes on a channel. Returns once it is on this node's disk.",
+        "Publishes on a channel. Returns once it is on this node's disk. What is optional waits while a link is busy or the \
+         quota is used up, and is merged with what waits already; with `merge`, it takes the place of what has that name.",
     ))),
     writing(waiting(call(
         "msg:reply",

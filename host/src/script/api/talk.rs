@@ -10,6 +10,7 @@ use qpq_schemas::{MessageId, PeerId};
 use crate::api::{ApiError, BroadcastRequest, InboxItem, Receipt, SendRequest};
 
 use super::super::asked::QUESTIONS;
+use super::super::bucket::Bucket;
 use super::super::context::Ctx;
 use super::super::dispatch::message_table;
 use super::super::shared::Traffic;
@@ -25,7 +26,7 @@ const ASK_MAX_SECS: f64 = 86_400.0;
 pub(crate) const PRIORITIES: [&str; 4] = ["low", "normal", "high", "emergency"];
 
 /// Whom a message goes to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
     Peer(String),
     Channel(String),
@@ -66,7 +67,7 @@ impl Outgoing {
         self
     }
 
-    fn to(target: Target, text: &str) -> Self {
+    pub(crate) fn to(target: Target, text: &str) -> Self {
         let payload = cut(text, MAX_MESSAGE_BYTES).as_bytes().to_vec();
         Self {
             target,
@@ -96,7 +97,7 @@ async fn send(lua: Lua, ctx: Rc<Ctx>, args: Args) -> Outcome {
     let mut out = outgoing(Target::Peer(to), &args, 1, false)?;
     out.receipt = args.option_bool("receipt");
     out.plain = args.option_bool("plain");
-    give_receipt(&lua, &deliver(&ctx, out).await?)
+    say(&lua, &ctx, &args, out).await
 }
 
 async fn broadcast(lua: Lua, ctx: Rc<Ctx>, args: Args) -> Outcome {
@@ -104,7 +105,40 @@ async fn broadcast(lua: Lua, ctx: Rc<Ctx>, args: Args) -> Outcome {
     ctx.require("broadcast", Some(&topic))?;
     let mut out = outgoing(Target::Channel(topic), &args, 1, false)?;
     out.max_hops = args.option_number("hops").map(hops).transpose()?;
-    give_receipt(&lua, &deliver(&ctx, out).await?)
+    say(&lua, &ctx, &args, out).await
+}
+
+/// Sends; or keeps for later what is optional, while there is no room for it.
+async fn say(lua: &Lua, ctx: &Rc<Ctx>, args: &Args, out: Outgoing) -> Outcome {
+    let merge = args.option_text("merge").map_err(Fault::Misuse)?;
+    if !args.option_bool("optional") {
+        if merge.is_some() {
+            return Err(Fault::Misuse("options.merge is for messages that may wait: set optional = true".to_owned()));
+        }
+        return give_receipt(lua, &deliver(ctx, out).await?);
+    }
+    let now = ctx.shared.clock.now();
+    let waits = !lock(&ctx.shared.chatter).is_empty() || quota_wait(&mut lock(&ctx.shared.traffic), &out, now) > 0.0;
+    if waits || ctx.node.is_busy().await? {
+        lock(&ctx.shared.chatter).add(out, merge, now);
+        ctx.shared.wake.notify_one();
+        let table = lua.create_table_with_capacity(0, 1)?;
+        table.raw_set("queued", true)?;
+        return done(lua, table);
+    }
+    give_receipt(lua, &deliver(ctx, out).await?)
+}
+
+/// Sends the first of what waits for room, if there is room now.
+pub(crate) async fn deliver_when_free(ctx: &Ctx) -> Result<(), ApiError> {
+    let busy = ctx.node.is_busy().await?;
+    let now = ctx.shared.clock.now();
+    let Some(out) = lock(&ctx.shared.chatter).take(busy, now) else { return Ok(()) };
+    if quota_wait(&mut lock(&ctx.shared.traffic), &out, now) > 0.0 {
+        lock(&ctx.shared.chatter).add(out, None, now);
+        return Ok(());
+    }
+    deliver(ctx, out).await.map(|_| ())
 }
 
 async fn reply(lua: Lua, ctx: Rc<Ctx>, args: Args) -> Outcome {
@@ -253,17 +287,26 @@ fn origin(from: PeerId, topic: Option<&str>) -> Target {
 }
 
 fn admit(traffic: &mut Traffic, out: &Outgoing, now: Instant) -> Result<(), ApiError> {
-    let published = matches!(out.target, Target::Channel(_)) && !out.reply;
-    let (what, bucket) =
-        if published { ("broadcasts", &mut traffic.broadcasts) } else { ("messages", &mut traffic.messages) };
-    let bytes = out.payload.len() as f64;
-    let wait = bucket.wait(1.0, now).max(traffic.bytes.wait(bytes, now));
+    let wait = quota_wait(traffic, out, now);
+    let (what, bucket) = quota(traffic, out);
     if wait > 0.0 {
         let message =
             format!("the bot's quota of {what} is used up for {wait:.0} s; send fewer, or ask the admin for more");
         return Err(ApiError::new("rate-limited", message));
     }
     bucket.take(1.0);
-    traffic.bytes.take(bytes);
+    traffic.bytes.take(out.payload.len() as f64);
     Ok(())
+}
+
+/// In how many seconds the quota has room for a message.
+fn quota_wait(traffic: &mut Traffic, out: &Outgoing, now: Instant) -> f64 {
+    let wait = traffic.bytes.wait(out.payload.len() as f64, now);
+    quota(traffic, out).1.wait(1.0, now).max(wait)
+}
+
+/// What a message counts as, and its bucket.
+fn quota<'t>(traffic: &'t mut Traffic, out: &Outgoing) -> (&'static str, &'t mut Bucket) {
+    let published = matches!(out.target, Target::Channel(_)) && !out.reply;
+    if published { ("broadcasts", &mut traffic.broadcasts) } else { ("messages", &mut traffic.messages) }
 }
