@@ -16,7 +16,8 @@ pub use federation::{CertificateInfo, DomainInfo, FederationReport, RefusedDomai
 pub use parcel::{ExportPage, ExportQuery, ImportOutcome};
 pub use routes::{Feasibility, LostRoute, RouteAlternative, RouteInfo, RouteLink, RouteTable};
 pub use scripts::{
-    BotStatus, LimitUse, ScriptApproval, ScriptEval, ScriptEvaluated, ScriptLogLine, ScriptLogPage, ScriptLogQuery,
+    BotStatus, LimitUse, LinkLimit, MachineGateway, MachineNeighbour, MachineReport, ScriptApproval, ScriptEval,
+    ScriptEvaluated, ScriptLogLine, ScriptLogPage, ScriptLogQuery, SourceText,
 };
 pub use store::{QueueInfo, QueuePage, QueueQuery, QueuedItem, SenderUse, StoreQuotas, StoreStats};
 pub use why::{HopInfo, RefusedInfo, WaitInfo, WhyReport};
@@ -111,8 +112,25 @@ pub trait NodeApi: Send + Sync + 'static {
     fn script_logs(&self, query: ScriptLogQuery) -> Reply<ScriptLogPage>;
     /// Runs a piece of Lua inside a running bot, within its sandbox and its budget for one event.
     fn script_eval(&self, eval: ScriptEval) -> Reply<ScriptEvaluated>;
+    /// What the admin named as a source for a bot. Only bots ask for it.
+    fn source(&self, _bot: String, _name: String) -> Reply<SourceText> {
+        not_for_clients()
+    }
+    /// What the machine's own mesh routing knows. Only bots ask for it.
+    fn machine(&self) -> Reply<MachineReport> {
+        not_for_clients()
+    }
+    /// Bounds what a neighbour may bring in, in place of what the configuration says, until the node stops; `None` lifts it.
+    /// Only bots ask for it.
+    fn limit_link(&self, _peer: String, _limit: Option<LinkLimit>) -> Reply<()> {
+        not_for_clients()
+    }
     /// Drains and stops the node.
     fn shutdown(&self) -> Reply<()>;
+}
+
+fn not_for_clients<T: Send + 'static>() -> Reply<T> {
+    Box::pin(std::future::ready(Err(ApiError::new("not-here", "this is for the bots of a node alone"))))
 }
 
 /// Why a call was not done. `code` is stable and made for programs, `message` says what, where and how to mend it.

@@ -62,7 +62,7 @@ pub use intake::KNOWN;
 use intake::{Candidate, Pending, REACCEPT_AFTER_MS};
 use links::LinkState;
 use neighbours::{Neighbour, Quality};
-use quota::Limit;
+pub use quota::Limit;
 use refusals::Refusals;
 use shelf::{Shelf, StoreLimits};
 use spread::Spread;
@@ -253,6 +253,7 @@ impl Core {
             Event::Block(peer) => self.block(peer),
             Event::Unblock(peer) => _ = self.blocked.remove(&peer),
             Event::Trust { peer, trusted } => self.trust(peer, trusted),
+            Event::Limit { peer, limit } => self.tolls.set_limit(peer, limit),
             Event::Damaged { id } => self.damaged(&id),
             Event::Mailbox { peer, kept } => self.set_mailbox(peer, kept),
             Event::Collected { peer, ids } => self.collected(peer, &ids, now_ms),

@@ -135,3 +135,66 @@ pub struct ScriptEvaluated {
     /// CPU time, in microseconds.
     pub cpu_us: u64,
 }
+
+/// A text from outside that a bot may read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceText {
+    /// The text, as bytes.
+    pub text: Vec<u8>,
+    /// When it was changed last, where that is known; Unix time in milliseconds.
+    pub changed_ms: Option<u64>,
+}
+
+/// What a neighbour may bring in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkLimit {
+    /// Messages a minute.
+    pub messages_per_minute: u64,
+    /// Bytes a minute.
+    pub bytes_per_minute: u64,
+}
+
+/// What the machine's own mesh routing knows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct MachineReport {
+    /// Who was asked with success: `babel`, `batman`. Empty on a machine that runs neither.
+    pub sources: Vec<String>,
+    /// The neighbours of this machine.
+    pub neighbours: Vec<MachineNeighbour>,
+    /// The ways out of the mesh.
+    pub gateways: Vec<MachineGateway>,
+    /// Routes that babeld knows.
+    pub routes: u64,
+    /// Who could not be asked, and why.
+    pub problems: Vec<String>,
+}
+
+/// A neighbour of the machine.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct MachineNeighbour {
+    /// `babel` or `batman`.
+    pub protocol: String,
+    /// Its address.
+    pub address: String,
+    /// The interface that it is seen on.
+    pub interface: String,
+    /// How much is heard of it, from 0 to 1.
+    pub quality: Option<f64>,
+    /// Babel's cost of the link.
+    pub cost: Option<u64>,
+    /// Throughput in kbit/s, as B.A.T.M.A.N. V estimates it.
+    pub kbit: Option<u64>,
+    /// Milliseconds since it was heard.
+    pub seen_ms: Option<u64>,
+}
+
+/// A way out of the mesh.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineGateway {
+    /// `babel` or `batman`.
+    pub protocol: String,
+    /// Its id or address.
+    pub address: String,
+    /// The neighbour that leads to it.
+    pub via: String,
+}

@@ -59,6 +59,8 @@ impl Config {
             dirs: self.script_dirs(),
             watch: self.scripts.watch,
             limits: self.script_limits(),
+            babel: self.scripts.babel.clone(),
+            batctl: self.scripts.batctl.clone(),
             bots,
         }
     }

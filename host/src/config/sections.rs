@@ -198,10 +198,15 @@ section! {
         enabled: bool = true, "", any;
         /// Folders with bots. Relative paths start at the data directory. When empty: scripts in the data directory.
         /// A table [scripts.config.NAME] is given to the bot of that name. A table [scripts.bots.NAME] says what is
-        /// different for that bot: enabled, granted (a list of permissions), and a table limits.
+        /// different for that bot: enabled, granted (a list of permissions), a table limits, and a table sources: files and
+        /// HTTP addresses that the bot may read, by name.
         dirs: Vec<PathBuf> = vec![], "", any;
         /// Whether a saved file is loaded at once.
         watch: bool = true, "", any;
+        /// babeld's local socket, for bots that watch the network: its path, or HOST:PORT. When empty: where it usually is.
+        babel: Option<String> = None, "", any;
+        /// The program batctl, for the same. When empty: the one that is installed, where batman-adv runs.
+        batctl: Option<PathBuf> = None, "", any;
     }
 }
 

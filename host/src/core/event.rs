@@ -7,6 +7,7 @@ use qpq_schemas::record::NodeRecord;
 use qpq_schemas::{MessageId, PeerId, TopicId};
 
 use super::federation::Domain;
+use super::quota::Limit;
 use super::{LinkId, Ticket};
 use crate::api::{ApiError, Receipt};
 use crate::store::Batch;
@@ -125,6 +126,13 @@ pub enum Event {
         peer: PeerId,
         /// Whether it is trusted.
         trusted: bool,
+    },
+    /// The admin bounds what this neighbour may bring in, or no longer does.
+    Limit {
+        /// The neighbour.
+        peer: PeerId,
+        /// In place of what the configuration says.
+        limit: Option<Limit>,
     },
     /// The store found this record damaged and has set it aside.
     Damaged {

@@ -30,19 +30,34 @@ pub(super) enum Charge {
 #[derive(Debug)]
 pub(super) struct Tolls {
     limit: Limit,
+    /// Where the admin said something else.
+    limits: BTreeMap<PeerId, Limit>,
     used: BTreeMap<PeerId, Quota>,
 }
 
 impl Tolls {
     pub(super) fn new(limit: Limit) -> Self {
-        Self { limit, used: BTreeMap::new() }
+        Self { limit, limits: BTreeMap::new(), used: BTreeMap::new() }
+    }
+
+    /// Bounds one neighbour anew. Beyond [`MAX_TOLLS`] of them others keep the common bound.
+    pub(super) fn set_limit(&mut self, peer: PeerId, limit: Option<Limit>) {
+        self.used.remove(&peer);
+        match limit {
+            Some(limit) if self.limits.len() < MAX_TOLLS || self.limits.contains_key(&peer) => {
+                self.limits.insert(peer, limit);
+            }
+            Some(_) => {}
+            None => _ = self.limits.remove(&peer),
+        }
     }
 
     fn take(&mut self, peer: PeerId, bytes: u64, now_ms: u64) -> Result<(), u16> {
         if self.used.len() >= MAX_TOLLS && !self.used.contains_key(&peer) {
             self.used.pop_first(); // a full bucket is the worst that follows
         }
-        self.used.entry(peer).or_insert_with(|| Quota::new(self.limit, now_ms)).take(bytes, now_ms)
+        let limit = self.limits.get(&peer).copied().unwrap_or(self.limit);
+        self.used.entry(peer).or_insert_with(|| Quota::new(limit, now_ms)).take(bytes, now_ms)
     }
 }
 

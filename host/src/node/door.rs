@@ -27,12 +27,13 @@ use super::channels::USER;
 use super::shared::Shared;
 use crate::api::{
     ApiError, BlocksImported, BotStatus, BroadcastRequest, ChannelInfo, DeliveryPage, DeliveryQuery, ExportPage,
-    ExportQuery, FederationReport, IdentityInfo, ImportOutcome, InboxPage, InboxQuery, NodeApi, NodeStatus, PeerInfo,
-    PingReport, PluginStatus, QueuePage, QueueQuery, Receipt, Reply, RouteTable, ScriptApproval, ScriptEval,
-    ScriptEvaluated, ScriptLogPage, ScriptLogQuery, SendRequest, ServerNote, StoreStats, Trust, WhyReport,
+    ExportQuery, FederationReport, IdentityInfo, ImportOutcome, InboxPage, InboxQuery, LinkLimit, MachineReport,
+    NodeApi, NodeStatus, PeerInfo, PingReport, PluginStatus, QueuePage, QueueQuery, Receipt, Reply, RouteTable,
+    ScriptApproval, ScriptEval, ScriptEvaluated, ScriptLogPage, ScriptLogQuery, SendRequest, ServerNote, SourceText,
+    StoreStats, Trust, WhyReport,
 };
 use crate::config::ConfigErrors;
-use crate::core::Event;
+use crate::core::{Event, Limit};
 use crate::identity::Sighting;
 use crate::plugin::{Fresh, Registry};
 use crate::script::ScriptHost;
@@ -286,6 +287,25 @@ impl NodeApi for Door {
 
     fn script_eval(&self, eval: ScriptEval) -> Reply<ScriptEvaluated> {
         self.call(|door| async move { door.bots()?.eval(eval).await })
+    }
+
+    fn source(&self, bot: String, name: String) -> Reply<SourceText> {
+        self.call(|door| async move { door.bots()?.source(&bot, &name).await })
+    }
+
+    fn machine(&self) -> Reply<MachineReport> {
+        self.call(|door| async move { door.bots()?.machine().await })
+    }
+
+    fn limit_link(&self, peer: String, limit: Option<LinkLimit>) -> Reply<()> {
+        self.call(|door| async move {
+            let peer = door.resolve(&peer)?;
+            let limit = limit.map(|limit| Limit {
+                messages_per_minute: limit.messages_per_minute,
+                bytes_per_minute: limit.bytes_per_minute,
+            });
+            door.shared.event(Event::Limit { peer, limit }).await
+        })
     }
 
     fn shutdown(&self) -> Reply<()> {

@@ -4,6 +4,7 @@ mod args;
 mod events;
 mod memory;
 mod network;
+mod relay;
 mod table;
 mod talk;
 mod time;
@@ -145,6 +146,7 @@ pub(crate) fn install(lua: &Lua, ctx: &Rc<Ctx>) -> mlua::Result<Table> {
     time::install(&mut installer)?;
     memory::install(&mut installer)?;
     network::install(&mut installer)?;
+    relay::install(&mut installer)?;
     tools::install(&mut installer)?;
     let missing: Vec<&str> =
         CALLS.iter().map(|call| call.name).filter(|name| !installer.installed.contains(name)).collect();

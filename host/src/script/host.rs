@@ -11,12 +11,15 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::api::{
-    ApiError, BotStatus, NodeApi, ScriptApproval, ScriptEval, ScriptEvaluated, ScriptLogPage, ScriptLogQuery,
+    ApiError, BotStatus, MachineReport, NodeApi, ScriptApproval, ScriptEval, ScriptEvaluated, ScriptLogPage,
+    ScriptLogQuery, SourceText,
 };
 
 use super::limits::{LimitsPatch, ScriptLimits};
 use super::log::Counter;
+use super::machine::Machine;
 use super::shared::{LiveEvent, Shared};
+use super::sources::Sources;
 use super::store::BotStore;
 use super::watch;
 
@@ -37,13 +40,25 @@ pub struct ScriptConfig {
     pub watch: bool,
     /// The limits of every bot.
     pub limits: ScriptLimits,
+    /// babeld's local socket: its path, or HOST:PORT. Looked for where it usually is when left out.
+    pub babel: Option<String>,
+    /// The program `batctl`. Looked for where it usually is when left out.
+    pub batctl: Option<PathBuf>,
     /// What is different for one bot, by its name.
     pub bots: BTreeMap<String, BotConfig>,
 }
 
 impl Default for ScriptConfig {
     fn default() -> Self {
-        Self { enabled: true, dirs: Vec::new(), watch: true, limits: ScriptLimits::default(), bots: BTreeMap::new() }
+        Self {
+            enabled: true,
+            dirs: Vec::new(),
+            watch: true,
+            limits: ScriptLimits::default(),
+            babel: None,
+            batctl: None,
+            bots: BTreeMap::new(),
+        }
     }
 }
 
@@ -60,11 +75,14 @@ pub struct BotConfig {
     /// The permissions granted beside what was approved with `qpq script approve`; when left out, those that a bot of a single
     /// file has.
     pub granted: Option<Vec<String>>,
+    /// Files and http(s) addresses that the bot may read, by the names that it knows them by.
+    pub sources: BTreeMap<String, String>,
 }
 
 impl Default for BotConfig {
     fn default() -> Self {
-        Self { enabled: true, config: serde_json::Map::new(), limits: LimitsPatch::default(), granted: None }
+        let (config, sources) = (serde_json::Map::new(), BTreeMap::new());
+        Self { enabled: true, config, limits: LimitsPatch::default(), granted: None, sources }
     }
 }
 
@@ -96,6 +114,8 @@ type Known = Arc<RwLock<Vec<Arc<Shared>>>>;
 pub struct ScriptHost {
     known: Known,
     lines: Arc<Counter>,
+    sources: Sources,
+    machine: Arc<Machine>,
     messages: Sender<Message>,
     supervisor: std::sync::Mutex<Option<JoinHandle<()>>>,
     _watcher: Option<watch::Watcher>,
@@ -116,12 +136,22 @@ impl ScriptHost {
         let known = Known::default();
         let watcher = (config.enabled && config.watch).then(|| watch::start(&config.dirs, messages.clone())).flatten();
         let lines = Arc::new(Counter::default());
+        let sources = Sources::new(&config.bots);
+        let machine = Arc::new(Machine::new(config.babel.clone(), config.batctl.clone()));
         let supervisor = Supervisor::new(config, node, kv, Arc::clone(&known), Arc::clone(&lines), messages.clone());
         let spawned = std::thread::Builder::new().name("bots".to_owned()).spawn(move || supervise(supervisor, &inbox));
         if let Err(error) = &spawned {
             tracing::error!(target: "qpq::script", "the script host has no thread: {error}");
         }
-        Self { known, lines, messages, supervisor: std::sync::Mutex::new(spawned.ok()), _watcher: watcher }
+        Self {
+            known,
+            lines,
+            sources,
+            machine,
+            messages,
+            supervisor: std::sync::Mutex::new(spawned.ok()),
+            _watcher: watcher,
+        }
     }
 
     /// The node's inbox grew to `seq`: wakes the bots. Cheap, never blocks.
@@ -190,6 +220,23 @@ impl ScriptHost {
         self.messages.send(Message::Eval { eval, reply }).map_err(|_| stopped())?;
         let evaluated = answer.await.map_err(|_| stopped())??;
         evaluated.await.map_err(|_| ApiError::new("not-running", "the bot ended before it answered; try again"))
+    }
+
+    /// Reads what the admin named as a source for a bot.
+    ///
+    /// # Errors
+    /// When there is none of that name, or it can't be read.
+    pub async fn source(&self, bot: &str, name: &str) -> Result<SourceText, ApiError> {
+        self.sources.read(bot, name).await
+    }
+
+    /// What the machine's own mesh routing knows.
+    ///
+    /// # Errors
+    /// When the node is stopping.
+    pub async fn machine(&self) -> Result<MachineReport, ApiError> {
+        let machine = Arc::clone(&self.machine);
+        tokio::task::spawn_blocking(move || machine.look()).await.map_err(|_| stopped())
     }
 
     /// Stops the bots: they get their `stop` event, finish what they do, and their stores are written. Blocks until

@@ -10,7 +10,7 @@ pub const API_VERSION: u32 = 1;
 /// (`send`) and looking at the mesh (`peers`, `routes`) want a folder with a `bot.toml`.
 pub const SINGLE_FILE_NEEDS: [&str; 5] = ["reply", "direct", "listen", "broadcast", "store"];
 /// Every permission, with what it allows. `listen` and `broadcast` may name a channel: `broadcast:announcements`.
-pub const PERMISSIONS: [(&str, &str); 9] = [
+pub const PERMISSIONS: [(&str, &str); 12] = [
     ("reply", "answer the message at hand, where it came from"),
     ("direct", "read the direct messages to this node"),
     ("listen", "read channels, or one: `listen:board`"),
@@ -20,7 +20,13 @@ pub const PERMISSIONS: [(&str, &str); 9] = [
     ("peers", "see the peers and their links"),
     ("routes", "see the routing table"),
     ("channels", "see the joined channels"),
+    ("relay", "look after this node: all of it, or `relay:trust`, `relay:limit`, `relay:plugins`, `relay:store`"),
+    ("source", "read what the admin named as a source for it: all, or one: `source:weather`"),
+    ("machine", "see what babeld and batman-adv on this machine know"),
 ];
+
+/// What `relay` is made of.
+const RELAY_PARTS: [&str; 4] = ["trust", "limit", "plugins", "store"];
 
 /// A bot's manifest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -98,8 +104,13 @@ pub(crate) fn check_need(need: &str) -> Result<(), String> {
         let near = super::nearest(name, names).map_or(String::new(), |near| format!("; did you mean \"{near}\"?"));
         return Err(format!("needs: \"{need}\" is no permission{near} There are: {}", names.join(", ")));
     }
-    if channel.is_some() && !matches!(name, "listen" | "broadcast") {
-        return Err(format!("needs: \"{need}\": only listen and broadcast name a channel; write \"{name}\""));
+    match (name, channel) {
+        ("listen" | "broadcast" | "source", _) | (_, None) => {}
+        ("relay", Some(part)) if RELAY_PARTS.contains(&part) => {}
+        ("relay", Some(_)) => {
+            return Err(format!("needs: \"{need}\": the parts of relay are {}", RELAY_PARTS.join(", ")));
+        }
+        _ => return Err(format!("needs: \"{need}\": only listen and broadcast name a channel; write \"{name}\"")),
     }
     Ok(())
 }

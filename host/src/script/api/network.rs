@@ -26,7 +26,7 @@ pub(super) fn install(installer: &mut Installer<'_>) -> mlua::Result<()> {
     me.raw_set("version", installer.ctx.manifest.version.clone())
 }
 
-fn list<T>(lua: &Lua, items: &[T], row: fn(&Lua, &T) -> mlua::Result<Table>) -> mlua::Result<Value> {
+pub(super) fn list<T>(lua: &Lua, items: &[T], row: fn(&Lua, &T) -> mlua::Result<Table>) -> mlua::Result<Value> {
     let table = lua.create_table_with_capacity(items.len(), 0)?;
     for item in items {
         table.raw_push(row(lua, item)?)?;
@@ -34,7 +34,7 @@ fn list<T>(lua: &Lua, items: &[T], row: fn(&Lua, &T) -> mlua::Result<Table>) -> 
     Ok(Value::Table(table))
 }
 
-fn peer(lua: &Lua, peer: &PeerInfo) -> mlua::Result<Table> {
+pub(super) fn peer(lua: &Lua, peer: &PeerInfo) -> mlua::Result<Table> {
     let row = lua.create_table()?;
     row.raw_set("id", peer.peer_id.map(|id| id.to_string()))?;
     row.raw_set("name", peer.nickname.clone())?;

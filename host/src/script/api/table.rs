@@ -122,6 +122,7 @@ const fn writing(call: Call) -> Call {
     Call { writes: true, ..call }
 }
 
+const PEER: Param = param("peer", Kind::Text);
 const OPTS: Param = maybe("options", Kind::Options);
 const FN: Param = param("fn", Kind::Function);
 const REST: Param = maybe("...", Kind::Any);
@@ -300,6 +301,81 @@ pub const CALLS: &[Call] = &[
         "mesh.channel[]?, mesh.error?",
         "channels",
         "The channels that this node has joined.",
+    )),
+    writing(waiting(call(
+        "mesh.relay.allow",
+        &[PEER],
+        &[],
+        "mesh.peer?, mesh.error?",
+        "",
+        "Trusts a peer: its messages have room before others'. Needs `relay:trust`.",
+    ))),
+    writing(waiting(call(
+        "mesh.relay.block",
+        &[PEER],
+        &[],
+        "mesh.peer?, mesh.error?",
+        "",
+        "Refuses a peer's links and messages from now on. Needs `relay:trust`.",
+    ))),
+    writing(waiting(call(
+        "mesh.relay.unblock",
+        &[PEER],
+        &[],
+        "mesh.peer?, mesh.error?",
+        "",
+        "Takes an allow or a block back. Needs `relay:trust`.",
+    ))),
+    writing(waiting(call(
+        "mesh.relay.limit",
+        &[PEER, OPTS],
+        &[maybe("messages", Kind::Integer), maybe("bytes", Kind::Integer)],
+        "boolean?, mesh.error?",
+        "",
+        "Bounds what a neighbour may bring in a minute, until the node stops; without options lifts the bound. Needs \
+         `relay:limit`.",
+    ))),
+    waiting(call(
+        "mesh.relay.plugins",
+        &[],
+        &[],
+        "mesh.plugin[]?, mesh.error?",
+        "",
+        "The plugins of the node and their states. Needs `relay:plugins`.",
+    )),
+    writing(waiting(call(
+        "mesh.relay.swap",
+        &[param("plugin", Kind::Text), maybe("file", Kind::Text)],
+        &[],
+        "mesh.plugin?, mesh.error?",
+        "",
+        "Replaces a running plugin by another library, or by its own file read anew, without losing a message. Needs \
+         `relay:plugins`.",
+    ))),
+    waiting(call(
+        "mesh.relay.store",
+        &[],
+        &[],
+        "mesh.store_stats?, mesh.error?",
+        "",
+        "The figures of the node's store. Needs `relay:store`.",
+    )),
+    waiting(call(
+        "mesh.source",
+        &[param("name", Kind::Text)],
+        &[],
+        "string?, number|mesh.error|nil",
+        "",
+        "Reads a file or HTTP address that the admin named for this bot under [scripts.bots.NAME.sources], 256 KiB at most; \
+         of a file also when it was changed (Unix seconds). Needs `source:NAME`.",
+    )),
+    waiting(call(
+        "mesh.machine",
+        &[],
+        &[],
+        "mesh.machine?, mesh.error?",
+        "machine",
+        "What babeld and batman-adv on this machine know of neighbours and gateways; `sources` is empty where neither runs.",
     )),
     call("mesh.log.debug", &[REST], &[], "", "", "Writes a line to the node's log."),
     call("mesh.log.info", &[REST], &[], "", "", "Writes a line to the node's log."),
