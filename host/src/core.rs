@@ -41,6 +41,7 @@ pub mod why;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use qpq_schemas::envelope::Kind;
 use qpq_schemas::link::Frame;
 use qpq_schemas::record::{NodeRecord, RecordError};
 use qpq_schemas::{MessageId, PeerId, TopicId};
@@ -53,7 +54,7 @@ pub use refusals::Refused;
 pub use router::{Changed, RouteKind, RouteQuery, Router, RouterOutput};
 
 use crate::api::StoreStats;
-use crate::store::Batch;
+use crate::store::{Batch, Head, Places};
 use accept::Unwritten;
 use calm::Calm;
 use custody::{Recent, Reroute};
@@ -79,6 +80,9 @@ const TICK_MS: u64 = 1_000;
 
 /// A router that names a later time is called after this one, in milliseconds.
 const MAX_ROUTER_PAUSE_MS: u64 = 60_000;
+
+/// That ways have changed is said once in so many milliseconds.
+const ROUTES_TOLD_MS: u64 = 1_000;
 
 /// Messages and ids that one tick takes off at most, so that no tick takes long.
 const EXPIRE_STEP: usize = 4_096;
@@ -157,6 +161,9 @@ pub struct Core {
     /// When to look for links whose places others have taken.
     next_retirement_ms: Option<u64>,
     twin_until_ms: u64,
+    /// Ways have changed since it was said last, and when it may be said again.
+    routes_changed: bool,
+    routes_told_ms: u64,
     next_tick_ms: u64,
     next_sweep_ms: u64,
     /// Whether the clock may be believed.
@@ -203,6 +210,8 @@ impl Core {
             router_deadline_ms: Some(0),
             next_retirement_ms: None,
             twin_until_ms: 0,
+            routes_changed: false,
+            routes_told_ms: 0,
             next_tick_ms: 0,
             next_sweep_ms: 0,
             calm: Calm::default(),
@@ -272,6 +281,16 @@ impl Core {
         self.flush_checks();
         self.flush_writes();
         self.flush_receipts();
+        self.tell_routes(now_ms);
+    }
+
+    /// Says now and then that ways have changed; with the next tick at the latest.
+    fn tell_routes(&mut self, now_ms: u64) {
+        let since_ms = now_ms.abs_diff(self.routes_told_ms);
+        if self.routes_changed && since_ms >= ROUTES_TOLD_MS {
+            (self.routes_changed, self.routes_told_ms) = (false, now_ms);
+            self.effects.push(Effect::Notice(Notice::RoutesChanged));
+        }
     }
 
     /// When [`Event::Tick`] is due.
@@ -386,6 +405,7 @@ impl Core {
                 self.effects.push(Effect::Send { link, frame: Frame::Route(bytes) });
             }
         }
+        self.routes_changed |= !matches!(out.changed, Changed::Nothing);
         match out.changed {
             Changed::Nothing => {}
             Changed::These(recipients) => {
@@ -424,6 +444,11 @@ impl Core {
         let gone = self.shelf.expire(now_ms, EXPIRE_STEP);
         let mut batch = Batch::default();
         gone.iter().for_each(|gone| gone.put_into(&mut batch));
+        let me = self.config.me;
+        let own = |head: &&Head| head.kind == Kind::Direct && head.sender == me && head.places.has(Places::WAITING);
+        let failed = gone.iter().map(|gone| &gone.head).filter(own);
+        let failed = failed.map(|head| Notice::Failed { id: head.id, to: PeerId(head.destination) });
+        self.effects.extend(failed.map(Effect::Notice));
         if self.shelf.forget_seen(now_ms, EXPIRE_STEP) > 0 {
             batch.forget_before_ms = now_ms.min(self.calm.sure_ms());
         }

@@ -109,6 +109,8 @@ impl Core {
             Ok(evicted) => {
                 let batch = &mut self.unwritten.arrivals;
                 evicted.iter().for_each(|gone| gone.put_into(batch));
+                let told = evicted.iter().map(|gone| Notice::Evicted { id: gone.head.id, from: gone.head.sender });
+                self.effects.extend(told.map(Effect::Notice));
                 // Its record says that it is held; the id is written apart only when the record goes.
                 self.shelf.file(&head.id, batch);
                 batch.append.push(NewRecord { head, wire: candidate.envelope.wire().clone() });

@@ -247,6 +247,29 @@ pub enum Notice {
     PeerUp(PeerId),
     /// The last link to this peer is gone.
     PeerDown(PeerId),
+    /// A link to this peer came or went, beside others to it or as the only one.
+    LinkChange {
+        /// The peer.
+        peer: PeerId,
+        /// Whether it came.
+        up: bool,
+    },
+    /// The ways to some nodes, or to all, are others now.
+    RoutesChanged,
+    /// The time of a message of this node's own is over, and its recipient never had it as far as is known here.
+    Failed {
+        /// The message.
+        id: MessageId,
+        /// Its recipient.
+        to: PeerId,
+    },
+    /// A message made room for another one.
+    Evicted {
+        /// The message.
+        id: MessageId,
+        /// Who signed it.
+        from: PeerId,
+    },
     /// Mail waits for this peer, and no way to it is known. Comes again every few seconds while that is so.
     NoWay(PeerId),
     /// A newer signed record of a node came in.

@@ -118,6 +118,7 @@ impl Core {
         if first {
             self.effects.push(Effect::Notice(Notice::PeerUp(peer)));
         }
+        self.effects.push(Effect::Notice(Notice::LinkChange { peer, up: true }));
         self.take_place(link, now_ms);
         if first || was_outside {
             self.reroute_all(); // what waits for this neighbour, or for any way at all, may go now
@@ -154,6 +155,7 @@ impl Core {
                 self.effects.push(Effect::Notice(Notice::PeerDown(peer)));
             }
         }
+        self.effects.push(Effect::Notice(Notice::LinkChange { peer, up: false }));
         self.reroute_all();
     }
 

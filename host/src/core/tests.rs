@@ -428,3 +428,26 @@ fn a_newer_record_of_our_own_key_raises_an_alarm() {
     assert_eq!(alarms(twin.clone(), 2_000), 1);
     assert_eq!(alarms(twin, 2_000), 0, "once is enough");
 }
+
+#[test]
+fn links_that_come_and_go_and_ways_that_change_are_told_and_not_by_the_hundred() {
+    let mut world = World::new(3);
+    world.connect(0, 1);
+    world.connect(1, 2);
+    world.send(2, 0).unwrap();
+    world.settle();
+    world.pass(5_000);
+    world.disconnect(0, 1);
+    world.pass(5_000);
+    let links: Vec<bool> = world
+        .news(0)
+        .iter()
+        .filter_map(|news| match news {
+            Notice::LinkChange { up, .. } => Some(*up),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(links, [true, false]);
+    let routes = world.news(0).iter().filter(|news| matches!(news, Notice::RoutesChanged)).count();
+    assert!((1..=10).contains(&routes), "{routes} times");
+}

@@ -29,9 +29,19 @@ pub(super) struct News {
 
 impl News {
     fn tell(&self, kind: LiveKind, peer: PeerId, id: Option<qpq_schemas::MessageId>) {
+        self.tell_more(kind, Some(peer), id, None);
+    }
+
+    fn tell_more(
+        &self,
+        kind: LiveKind,
+        peer: Option<PeerId>,
+        id: Option<qpq_schemas::MessageId>,
+        detail: Option<&str>,
+    ) {
         let Some(scripts) = self.scripts.get() else { return };
-        let name = self.shared.directory().name_of(&peer).map(str::to_owned);
-        scripts.event(&LiveEvent { kind, peer: Some(peer), name, id, detail: None });
+        let name = peer.and_then(|peer| self.shared.directory().name_of(&peer).map(str::to_owned));
+        scripts.event(&LiveEvent { kind, peer, name, id, detail: detail.map(str::to_owned) });
     }
 
     fn record(&self, record: NodeRecord, wire: &[u8]) {
@@ -94,6 +104,13 @@ impl Listener for News {
                 self.shared.directory().note_seen(&peer, now_ms());
                 self.tell(LiveKind::PeerDown, peer, None);
             }
+            Notice::LinkChange { peer, up } => {
+                let detail = if up { "up" } else { "down" };
+                self.tell_more(LiveKind::LinkChange, Some(peer), None, Some(detail));
+            }
+            Notice::RoutesChanged => self.tell_more(LiveKind::RouteChange, None, None, None),
+            Notice::Failed { id, to } => self.tell_more(LiveKind::Failed, Some(to), Some(id), Some("expired")),
+            Notice::Evicted { id, from } => self.tell_more(LiveKind::Evicted, Some(from), Some(id), None),
             Notice::NoWay(peer) => self.look_for(peer),
             Notice::Record { record, wire } => self.record(*record, &wire),
             Notice::Twin => {

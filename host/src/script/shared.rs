@@ -303,6 +303,10 @@ impl Shared {
     /// Queues a live event; the oldest goes when there is no room.
     pub(crate) fn push_live(&self, event: LiveEvent) {
         let mut queue = lock(&self.live);
+        // Routes change by the hundred; one event says it.
+        if event.kind == LiveKind::RouteChange && queue.contains(&event) {
+            return;
+        }
         if queue.len() >= LIVE_QUEUE {
             queue.pop_front();
         }

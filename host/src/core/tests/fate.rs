@@ -115,6 +115,8 @@ fn what_expired_was_evicted_or_refused_is_told_apart() {
     let mut world = World::with_limits(2, &limits);
     let (first, _) = (world.broadcast(0).unwrap(), world.broadcast(0).unwrap());
     assert_eq!(gone(&world.trace(0, &first)).1.end, End::Evicted(Quota::TopicShare));
+    let told = world.news(0).iter().any(|news| matches!(news, Notice::Evicted { id, .. } if *id == first));
+    assert!(told, "who made room is told");
     let waits = world.send(0, 1).unwrap();
     let envelope = world.draft(0, Kind::Direct, world.peer(1).0);
     let refused = envelope.id();
@@ -127,6 +129,9 @@ fn what_expired_was_evicted_or_refused_is_told_apart() {
     let waits = world.send(0, 1).unwrap();
     world.pass(604_800_000 + 60_000); // within the accepted difference of clocks
     assert_eq!(gone(&world.trace(0, &waits)).1.end, End::Expired);
+    let to = world.peer(1);
+    let failed = |news: &Notice| matches!(news, Notice::Failed { id, to: whom } if *id == waits && *whom == to);
+    assert!(world.news(0).iter().any(failed), "its sender is told that it never arrived");
     world.crash(0);
     assert_eq!(gone(&world.trace(0, &waits)).1.end, End::Expired);
     let stats = world.core(0).shelf().stats();

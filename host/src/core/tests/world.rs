@@ -36,6 +36,8 @@ struct Node {
     links: BTreeMap<(usize, u8), LinkId>,
     answers: HashMap<u64, Result<crate::api::Receipt, ApiError>>,
     delivered: Vec<MessageId>,
+    /// What else was told.
+    news: Vec<Notice>,
     subscribed: bool,
     clock: Clock,
     /// Its domain; empty where it has none.
@@ -82,6 +84,7 @@ impl World {
                 links: BTreeMap::new(),
                 answers: HashMap::new(),
                 delivered: Vec::new(),
+                news: Vec::new(),
                 subscribed: false,
                 clock: Clock::Ahead(0),
                 domain: String::new(),
@@ -212,6 +215,10 @@ impl World {
 
     pub(super) fn waiting(&self, node: usize) -> usize {
         self.core(node).shelf().stats().waiting
+    }
+
+    pub(super) fn news(&self, node: usize) -> &[Notice] {
+        &self.nodes[node].news
     }
 
     pub(super) fn delivered(&self, node: usize) -> &[MessageId] {
@@ -543,7 +550,8 @@ impl World {
                 self.event(node, Event::ReceiptsMade { ticket, receipts });
             }
             Effect::Notice(Notice::Delivered { id, .. }) => self.nodes[node].delivered.push(id),
-            Effect::InboxGrew { .. } | Effect::MailCame { .. } | Effect::Notice(_) => {}
+            Effect::Notice(notice) => self.nodes[node].news.push(notice),
+            Effect::InboxGrew { .. } | Effect::MailCame { .. } => {}
         }
     }
 
