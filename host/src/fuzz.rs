@@ -20,7 +20,7 @@ use tokio::time::timeout;
 pub use crate::control::{answers, answers_seeds, client_files, speak_to_a_double};
 pub use crate::node::fuzz::{address, channels, channels_seed, discovered, mailbox, mailbox_seeds};
 pub use crate::plugin::look_at_library;
-pub use crate::script::fuzz::schedule;
+pub use crate::script::fuzz::{board_entry, schedule};
 pub use crate::store::{read_entry, well_formed_entries};
 
 /// One input may take so long; an honest one takes a millisecond.

@@ -1,5 +1,6 @@
-//! A door for fuzzing: moments and durations, as a bot writes them.
+//! Doors for fuzzing: moments and durations, as a bot writes them, and the entries of boards.
 
+use super::board;
 use super::cron::Cron;
 use super::duration;
 
@@ -19,4 +20,12 @@ pub fn schedule(text: &str) {
         let next = cron.next(after);
         assert!(next.is_none_or(|next| next > after && next % 60 == 0), "{text:?} after {after}: {next:?}");
     }
+}
+
+/// Reads a text as an entry of a board.
+///
+/// # Panics
+/// When an entry reads otherwise once it was written.
+pub fn board_entry(text: &str) {
+    board::fuzz(text);
 }

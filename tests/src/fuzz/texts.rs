@@ -1,4 +1,4 @@
-//! Short texts from others: addresses, and moments that a bot asks for.
+//! Short texts from others: addresses, entries of boards, and moments that a bot asks for.
 
 use qpq_federation_capnp::fuzz as federation;
 use qpq_host::control::quic;
@@ -9,6 +9,7 @@ use super::{Seeds, Target};
 
 pub(super) const TARGETS: &[Target] = &[
     Target { name: "address", feed: feed_address, seeds: addresses },
+    Target { name: "board-entry", feed: feed_board_entry, seeds: board_entries },
     Target { name: "schedule", feed: feed_schedule, seeds: schedules },
 ];
 
@@ -54,6 +55,29 @@ fn feed_place(text: &str) {
             assert_eq!(target.to_string().parse().ok(), Some(quic::Target { key: None, ..target }));
         }
         Err(error) => assert!(!error.to_string().chars().any(char::is_control), "{error}"),
+    }
+}
+
+fn board_entries() -> Seeds {
+    let key = "ab".repeat(32);
+    let all = [
+        "!post Lost: one cat",
+        "!post for:KEY two\nlines",
+        "!reply #ab12cd yes",
+        "!reply for:KEY KEY no",
+        "!EDIT ab12cd better",
+        "!delete for:KEY ab12cd",
+        "!pin ab12cd",
+        "!hide ab12cd off topic",
+        "!ban KEY",
+    ];
+    all.map(|text| text.replace("KEY", &key).into_bytes()).to_vec()
+}
+
+/// An entry reads the same once it was written.
+fn feed_board_entry(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        fuzz::board_entry(text);
     }
 }
 
