@@ -21,6 +21,7 @@
 mod accept;
 mod calm;
 mod custody;
+pub mod emergency;
 mod event;
 pub mod federation;
 mod intake;
@@ -58,6 +59,7 @@ use crate::store::{Batch, Head, Places};
 use accept::Unwritten;
 use calm::Calm;
 use custody::{Recent, Reroute};
+use emergency::{Emergency, EmergencyPolicy};
 use federation::{Federation, FederationPolicy};
 pub use intake::KNOWN;
 use intake::{Candidate, Pending, REACCEPT_AFTER_MS};
@@ -102,6 +104,8 @@ pub struct CoreConfig {
     pub link: Limit,
     /// What crosses between domains; nothing when there is no policy.
     pub federation: Option<FederationPolicy>,
+    /// Whose notices go before everything else; nobody's when there is no policy.
+    pub emergency: Option<EmergencyPolicy>,
     /// Reads a node record and checks its signature. A simulator of thousands of nodes in one process, that all get the same
     /// records, puts one with a memory in its place; it must come to the same verdicts.
     pub check_record: fn(&[u8]) -> Result<NodeRecord, RecordError>,
@@ -112,7 +116,16 @@ impl CoreConfig {
     pub fn new(me: PeerId) -> Self {
         let max_payload = qpq_schemas::envelope::DEFAULT_MAX_PAYLOAD;
         let (limits, window, link) = (StoreLimits::default(), custody::DEFAULT_WINDOW, Limit::LINK);
-        Self { me, max_payload, limits, window, link, federation: None, check_record: NodeRecord::verify }
+        Self {
+            me,
+            max_payload,
+            limits,
+            window,
+            link,
+            federation: None,
+            emergency: None,
+            check_record: NodeRecord::verify,
+        }
     }
 }
 
@@ -125,6 +138,7 @@ pub struct Core {
     router: Box<dyn Router>,
     records: RecordBook,
     federation: Federation,
+    emergency: Emergency,
     tolls: Tolls,
     refusals: Refusals,
     subscribed: BTreeSet<TopicId>,
@@ -178,6 +192,7 @@ impl Core {
         let me = config.me;
         Self {
             federation: Federation::new(config.federation.take()),
+            emergency: Emergency::new(config.emergency.take()),
             tolls: Tolls::new(config.link),
             refusals: Refusals::default(),
             config,

@@ -2,7 +2,7 @@
 //!
 //! The byte tables of the payload and of the invite stand in `schemas/spec/channel.md`.
 
-mod base32;
+pub(crate) mod base32;
 mod invite;
 mod key;
 mod name;

@@ -18,6 +18,8 @@ pub const KIND_TEXT: u8 = 0;
 pub const KIND_BYTES: u8 = 1;
 /// Kind of a body that is a reaction to the message referred to: a few characters of UTF-8, such as an emoji.
 pub const KIND_REACTION: u8 = 2;
+/// Kind of a body that is an [emergency notice](crate::emergency).
+pub const KIND_NOTICE: u8 = 3;
 
 const FLAG_AUTOMATIC: u8 = 0b1;
 const FLAG_REPLY: u8 = 0b10;

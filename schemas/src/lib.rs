@@ -6,6 +6,7 @@
 
 pub mod channel;
 pub mod content;
+pub mod emergency;
 pub mod envelope;
 mod ids;
 pub mod link;

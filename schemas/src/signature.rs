@@ -27,6 +27,8 @@ impl Domain {
     pub const LINK: Self = Self("qpq-link-v1\0");
     /// Node records.
     pub const RECORD: Self = Self("qpq-record-v1\0");
+    /// Emergency notices.
+    pub const EMERGENCY: Self = Self("qpq-emergency-v1\0");
     /// What a plugin asks the node to sign.
     pub const PLUGIN: Self = Self("qpq-plugin-sign-v1\0");
     /// The content of a TLS 1.3 `CertificateVerify` (RFC 8446, 4.4.3), which begins with 64 spaces and a context of its own.

@@ -6,7 +6,7 @@ import json
 import pathlib
 import sys
 
-from reader import curve, links, messages, packets, parcels, sealed
+from reader import curve, links, messages, notices, packets, parcels, sealed
 from reader.curve import Refused
 
 FOLDER = pathlib.Path(__file__).parent
@@ -127,8 +127,18 @@ def files():
         expect(f"parcel: {case['name']}", [case["items"], case["end"]], [items, end])
 
 
+def emergencies():
+    vectors = load("emergency")
+    for case in vectors["cases"]:
+        (data,) = raw(case, "bytes")
+        expect(f"notice: {case['name']}", case["outcome"], outcome(notices.read_notice, data))
+    for case in vectors["texts"]:
+        expect(f"notice: {case['text']:.40}", case["outcome"], outcome(notices.read_text, case["text"]))
+
+
 def main():
-    for group in (envelopes, signatures, channels, sealings, records, link_frames, link_packets, files):
+    groups = (envelopes, signatures, channels, sealings, records, link_frames, link_packets, files, emergencies)
+    for group in groups:
         group()
     for problem in problems:
         print(problem)

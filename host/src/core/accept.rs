@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use qpq_schemas::envelope::{Envelope, Kind, Refusal};
+use qpq_schemas::envelope::{Envelope, Kind, Priority, Refusal};
 use qpq_schemas::link::{Answer, Verdict};
 use qpq_schemas::receipt::Receipt;
 use qpq_schemas::{PeerId, TopicId};
@@ -163,7 +163,9 @@ impl Core {
         let view = candidate.envelope.view();
         let seq = self.next_seq;
         self.next_seq += 1;
-        Head::with_id(view, candidate.id, seq, self.places_of(&candidate.envelope), now_ms, candidate.source)
+        let places = self.places_of(&candidate.envelope);
+        let head = Head::with_id(view, candidate.id, seq, places, now_ms, candidate.source);
+        if self.is_emergency(candidate, now_ms) { Head { priority: Priority::Emergency, ..head } } else { head }
     }
 
     /// What an envelope is kept for here.

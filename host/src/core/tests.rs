@@ -1,6 +1,7 @@
 //! The promises of the core, played on a small world of cores with disks that survive crashes.
 
 mod clocks;
+mod emergency;
 mod fate;
 mod federation;
 mod history;

@@ -165,7 +165,7 @@ impl Opener<'_> {
             created_ms: view.created_ms(),
             received_ms: record.head.received_ms,
             expires_ms: view.expires_ms(),
-            priority: view.flags().priority as u8,
+            priority: record.head.priority as u8,
             hops: view.hop_count(),
             own: sender == self.me,
             problem,

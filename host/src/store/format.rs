@@ -1,6 +1,6 @@
 //! The bytes on disk. The tables stand in `host/docs/store.md`; every integer is big-endian.
 
-use qpq_schemas::envelope::{EnvelopeRef, LARGEST_PAYLOAD};
+use qpq_schemas::envelope::{EnvelopeRef, LARGEST_PAYLOAD, Priority};
 use qpq_schemas::{MessageId, PeerId};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -13,6 +13,8 @@ pub(super) const CHECKSUM: usize = 8;
 pub(super) const LAYOUT: u8 = 1;
 /// Layout of seen chunks that this program writes. It reads layout 1, too, whose entries don't say why a message went.
 pub(super) const SEEN_LAYOUT: u8 = 2;
+/// In the byte of the places: enough admins had signed the emergency when it arrived.
+const URGENT: u8 = 1 << 7;
 /// Bytes before the envelope in a record's value.
 pub(super) const RECORD_META: usize = CHECKSUM + 1 + 1 + 8 + 32 + 32;
 /// Bytes of one entry in a seen chunk of layout 1.
@@ -87,7 +89,7 @@ pub(super) fn put_record(record: &NewRecord, value: &mut Vec<u8>) {
     value.reserve(RECORD_META + wire.len());
     value.extend_from_slice(&[0; CHECKSUM]);
     value.push(LAYOUT);
-    value.push(head.places.0);
+    value.push(head.places.0 | if head.priority == Priority::Emergency { URGENT } else { 0 });
     value.extend_from_slice(&head.received_ms.to_be_bytes());
     value.extend_from_slice(&head.id.0);
     value.extend_from_slice(&head.source.map_or([0; 32], |peer| peer.0));
@@ -104,7 +106,8 @@ pub(super) fn decode_record(key: &[u8], value: &[u8]) -> Result<Head, String> {
     let id = MessageId(take(&mut rest)?);
     let source = take::<32>(&mut rest)?;
     let source = (source != [0; 32]).then_some(PeerId(source));
-    head_of(seq, id, Places(places & Places::ALL.0), received_ms, source, rest)
+    let head = head_of(seq, id, Places(places & Places::ALL.0), received_ms, source, rest)?;
+    Ok(if places & URGENT == 0 { head } else { urgent(head, rest) })
 }
 
 /// The head of an envelope: what it tells itself, and what was noted when it arrived.
@@ -119,6 +122,13 @@ pub(super) fn head_of(
 ) -> Result<Head, String> {
     let view = EnvelopeRef::parse(wire, LARGEST_PAYLOAD).map_err(|refusal| refusal.to_string())?;
     Ok(Head::with_id(view, id, seq, places, received_ms, source))
+}
+
+/// The head of an envelope that counts as an emergency, if it says itself that it is one.
+pub(super) fn urgent(head: Head, wire: &[u8]) -> Head {
+    let view = EnvelopeRef::parse(wire, LARGEST_PAYLOAD);
+    let priority = view.map_or(head.priority, |view| view.flags().priority);
+    Head { priority: priority.max(head.priority), ..head }
 }
 
 /// The bucket that ids with this end belong to: hours since 1970.

@@ -56,7 +56,7 @@ pub struct Head {
     pub id: MessageId,
     /// Direct, broadcast or receipt.
     pub kind: Kind,
-    /// How urgent its sender says it is.
+    /// How urgent it is taken to be: what its sender says, but an emergency only once its admins' signatures were counted.
     pub priority: Priority,
     /// Links crossed, as the relays say.
     pub hop_count: u8,
@@ -81,7 +81,8 @@ pub struct Head {
 }
 
 impl Head {
-    /// The head of an envelope that gets that sequence number. Hashes the envelope for its id.
+    /// The head of an envelope that gets that sequence number. Hashes the envelope for its id. Anybody can say that it is an
+    /// emergency, so that counts as high here.
     pub fn of(envelope: EnvelopeRef<'_>, seq: u64, places: Places, received_ms: u64, source: Option<PeerId>) -> Self {
         Self::with_id(envelope, envelope.id(), seq, places, received_ms, source)
     }
@@ -99,7 +100,7 @@ impl Head {
             seq,
             id,
             kind: envelope.kind(),
-            priority: envelope.flags().priority,
+            priority: envelope.flags().priority.min(Priority::High),
             hop_count: envelope.hop_count(),
             max_hops: envelope.max_hops(),
             places,

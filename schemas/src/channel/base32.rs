@@ -4,7 +4,7 @@
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 /// Five bits a character, the last one filled up with zeros.
-pub(super) fn encode(bytes: &[u8]) -> String {
+pub(crate) fn encode(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len().div_ceil(5) * 8);
     let (mut buffer, mut bits) = (0u32, 0);
     for byte in bytes {
@@ -26,7 +26,7 @@ fn symbol(value: u32) -> char {
 }
 
 /// `Err` holds the character that isn't in the alphabet; `None` stands for a wrong number of characters or filling bits that aren't zero.
-pub(super) fn decode(text: impl Iterator<Item = char>) -> Result<Vec<u8>, Option<char>> {
+pub(crate) fn decode(text: impl Iterator<Item = char>) -> Result<Vec<u8>, Option<char>> {
     let mut out = Vec::new();
     let (mut buffer, mut bits) = (0u32, 0);
     for c in text {

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use qpq_schemas::channel::{ChannelKey, normalise};
 use qpq_schemas::content::Content;
+use qpq_schemas::emergency::Notice;
 use qpq_schemas::envelope::{Envelope, EnvelopeRef, LARGEST_PAYLOAD};
 use qpq_schemas::link::unpack;
 use qpq_schemas::packet::{Body, Packet};
@@ -58,6 +59,8 @@ fn read_as_everything(bytes: &[u8]) {
     }
     let _ = (EnvelopeRef::wire_len(bytes), Content::decode(bytes), Receipt::decode(bytes), NodeRecord::verify(bytes));
     let _ = unpack(Bytes::copy_from_slice(bytes)).count();
+    let _ = Notice::decode(bytes).map(|notice| notice.signatures().count());
+    let _ = std::str::from_utf8(bytes).map(Notice::from_text);
     let _ = (Packet::parse(bytes).is_ok(), Body::decode(Bytes::copy_from_slice(bytes)).is_ok());
     let _ = ChannelKey::open("crew").unwrap().open_bytes(&AAD, bytes);
     let _ = open([&SealingKeyPair::from_secret(&[1; 32])], &AAD, bytes);

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use qpq_schemas::MessageId;
 use qpq_schemas::channel::ChannelKey;
 use qpq_schemas::content::Content;
+use qpq_schemas::emergency::Notice;
 use qpq_schemas::envelope::{Draft, Envelope, LARGEST_PAYLOAD};
 use qpq_schemas::link::{Frame, fragments, unpack};
 use qpq_schemas::receipt::Receipt;
@@ -50,6 +51,12 @@ proptest! {
     fn a_receipt(id: [u8; 32], received_ms: u64) {
         let receipt = Receipt { id: MessageId(id), received_ms };
         prop_assert_eq!(Receipt::decode(&receipt.encode()), Ok(receipt));
+    }
+
+    #[test]
+    fn a_notice(notice in some::notice()) {
+        prop_assert_eq!(Notice::from_text(&notice.to_text()), Ok(notice.clone()));
+        prop_assert!(notice.signatures().all(|(_, good)| good));
     }
 
     #[test]

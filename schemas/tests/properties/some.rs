@@ -6,6 +6,7 @@ use proptest::option::of;
 use proptest::prelude::*;
 use qpq_schemas::channel::ChannelKey;
 use qpq_schemas::content::Content;
+use qpq_schemas::emergency::Notice;
 use qpq_schemas::envelope::{Draft, Flags, Kind, Priority};
 use qpq_schemas::link::{
     Announced, Answer, Close, CloseCode, Fragment, Frame, Hello, Home, MAX_RESOLVED, Part, Place, Range, Reconcile,
@@ -53,6 +54,15 @@ pub(crate) fn content() -> impl Strategy<Value = Content> {
 pub(crate) fn channel() -> impl Strategy<Value = ChannelKey> {
     ("[a-z0-9äß]{1,20}( [a-z]{1,10})?", any::<[u8; 32]>(), any::<u32>())
         .prop_map(|(name, secret, epoch)| ChannelKey::from_parts(&name, &secret, epoch).unwrap())
+}
+
+pub(crate) fn notice() -> impl Strategy<Value = Notice> {
+    let fields = (any::<[u8; 32]>(), any::<u64>(), "[a-zß\n ]{1,80}", vec(any::<u8>(), 0..5));
+    fields.prop_map(|(topic, until_ms, text, signers)| {
+        let mut notice = Notice::new(TopicId(topic), until_ms, text).unwrap();
+        signers.iter().for_each(|n| notice.sign(&SigningKey::from_seed(&[*n; 32])).unwrap());
+        notice
+    })
 }
 
 pub(crate) fn record() -> impl Strategy<Value = NodeRecord> {

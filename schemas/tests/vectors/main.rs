@@ -3,6 +3,7 @@
 //! `QPQ_REGENERATE_VECTORS=1 cargo test -p qpq-schemas --test vectors` writes them anew; look at the difference before you commit it.
 
 mod channel;
+mod emergency;
 mod envelope;
 mod link;
 mod packet;
@@ -70,6 +71,11 @@ fn link_vectors_are_fresh() {
 #[test]
 fn parcel_vectors_are_fresh() {
     assert_fresh("parcel.json", &parcel::vectors());
+}
+
+#[test]
+fn emergency_vectors_are_fresh() {
+    assert_fresh("emergency.json", &emergency::vectors());
 }
 
 #[test]

@@ -25,6 +25,27 @@ fn a_record_stands_on_disk_as_the_table_says() {
 }
 
 #[test]
+fn an_emergency_that_was_proven_is_one_after_a_restart_and_another_is_not() {
+    let NewRecord { mut head, wire } = record();
+    let mut wire = wire.to_vec();
+    wire[2] = (Priority::Emergency as u8) << 2;
+    let wire = Bytes::from(wire);
+    let unproven = Head::of(EnvelopeRef::parse(&wire, LARGEST_PAYLOAD).unwrap(), 258, Places::HISTORY, 7, None);
+    assert_eq!(unproven.priority, Priority::High);
+    for priority in [Priority::High, Priority::Emergency] {
+        head = Head { priority, ..unproven };
+        let value = encode_record(&NewRecord { head, wire: wire.clone() });
+        assert_eq!(decode_record(&record_key(258), &value), Ok(head));
+    }
+    let value = encode_record(&NewRecord { head, wire: record().wire });
+    assert_eq!(
+        decode_record(&record_key(258), &value).unwrap().priority,
+        Priority::Low,
+        "its envelope says nothing of it"
+    );
+}
+
+#[test]
 fn no_flipped_bit_of_a_record_its_key_or_its_checksum_goes_unseen() {
     let record = record();
     let (key, value) = (record_key(258), encode_record(&record));
