@@ -31,8 +31,9 @@ pub use key::Key;
 pub use load::{Flag, Loaded, Origin, Sources};
 pub use reference::reference;
 pub use sections::{
-    ClientsConfig, ControlConfig, DiscoveryConfig, FederationConfig, LegacyPayloads, LinksConfig, LogConfig, LogFormat,
-    MessagesConfig, NodeConfig, PluginsConfig, ScriptLimitsConfig, ScriptsConfig, StorageConfig, keys,
+    ClientsConfig, ControlConfig, DiscoveryConfig, EmergencyConfig, FederationConfig, LegacyPayloads, LinksConfig,
+    LogConfig, LogFormat, MessagesConfig, NodeConfig, PluginsConfig, ScriptLimitsConfig, ScriptsConfig, StorageConfig,
+    keys,
 };
 pub use tables::Tables;
 
@@ -76,6 +77,8 @@ pub struct Config {
     pub control: ControlConfig,
     /// `[clients]`
     pub clients: ClientsConfig,
+    /// `[emergency]`
+    pub emergency: EmergencyConfig,
     /// `[log]`
     pub log: LogConfig,
 }

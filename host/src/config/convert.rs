@@ -1,8 +1,13 @@
 //! The configuration in the form that the host's parts want it.
 
+use std::collections::BTreeSet;
+
+use qpq_schemas::PeerId;
+use qpq_schemas::channel::ChannelKey;
 use serde_json::Value;
 
 use super::Config;
+use crate::core::emergency::EmergencyPolicy;
 use crate::core::quota::Limit;
 use crate::core::shelf::StoreLimits;
 use crate::script::{BotConfig, ScriptConfig, ScriptLimits};
@@ -35,6 +40,14 @@ impl Config {
             messages_per_minute: self.store.link_messages_per_minute,
             bytes_per_minute: self.store.link_bytes_per_minute,
         }
+    }
+
+    /// Whose notices go before everything else; nobody's when no admins are named.
+    pub fn emergency_policy(&self) -> Option<EmergencyPolicy> {
+        let emergency = &self.emergency;
+        let admins: BTreeSet<PeerId> = emergency.admins.iter().filter_map(|key| key.parse().ok()).collect();
+        let channel = ChannelKey::open(&emergency.channel).ok()?;
+        (!admins.is_empty()).then_some(EmergencyPolicy { admins, quorum: emergency.quorum, channel })
     }
 
     /// The settings of the database.

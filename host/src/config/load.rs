@@ -262,6 +262,7 @@ impl Loading {
         self.resolve_paths();
         self.check_order();
         self.check_federation();
+        self.check_emergency();
         self.loaded.config.add_federation_plugin();
         self.check_plugin_tables();
     }
@@ -318,6 +319,19 @@ impl Loading {
             })
             .collect();
         self.errors.extend(errors);
+    }
+
+    fn check_emergency(&mut self) {
+        let emergency = &self.loaded.config.emergency;
+        let (quorum, admins) = (emergency.quorum, emergency.admins.len());
+        if admins > 0 && quorum > admins {
+            let places = ["emergency.quorum", "emergency.admins"].map(|key| self.origin(key));
+            let place = places.into_iter().find(|place| *place != Place::Default).unwrap_or(Place::Default);
+            let text = format!(
+                "`emergency.quorum` is {quorum}, and `emergency.admins` names {admins}: nothing could reach it"
+            );
+            self.refuse(place, text);
+        }
     }
 
     fn check_federation(&mut self) {

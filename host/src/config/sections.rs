@@ -21,8 +21,8 @@ mod checks;
 pub(crate) use checks::domain_name;
 pub use checks::{LegacyPayloads, LogFormat};
 use checks::{
-    channels, digests, domain, domain_peers, domains, filter, names, nickname, peer_keys, socket_address,
-    socket_addresses, uris,
+    channel, channels, digests, domain, domain_peers, domains, emergency_admins, filter, names, nickname, peer_keys,
+    socket_address, socket_addresses, uris,
 };
 
 const MIB: u64 = 1 << 20;
@@ -303,6 +303,18 @@ fn lists(keys: &[String], key: &PeerId) -> bool {
 }
 
 section! {
+    /// Who can proclaim an emergency. Without admins nothing goes before messages of high priority.
+    EmergencyConfig = "emergency" {
+        /// Keys, of 64 hexadecimal digits, whose signatures count. `qpq mesh identity` shows a key. At most 16.
+        admins: Vec<String> = vec![], "", with emergency_admins;
+        /// How many of them must have signed a notice so that it goes before everything else.
+        quorum: usize = 2, "signatures", between 1, 16;
+        /// The open channel for such notices.
+        channel: String = "emergency".to_owned(), "", with channel;
+    }
+}
+
+section! {
     /// The log, on the standard error output.
     LogConfig = "log" {
         /// What is logged: error, warn, info, debug or trace, also by part, such as info,qpq_host::link=debug.
@@ -319,7 +331,7 @@ fn default_plugins() -> Vec<String> {
 }
 
 /// The keys of all sections, in the order of the reference.
-const ALL: [&[Key]; 12] = [
+const ALL: [&[Key]; 13] = [
     NodeConfig::KEYS,
     PluginsConfig::KEYS,
     StorageConfig::KEYS,
@@ -331,6 +343,7 @@ const ALL: [&[Key]; 12] = [
     ScriptLimitsConfig::KEYS,
     ControlConfig::KEYS,
     ClientsConfig::KEYS,
+    EmergencyConfig::KEYS,
     LogConfig::KEYS,
 ];
 
@@ -353,6 +366,7 @@ pub(super) fn set(config: &mut Config, key: &Key, value: &Value) -> Result<(), F
         "scripts.limits" => config.script_limits.set(key.name, value),
         "control" => config.control.set(key.name, value),
         "clients" => config.clients.set(key.name, value),
+        "emergency" => config.emergency.set(key.name, value),
         "log" => config.log.set(key.name, value),
         _ => Err(Fault::new("there is no such table")),
     }
@@ -372,6 +386,7 @@ pub(super) fn value(config: &Config, key: &Key) -> Option<Value> {
         "scripts.limits" => config.script_limits.get(key.name),
         "control" => config.control.get(key.name),
         "clients" => config.clients.get(key.name),
+        "emergency" => config.emergency.get(key.name),
         "log" => config.log.get(key.name),
         _ => None,
     }

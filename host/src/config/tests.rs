@@ -256,3 +256,18 @@ fn what_is_printed_is_a_valid_file_without_secrets() {
     assert!(!loaded.to_json().to_string().contains("t0p"));
     assert_eq!(loaded.to_json()["keys"]["nickname"]["value"], "a");
 }
+
+#[test]
+fn a_quorum_that_nobody_could_reach_is_refused_and_nobody_is_named_twice() {
+    let key = |n: &str| format!("\"{}\"", n.repeat(64));
+    let text = format!("[emergency]\nadmins = [{}]\n", key("a"));
+    assert_eq!(
+        errors(&text),
+        ["2:10: `emergency.quorum` is 2, and `emergency.admins` names 1: nothing could reach it"],
+        "the default is two"
+    );
+    assert!(load(&format!("{text}quorum = 1")).unwrap().config.emergency_policy().is_some());
+    assert!(load("").unwrap().config.emergency_policy().is_none());
+    assert!(errors(&format!("[emergency]\nadmins = [{}, {}]", key("a"), key("A")))[0].contains("named twice"));
+    assert!(errors("[emergency]\nchannel = \"\"")[0].starts_with("2:11: "));
+}

@@ -80,6 +80,7 @@ pub(super) fn open(config: &Config) -> Result<Opened, StartError> {
         limits: config.store_limits(),
         link: config.link_limit(),
         federation: config.federation_policy(),
+        emergency: config.emergency_policy(),
         ..CoreConfig::new(identity.peer_id())
     };
     let mut core = Core::new(core_config, shelf, recovery.next_seq, Box::new(plugins::NoRouter));

@@ -1,5 +1,6 @@
 //! Checks of values, beyond their type.
 
+use qpq_schemas::emergency::MAX_SIGNATURES;
 use toml::Value;
 
 use crate::config::setting::{Fault, Setting};
@@ -145,6 +146,28 @@ pub(super) fn domain_peers(values: Vec<String>) -> Result<Vec<String>, Fault> {
         Ok(address.map_or(name.clone(), |address| format!("{name}@{address}")))
     };
     values.into_iter().enumerate().map(one).collect()
+}
+
+/// The name of an open channel.
+pub(super) fn channel(value: String) -> Result<String, Fault> {
+    match qpq_schemas::channel::ChannelKey::open(&value) {
+        Ok(_) => Ok(value),
+        Err(error) => Err(Fault::new(format!("`{value}`: {error}"))),
+    }
+}
+
+/// Keys of admins, each once: one who is named twice would count twice in the eyes of whoever reads the list.
+pub(super) fn emergency_admins(values: Vec<String>) -> Result<Vec<String>, Fault> {
+    let values = peer_keys(values)?;
+    if values.len() > MAX_SIGNATURES {
+        return Err(Fault::new(format!("at most {MAX_SIGNATURES} keys, as a notice has no room for more signatures")));
+    }
+    let twice =
+        |(place, key): &(usize, &String)| values.iter().take(*place).any(|other| other.eq_ignore_ascii_case(key));
+    match values.iter().enumerate().find(twice) {
+        Some((place, _)) => Err(Fault::new("this key is named twice").at(place)),
+        None => Ok(values),
+    }
 }
 
 /// Names of open channels.
