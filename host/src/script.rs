@@ -11,7 +11,6 @@ mod api;
 mod approvals;
 mod asked;
 pub mod bench;
-#[allow(dead_code, unused_imports)] // until the API calls it
 mod board;
 mod bucket;
 mod budget;

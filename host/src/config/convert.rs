@@ -104,6 +104,7 @@ impl Config {
             store_bytes: limits.store_bytes,
             store_keys: limits.store_keys,
             store_value_bytes: limits.store_value_bytes,
+            board_posts: limits.board_posts,
             log_lines_per_second: limits.log_lines_per_second,
             source_bytes: limits.source_bytes,
         }

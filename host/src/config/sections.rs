@@ -241,6 +241,8 @@ section! {
         store_keys: usize = ScriptLimits::default().store_keys, "keys", between 0, 10_000_000;
         /// One value that it keeps.
         store_value_bytes: usize = ScriptLimits::default().store_value_bytes, "bytes", between 0, 1_048_576;
+        /// Posts, edits and deletes on all boards that it keeps, at 2 KiB each.
+        board_posts: usize = ScriptLimits::default().board_posts, "entries", between 0, 1_000_000;
         /// What it writes to the log.
         log_lines_per_second: u32 = ScriptLimits::default().log_lines_per_second, "lines", between 0, 10_000;
         /// Size of all its source files.

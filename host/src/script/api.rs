@@ -1,6 +1,7 @@
 //! The `mesh` table: from the one table of calls to functions in a machine.
 
 mod args;
+mod board;
 mod events;
 mod memory;
 mod network;
@@ -18,6 +19,7 @@ use mlua::{Function, IntoLuaMulti, Lua, MultiValue, Table, Value};
 use crate::api::ApiError;
 
 pub(crate) use args::Args;
+pub(crate) use board::table as post_table;
 pub(crate) use events::{Command, Handler, help};
 pub(crate) use memory::state_table;
 pub use table::{CALLS, Call, Kind, Param};
@@ -69,6 +71,22 @@ pub(crate) struct Installer<'a> {
 }
 
 impl<'a> Installer<'a> {
+    fn new(lua: &'a Lua, ctx: &'a Rc<Ctx>, mesh: &Table) -> mlua::Result<Self> {
+        let helpers = ctx.helpers()?;
+        let (shape, methods) = (helpers.shape.clone(), helpers.methods.clone());
+        Ok(Self { lua, ctx, shape, mesh: mesh.clone(), methods, installed: Vec::new() })
+    }
+
+    /// All calls of that kind in the table are in the machine.
+    fn check_complete(&self, kind: impl Fn(&str) -> bool) -> mlua::Result<()> {
+        let wanted = CALLS.iter().map(|call| call.name).filter(|name| kind(name));
+        let missing: Vec<&str> = wanted.filter(|name| !self.installed.contains(name)).collect();
+        match missing.as_slice() {
+            [] => Ok(()),
+            _ => Err(mlua::Error::runtime(format!("calls in the table and not in the machine: {missing:?}"))),
+        }
+    }
+
     /// A call that is done at once.
     pub(crate) fn sync(&mut self, name: &str, f: fn(&Lua, &Rc<Ctx>, &Args) -> Outcome) -> mlua::Result<()> {
         let call = known(name)?;
@@ -112,6 +130,7 @@ impl<'a> Installer<'a> {
         let place = match path {
             "msg" => self.methods.clone(),
             "timer" => self.ctx.helpers()?.timer_methods.clone(),
+            "board" => self.ctx.helpers()?.board_methods.clone(),
             "mesh" => self.mesh.clone(),
             inner => self.group(inner.trim_start_matches("mesh."))?,
         };
@@ -133,26 +152,16 @@ impl<'a> Installer<'a> {
 pub(crate) fn install(lua: &Lua, ctx: &Rc<Ctx>) -> mlua::Result<Table> {
     let helpers = ctx.helpers()?;
     let mesh = lua.create_table()?;
-    let mut installer = Installer {
-        lua,
-        ctx,
-        shape: helpers.shape.clone(),
-        mesh: mesh.clone(),
-        methods: helpers.methods.clone(),
-        installed: Vec::new(),
-    };
+    let mut installer = Installer::new(lua, ctx, &mesh)?;
     events::install(&mut installer)?;
     talk::install(&mut installer)?;
     time::install(&mut installer)?;
     memory::install(&mut installer)?;
     network::install(&mut installer)?;
     relay::install(&mut installer)?;
+    board::install(&mut installer)?;
     tools::install(&mut installer)?;
-    let missing: Vec<&str> =
-        CALLS.iter().map(|call| call.name).filter(|name| !installer.installed.contains(name)).collect();
-    if !missing.is_empty() {
-        return Err(mlua::Error::runtime(format!("calls in the table and not in the machine: {missing:?}")));
-    }
+    installer.check_complete(|name| !name.starts_with(board::METHODS))?;
     for pair in mesh.pairs::<Value, Value>() {
         // `mesh.state` is the bot's own; the other tables are the host's.
         if let (Value::String(name), Value::Table(table)) = pair?

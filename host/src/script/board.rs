@@ -6,14 +6,16 @@
 
 mod entry;
 mod fold;
+mod kept;
 mod marks;
 mod reference;
 mod view;
 
 #[cfg(feature = "fuzz-doors")]
 pub(crate) use entry::fuzz;
-pub(crate) use entry::{Act, Entry, Source, TEXT_BYTES};
-pub(crate) use fold::{Change, Replica, Settings};
+pub(crate) use entry::{Act, Entry, Source, TEXT_BYTES, parse, reason, write};
+pub(crate) use fold::{Change, Settings};
+pub(crate) use kept::{Board, Kept};
 pub(crate) use reference::Reference;
 pub(crate) use view::{Find, Post, Unfound};
 

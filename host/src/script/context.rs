@@ -13,6 +13,7 @@ use crate::api::{ApiError, NodeApi};
 
 use super::api::{Command, Fault, Handler, Timers};
 use super::asked::Asked;
+use super::board::Board;
 use super::call::Running;
 use super::limits::{REGISTRATIONS, ScriptLimits};
 use super::lock;
@@ -38,6 +39,8 @@ pub(crate) struct Helpers {
     pub make_each: Function,
     pub timer_methods: Table,
     pub timer_meta: Table,
+    pub board_methods: Table,
+    pub board_meta: Table,
 }
 
 /// What a machine is given.
@@ -75,6 +78,8 @@ pub(crate) struct Ctx {
     pub topics: RefCell<BTreeSet<String>>,
     /// Those of them that the node wasn't asked for yet.
     pub new_topics: RefCell<Vec<String>>,
+    /// The boards that it opened, in order.
+    pub boards: RefCell<Vec<Arc<Board>>>,
     /// Set when the machine was replaced: it finishes what it has begun.
     pub retired: Cell<bool>,
     /// What the script that runs at the moment does.
@@ -107,6 +112,7 @@ impl Ctx {
             timers: RefCell::default(),
             topics: RefCell::default(),
             new_topics: RefCell::default(),
+            boards: RefCell::default(),
             retired: Cell::new(false),
             running: RefCell::default(),
             asked: RefCell::default(),

@@ -1,12 +1,18 @@
 //! From what happened to what a bot does about it: handlers to call, or words to say.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use mlua::{Function, IntoLuaMulti, Lua, MultiValue, Table, Value};
 
 use crate::api::InboxItem;
 
+mod boards;
+
+pub(super) use boards::{first_reading, hear};
+
 use super::api::{Command, Handler, Outgoing, PRIORITIES, help};
+use super::board::Board;
 use super::context::Ctx;
 use super::failure::Failure;
 use super::shared::LiveEvent;
@@ -21,6 +27,8 @@ pub(crate) enum Job {
     Call { what: Cow<'static, str>, function: Function, args: MultiValue, answer: Option<Outgoing> },
     /// Answer without the bot: help, usage, refusal.
     Say(Outgoing),
+    /// Read into a board what the inbox has of it.
+    Read(Arc<Board>),
 }
 
 /// What a message makes a bot do.

@@ -38,6 +38,8 @@ pub const STORE_KEYS: usize = 10_000;
 pub const STORE_KEY_BYTES: usize = 128;
 /// Length of a value as it is stored, in bytes.
 pub const STORE_VALUE_BYTES: usize = 16 << 10;
+/// Entries of all boards of a bot: 2 KiB each, outside of its machine's memory.
+pub const BOARD_POSTS: usize = 4_000;
 /// Log lines a second.
 pub const LOG_LINES_PER_SECOND: u32 = 20;
 /// Length of a log line, in bytes; the rest is cut off.
@@ -140,6 +142,8 @@ limits! {
     store_keys: usize = STORE_KEYS,
     /// Length of a value in the store, in bytes.
     store_value_bytes: usize = STORE_VALUE_BYTES,
+    /// Entries of all its boards.
+    board_posts: usize = BOARD_POSTS,
     /// Log lines a second.
     log_lines_per_second: u32 = LOG_LINES_PER_SECOND,
     /// Size of all source files, in bytes.

@@ -241,7 +241,10 @@ fn add(report: &mut RunReport, ran: &Ran) {
 
 async fn happen(vm: &Rc<Vm>, event: &Event, report: &mut RunReport) {
     let jobs = match event {
-        Event::Message(item) => dispatch::message(vm, item).map(|reaction| reaction.jobs),
+        Event::Message(item) => dispatch::hear(vm, item).and_then(|mut jobs| {
+            jobs.extend(dispatch::message(vm, item)?.jobs);
+            Ok(jobs)
+        }),
         Event::Life(name) => dispatch::plain(vm, name, |_| Ok(())),
         Event::Timers => {
             let due = vm.ctx.timers.borrow_mut().take_due(f64::INFINITY);
@@ -260,6 +263,10 @@ async fn happen(vm: &Rc<Vm>, event: &Event, report: &mut RunReport) {
 
 async fn perform(vm: &Rc<Vm>, job: Job) -> Option<Ran> {
     match job {
+        Job::Read(board) => {
+            let _ = board.read(&vm.ctx.node, || vm.ctx.now_ms()).await;
+            None
+        }
         Job::Say(out) => {
             let _ = deliver(&vm.ctx, out).await;
             None

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use crate::api::{BotStatus, LimitUse};
 
+use super::board::Board;
 use super::bucket::Bucket;
 use super::chatter::Chatter;
 use super::clock::Clock;
@@ -256,6 +257,8 @@ pub(crate) struct Shared {
     pub election: Mutex<Election>,
     /// The bots of this node.
     known: Weak<RwLock<Vec<Arc<Shared>>>>,
+    /// The boards of its last machines: a new one goes on with what is the same.
+    pub boards: Mutex<Vec<Arc<Board>>>,
     /// When named timers are due, for the next machine (Unix seconds).
     pub timers: Mutex<BTreeMap<String, f64>>,
     pub book: Book,
@@ -287,6 +290,7 @@ impl Shared {
             chatter: Mutex::default(),
             election: Mutex::default(),
             known,
+            boards: Mutex::default(),
             timers: Mutex::default(),
             book: Book::default(),
             lines,

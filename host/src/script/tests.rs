@@ -1,6 +1,7 @@
 //! What the script host promises, call by call.
 
 mod api;
+mod boards;
 mod bundled;
 mod hostile;
 mod live;

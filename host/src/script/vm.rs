@@ -231,11 +231,8 @@ fn run_prelude(lua: &Lua, ctx: &Rc<Ctx>, program: &Rc<Program>) -> mlua::Result<
     )?;
     host.raw_set("globals", lua.globals())?;
     let made: Table = prelude(lua)?.call(host)?;
-    let timer_methods = lua.create_table()?;
-    let timer_meta = lua.create_table()?;
-    timer_meta.raw_set("__index", &timer_methods)?;
-    timer_meta.raw_set("__metatable", "mesh.timer")?;
-    timer_meta.set_readonly(true);
+    let (timer_methods, timer_meta) = class(lua, "mesh.timer")?;
+    let (board_methods, board_meta) = class(lua, "mesh.board")?;
     Ok(Helpers {
         shape: made.raw_get("shape")?,
         error: made.raw_get("error")?,
@@ -245,7 +242,18 @@ fn run_prelude(lua: &Lua, ctx: &Rc<Ctx>, program: &Rc<Program>) -> mlua::Result<
         make_each: made.raw_get("make_each")?,
         timer_methods,
         timer_meta,
+        board_methods,
+        board_meta,
     })
+}
+
+/// The methods of a kind of objects, still empty, and the metatable that gives them.
+fn class(lua: &Lua, name: &str) -> mlua::Result<(Table, Table)> {
+    let (methods, meta) = (lua.create_table()?, lua.create_table()?);
+    meta.raw_set("__index", &methods)?;
+    meta.raw_set("__metatable", name)?;
+    meta.set_readonly(true);
+    Ok((methods, meta))
 }
 
 /// The chunk of a module and its key; or nil and why there is none.

@@ -120,6 +120,8 @@ pub(crate) struct Worker {
     after: Option<u64>,
     acked: u64,
     behind: bool,
+    /// The boards have read what came between the load and the first page.
+    read_boards: bool,
     fetch: Option<Reply<InboxPage>>,
     ack: Option<Reply<()>>,
     ack_at: Option<Instant>,
@@ -145,6 +147,7 @@ impl Worker {
             after: None,
             acked: 0,
             behind: true,
+            read_boards: false,
             fetch: None,
             ack: None,
             ack_at: None,

@@ -12,13 +12,14 @@ use super::super::{manifest, nearest};
 use super::{Args, Fault, Installer, Outcome, done};
 
 /// The events that a bot may ask for, and the permission each wants.
-const EVENTS: [(&str, &str); 13] = [
+const EVENTS: [(&str, &str); 14] = [
     ("start", ""),
     ("stop", ""),
     ("reload", ""),
     ("envelope", "direct"),
     ("broadcast", "listen"),
     ("reaction", "direct"),
+    ("board", ""),
     ("peer_up", "peers"),
     ("peer_down", "peers"),
     ("link_change", "peers"),

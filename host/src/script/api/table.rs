@@ -130,6 +130,11 @@ const TTL: Param = maybe("ttl", Kind::Duration);
 const PRIORITY: Param = maybe("priority", Kind::Text);
 const OPTIONAL: Param = maybe("optional", Kind::Boolean);
 const MERGE: Param = maybe("merge", Kind::Text);
+const SKIP: Param = maybe("skip", Kind::Integer);
+const LIMIT: Param = maybe("limit", Kind::Integer);
+const REVERSE: Param = maybe("reverse", Kind::Boolean);
+const BY: Param = maybe("by", Kind::Any);
+const POST: &str = "mesh.post?, mesh.error?";
 const SENT: &str = "mesh.receipt?, mesh.error?";
 
 /// Every function of the API.
@@ -141,7 +146,7 @@ pub const CALLS: &[Call] = &[
         "",
         "",
         "Calls fn with a table at each event: start, stop, reload, envelope, broadcast, reaction, peer_up, peer_down, link_change, \
-         route_change, delivered, failed, evicted. The filter names fields that must be equal.",
+         route_change, delivered, failed, evicted, board. The filter names fields that must be equal.",
     )),
     writing(call("mesh.on_envelope", &[FN], &[], "", "direct", "Calls fn at each direct message to this node.")),
     writing(call(
@@ -279,11 +284,112 @@ pub const CALLS: &[Call] = &[
     call(
         "mesh.store:each",
         &[maybe("prefix", Kind::Text), OPTS],
-        &[maybe("reverse", Kind::Boolean), maybe("skip", Kind::Integer), maybe("limit", Kind::Integer)],
+        &[REVERSE, SKIP, LIMIT],
         "fun(): string?, any",
         "store",
         "For loops: keys and values in the order of the keys.",
     ),
+    writing(waiting(call(
+        "mesh.board",
+        &[param("topic", Kind::Text), OPTS],
+        &[maybe("keep", Kind::Duration), maybe("moderators", Kind::Names), maybe("posts", Kind::Integer)],
+        "mesh.board?, mesh.error?",
+        "",
+        "Opens the board on a channel, with what the node has of it. It keeps `posts` entries (1000) for `keep` (30d); \
+         pins, hides and bans count from `moderators` only (\"self\").",
+    ))),
+    writing(waiting(call(
+        "board:post",
+        &[param("text", Kind::Text), OPTS],
+        &[BY],
+        POST,
+        "",
+        "Puts up a post; with `by`, a message or a key, for somebody else.",
+    ))),
+    writing(waiting(call(
+        "board:reply",
+        &[param("id", Kind::Text), param("text", Kind::Text), OPTS],
+        &[BY],
+        POST,
+        "",
+        "Answers a post.",
+    ))),
+    writing(waiting(call(
+        "board:edit",
+        &[param("id", Kind::Text), param("text", Kind::Text), OPTS],
+        &[BY],
+        POST,
+        "",
+        "Gives a post another text. Only its author can, by the same way as it was written.",
+    ))),
+    writing(waiting(call(
+        "board:delete",
+        &[param("id", Kind::Text), OPTS],
+        &[BY],
+        "boolean?, mesh.error?",
+        "",
+        "Takes a post down everywhere. Only its author can.",
+    ))),
+    writing(waiting(call("board:pin", &[param("id", Kind::Text)], &[], POST, "", "Keeps a post above the others."))),
+    writing(waiting(call("board:unpin", &[param("id", Kind::Text)], &[], POST, "", "Ends a pin."))),
+    writing(waiting(call(
+        "board:hide",
+        &[param("id", Kind::Text), OPTS],
+        &[maybe("reason", Kind::Text)],
+        POST,
+        "",
+        "Leaves a post out of lists, wherever this node is named as a moderator.",
+    ))),
+    writing(waiting(call("board:show", &[param("id", Kind::Text)], &[], POST, "", "Takes a hide back."))),
+    writing(waiting(call(
+        "board:ban",
+        &[param("key", Kind::Text)],
+        &[],
+        "boolean?, mesh.error?",
+        "",
+        "Leaves out all that somebody writes, for 30 days.",
+    ))),
+    writing(waiting(call("board:unban", &[param("key", Kind::Text)], &[], "boolean?, mesh.error?", "", "Ends a ban."))),
+    call(
+        "board:get",
+        &[param("id", Kind::Text)],
+        &[],
+        POST,
+        "",
+        "One post, also a hidden one. The first 6 digits of its id are enough, or more where two begin alike.",
+    ),
+    call(
+        "board:list",
+        &[OPTS],
+        &[
+            SKIP,
+            LIMIT,
+            maybe("by", Kind::Text),
+            REVERSE,
+            maybe("replies", Kind::Boolean),
+            maybe("hidden", Kind::Boolean),
+        ],
+        "mesh.post[]",
+        "",
+        "Posts, the pinned first, then the newest; 20 if not said, 200 at most. `replies` and `hidden` let those in, too.",
+    ),
+    call(
+        "board:thread",
+        &[param("id", Kind::Text), OPTS],
+        &[LIMIT],
+        "mesh.post[]?, mesh.error?",
+        "",
+        "A post and the replies below it, each with its `depth`.",
+    ),
+    call(
+        "board:search",
+        &[param("words", Kind::Text), OPTS],
+        &[SKIP, LIMIT],
+        "mesh.post[]",
+        "",
+        "Posts and replies with all these words, newest first.",
+    ),
+    call("board:size", &[], &[], "number", "", "How many posts and replies are shown."),
     call(
         "mesh.config",
         &[param("defaults", Kind::Table)],

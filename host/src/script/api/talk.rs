@@ -67,6 +67,7 @@ impl Outgoing {
         self
     }
 
+    /// A text in plain words.
     pub(crate) fn to(target: Target, text: &str) -> Self {
         let payload = cut(text, MAX_MESSAGE_BYTES).as_bytes().to_vec();
         Self {
@@ -219,6 +220,14 @@ impl Origin {
         (out.reply_to, out.max_hops) = (Some(self.id), self.max_hops);
         Ok(out)
     }
+}
+
+/// Who sent a message that the bot received, whatever the script wrote into it.
+pub(crate) fn sender(ctx: &Ctx, message: Table) -> Result<PeerId, Fault> {
+    let unknown = || Fault::Misuse("this is no message that the bot received".to_owned());
+    let origin: Option<Table> = ctx.helpers()?.origins.raw_get(message)?;
+    let from: String = origin.ok_or_else(unknown)?.raw_get("from")?;
+    from.parse().map_err(|_| unknown())
 }
 
 fn outgoing(target: Target, args: &Args, payload: usize, reply: bool) -> Result<Outgoing, Fault> {

@@ -124,7 +124,7 @@ pub(crate) fn parse(text: &str) -> Option<(Option<PeerId>, Act)> {
         "unpin" => Act::Pin { of: only(rest)?, on: false },
         "hide" => {
             let (of, reason) = referring(rest)?;
-            Act::Hide { of, on: true, reason: cut(reason, REASON_BYTES).trim_end().into() }
+            Act::Hide { of, on: true, reason: self::reason(reason).into() }
         }
         "show" => Act::Hide { of: only(rest)?, on: false, reason: Box::default() },
         "ban" => Act::Ban { key: rest.parse().ok()?, on: true },
@@ -132,6 +132,11 @@ pub(crate) fn parse(text: &str) -> Option<(Option<PeerId>, Act)> {
         _ => return None,
     };
     Some((on_behalf, act))
+}
+
+/// As much of a reason as an entry holds.
+pub(crate) fn reason(text: &str) -> &str {
+    cut(text.trim(), REASON_BYTES).trim_end()
 }
 
 /// The text that [`parse`] reads as this.

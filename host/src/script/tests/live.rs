@@ -67,6 +67,22 @@ impl Live {
         self.host.inbox_grew(seq);
     }
 
+    /// A message was put into the node's inbox.
+    pub(super) fn grew(&self, seq: u64) {
+        self.host.inbox_grew(seq);
+    }
+
+    /// Loads a bot anew.
+    #[track_caller]
+    pub(super) fn again(&self, name: &str) {
+        let list = self.reload(Some(name)).unwrap();
+        assert_eq!(list[0].problem, None);
+    }
+
+    pub(super) fn errors(&self, name: &str) -> u64 {
+        self.bot(name).map_or(0, |bot| bot.errors)
+    }
+
     /// Says something and waits for the next answer.
     #[track_caller]
     pub(super) fn ask(&self, from: [u8; 32], topic: Option<&str>, text: &str) -> String {

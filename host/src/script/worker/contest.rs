@@ -44,14 +44,25 @@ impl Worker {
     }
 
     fn message(&mut self, item: &InboxItem, answered: bool) {
+        // Boards first: whoever works on the message shall find it there.
+        let boards = dispatch::hear(&self.vm, item);
         if self.vm.ctx.asked.borrow_mut().take(item) {
-            return;
+            return self.queue(boards, Some(item.seq));
         }
         self.hear(item);
         match dispatch::message(&self.vm, item) {
-            Ok(reaction) if reaction.contested && answered => {}
-            Ok(reaction) if reaction.contested => self.contest(item, reaction.jobs),
-            reaction => self.queue(reaction.map(|reaction| reaction.jobs), Some(item.seq)),
+            Ok(reaction) if reaction.contested && answered => self.queue(boards, Some(item.seq)),
+            Ok(reaction) if reaction.contested => {
+                self.queue(boards, None);
+                self.contest(item, reaction.jobs);
+            }
+            reaction => {
+                let jobs = boards.and_then(|mut jobs| {
+                    jobs.extend(reaction?.jobs);
+                    Ok(jobs)
+                });
+                self.queue(jobs, Some(item.seq));
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::api::{ApiError, InboxPage, InboxQuery, Reply};
 
+use super::super::dispatch;
 use super::super::lock;
 use super::super::store::{Entry, HOST_PREFIX};
 use super::super::vm::Vm;
@@ -61,6 +62,9 @@ impl Worker {
             let vm = Rc::clone(&self.vm);
             self.running
                 .push(Box::pin(async move { Finished::Said { seq: None, unsaid: vm.ctx.flush().await.err() } }));
+        }
+        if !std::mem::replace(&mut self.read_boards, true) {
+            self.ready.extend(dispatch::first_reading(&self.vm).into_iter().map(|job| (job, None)));
         }
         self.messages(&page.items);
         let at = page.items.last().map_or(page.next_after, |item| item.seq).max(page.next_after);

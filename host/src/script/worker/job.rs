@@ -49,6 +49,14 @@ fn shown(value: &Value) -> String {
 pub(super) fn perform(vm: Rc<Vm>, job: Job, seq: Option<u64>) -> LocalBoxFuture<'static, Finished> {
     Box::pin(async move {
         match job {
+            Job::Read(board) => {
+                let ctx = &vm.ctx;
+                if let Err(error) = board.read(&ctx.node, || ctx.now_ms()).await {
+                    let (bot, topic) = (&ctx.shared.name, &board.topic);
+                    tracing::warn!(target: "qpq::script", bot = %bot, "the board {topic} was not read: {error}");
+                }
+                Finished::Said { seq, unsaid: None }
+            }
             Job::Say(out) => Finished::Said { seq, unsaid: deliver(&vm.ctx, out).await.err() },
             Job::Call { what, function, args, answer } => {
                 let budget = Duration::from_millis(vm.ctx.limits.cpu_per_event_ms);

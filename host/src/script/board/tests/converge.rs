@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use qpq_schemas::{MessageId, PeerId};
 
-use super::super::{Act, Entry, Find, Reference, Replica, Settings};
+use super::super::fold::Replica;
+use super::super::{Act, Entry, Find, Reference, Settings};
 
 const KEEP_MS: u64 = 1_000;
 const NOW_MS: u64 = 1_000;
@@ -19,7 +20,7 @@ fn peer(n: u8) -> PeerId {
 /// Ids of which some begin with the same six, seven or eight digits.
 fn id(n: u8) -> MessageId {
     let mut id = [n; 32];
-    id[..4].copy_from_slice(&[0xab, 0xcd, n % 4, (n % 3) << 4 | n % 2]);
+    id[..4].copy_from_slice(&[0xab, 0xcd, n % 4, ((n % 3) << 4) | (n % 2)]);
     MessageId(id)
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use qpq_schemas::{MessageId, PeerId};
 
-use super::super::entry::parse;
-use super::super::{Entry, Find, Replica, Settings, Source, Unfound};
+use super::super::fold::Replica;
+use super::super::{Entry, Find, Settings, Source, Unfound, parse};
 
 const DAY_MS: u64 = 86_400_000;
 const ANNA: PeerId = PeerId([0xaa; 32]);
