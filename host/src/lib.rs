@@ -13,4 +13,5 @@ pub mod node;
 pub mod pki;
 pub mod plugin;
 pub mod script;
+pub mod sim;
 pub mod store;

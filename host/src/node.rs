@@ -17,7 +17,7 @@ mod commands;
 pub(crate) mod deliveries;
 mod dialer;
 mod discovery;
-mod door;
+pub(crate) mod door;
 mod engine;
 mod federation;
 #[cfg(feature = "fuzz-doors")]

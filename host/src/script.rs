@@ -27,6 +27,7 @@ mod failure;
 #[cfg(feature = "fuzz-doors")]
 pub(crate) mod fuzz;
 mod host;
+mod lab;
 pub mod limits;
 mod log;
 mod machine;
@@ -41,11 +42,13 @@ mod sources;
 mod store;
 mod vm;
 mod watch;
+mod watched;
 mod worker;
 
 pub use api::{CALLS, Call, Kind, Param};
 pub use double::{MemoryNode, Sent};
 pub use host::{BotConfig, ScriptConfig, ScriptHost};
+pub use lab::{TEST_CALLS, TestOrder, TestReport, TestRun, run_tests};
 pub use limits::{LimitsPatch, ScriptLimits};
 pub use manifest::{Manifest, ManifestError};
 pub use once::{Diagnostic, RunError, RunReport, check, run_once};

@@ -1,6 +1,7 @@
-//! Randomness that can be replayed: SplitMix64 from a seed that is printed and can be given again.
+//! Randomness that can be replayed, from a seed that is printed and can be given again.
 
 use std::io::Write;
+use std::ops::{Deref, DerefMut};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Set to replay a failing run.
@@ -8,12 +9,12 @@ pub const SEED_ENV: &str = "QPQ_SEED";
 
 /// A seeded source of random numbers. Not for keys.
 #[derive(Debug, Clone)]
-pub struct Random(u64);
+pub struct Random(qpq_host::sim::Random);
 
 impl Random {
     /// From a given seed.
     pub fn seeded(seed: u64) -> Self {
-        Self(seed)
+        Self(qpq_host::sim::Random::seeded(seed))
     }
 
     /// From [`SEED_ENV`] or else the clock. Prints the seed, so that a failure can be replayed.
@@ -23,50 +24,20 @@ impl Random {
         let seed = given.unwrap_or_else(clock);
         // A terminal that is gone is no reason to fail a test.
         let _ = writeln!(std::io::stderr(), "{test}: {SEED_ENV}={seed}");
-        Self(seed)
-    }
-
-    /// The next number.
-    pub fn next_u64(&mut self) -> u64 {
-        // Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `bound`; 0 when `bound` is 0.
-    pub fn below(&mut self, bound: usize) -> usize {
-        (self.next_u64() % (bound.max(1) as u64)) as usize
-    }
-
-    /// True with that probability.
-    pub fn chance(&mut self, probability: f64) -> bool {
-        ((self.next_u64() >> 11) as f64) < probability * (1_u64 << 53) as f64
-    }
-
-    /// That many bytes.
-    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
-        (0..count).map(|_| self.next_u64() as u8).collect()
-    }
-
-    /// Thirty-two bytes, as for a seed or an id.
-    pub fn bytes32(&mut self) -> [u8; 32] {
-        std::array::from_fn(|_| self.next_u64() as u8)
+        Self::seeded(seed)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Deref for Random {
+    type Target = qpq_host::sim::Random;
 
-    #[test]
-    fn the_same_seed_gives_the_same_numbers() {
-        let (mut one, mut two) = (Random::seeded(7), Random::seeded(7));
-        assert!((0..100).all(|_| one.next_u64() == two.next_u64()));
-        assert!((0..100).all(|_| one.below(3) < 3));
-        assert_eq!(one.below(0), 0);
-        assert!((0..100).all(|_| one.chance(1.0) && !one.chance(0.0)));
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Random {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
     }
 }

@@ -2,17 +2,15 @@
 //! virtual disks. One seed replays a run exactly.
 //!
 //! Real are the cores (`qpq_host::core`) with everything that they hold, the routing libraries, loaded through the C ABI, the
-//! envelopes, their signatures and their bytes. Modelled are the links ([`net`]), the disks ([`disk`]), the time that checks
+//! envelopes, their signatures and their bytes. Modelled are the links ([`net`]), the disks ([`qpq_host::sim::Disk`]), the time that checks
 //! take, and clients ([`world`]). `tests/README.md` says more.
 
 pub mod audit;
 pub mod chaos;
 pub mod checks;
-pub mod disk;
 pub mod net;
 pub mod node;
 pub mod options;
-pub mod queue;
 pub mod recorder;
 pub mod scenario;
 pub mod svg;

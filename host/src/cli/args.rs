@@ -9,12 +9,14 @@ use qpq_schemas::MessageId;
 mod federation;
 mod mail;
 mod plugin;
+mod script;
 mod store;
 
 use crate::control::quic::Target;
 pub use federation::{AuthorityArgs, CertArgs, CheckFederationArgs, CrossSignArgs, FederationCommand, RequestArgs};
 pub use mail::{ExportArgs, RouteArgs, StoreArgs};
 pub use plugin::{NewPluginArgs, NewPluginKind, PluginLanguage, TestPluginArgs};
+pub use script::TestScriptArgs;
 pub use store::StoreCommand;
 
 /// A mesh node for community networks: messages, boards and bots with no server and no internet.
@@ -431,6 +433,11 @@ pub enum ScriptCommand {
         #[arg(long, value_name = "JSON")]
         event: String,
     },
+    /// Test bots on a virtual mesh with a virtual clock: days pass in milliseconds
+    ///
+    /// Tests stand in files such as hello_test.lua beside the bot hello.lua, or in the bot's folder. No node is needed and
+    /// none is asked.
+    Test(TestScriptArgs),
 }
 
 /// The configuration.

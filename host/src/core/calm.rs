@@ -37,6 +37,13 @@ impl Calm {
         was_set_back
     }
 
+    /// The clock went on step by step up to that moment.
+    pub(super) fn go_on(&mut self, now_ms: u64) {
+        while let Some(next) = self.last_ms.map(|last| last.saturating_add(LEAP_MS)).filter(|next| *next < now_ms) {
+            self.advance(next);
+        }
+    }
+
     /// It is as late as that for certain, Unix time in milliseconds.
     pub(super) fn sure_ms(&self) -> u64 {
         self.sure_ms.min(self.last_ms.unwrap_or(0))
@@ -85,5 +92,14 @@ mod tests {
         assert_eq!(calm.sure_ms(), before);
         calm.advance(now + 1_000);
         assert!(calm.sure_ms() <= now + 1_000);
+    }
+    #[test]
+    fn time_that_was_skipped_on_purpose_is_no_leap() {
+        let mut calm = Calm::default();
+        calm.advance(NOW);
+        let later = NOW + 61 * 86_400_000;
+        calm.go_on(later);
+        calm.advance(later);
+        assert_eq!(calm.sure_ms(), later);
     }
 }

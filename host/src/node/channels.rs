@@ -52,7 +52,8 @@ struct Joined {
 
 /// The joined channels by topic id.
 pub(crate) struct Channels {
-    path: PathBuf,
+    /// Nowhere for those that are never written down.
+    path: Option<PathBuf>,
     joined: BTreeMap<TopicId, Joined>,
 }
 
@@ -64,7 +65,7 @@ impl Channels {
             Some(bytes) => private_json::parse::<File>(&path, &bytes, SCHEMA)?.channels,
             None => Vec::new(),
         };
-        let mut channels = Self { path, joined: BTreeMap::new() };
+        let mut channels = Self { path: Some(path), joined: BTreeMap::new() };
         for entry in entries {
             let subscribers = entry.subscribers.clone();
             if let Some(key) = entry.into_key() {
@@ -72,6 +73,11 @@ impl Channels {
             }
         }
         Ok(channels)
+    }
+
+    /// None joined yet, and never written down: for nodes that live in memory.
+    pub(crate) fn in_memory() -> Self {
+        Self { path: None, joined: BTreeMap::new() }
     }
 
     /// The topics joined.
@@ -174,9 +180,10 @@ impl Channels {
     }
 
     fn save(&self) -> Result<(), ApiError> {
+        let Some(path) = &self.path else { return Ok(()) };
         let channels = self.joined.values().map(Entry::of).collect();
         let content = Secret::json(&File { schema: SCHEMA.to_owned(), channels });
-        private_file::replace(&self.path, content.as_bytes())
+        private_file::replace(path, content.as_bytes())
             .map_err(|error| ApiError::new("channels-not-saved", error.to_string()))
     }
 }

@@ -69,19 +69,24 @@ impl Deliveries {
         self.last.send_replace(seq);
     }
 
+    /// The receipts after a place that are there already.
+    pub(crate) fn look(&self, query: DeliveryQuery) -> DeliveryPage {
+        let Some(after) = query.after else {
+            return DeliveryPage { items: Vec::new(), next_after: *self.last.borrow() };
+        };
+        let items: Vec<Delivery> = self.state().came.iter().filter(|item| item.seq > after).cloned().collect();
+        DeliveryPage { next_after: items.last().map_or(after, |item| item.seq), items }
+    }
+
     /// The receipts after a place, or those that come within the time.
     pub(crate) async fn page(&self, query: DeliveryQuery) -> DeliveryPage {
         let mut last = self.last.subscribe();
-        let Some(after) = query.after else {
-            return DeliveryPage { items: Vec::new(), next_after: *last.borrow_and_update() };
-        };
         let deadline = Instant::now() + Duration::from_millis(query.wait_ms).min(MAX_WAIT);
         loop {
             last.mark_unchanged();
-            let items: Vec<Delivery> = self.state().came.iter().filter(|item| item.seq > after).cloned().collect();
-            if !items.is_empty() || Instant::now() >= deadline {
-                let next_after = items.last().map_or(after, |item| item.seq);
-                return DeliveryPage { items, next_after };
+            let page = self.look(query);
+            if !page.items.is_empty() || query.after.is_none() || Instant::now() >= deadline {
+                return page;
             }
             // Whether the time is up or a receipt came, the next look decides.
             _ = tokio::time::timeout_at(deadline, last.changed()).await;

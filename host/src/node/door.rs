@@ -11,7 +11,9 @@ mod trust;
 mod why;
 
 pub(super) use inbox::READ_KEY;
+pub(crate) use inbox::inbox_places;
 pub(super) use peers::SERVER_PREFIX;
+pub(crate) use routes::route_table;
 pub(super) use status::nowhere;
 
 use std::path::PathBuf;

@@ -46,13 +46,7 @@ impl News {
 
     fn record(&self, record: NodeRecord, wire: &[u8]) {
         let peer = record.peer;
-        let text = |text: String| (!text.is_empty()).then_some(text);
-        let sighting = Sighting {
-            nickname: text(record.nickname),
-            domain: text(record.domain),
-            addresses: record.addresses,
-            seen_ms: None,
-        };
+        let sighting = Sighting::from(record);
         if let Err(error) = self.shared.directory().upsert(peer, &sighting) {
             warn!(%error, "a peer was not noted");
         }

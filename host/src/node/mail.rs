@@ -9,6 +9,8 @@ use qpq_schemas::receipt::Receipt;
 use qpq_schemas::record::NodeRecord;
 use qpq_schemas::signature::SigningKey;
 use qpq_schemas::{MessageId, PeerId};
+use rand::CryptoRng;
+use rand::rngs::ThreadRng;
 
 use super::channels::Channels;
 use super::clock::now_ms;
@@ -35,14 +37,44 @@ pub(crate) struct Defaults {
     pub(crate) max_payload: usize,
 }
 
+/// When a message is made, and where its random numbers come from.
+pub(crate) struct Moment<R> {
+    /// Unix time in milliseconds.
+    pub(crate) now_ms: u64,
+    /// For nonces and sealing.
+    pub(crate) rng: R,
+}
+
+impl Moment<ThreadRng> {
+    /// This one.
+    fn now() -> Self {
+        Self { now_ms: now_ms(), rng: rand::rng() }
+    }
+}
+
+impl<R: CryptoRng> Moment<R> {
+    fn nonce(&mut self) -> [u8; 8] {
+        let mut nonce = [0; 8];
+        self.rng.fill_bytes(&mut nonce);
+        nonce
+    }
+}
+
 impl Defaults {
-    fn draft(&self, kind: Kind, flags: Flags, ttl_secs: Option<u32>, destination: [u8; 32]) -> Result<Draft, ApiError> {
+    fn draft<R: CryptoRng>(
+        &self,
+        kind: Kind,
+        flags: Flags,
+        ttl_secs: Option<u32>,
+        destination: [u8; 32],
+        moment: &mut Moment<R>,
+    ) -> Result<Draft, ApiError> {
         let ttl_secs = ttl_secs.unwrap_or(self.ttl_secs);
         if ttl_secs == 0 || ttl_secs > MAX_TTL_SECS {
             let range = format!("a time to live of {ttl_secs} s is outside 1 … {MAX_TTL_SECS} s");
             return Err(ApiError::new("bad-ttl", range));
         }
-        let (created_ms, nonce, max_hops) = (now_ms(), rand::random(), self.max_hops);
+        let (created_ms, nonce, max_hops) = (moment.now_ms, moment.nonce(), self.max_hops);
         Ok(Draft { kind, flags, max_hops, ttl_secs, created_ms, nonce, destination, payload: Vec::new() })
     }
 
@@ -63,14 +95,26 @@ impl Defaults {
         record: Option<&NodeRecord>,
         key: &SigningKey,
     ) -> Result<Envelope, ApiError> {
+        self.direct_at(request, to, record, key, &mut Moment::now())
+    }
+
+    /// The same at another moment.
+    pub(crate) fn direct_at<R: CryptoRng>(
+        &self,
+        request: SendRequest,
+        to: PeerId,
+        record: Option<&NodeRecord>,
+        key: &SigningKey,
+        moment: &mut Moment<R>,
+    ) -> Result<Envelope, ApiError> {
         let priority = priority(request.priority)?;
         let flags = Flags { sealed: !request.plain, receipt_wanted: request.receipt, priority };
-        let mut draft = self.draft(Kind::Direct, flags, request.ttl_secs, to.0)?;
+        let mut draft = self.draft(Kind::Direct, flags, request.ttl_secs, to.0, moment)?;
         let content = content(request.payload, request.automatic, request.reply_to, request.reaction)?;
         draft.payload = if request.plain {
             content
         } else {
-            seal_for(to, record, draft.created_ms, &draft.aad(key.public()), &content, &mut rand::rng())
+            seal_for(to, record, draft.created_ms, &draft.aad(key.public()), &content, &mut moment.rng)
                 .map_err(|error| ApiError::new("not-sealed", error.to_string()))?
         };
         self.finish(&draft, key)
@@ -83,8 +127,19 @@ impl Defaults {
         channel: &ChannelKey,
         key: &SigningKey,
     ) -> Result<Envelope, ApiError> {
+        self.broadcast_at(request, channel, key, &mut Moment::now())
+    }
+
+    /// The same at another moment.
+    pub(crate) fn broadcast_at<R: CryptoRng>(
+        &self,
+        request: BroadcastRequest,
+        channel: &ChannelKey,
+        key: &SigningKey,
+        moment: &mut Moment<R>,
+    ) -> Result<Envelope, ApiError> {
         let flags = Flags { sealed: true, receipt_wanted: false, priority: priority(request.priority)? };
-        let mut draft = self.draft(Kind::Broadcast, flags, request.ttl_secs, channel.topic_id().0)?;
+        let mut draft = self.draft(Kind::Broadcast, flags, request.ttl_secs, channel.topic_id().0, moment)?;
         draft.max_hops = request.max_hops.unwrap_or(self.max_hops);
         if draft.max_hops == 0 {
             let why = "a broadcast that may cross no link reaches nobody; allow 1 to 255 links";
@@ -98,14 +153,24 @@ impl Defaults {
 
 /// The recipient's signed word that a message arrived.
 pub(crate) fn receipt(to: PeerId, id: MessageId, key: &SigningKey) -> Result<Envelope, Refusal> {
-    let now_ms = now_ms();
+    receipt_at(to, id, key, &mut Moment::now())
+}
+
+/// The same at another moment.
+pub(crate) fn receipt_at<R: CryptoRng>(
+    to: PeerId,
+    id: MessageId,
+    key: &SigningKey,
+    moment: &mut Moment<R>,
+) -> Result<Envelope, Refusal> {
+    let now_ms = moment.now_ms;
     let draft = Draft {
         kind: Kind::Receipt,
         flags: Flags { sealed: false, receipt_wanted: false, priority: Priority::Normal },
         max_hops: RECEIPT_MAX_HOPS,
         ttl_secs: RECEIPT_TTL_SECS,
         created_ms: now_ms,
-        nonce: rand::random(),
+        nonce: moment.nonce(),
         destination: to.0,
         payload: Receipt { id, received_ms: now_ms }.encode().to_vec(),
     };

@@ -49,7 +49,7 @@ impl Clock {
         match self {
             Self::Real => tokio::time::sleep_until(at.into()).await,
             Self::Virtual(time) => {
-                let at = at.saturating_duration_since(time.base);
+                let at = time.whole(at.saturating_duration_since(time.base));
                 Sleep { time: Arc::clone(time), at, number: None }.await;
             }
         }
@@ -78,6 +78,14 @@ impl VirtualTime {
     /// A clock that stands at that Unix time.
     pub(crate) fn new(start: Duration) -> Self {
         Self { base: Instant::now(), start, state: Mutex::default() }
+    }
+
+    /// It goes on in whole microseconds: a bot's timers are in binary fractions of a second, and one of six hours must be due
+    /// after six hours, not a few nanoseconds later. What lies ahead stays ahead, so that whoever waits gets on.
+    fn whole(&self, at: Duration) -> Duration {
+        let passed = self.passed();
+        let nearest = Duration::from_micros((at + Duration::from_nanos(500)).as_micros() as u64);
+        if at > passed { nearest.max(passed + Duration::from_micros(1)) } else { at }
     }
 
     /// How far it has gone on since its beginning.
@@ -160,6 +168,19 @@ mod tests {
         assert!(both.as_mut().now_or_never().is_some());
         time.advance(day);
         assert_eq!(clock.now() - start, 2 * day, "it never goes back");
+    }
+
+    #[test]
+    fn a_moment_a_hair_off_is_the_whole_microsecond() {
+        let time = Arc::new(VirtualTime::new(Duration::ZERO));
+        let clock = Clock::Virtual(Arc::clone(&time));
+        for nanos in [3_600_000_000_100, 3_599_999_999_900] {
+            let mut sleep = Box::pin(clock.sleep_until(clock.now() + Duration::from_nanos(nanos)));
+            assert!(sleep.as_mut().now_or_never().is_none());
+            assert_eq!(time.next_due(), Some(Duration::from_secs(3_600)));
+        }
+        let mut sleep = Box::pin(clock.sleep_until(clock.now() + Duration::from_nanos(1)));
+        assert!(sleep.as_mut().now_or_never().is_none(), "it lies ahead");
     }
 
     #[test]

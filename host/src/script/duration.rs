@@ -5,16 +5,18 @@ const LONGEST_SECS: f64 = 315_360_000.0;
 
 /// Parses a duration into seconds.
 pub(crate) fn parse(text: &str) -> Result<f64, String> {
-    let wrong = || format!("'{}' is no duration: write a number and s, m, h, d or w, as in \"10m\"", shorten(text));
+    let wrong = || format!("'{}' is no duration: write a number and ms, s, m, h, d or w, as in \"10m\"", shorten(text));
     let mut total = 0.0;
     let mut digits = String::new();
-    for c in text.trim().chars() {
+    let mut letters = text.trim().chars().peekable();
+    while let Some(c) = letters.next() {
         if c.is_ascii_digit() || c == '.' {
             digits.push(c);
             continue;
         }
         let unit = match c {
             's' => 1.0,
+            'm' if letters.next_if_eq(&'s').is_some() => 0.001,
             'm' => 60.0,
             'h' => 3_600.0,
             'd' => 86_400.0,
@@ -54,6 +56,7 @@ mod tests {
         assert_eq!(parse("1h30m"), Ok(5_400.0));
         assert_eq!(parse("3d"), Ok(259_200.0));
         assert_eq!(parse("0.5s"), Ok(0.5));
+        assert_eq!(parse("1s20ms"), Ok(1.02));
         for wrong in ["", "10", "m", "ten m", "5y", "-5s", "99999w"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

@@ -24,7 +24,7 @@ use super::store::BotStore;
 use super::watch;
 
 mod supervisor;
-mod thread;
+pub(crate) mod thread;
 
 use supervisor::Supervisor;
 

@@ -3,8 +3,7 @@
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -27,11 +26,10 @@ use super::shared::Shared;
 use super::source::{bot_at, read};
 use super::store::{Cache, MemoryStore};
 use super::vm::Vm;
+use super::watched::{Lost, watched};
 
 /// Who sends the event, when it doesn't say.
 const SENDER: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-/// Stack of the thread that runs the script.
-const STACK_BYTES: usize = 4 << 20;
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -154,39 +152,22 @@ fn diagnostic(path: &Path, failure: &Failure) -> Diagnostic {
 
 /// Runs on a thread of its own, which is left behind if it hangs in a C function.
 fn on_thread(path: &Path, program: Program, limits: ScriptLimits, event: Option<Event>) -> RunReport {
-    let (sender, receiver) = channel();
-    let pulse = Arc::new(Pulse::default());
-    let (path, watched) = (path.to_path_buf(), Arc::clone(&pulse));
     let life = Duration::from_secs(limits.handler_life_secs * 2 + 10);
-    let spawned = std::thread::Builder::new().name("script-run".to_owned()).stack_size(STACK_BYTES).spawn(move || {
+    let path = path.to_path_buf();
+    let ran = watched("script-run", life, move |pulse| {
         pulse.attach();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-        let report = match runtime {
-            Ok(runtime) => runtime.block_on(run(&path, program, limits, event, &pulse)),
+        match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+            Ok(runtime) => runtime.block_on(run(&path, program, limits, event, pulse)),
             Err(error) => RunReport::failed(&Failure::new(Kind::Panic, error.to_string())),
-        };
-        let _ = sender.send(report);
-    });
-    if let Err(error) = spawned {
-        return RunReport::failed(&Failure::new(Kind::Panic, error.to_string()));
-    }
-    let until = Instant::now() + life;
-    loop {
-        match receiver.recv_timeout(Duration::from_millis(50)) {
-            Ok(report) => return report,
-            Err(RecvTimeoutError::Disconnected) => {
-                return RunReport::failed(&Failure::new(Kind::Panic, "the machine failed inside"));
-            }
-            Err(RecvTimeoutError::Timeout) if watched.is_stuck() || Instant::now() > until => {
-                watched.abandon();
-                let mut report =
-                    RunReport::failed(&Failure::new(Kind::Cpu, "stuck inside the machine for more than 500 ms"));
-                report.outcome = "stuck".to_owned();
-                return report;
-            }
-            Err(RecvTimeoutError::Timeout) => {}
         }
-    }
+    });
+    ran.unwrap_or_else(|lost| {
+        let mut report = RunReport::failed(&Failure::from(&lost));
+        if matches!(lost, Lost::Stuck) {
+            report.outcome = "stuck".to_owned();
+        }
+        report
+    })
 }
 
 async fn run(

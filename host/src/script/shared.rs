@@ -21,6 +21,8 @@ use super::lock;
 use super::log::{About, Book, Counter};
 use super::store::Cache;
 
+/// Failures kept for a look back. A bot is paused before it makes more of them in a minute.
+const PROBLEMS_KEPT: usize = 16;
 /// Longest text of a problem, in bytes.
 pub(crate) const PROBLEM_BYTES: usize = 2_048;
 
@@ -264,6 +266,8 @@ pub(crate) struct Shared {
     pub book: Book,
     /// Numbers the lines of all bots.
     pub lines: Arc<Counter>,
+    /// The last failures of its handlers, the newest last.
+    pub problems: Mutex<VecDeque<String>>,
 }
 
 impl Shared {
@@ -294,6 +298,7 @@ impl Shared {
             timers: Mutex::default(),
             book: Book::default(),
             lines,
+            problems: Mutex::default(),
             clock,
         }
     }
@@ -379,6 +384,17 @@ impl Shared {
         ];
         let line = |(name, (used, limit)): (&str, (u64, u64))| LimitUse { name: name.to_owned(), used, limit };
         buckets.into_iter().chain(counts).map(line).collect()
+    }
+
+    /// Notes why a handler failed.
+    pub(crate) fn keep_problem(&self, problem: String) {
+        let mut problems = lock(&self.problems);
+        if problems.len() >= PROBLEMS_KEPT {
+            problems.pop_front();
+        }
+        problems.push_back(problem.clone());
+        drop(problems);
+        lock(&self.face).run_problem = Some(problem);
     }
 
     pub(crate) fn set_state(&self, state: State) {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::limits::{SOURCE_FILE_BYTES, SOURCE_FILES};
-use super::manifest::Manifest;
+use super::manifest::{Manifest, PERMISSIONS};
 
 /// Folders in a scripts directory that hold no bots: the shared library and the editors' definitions.
 const NO_BOTS: [&str; 2] = ["lib", "meta"];
@@ -77,6 +77,11 @@ pub(crate) fn bot_at(path: &Path) -> Option<Found> {
     is_name(name).then(|| Found { name: name.to_owned(), path: path.to_path_buf() })
 }
 
+/// Whether a folder's files may be bots: not those of the library and of the editors' definitions.
+pub(crate) fn holds_bots(folder: &Path) -> bool {
+    folder.file_name().and_then(|name| name.to_str()).is_none_or(|name| !NO_BOTS.contains(&name))
+}
+
 /// Letters, digits, `-` and `_`, at most 64, so that a name is safe in paths, logs and reader names.
 fn is_name(name: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -92,6 +97,39 @@ pub(crate) fn read(path: &Path, max_bytes: usize) -> Result<Source, SourceError>
     let mut reader = Reader { files: BTreeMap::new(), hash: Xxh3::new(), bytes: 0, max_bytes };
     let (main, manifest) = if path.is_dir() { reader.folder(path)? } else { reader.single(path)? };
     Ok(Source { manifest, main, files: reader.files, hash: reader.hash.digest() })
+}
+
+/// Reads a bot's test, and all sources of the bot that it may look into. Without a bot there is the library alone.
+pub(crate) fn read_test(test: &Path, bot: Option<&Path>, max_bytes: usize) -> Result<Source, SourceError> {
+    let mut reader = Reader { files: BTreeMap::new(), hash: Xxh3::new(), bytes: 0, max_bytes };
+    let base = match bot {
+        Some(bot) if bot.is_dir() => reader.folder(bot).map(|_| bot.parent())?,
+        Some(bot) => reader.single(bot).map(|_| bot.parent())?,
+        None => library_base(test),
+    };
+    if bot.is_none() {
+        reader.library(base)?;
+    }
+    let inside = base.and_then(|base| test.strip_prefix(base).ok()).unwrap_or(test);
+    let names: Vec<String> = inside.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    let main = names.join("/");
+    reader.file(test, main.clone())?;
+    let needs = PERMISSIONS.map(|(name, _)| name.to_owned()).to_vec();
+    let manifest = Manifest { needs, ..Manifest::single_file() };
+    Ok(Source { manifest, main, files: reader.files, hash: reader.hash.digest() })
+}
+
+/// The scripts directory of a test without a bot: the library's tests stand in `lib`.
+fn library_base(test: &Path) -> Option<&Path> {
+    let folder = test.parent()?;
+    let is_library = folder.file_name().is_some_and(|name| name == "lib");
+    if is_library { folder.parent() } else { Some(folder) }
+}
+
+/// Whether a file's name says that it tests a bot: `bot_test.lua`.
+pub(crate) fn is_test(path: &Path) -> bool {
+    let named = path.file_stem().and_then(|stem| stem.to_str()).is_some_and(|stem| stem.ends_with("_test"));
+    named && is_lua(path) && path.is_file()
 }
 
 struct Reader {

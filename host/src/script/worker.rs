@@ -109,6 +109,8 @@ pub(crate) struct Worker {
     shared: Arc<Shared>,
     pulse: Arc<Pulse>,
     orders: UnboundedReceiver<Order>,
+    /// Nobody is left to give orders.
+    alone: bool,
     phase: Phase,
     running: FuturesUnordered<LocalBoxFuture<'static, Finished>>,
     ready: VecDeque<(Job, Option<u64>)>,
@@ -139,6 +141,7 @@ impl Worker {
             vm,
             pulse,
             orders,
+            alone: false,
             phase: Phase::Waiting,
             running: FuturesUnordered::new(),
             ready: VecDeque::new(),
@@ -201,10 +204,10 @@ impl Worker {
 
     async fn wait(&mut self) -> Happened {
         let until = self.next_wake();
-        let Self { orders, running, fetch, ack, shared, .. } = self;
+        let Self { orders, alone, running, fetch, ack, shared, .. } = self;
         tokio::select! {
             biased;
-            order = orders.recv() => Happened::Order(order),
+            order = orders.recv(), if !*alone => Happened::Order(order),
             Some(finished) = running.next(), if !running.is_empty() => Happened::Finished(finished),
             page = maybe(fetch) => Happened::Page(page),
             result = maybe(ack) => Happened::Acked(result),
@@ -215,7 +218,10 @@ impl Worker {
 
     fn handle(&mut self, happened: Happened) {
         match happened {
-            Happened::Order(order) => self.obey(order.unwrap_or(Order::Stop)),
+            Happened::Order(order) => {
+                self.alone = order.is_none();
+                self.obey(order.unwrap_or(Order::Stop));
+            }
             Happened::Finished(finished) => self.finished(finished),
             Happened::Page(page) => {
                 self.fetch = None;
@@ -457,7 +463,7 @@ impl Worker {
     }
 
     fn note(&self, failure: &Failure) {
-        lock(&self.shared.face).run_problem = Some(failure.to_string());
+        self.shared.keep_problem(failure.to_string());
     }
 
     fn unsaid(&self, error: Option<ApiError>) {

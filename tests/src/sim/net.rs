@@ -5,17 +5,11 @@
 
 use qpq_host::core::LinkId;
 use qpq_host::link::{HELLO_MS, MISSED_HELLOS};
+use qpq_host::sim::travel_us;
 use qpq_schemas::link::Frame;
 
 use super::topology::Edge;
 use crate::Random;
-
-/// Beside the round trip, what a repetition waits for, in microseconds: the time that QUIC allows an acknowledgement to be
-/// put off (RFC 9002, section 6.2.1).
-const REPEAT_US: u64 = 25_000;
-
-/// Repetitions of one frame at most; past that the link would have been given up.
-const MAX_REPEATS: u32 = 8;
 
 /// After how long without a sign of life a neighbour is given up, in microseconds.
 pub const SILENCE_US: u64 = (HELLO_MS * MISSED_HELLOS + HELLO_MS / 2) * 1_000;
@@ -95,17 +89,8 @@ impl Wire {
 
     /// When a frame that is sent now arrives at that end.
     pub fn arrival(&mut self, end: usize, now_us: u64, loss: f64, random: &mut Random) -> u64 {
-        let latency = u64::from(self.edge.latency_us);
-        let mut at = now_us + latency;
-        let mut wait = 2 * latency + REPEAT_US;
-        for _ in 0..MAX_REPEATS {
-            if loss <= 0.0 || !random.chance(loss) {
-                break;
-            }
-            at += wait;
-            wait *= 2;
-        }
-        at = at.max(self.arrives_us[end]);
+        let at = now_us + travel_us(self.edge.latency_us.into(), loss, random);
+        let at = at.max(self.arrives_us[end]);
         self.arrives_us[end] = at;
         at
     }

@@ -6,13 +6,13 @@ use qpq_host::core::shelf::{Shelf, StoreLimits};
 use qpq_host::core::{Core, CoreConfig, Event};
 use qpq_host::identity::Identity;
 use qpq_host::plugin::RoutingLibrary;
+use qpq_host::sim::Disk;
 use qpq_schemas::record::NodeRecord;
 use qpq_schemas::sealing::SealingKeyPair;
 use qpq_schemas::signature::SigningKey;
 use qpq_schemas::{PeerId, TopicId};
 
 use super::checks::check_record;
-use super::disk::Disk;
 use super::recorder::Recorder;
 use crate::{Failure, Outcome, Random};
 
@@ -144,4 +144,10 @@ impl Node {
         };
         Ok(record.sign(&self.key)?.into())
     }
+}
+
+/// How a core was found to stand, for reports.
+#[must_use]
+pub fn counters(core: &Core) -> String {
+    format!("{:?} {:?}", core.counters(), core.shelf().stats().counters)
 }

@@ -1,5 +1,7 @@
 //! `script …`
 
+mod test;
+
 use super::{Connect, offline};
 use crate::api::BotStatus;
 use crate::cli::Setting;
@@ -14,6 +16,7 @@ pub(super) async fn run(setting: &Setting, connect: Connect<'_>, command: Script
         ScriptCommand::Reload { name } => Ok(list(&connect()?.script_reload(name).await?, setting.style)),
         ScriptCommand::Check { path } => Ok(offline::script_check(&path)),
         ScriptCommand::Run { file, event } => offline::script_run(setting, &file, &event).await,
+        ScriptCommand::Test(args) => test::run(args, setting.style).await,
     }
 }
 

@@ -1,5 +1,7 @@
 //! One entry of the directory, and what a peer may say about itself.
 
+use qpq_schemas::record::NodeRecord;
+
 use crate::api::Trust;
 use crate::identity::nickname;
 
@@ -40,6 +42,15 @@ pub struct Sighting {
     pub addresses: Vec<String>,
     /// When, Unix time in milliseconds; `None` if this is hearsay.
     pub seen_ms: Option<u64>,
+}
+
+impl From<NodeRecord> for Sighting {
+    /// What a node says of itself in its record.
+    fn from(record: NodeRecord) -> Self {
+        let text = |text: String| (!text.is_empty()).then_some(text);
+        let (nickname, domain) = (text(record.nickname), text(record.domain));
+        Self { nickname, domain, addresses: record.addresses, seen_ms: None }
+    }
 }
 
 impl Peer {

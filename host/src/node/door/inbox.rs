@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::super::channels::USER;
 use super::{Door, blocking};
 use crate::api::{ApiError, InboxPage, InboxQuery};
-use crate::core::Event;
+use crate::core::{Core, Event};
 use crate::store::Head;
 
 /// Messages in a page when the reader names no number.
@@ -33,6 +33,36 @@ fn reader_key(reader: &str) -> Result<Vec<u8>, ApiError> {
     Ok([b"reader/", reader.as_bytes()].concat())
 }
 
+/// Where the messages of a page of the inbox stand: the oldest after that place, or the newest; of one topic, or of all.
+pub(crate) fn inbox_places(
+    core: &Core,
+    after: u64,
+    limit: usize,
+    newest: bool,
+    topic: Option<TopicId>,
+) -> Vec<(u64, MessageId)> {
+    let limit = if limit == 0 { DEFAULT_LIMIT } else { limit.min(MAX_LIMIT) };
+    let wanted = |head: &Head| topic.is_none_or(|topic| head.kind == Kind::Broadcast && head.destination == topic.0);
+    let mut heads: Vec<Head> = match newest {
+        true => {
+            let newer = core.shelf().inbox_newest().take_while(|head| head.seq > after);
+            newer.filter(wanted).take(limit).collect()
+        }
+        false => core.shelf().inbox(after).filter(wanted).take(limit).collect(),
+    };
+    let mut bytes = 0;
+    let fits = heads.iter().take_while(|head| {
+        bytes += head.wire_len as usize;
+        bytes <= MAX_PAGE_BYTES
+    });
+    let fitting = fits.count().max(1);
+    heads.truncate(fitting);
+    if newest {
+        heads.reverse();
+    }
+    heads.into_iter().map(|head| (head.seq, head.id)).collect()
+}
+
 impl Door {
     pub(super) async fn acknowledge(self, reader: String, seq: u64) -> Result<(), ApiError> {
         let mut kv = vec![(reader_key(&reader)?, Some(seq.to_be_bytes().to_vec()))];
@@ -44,7 +74,6 @@ impl Door {
     }
 
     pub(super) async fn read_inbox(self, query: InboxQuery) -> Result<InboxPage, ApiError> {
-        let limit = if query.limit == 0 { DEFAULT_LIMIT } else { query.limit.min(MAX_LIMIT) };
         let after = match (query.after, &query.reader) {
             (Some(after), _) => after,
             (None, Some(reader)) => self.place_of(reader).await?,
@@ -58,7 +87,7 @@ impl Door {
         let mut grew = self.shared.inbox.clone();
         loop {
             grew.mark_unchanged();
-            let places = self.places(after, limit, query.newest, topic).await?;
+            let places = self.places(after, query.limit, query.newest, topic).await?;
             if !places.is_empty() || Instant::now() >= deadline {
                 return self.page(after, places).await;
             }
@@ -82,30 +111,7 @@ impl Door {
         newest: bool,
         topic: Option<TopicId>,
     ) -> Result<Vec<(u64, MessageId)>, ApiError> {
-        let place = |head: Head| (head.seq, head.id, head.wire_len as usize);
-        let wanted =
-            move |head: &Head| topic.is_none_or(|topic| head.kind == Kind::Broadcast && head.destination == topic.0);
-        let found = self.shared.ask(move |core| {
-            let mut places: Vec<_> = match newest {
-                true => {
-                    let newer = core.shelf().inbox_newest().take_while(|head| head.seq > after);
-                    newer.filter(wanted).take(limit).map(place).collect()
-                }
-                false => core.shelf().inbox(after).filter(wanted).take(limit).map(place).collect(),
-            };
-            let mut bytes = 0;
-            let fits = places.iter().take_while(|(_, _, len)| {
-                bytes += len;
-                bytes <= MAX_PAGE_BYTES
-            });
-            let fitting = fits.count().max(1);
-            places.truncate(fitting);
-            if newest {
-                places.reverse();
-            }
-            places
-        });
-        Ok(found.await?.into_iter().map(|(seq, id, _)| (seq, id)).collect())
+        self.shared.ask(move |core| inbox_places(core, after, limit, newest, topic)).await
     }
 
     async fn page(&self, after: u64, places: Vec<(u64, MessageId)>) -> Result<InboxPage, ApiError> {

@@ -52,12 +52,18 @@ struct Row {
 impl Door {
     pub(super) async fn route_table(self) -> Result<RouteTable, ApiError> {
         let (plugin, dump) = self.shared.ask(|core| core.routes(now_ms())).await?;
-        let mut table = read(plugin, &dump)?;
+        let mut table = route_table(plugin, &dump, &self.shared.directory())?;
         table.here = Some(self.shared.identity.peer_id());
         table.here_name.clone_from(&self.shared.nickname);
-        name_all(&mut table, &self.shared.directory());
         Ok(table)
     }
+}
+
+/// What a routing plugin dumped, with the names of the directory.
+pub(crate) fn route_table(plugin: String, dump: &str, directory: &Directory) -> Result<RouteTable, ApiError> {
+    let mut table = read(plugin, dump)?;
+    name_all(&mut table, directory);
+    Ok(table)
 }
 
 fn read(plugin: String, dump: &str) -> Result<RouteTable, ApiError> {

@@ -94,15 +94,15 @@ impl Call {
     }
 }
 
-const fn param(name: &'static str, kind: Kind) -> Param {
+pub(crate) const fn param(name: &'static str, kind: Kind) -> Param {
     Param { name, kind, optional: false }
 }
 
-const fn maybe(name: &'static str, kind: Kind) -> Param {
+pub(crate) const fn maybe(name: &'static str, kind: Kind) -> Param {
     Param { name, kind, optional: true }
 }
 
-const fn call(
+pub(crate) const fn call(
     name: &'static str,
     params: &'static [Param],
     options: &'static [Param],
@@ -114,7 +114,7 @@ const fn call(
     Call { name, params, options, returns, needs, waits: false, writes: false, help }
 }
 
-const fn waiting(call: Call) -> Call {
+pub(crate) const fn waiting(call: Call) -> Call {
     Call { waits: true, ..call }
 }
 

@@ -11,6 +11,9 @@ use super::super::limits::TIMER_MIN_SECS;
 use super::super::lock;
 use super::{Args, Fault, Installer, Outcome, done};
 
+/// Unix times in seconds are no more precise than a quarter of a microsecond; what is nearer than this is due.
+const PRECISION: f64 = 1e-6;
+
 /// When a timer comes again.
 #[derive(Debug, Clone)]
 enum Pace {
@@ -51,6 +54,7 @@ impl Timers {
 
     /// The timers that are due. Those that come again are set anew from now, so that a late one fires once.
     pub(crate) fn take_due(&mut self, now: f64) -> Vec<Timer> {
+        let now = now + PRECISION;
         let due: Vec<Timer> = self.set.iter().filter(|timer| timer.due <= now).cloned().collect();
         self.set.retain_mut(|timer| {
             if timer.due > now {

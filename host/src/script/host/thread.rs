@@ -41,7 +41,7 @@ pub(crate) struct Loaded {
 pub(crate) type LoadResult = Result<Loaded, Failure>;
 
 /// What a version is started with.
-pub(super) struct Start {
+pub(crate) struct Start {
     pub shared: Arc<Shared>,
     pub generation: u32,
     pub node: Arc<dyn NodeApi>,
@@ -101,7 +101,8 @@ fn live(start: Start, pulse: &Arc<Pulse>, orders: UnboundedReceiver<Order>) {
     }
 }
 
-async fn load(start: Start, pulse: &Arc<Pulse>) -> Result<(std::rc::Rc<Vm>, Loaded), Failure> {
+/// Builds a version's machine and loads its bot. Needs a tokio runtime around it.
+pub(crate) async fn load(start: Start, pulse: &Arc<Pulse>) -> Result<(std::rc::Rc<Vm>, Loaded), Failure> {
     let refused = |error: ApiError| Failure::new(Kind::Refused, error.to_string());
     let identity = tokio::time::timeout(IDENTITY_WAIT, start.node.identity()).await;
     let identity =

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{Chaos, To};
-use crate::sim::disk::counters;
+use crate::sim::node::counters;
 
 /// What a run has shown.
 #[derive(Debug, Clone)]

@@ -42,6 +42,11 @@ impl<T> Queue<T> {
         Some((at_us, what))
     }
 
+    /// When the next one is due, in microseconds.
+    pub fn due_us(&self) -> Option<u64> {
+        self.keys.peek().map(|Reverse((at_us, ..))| *at_us)
+    }
+
     /// How many were put in so far.
     pub fn count(&self) -> u64 {
         self.count

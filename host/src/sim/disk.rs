@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use qpq_host::core::shelf::{Head, SeenEntry};
-use qpq_host::core::{Core, Ticket};
-use qpq_host::store::Batch;
 use qpq_schemas::MessageId;
 
-use crate::Random;
+use super::Random;
+use crate::core::Ticket;
+use crate::core::shelf::{Head, SeenEntry};
+use crate::store::Batch;
 
 /// What a node's disk holds, and what is on its way there.
 #[derive(Debug, Default)]
@@ -80,6 +80,11 @@ impl Disk {
         !self.broken && self.waiting.is_empty() && self.committing.is_empty()
     }
 
+    /// The record at that place.
+    pub fn record(&self, seq: u64) -> Option<(Head, Bytes)> {
+        self.records.get(&seq).cloned()
+    }
+
     /// The envelope at that place.
     pub fn read(&self, seq: u64) -> Option<Bytes> {
         self.records.get(&seq).map(|(_, wire)| wire.clone())
@@ -107,10 +112,4 @@ impl Disk {
             self.records.iter().flat_map(move |(seq, (head, _))| [*seq, first(&head.id), head.places.0.into()]);
         records.chain(self.seen.keys().map(first))
     }
-}
-
-/// How a core was found to stand, for reports.
-#[must_use]
-pub fn counters(core: &Core) -> String {
-    format!("{:?} {:?}", core.counters(), core.shelf().stats().counters)
 }
