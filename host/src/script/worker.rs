@@ -204,14 +204,16 @@ impl Worker {
 
     async fn wait(&mut self) -> Happened {
         let until = self.next_wake();
+        // One that is about to end gets no more orders, and takes no news away from the version that follows it.
+        let listens = !matches!(self.phase, Phase::Ending(_));
         let Self { orders, alone, running, fetch, ack, shared, .. } = self;
         tokio::select! {
             biased;
-            order = orders.recv(), if !*alone => Happened::Order(order),
+            order = orders.recv(), if listens && !*alone => Happened::Order(order),
             Some(finished) = running.next(), if !running.is_empty() => Happened::Finished(finished),
             page = maybe(fetch) => Happened::Page(page),
             result = maybe(ack) => Happened::Acked(result),
-            () = shared.wake.notified() => Happened::Woken,
+            () = shared.wake.notified(), if listens => Happened::Woken,
             () = shared.clock.sleep_until(until) => Happened::Tick,
         }
     }

@@ -425,6 +425,26 @@ fn a_slow_bot_lags_and_loses_nothing() {
 }
 
 #[test]
+fn messages_reach_the_new_version_while_the_old_one_finishes() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = |version: &str| {
+        format!(
+            "mesh.on_envelope(function(msg) if msg.text == 'slow' then mesh.sleep(3) end msg:reply('{version} ' .. msg.text) end)"
+        )
+    };
+    write(dir.path(), "bot.lua", &text("old"));
+    let live = Live::of(dir.path());
+    live.running("bot");
+    live.tell(EVE, None, "slow");
+    live.until(|live| live.bot("bot").is_some_and(|bot| bot.lag == 0));
+    write(dir.path(), "bot.lua", &text("new"));
+    live.reload(None).unwrap();
+    (0..5).for_each(|n| assert_eq!(live.ask(EVE, None, &n.to_string()), format!("new {n}")));
+    live.sent(|sent| sent.last().is_some_and(|last| last == "old slow"));
+    live.stop();
+}
+
+#[test]
 fn a_storm_of_saves_ends_with_the_last_version() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "bot.lua", "");
