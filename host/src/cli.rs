@@ -36,6 +36,10 @@ pub fn main() -> ExitCode {
     if crate::plugin::child_main(std::env::args_os().skip(1)) {
         return ExitCode::SUCCESS;
     }
+    // So is a bot that is not to be trusted run.
+    if crate::script::child_main(std::env::args_os().skip(1)) {
+        return ExitCode::SUCCESS;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -5,7 +5,8 @@
 //! node's inbox with a durable cursor; a slow bot lags and nothing queues up for it.
 //!
 //! Data flows one way: `host` finds bots and starts a `worker` for each version; the worker owns a `vm`, whose
-//! functions (`api`) work on a `context`; what outlives a version stands in `shared`.
+//! functions (`api`) work on a `context`; what outlives a version stands in `shared`. Where the configuration says so,
+//! worker and machine are in a `process` of their own instead of a thread.
 
 mod api;
 mod approvals;
@@ -34,6 +35,7 @@ mod machine;
 pub mod manifest;
 mod once;
 mod plain;
+mod process;
 mod program;
 mod pulse;
 mod shared;
@@ -47,11 +49,12 @@ mod worker;
 
 pub use api::{CALLS, Call, Kind, Param};
 pub use double::{MemoryNode, Sent};
-pub use host::{BotConfig, ScriptConfig, ScriptHost};
+pub use host::{BotConfig, Isolation, ScriptConfig, ScriptHost};
 pub use lab::{TEST_CALLS, TestOrder, TestReport, TestRun, run_tests};
 pub use limits::{LimitsPatch, ScriptLimits};
 pub use manifest::{Manifest, ManifestError};
 pub use once::{Diagnostic, RunError, RunReport, check, run_once};
+pub use process::{ChildProgram, Probed, child_main, probe};
 pub use shared::{LiveEvent, LiveKind};
 pub use store::{BotStore, MemoryStore, StoreOp, StoredEntry};
 

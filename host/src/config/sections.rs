@@ -13,7 +13,7 @@ use super::setting::{Fault, Setting, between};
 use crate::core::federation::Limit;
 use crate::core::shelf::StoreLimits;
 use crate::link::HELLO_MS;
-use crate::script::ScriptLimits;
+use crate::script::{Isolation, ScriptLimits};
 use crate::store::{IndexPlace, StoreConfig as Engine};
 
 mod checks;
@@ -198,8 +198,8 @@ section! {
         enabled: bool = true, "", any;
         /// Folders with bots. Relative paths start at the data directory. When empty: scripts in the data directory.
         /// A table [scripts.config.NAME] is given to the bot of that name. A table [scripts.bots.NAME] says what is
-        /// different for that bot: enabled, granted (a list of permissions), a table limits, and a table sources: files and
-        /// HTTP addresses that the bot may read, by name.
+        /// different for that bot: enabled, granted (a list of permissions), isolation, a table limits, and a table sources: files
+        /// and HTTP addresses that the bot may read, by name.
         dirs: Vec<PathBuf> = vec![], "", any;
         /// Whether a saved file is loaded at once.
         watch: bool = true, "", any;
@@ -207,6 +207,9 @@ section! {
         babel: Option<String> = None, "", any;
         /// The program batctl, for the same. When empty: the one that is installed, where batman-adv runs.
         batctl: Option<PathBuf> = None, "", any;
+        /// Where bots run: thread, inside the node; or process, each in a process of its own, which has no files, no network and
+        /// no environment. A process takes about 2 MiB.
+        isolation: Isolation = Isolation::Thread, "", any;
     }
 }
 

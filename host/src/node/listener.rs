@@ -11,7 +11,7 @@ use super::engine::Listener;
 use super::shared::Shared;
 use crate::core::Notice;
 use crate::identity::Sighting;
-use crate::script::{LiveEvent, LiveKind, ScriptHost};
+use crate::script::{LiveEvent, ScriptHost};
 use crate::store::Batch;
 
 /// Where node records are kept over restarts, in the store's key-value space.
@@ -28,20 +28,12 @@ pub(super) struct News {
 }
 
 impl News {
-    fn tell(&self, kind: LiveKind, peer: PeerId, id: Option<qpq_schemas::MessageId>) {
-        self.tell_more(kind, Some(peer), id, None);
-    }
-
-    fn tell_more(
-        &self,
-        kind: LiveKind,
-        peer: Option<PeerId>,
-        id: Option<qpq_schemas::MessageId>,
-        detail: Option<&str>,
-    ) {
-        let Some(scripts) = self.scripts.get() else { return };
-        let name = peer.and_then(|peer| self.shared.directory().name_of(&peer).map(str::to_owned));
-        scripts.event(&LiveEvent { kind, peer, name, id, detail: detail.map(str::to_owned) });
+    /// Tells the bots what they may want to know.
+    fn tell(&self, event: Option<LiveEvent>) {
+        if let (Some(scripts), Some(mut event)) = (self.scripts.get(), event) {
+            event.name = event.peer.and_then(|peer| self.shared.directory().name_of(&peer).map(str::to_owned));
+            scripts.event(&event);
+        }
     }
 
     fn record(&self, record: NodeRecord, wire: &[u8]) {
@@ -88,23 +80,17 @@ impl Listener for News {
     }
 
     fn notice(&mut self, notice: Notice) {
+        // Told last, when the directory knows of it.
+        let told = LiveEvent::of(&notice);
         match notice {
             Notice::PeerUp(peer) => {
                 let sighting = Sighting { seen_ms: Some(now_ms()), ..Sighting::default() };
                 _ = self.shared.directory().upsert(peer, &sighting); // a full directory refuses; the link works all the same
-                self.tell(LiveKind::PeerUp, peer, None);
             }
             Notice::PeerDown(peer) => {
                 self.shared.directory().note_seen(&peer, now_ms());
-                self.tell(LiveKind::PeerDown, peer, None);
             }
-            Notice::LinkChange { peer, up } => {
-                let detail = if up { "up" } else { "down" };
-                self.tell_more(LiveKind::LinkChange, Some(peer), None, Some(detail));
-            }
-            Notice::RoutesChanged => self.tell_more(LiveKind::RouteChange, None, None, None),
-            Notice::Failed { id, to } => self.tell_more(LiveKind::Failed, Some(to), Some(id), Some("expired")),
-            Notice::Evicted { id, from } => self.tell_more(LiveKind::Evicted, Some(from), Some(id), None),
+            Notice::LinkChange { .. } | Notice::RoutesChanged | Notice::Failed { .. } | Notice::Evicted { .. } => {}
             Notice::NoWay(peer) => self.look_for(peer),
             Notice::Record { record, wire } => self.record(*record, &wire),
             Notice::Twin => {
@@ -118,8 +104,8 @@ impl Listener for News {
                 info!(id = %id.short(), by = %by.short(), "delivered");
                 let name = self.shared.directory().name_of(&by).map(str::to_owned);
                 self.shared.deliveries.came(id, by, name, now_ms());
-                self.tell(LiveKind::Delivered, by, Some(id));
             }
         }
+        self.tell(told);
     }
 }

@@ -20,11 +20,11 @@ use crate::api::ApiError;
 
 pub(crate) use args::Args;
 pub(crate) use board::table as post_table;
-pub(crate) use events::{Command, Handler, help};
+pub(crate) use events::{Command, Handler, event_needs, help};
 pub(crate) use memory::state_table;
 pub use table::{CALLS, Call, Kind, Param};
 pub(crate) use table::{call, maybe, param, waiting};
-pub(crate) use talk::{Outgoing, PRIORITIES, Target, deliver, deliver_when_free};
+pub(crate) use talk::{MAX_MESSAGE_BYTES, Outgoing, PRIORITIES, Target, deliver, deliver_when_free};
 pub(crate) use time::Timers;
 pub(crate) use tools::clean;
 

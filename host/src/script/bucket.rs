@@ -41,6 +41,18 @@ impl Bucket {
         (self.capacity - self.level, self.capacity)
     }
 
+    /// What is there; less than nothing when more was used.
+    pub(crate) fn level(&mut self, now: Instant) -> f64 {
+        self.fill(now);
+        self.level
+    }
+
+    /// Fills or empties it to what is there elsewhere.
+    pub(crate) fn set_level(&mut self, level: f64, now: Instant) {
+        self.level = level.min(self.capacity);
+        self.filled = now;
+    }
+
     /// Takes `amount`, even below zero: what was used can't be given back.
     pub(crate) fn take(&mut self, amount: f64) {
         self.level -= amount;

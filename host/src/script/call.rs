@@ -58,6 +58,10 @@ impl Future for Call {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ran> {
         let this = &mut *self;
+        if this.vm.turn_is_over() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let Some(mut future) = this.future.take() else { return Poll::Pending };
         this.enter();
         this.vm.meter().arm(this.left);

@@ -64,6 +64,8 @@ pub(crate) struct Ctx {
     kv: Arc<dyn BotStore>,
     pub limits: ScriptLimits,
     pub manifest: Manifest,
+    /// Whether the bot is a folder, not a single file.
+    folder: bool,
     permissions: Permissions,
     pub overrides: serde_json::Map<String, serde_json::Value>,
     pub self_id: PeerId,
@@ -101,6 +103,7 @@ impl Ctx {
             kv: parts.kv,
             limits: parts.limits,
             manifest: parts.program.source.manifest.clone(),
+            folder: parts.program.source.main.contains('/'),
             permissions: parts.permissions,
             overrides: parts.overrides,
             self_id: parts.self_id,
@@ -160,7 +163,7 @@ impl Ctx {
         let need = channel.map_or_else(|| need.to_owned(), |channel| format!("{need}:{channel}"));
         let needs: Vec<String> = self.manifest.needs.iter().chain([&need]).map(|need| format!("\"{need}\"")).collect();
         let line = format!("needs = [{}]", needs.join(", "));
-        let place = if self.shared.path.is_dir() {
+        let place = if self.folder {
             format!("write in bot.toml: {line}")
         } else {
             format!("make the bot a folder with init.lua and a bot.toml that says: {line}")

@@ -191,6 +191,11 @@ fn command(vm: &Vm, item: &InboxItem) -> Result<Option<Reaction>, Failure> {
     Ok(Some(if command.all { job.into() } else { contested(job) }))
 }
 
+/// The name of the command that a message may be.
+pub(crate) fn command_name(item: &InboxItem) -> Option<String> {
+    parse(item).map(|(name, _)| name)
+}
+
 fn parse(item: &InboxItem) -> Option<(String, &str)> {
     if item.automatic || item.reaction {
         return None;

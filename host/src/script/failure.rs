@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::api::clean;
 use super::budget::CPU_MESSAGE;
 use super::cut;
@@ -14,7 +16,7 @@ const TRACEBACK_LINES: usize = 20;
 const TRACEBACK_LINE_BYTES: usize = 200;
 
 /// The kinds of failure; the words are those of reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Kind {
     /// The script's own error.
     Error,
@@ -44,7 +46,7 @@ impl Kind {
 }
 
 /// A failure with its place.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Failure {
     pub kind: Kind,
     pub message: String,

@@ -18,6 +18,7 @@ use crate::api::{
 use super::limits::{LimitsPatch, ScriptLimits};
 use super::log::Counter;
 use super::machine::Machine;
+use super::process::ChildProgram;
 use super::shared::{LiveEvent, Shared};
 use super::sources::Sources;
 use super::store::BotStore;
@@ -27,6 +28,18 @@ mod supervisor;
 pub(crate) mod thread;
 
 use supervisor::Supervisor;
+pub(crate) use thread::{LoadResult, Loaded, Prepared, Start as StartVersion, Version, assemble, prepare};
+
+/// Where a bot runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// On a thread of the node: for bots that the admin has looked at.
+    #[default]
+    Thread,
+    /// In a process of its own, without files, environment or network: for bots of strangers.
+    Process,
+}
 
 /// Which bots run, and what they may use.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,6 +57,11 @@ pub struct ScriptConfig {
     pub babel: Option<String>,
     /// The program `batctl`. Looked for where it usually is when left out.
     pub batctl: Option<PathBuf>,
+    /// Where bots run.
+    pub isolation: Isolation,
+    /// The program that runs the bots in processes of their own; this one when left out.
+    #[serde(skip)]
+    pub child: ChildProgram,
     /// What is different for one bot, by its name.
     pub bots: BTreeMap<String, BotConfig>,
 }
@@ -57,6 +75,8 @@ impl Default for ScriptConfig {
             limits: ScriptLimits::default(),
             babel: None,
             batctl: None,
+            isolation: Isolation::default(),
+            child: ChildProgram::default(),
             bots: BTreeMap::new(),
         }
     }
@@ -77,12 +97,20 @@ pub struct BotConfig {
     pub granted: Option<Vec<String>>,
     /// Files and http(s) addresses that the bot may read, by the names that it knows them by.
     pub sources: BTreeMap<String, String>,
+    /// Where the bot runs, in place of what goes for all.
+    pub isolation: Option<Isolation>,
 }
 
 impl Default for BotConfig {
     fn default() -> Self {
-        let (config, sources) = (serde_json::Map::new(), BTreeMap::new());
-        Self { enabled: true, config, limits: LimitsPatch::default(), granted: None, sources }
+        Self {
+            enabled: true,
+            config: serde_json::Map::new(),
+            limits: LimitsPatch::default(),
+            granted: None,
+            sources: BTreeMap::new(),
+            isolation: None,
+        }
     }
 }
 
@@ -100,7 +128,7 @@ pub(crate) enum Message {
     /// Run a piece of Lua in a bot.
     Eval { eval: ScriptEval, reply: oneshot::Sender<Result<oneshot::Receiver<ScriptEvaluated>, ApiError>> },
     /// A worker's version runs, or doesn't.
-    Loaded { bot: String, generation: u32, result: thread::LoadResult },
+    Loaded { bot: String, generation: u32, result: LoadResult },
     /// A worker ended.
     Ended { bot: String, generation: u32, end: super::worker::End },
     /// Drain and end.

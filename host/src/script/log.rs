@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::api::{ScriptLogLine, ScriptLogPage, ScriptLogQuery};
@@ -77,7 +78,7 @@ impl Counter {
 }
 
 /// What a line says besides its text.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct About {
     pub level: Level,
     pub event: Option<String>,
@@ -86,7 +87,7 @@ pub(crate) struct About {
 }
 
 /// How much a line matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) enum Level {
     Debug,
     #[default]
@@ -96,6 +97,11 @@ pub(crate) enum Level {
 }
 
 impl Level {
+    /// The level of that word.
+    pub(crate) fn of(word: &str) -> Self {
+        [Self::Debug, Self::Warn, Self::Error].into_iter().find(|level| level.word() == word).unwrap_or_default()
+    }
+
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Debug => "debug",

@@ -128,6 +128,10 @@ impl Permissions {
         Self(needs)
     }
 
+    pub(crate) fn needs(&self) -> &[String] {
+        &self.0
+    }
+
     /// Whether `name` is allowed, on `channel` where it has one.
     pub(crate) fn allows(&self, name: &str, channel: Option<&str>) -> bool {
         self.0

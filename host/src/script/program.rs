@@ -32,6 +32,11 @@ impl Program {
         compiling.join().map_err(|_| failed("the compiler failed inside"))?
     }
 
+    /// The same on the calling thread, which must have stack enough, and with the first thing that is wrong.
+    pub(crate) fn compile_here(source: Source) -> Result<Self, Failure> {
+        compile_all(source).map_err(first)
+    }
+
     /// Puts a file's chunk into a machine; `None` when there is no such file.
     pub(crate) fn chunk(&self, lua: &Lua, name: &str) -> Option<mlua::Result<Function>> {
         self.chunks.get(name).map(|bytes| load(lua, &format!("@{name}"), bytes))
@@ -87,6 +92,11 @@ fn compile_all(mut source: Source) -> Result<Program, Vec<Failure>> {
     // The texts have served; the names are still needed.
     source.files.values_mut().for_each(|text| *text = String::new());
     if failures.is_empty() { Ok(Program { source, chunks }) } else { Err(failures) }
+}
+
+/// What is told of several failures.
+pub(crate) fn first(failures: Vec<Failure>) -> Failure {
+    failures.into_iter().next().unwrap_or_else(|| Failure::new(Kind::Error, "not compiled"))
 }
 
 /// The compiler's message is `line: what`.

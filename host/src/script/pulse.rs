@@ -74,7 +74,11 @@ impl Pulse {
 
 /// CPU time of a thread by its `stat` file, in steps of 10 ms.
 fn thread_cpu(stat: &PathBuf) -> Option<Duration> {
-    let text = std::fs::read_to_string(stat).ok()?;
+    cpu_in_stat(&std::fs::read_to_string(stat).ok()?)
+}
+
+/// CPU time in the text of a `stat` file, in steps of 10 ms.
+pub(crate) fn cpu_in_stat(text: &str) -> Option<Duration> {
     // The name in parentheses may hold spaces; user and system time are the 12th and 13th field behind it.
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;

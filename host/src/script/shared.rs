@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use qpq_schemas::{MessageId, PeerId};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use crate::api::{BotStatus, LimitUse};
+use crate::api::{ApiError, BotStatus, LimitUse};
+use crate::core::Notice;
 
 use super::board::Board;
 use super::bucket::Bucket;
@@ -27,7 +29,7 @@ const PROBLEMS_KEPT: usize = 16;
 pub(crate) const PROBLEM_BYTES: usize = 2_048;
 
 /// What happened in the mesh at this moment. Messages come another way: bots read the inbox.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveEvent {
     /// What happened.
     pub kind: LiveKind,
@@ -41,8 +43,27 @@ pub struct LiveEvent {
     pub detail: Option<String>,
 }
 
+impl LiveEvent {
+    /// What bots are told of something that happened in the core; without the peer's nickname, which the node knows.
+    pub(crate) fn of(notice: &Notice) -> Option<Self> {
+        let (kind, peer, id, detail) = match notice {
+            Notice::PeerUp(peer) => (LiveKind::PeerUp, Some(*peer), None, None),
+            Notice::PeerDown(peer) => (LiveKind::PeerDown, Some(*peer), None, None),
+            Notice::LinkChange { peer, up } => {
+                (LiveKind::LinkChange, Some(*peer), None, Some(if *up { "up" } else { "down" }))
+            }
+            Notice::RoutesChanged => (LiveKind::RouteChange, None, None, None),
+            Notice::Delivered { id, by } => (LiveKind::Delivered, Some(*by), Some(*id), None),
+            Notice::Failed { id, to } => (LiveKind::Failed, Some(*to), Some(*id), Some("expired")),
+            Notice::Evicted { id, from } => (LiveKind::Evicted, Some(*from), Some(*id), None),
+            Notice::NoWay(_) | Notice::Record { .. } | Notice::Twin | Notice::RecordsGone(_) => return None,
+        };
+        Some(Self { kind, peer, name: None, id, detail: detail.map(str::to_owned) })
+    }
+}
+
 /// The kinds of live events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LiveKind {
     /// The first link to a peer is up.
     PeerUp,
@@ -102,7 +123,7 @@ impl State {
 }
 
 /// A command that a bot answers, as `!help` and other bots see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Offer {
     pub name: String,
     /// How it is typed, and what it does.
@@ -116,6 +137,13 @@ impl Offer {
     pub(crate) fn is_answered(&self, topic: Option<&str>) -> bool {
         topic.is_none_or(|topic| self.channels.iter().any(|channel| channel == topic))
     }
+}
+
+/// A bot of this node that runs, and the commands that it answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Other {
+    pub name: String,
+    pub commands: Vec<Offer>,
 }
 
 /// What the bots of one node have in common.
@@ -178,7 +206,7 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    fn new(limits: &ScriptLimits, now: Instant) -> Self {
+    pub(crate) fn new(limits: &ScriptLimits, now: Instant) -> Self {
         let per = |n: u32, secs: f64| Bucket::new(f64::from(n), f64::from(n) / secs, now);
         let share = limits.cpu_percent as f64 / 100.0;
         Self {
@@ -188,6 +216,46 @@ impl Traffic {
             log: per(limits.log_lines_per_second, 1.0),
             cpu: Bucket::new(share * CPU_WINDOW.as_secs_f64(), share, now),
         }
+    }
+
+    /// Charges for a message of that many bytes, or says how long the bot has to wait. What is `published` unasked has a
+    /// smaller quota than messages and answers.
+    pub(crate) fn admit(&mut self, published: bool, bytes: usize, now: Instant) -> Result<(), ApiError> {
+        let wait = self.wait(published, bytes, now);
+        let (what, bucket) = self.counted(published);
+        if wait > 0.0 {
+            let message =
+                format!("the bot's quota of {what} is used up for {wait:.0} s; send fewer, or ask the admin for more");
+            return Err(ApiError::new("rate-limited", message));
+        }
+        bucket.take(1.0);
+        self.bytes.take(bytes as f64);
+        Ok(())
+    }
+
+    /// In how many seconds there is room for such a message.
+    pub(crate) fn wait(&mut self, published: bool, bytes: usize, now: Instant) -> f64 {
+        let wait = self.bytes.wait(bytes as f64, now);
+        self.counted(published).1.wait(1.0, now).max(wait)
+    }
+
+    /// What a message counts as, and its bucket.
+    fn counted(&mut self, published: bool) -> (&'static str, &mut Bucket) {
+        if published { ("broadcasts", &mut self.broadcasts) } else { ("messages", &mut self.messages) }
+    }
+
+    fn buckets(&mut self) -> [&mut Bucket; 5] {
+        let Self { messages, broadcasts, bytes, log, cpu } = self;
+        [messages, broadcasts, bytes, log, cpu]
+    }
+
+    /// How full the buckets are, for [`Traffic::set_levels`] in another process.
+    pub(crate) fn levels(&mut self, now: Instant) -> Vec<f64> {
+        self.buckets().map(|bucket| bucket.level(now)).into()
+    }
+
+    pub(crate) fn set_levels(&mut self, levels: &[f64], now: Instant) {
+        self.buckets().into_iter().zip(levels).for_each(|(bucket, level)| bucket.set_level(*level, now));
     }
 }
 
@@ -223,6 +291,11 @@ impl Faults {
         self.pauses += 1;
         self.last_pause_end = Some(now + pause);
         Verdict::Pause(pause)
+    }
+
+    /// Kills that count at the moment.
+    pub(crate) fn kills(&self) -> usize {
+        self.kills.len()
     }
 
     /// Notes an event that was stopped for its CPU time.
@@ -351,6 +424,28 @@ impl Shared {
         let mut all: Vec<_> = known.iter().filter(|bot| bot.name != self.name).filter_map(lines).collect();
         all.sort();
         all
+    }
+
+    /// The other bots of this node and their commands, as [`Shared::among`] in another process wants them.
+    pub(crate) fn others(&self) -> Vec<Other> {
+        let Some(known) = self.known.upgrade() else { return Vec::new() };
+        let known = known.read().unwrap_or_else(PoisonError::into_inner);
+        let other = |bot: &Arc<Self>| {
+            let face = lock(&bot.face);
+            let runs = face.state == State::Running && !face.commands.is_empty();
+            runs.then(|| Other { name: bot.name.clone(), commands: face.commands.clone() })
+        };
+        known.iter().filter(|bot| bot.name != self.name).filter_map(other).collect()
+    }
+
+    /// A bot that runs elsewhere, as the others see it.
+    pub(crate) fn elsewhere(other: Other) -> Arc<Self> {
+        let bot = Self::new(&other.name, PathBuf::new(), &ScriptLimits::default());
+        {
+            let mut face = lock(&bot.face);
+            (face.state, face.commands) = (State::Running, other.commands);
+        }
+        Arc::new(bot)
     }
 
     pub(crate) fn keep_log(&self, about: About, line: String) {

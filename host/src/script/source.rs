@@ -37,6 +37,13 @@ pub(crate) struct Source {
     pub hash: u64,
 }
 
+impl Source {
+    /// Size of all files, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.files.values().map(String::len).sum()
+    }
+}
+
 /// Why a bot's files can't be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SourceError {

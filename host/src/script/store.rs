@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+use serde::{Deserialize, Serialize};
+
 use crate::api::{ApiError, Reply};
 
 use super::limits::{STORE_KEY_BYTES, ScriptLimits};
@@ -11,7 +13,7 @@ use super::limits::{STORE_KEY_BYTES, ScriptLimits};
 pub type StoredEntry = (Vec<u8>, Vec<u8>, Option<u64>);
 
 /// A change to a bot's store.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StoreOp {
     /// Sets a key.
     Put {
@@ -27,6 +29,25 @@ pub enum StoreOp {
         /// The key.
         key: Vec<u8>,
     },
+}
+
+impl StoreOp {
+    /// Size of key and value, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Put { key, value, .. } => key.len() + value.len(),
+            Self::Delete { key } => key.len(),
+        }
+    }
+
+    fn parts(&self) -> (&Vec<u8>, Option<Entry>) {
+        match self {
+            Self::Put { key, value, expires_ms } => {
+                (key, Some(Entry { value: value.clone(), expires_ms: *expires_ms }))
+            }
+            Self::Delete { key } => (key, None),
+        }
+    }
 }
 
 /// Where bots' data lives on disk. One bot never sees another's.
@@ -82,20 +103,84 @@ impl Cache {
         if self.bytes_with(key, &entry, limits).is_none() {
             self.drop_expired(now_ms);
         }
-        let Some(after) = self.bytes_with(key, &entry, limits) else {
-            let kib = limits.store_bytes >> 10;
-            let message = format!(
-                "the bot's store is full ({} keys of {}, {} KiB of {kib}): delete something or give entries a ttl",
-                self.entries.len(),
-                limits.store_keys,
-                self.bytes >> 10
-            );
-            return Err(ApiError::new("store-full", message));
-        };
+        let Some(after) = self.bytes_with(key, &entry, limits) else { return Err(self.full(limits)) };
         self.bytes = after;
         self.dirty.insert(key.to_vec(), Some(entry.clone()));
         self.entries.insert(key.to_vec(), entry);
         Ok(())
+    }
+
+    fn full(&self, limits: &ScriptLimits) -> ApiError {
+        let kib = limits.store_bytes >> 10;
+        let message = format!(
+            "the bot's store is full ({} keys of {}, {} KiB of {kib}): delete something or give entries a ttl",
+            self.entries.len(),
+            limits.store_keys,
+            self.bytes >> 10
+        );
+        ApiError::new("store-full", message)
+    }
+
+    /// Takes changes that the bot has made in its own process, all or none, within the quota. They wait to be written.
+    pub(crate) fn apply(&mut self, ops: &[StoreOp], limits: &ScriptLimits, now_ms: u64) -> Result<(), ApiError> {
+        if !self.fits(ops, limits) {
+            self.drop_expired(now_ms);
+            if !self.fits(ops, limits) {
+                return Err(self.full(limits));
+            }
+        }
+        for op in ops {
+            let (key, change) = op.parts();
+            self.change(key, change.clone());
+            self.dirty.insert(key.clone(), change);
+        }
+        Ok(())
+    }
+
+    /// Takes changes that another version of the bot has made and written. What was changed here meanwhile stays.
+    pub(crate) fn adopt(&mut self, ops: &[StoreOp]) {
+        for op in ops {
+            let (key, change) = op.parts();
+            if !self.dirty.contains_key(key) {
+                self.change(key, change);
+            }
+        }
+    }
+
+    fn change(&mut self, key: &[u8], change: Option<Entry>) {
+        let old = self.entries.remove(key).map_or(0, |old| key.len() + old.value.len());
+        self.bytes -= old;
+        if let Some(entry) = change {
+            self.bytes += key.len() + entry.value.len();
+            self.entries.insert(key.to_vec(), entry);
+        }
+    }
+
+    /// Whether the store keeps to its quota with these changes, or at least grows no further beyond it.
+    fn fits(&self, ops: &[StoreOp], limits: &ScriptLimits) -> bool {
+        // The last change of a key counts.
+        let last: BTreeMap<&[u8], Option<usize>> = ops
+            .iter()
+            .map(|op| match op {
+                StoreOp::Put { key, .. } => (key.as_slice(), Some(op.bytes())),
+                StoreOp::Delete { key } => (key.as_slice(), None),
+            })
+            .collect();
+        let (mut bytes, mut keys) = (self.bytes, self.entries.len());
+        for (key, size) in &last {
+            let old = self.entries.get(*key).map(|old| key.len() + old.value.len());
+            bytes = bytes - old.unwrap_or(0) + size.unwrap_or(0);
+            keys = keys - usize::from(old.is_some()) + usize::from(size.is_some());
+        }
+        (bytes <= limits.store_bytes || bytes <= self.bytes)
+            && (keys <= limits.store_keys || keys <= self.entries.len())
+    }
+
+    /// The entries, as they are stored; without `all` the host's own alone.
+    pub(crate) fn entries(&self, all: bool) -> Vec<StoredEntry> {
+        let wanted = |(key, _): &(&Vec<u8>, &Entry)| all || key.first() == Some(&HOST_PREFIX);
+        let entry = |(key, entry): (&Vec<u8>, &Entry)| (key.clone(), entry.value.clone(), entry.expires_ms);
+        self.entries.iter().filter(wanted).map(entry).collect()
     }
 
     /// The size with this entry in place, if that is within the quota.

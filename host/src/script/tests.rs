@@ -5,6 +5,7 @@ mod boards;
 mod bundled;
 mod hostile;
 mod live;
+mod process;
 mod sandbox;
 
 use std::path::Path;

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, Once};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mlua::{Function, IntoLuaMulti, Lua, LuaOptions, MultiValue, StdLib, Table, Value};
 
@@ -21,6 +21,8 @@ use super::source::Source;
 
 /// The share of the memory limit above which a collection follows an event, in percent.
 const COLLECT_ABOVE: usize = 50;
+/// In a process of its own, handlers leave the thread to the socket that often: the host wants to be answered.
+const TURN: Duration = Duration::from_millis(50);
 /// Coroutines of finished handlers that are kept for the next ones.
 const COROUTINES_KEPT: usize = 4;
 const LIBRARIES: [StdLib; 8] = [
@@ -45,6 +47,8 @@ pub(crate) struct Vm {
     /// A panic left the machine in an unknown state.
     broken: Cell<bool>,
     collected_at: Cell<usize>,
+    /// Since when handlers run without a pause; `None` where nobody waits for one.
+    turn: Cell<Option<Instant>>,
 }
 
 impl Vm {
@@ -82,6 +86,7 @@ impl Vm {
             pulse,
             broken: Cell::new(false),
             collected_at: Cell::new(0),
+            turn: Cell::new(None),
         }))
     }
 
@@ -129,6 +134,16 @@ impl Vm {
         if let Ok(Value::Table(state)) = self.mesh.raw_get("state") {
             state.set_readonly(protect);
         }
+    }
+
+    /// Whether handlers are to pause.
+    pub(super) fn turn_is_over(&self) -> bool {
+        self.turn.get().is_some_and(|begun| begun.elapsed() > TURN)
+    }
+
+    /// A pause is over. From the first of these calls on handlers pause each [`TURN`].
+    pub(crate) fn begin_turn(&self) {
+        self.turn.set(Some(Instant::now()));
     }
 
     /// Runs something that may panic inside the machine's own code.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
@@ -33,6 +34,7 @@ mod inbox;
 mod job;
 
 use contest::Contests;
+pub(crate) use inbox::{BEGUN, PAGE, reader};
 use job::perform;
 
 /// The longest sleep of an idle bot. Nothing depends on it: everything that happens wakes the thread.
@@ -55,7 +57,7 @@ pub(crate) enum Order {
 }
 
 /// Why a worker ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum End {
     /// It was told to.
     Done,
@@ -63,6 +65,8 @@ pub(crate) enum End {
     Disabled,
     /// Its machine failed.
     Broken,
+    /// Its process died or was ended, for this reason.
+    Killed(String),
 }
 
 /// Something that a worker waited for.

@@ -4,6 +4,7 @@ use qpq_schemas::emergency::MAX_SIGNATURES;
 use toml::Value;
 
 use crate::config::setting::{Fault, Setting};
+use crate::script::Isolation;
 use crate::store::IndexPlace;
 
 /// Longest nickname, in characters.
@@ -58,6 +59,26 @@ impl Setting for LegacyPayloads {
 
     fn to_value(&self) -> Option<Value> {
         Some(Value::String(self.word().to_owned()))
+    }
+}
+
+impl Setting for Isolation {
+    const KIND: &'static str = "thread or process";
+
+    fn from_value(value: &Value) -> Result<Self, Fault> {
+        match value.as_str() {
+            Some("thread") => Ok(Self::Thread),
+            Some("process") => Ok(Self::Process),
+            _ => Err(Fault::new("expected \"thread\" or \"process\"")),
+        }
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        let name = match self {
+            Self::Thread => "thread",
+            Self::Process => "process",
+        };
+        Some(Value::String(name.to_owned()))
     }
 }
 

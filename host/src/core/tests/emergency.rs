@@ -85,7 +85,7 @@ impl Marked {
 struct Relay {
     core: Core,
     sent: Vec<MessageId>,
-    stored: Vec<crate::store::Head>,
+    stored: Vec<Head>,
 }
 
 impl Relay {

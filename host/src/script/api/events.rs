@@ -33,6 +33,11 @@ const MAX_FILTER: usize = 8;
 /// Longest name of a command, in bytes.
 const COMMAND_NAME_BYTES: usize = 32;
 
+/// The permission that an event wants, if any.
+pub(crate) fn event_needs(event: &str) -> Option<&'static str> {
+    EVENTS.iter().find(|(name, need)| *name == event && !need.is_empty()).map(|(_, need)| *need)
+}
+
 /// A function that waits for an event.
 #[derive(Debug, Clone)]
 pub(crate) struct Handler {

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mlua::{Lua, Table, Value};
 use qpq_schemas::{MessageId, PeerId};
@@ -10,15 +10,13 @@ use qpq_schemas::{MessageId, PeerId};
 use crate::api::{ApiError, BroadcastRequest, InboxItem, Receipt, SendRequest};
 
 use super::super::asked::QUESTIONS;
-use super::super::bucket::Bucket;
 use super::super::context::Ctx;
 use super::super::dispatch::message_table;
-use super::super::shared::Traffic;
 use super::super::{cut, lock};
 use super::{Args, Fault, Installer, Outcome, done};
 
 /// Largest message of a bot, in bytes: the largest payload less room for sealing.
-const MAX_MESSAGE_BYTES: usize = 60_000;
+pub(crate) const MAX_MESSAGE_BYTES: usize = 60_000;
 /// How long a question waits, in seconds, where the script doesn't say; and at most.
 const ASK_SECS: f64 = 3_600.0;
 const ASK_MAX_SECS: f64 = 86_400.0;
@@ -52,6 +50,16 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
+    /// Whether it counts as a broadcast, not as a message or an answer.
+    fn is_published(&self) -> bool {
+        matches!(self.target, Target::Channel(_)) && !self.reply
+    }
+
+    /// In how many seconds the quota has room for it.
+    fn wait(&self, ctx: &Ctx) -> f64 {
+        lock(&ctx.shared.traffic).wait(self.is_published(), self.payload.len(), ctx.shared.clock.now())
+    }
+
     /// An answer in plain words, in the scope of the question: to its sender, or on its channel and no farther than it went.
     pub(crate) fn answer(item: &InboxItem, text: &str) -> Self {
         Self { reply_to: Some(item.id), ..Self::to(origin(item.from, item.topic.as_deref()), text).within(item) }
@@ -119,7 +127,7 @@ async fn say(lua: &Lua, ctx: &Rc<Ctx>, args: &Args, out: Outgoing) -> Outcome {
         return give_receipt(lua, &deliver(ctx, out).await?);
     }
     let now = ctx.shared.clock.now();
-    let waits = !lock(&ctx.shared.chatter).is_empty() || quota_wait(&mut lock(&ctx.shared.traffic), &out, now) > 0.0;
+    let waits = !lock(&ctx.shared.chatter).is_empty() || out.wait(ctx) > 0.0;
     if waits || ctx.node.is_busy().await? {
         lock(&ctx.shared.chatter).add(out, merge, now);
         ctx.shared.wake.notify_one();
@@ -135,7 +143,7 @@ pub(crate) async fn deliver_when_free(ctx: &Ctx) -> Result<(), ApiError> {
     let busy = ctx.node.is_busy().await?;
     let now = ctx.shared.clock.now();
     let Some(out) = lock(&ctx.shared.chatter).take(busy, now) else { return Ok(()) };
-    if quota_wait(&mut lock(&ctx.shared.traffic), &out, now) > 0.0 {
+    if out.wait(ctx) > 0.0 {
         lock(&ctx.shared.chatter).add(out, None, now);
         return Ok(());
     }
@@ -269,7 +277,7 @@ fn give_receipt(lua: &Lua, receipt: &Receipt) -> Outcome {
 
 /// Sends a message, within the bot's quota, after its store changes are durable.
 pub(crate) async fn deliver(ctx: &Ctx, out: Outgoing) -> Result<Receipt, ApiError> {
-    admit(&mut lock(&ctx.shared.traffic), &out, ctx.shared.clock.now())?;
+    lock(&ctx.shared.traffic).admit(out.is_published(), out.payload.len(), ctx.shared.clock.now())?;
     ctx.flush().await?;
     let Outgoing { target, payload, ttl_secs, priority, receipt, plain, max_hops, reply_to, reaction, .. } = out;
     let sent = match target {
@@ -293,29 +301,4 @@ pub(crate) async fn deliver(ctx: &Ctx, out: Outgoing) -> Result<Receipt, ApiErro
 /// The answer to a person: to the sender, or on the channel.
 fn origin(from: PeerId, topic: Option<&str>) -> Target {
     topic.map_or_else(|| Target::Peer(from.to_string()), |topic| Target::Channel(topic.to_owned()))
-}
-
-fn admit(traffic: &mut Traffic, out: &Outgoing, now: Instant) -> Result<(), ApiError> {
-    let wait = quota_wait(traffic, out, now);
-    let (what, bucket) = quota(traffic, out);
-    if wait > 0.0 {
-        let message =
-            format!("the bot's quota of {what} is used up for {wait:.0} s; send fewer, or ask the admin for more");
-        return Err(ApiError::new("rate-limited", message));
-    }
-    bucket.take(1.0);
-    traffic.bytes.take(out.payload.len() as f64);
-    Ok(())
-}
-
-/// In how many seconds the quota has room for a message.
-fn quota_wait(traffic: &mut Traffic, out: &Outgoing, now: Instant) -> f64 {
-    let wait = traffic.bytes.wait(out.payload.len() as f64, now);
-    quota(traffic, out).1.wait(1.0, now).max(wait)
-}
-
-/// What a message counts as, and its bucket.
-fn quota<'t>(traffic: &'t mut Traffic, out: &Outgoing) -> (&'static str, &'t mut Bucket) {
-    let published = matches!(out.target, Target::Channel(_)) && !out.reply;
-    if published { ("broadcasts", &mut traffic.broadcasts) } else { ("messages", &mut traffic.messages) }
 }

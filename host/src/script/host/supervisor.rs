@@ -13,22 +13,28 @@ use crate::api::{ApiError, NodeApi, ScriptApproval, ScriptEval, ScriptEvaluated}
 use super::super::approvals::{Approvals, Grant};
 use super::super::clock::Clock;
 use super::super::failure::{Failure, Kind};
-use super::super::limits::{PAUSES, STUCK};
+use super::super::limits::STUCK;
 use super::super::lock;
 use super::super::log::{About, Counter, Level};
 use super::super::manifest;
 use super::super::plain::Plain;
+use super::super::process::{self, Pool};
 use super::super::shared::{Among, Faults, Shared, State, Verdict};
 use super::super::source::{Found, discover, read};
 use super::super::store::BotStore;
 use super::super::worker::{End, Order};
 use super::thread::{self, LoadResult, Start, Version};
-use super::{Known, Message, ScriptConfig};
+use super::{Isolation, Known, Message, ScriptConfig};
 
 /// Files must be quiet for so long before they are read: one save makes several events.
 const DEBOUNCE: Duration = Duration::from_millis(250);
 /// Files that never are quiet are read all the same after this time.
 const DEBOUNCE_LIMIT: Duration = Duration::from_secs(2);
+
+/// A bot whose process died comes back that soon the first time: it has left nothing behind, and it may have been no fault of its own.
+const SOON: Duration = Duration::from_secs(1);
+/// When a bot that fell before, or whose thread hangs, is started anew.
+const LATER: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 60 });
 
 /// A bot, with its versions.
 struct Bot {
@@ -44,6 +50,8 @@ struct Bot {
     store_read: bool,
     generation: u32,
     restart_at: Option<Instant>,
+    /// The next version comes in place of one that fell; its faults still count.
+    restarting: bool,
 }
 
 /// Somebody who waits for a reload.
@@ -67,6 +75,8 @@ pub(super) struct Supervisor {
     stop_at: Option<Instant>,
     /// Versions that have not ended.
     alive: usize,
+    /// Those who guard the bots in processes of their own.
+    pool: Pool,
 }
 
 impl Supervisor {
@@ -92,6 +102,7 @@ impl Supervisor {
             rescan_at: None,
             stop_at: None,
             alive: 0,
+            pool: Pool::default(),
         }
     }
 
@@ -177,6 +188,7 @@ impl Supervisor {
             store_read: false,
             generation: 0,
             restart_at: None,
+            restarting: false,
             found: found.clone(),
         };
         self.bots.insert(found.name, bot);
@@ -185,6 +197,7 @@ impl Supervisor {
     /// Reads a bot's files and starts a version of them, if they changed or `force` says so.
     fn load(&mut self, name: &str, force: bool) {
         let Some(bot) = self.bots.get_mut(name) else { return };
+        bot.restarting = bot.restart_at.take().is_some_and(|at| at <= Instant::now());
         if bot.next.is_some() {
             bot.again = true;
             return;
@@ -214,7 +227,6 @@ impl Supervisor {
             return;
         }
         bot.generation += 1;
-        bot.restart_at = None;
         let start = Start {
             shared: Arc::clone(&bot.shared),
             generation: bot.generation,
@@ -227,12 +239,18 @@ impl Supervisor {
             read_store: !bot.store_read,
             messages: self.messages.clone(),
         };
-        match thread::start(start) {
+        let started = match isolation(&self.config, name) {
+            Isolation::Thread => thread::start(start),
+            Isolation::Process => process::start(start, &self.config.child, &mut self.pool),
+        };
+        match started {
             Ok(version) => {
                 bot.next = Some(version);
                 self.alive += 1;
             }
-            Err(error) => self.load_failed(name, &Failure::new(Kind::Panic, format!("no thread for the bot: {error}"))),
+            Err(error) => {
+                self.load_failed(name, &Failure::new(Kind::Panic, format!("no place to run the bot: {error}")));
+            }
         }
     }
 
@@ -319,12 +337,15 @@ impl Supervisor {
                 }
                 bot.current = bot.next.take();
                 bot.store_read = true;
-                *lock(&bot.shared.faults) = Faults::default();
+                if !std::mem::take(&mut bot.restarting) {
+                    *lock(&bot.shared.faults) = Faults::default();
+                }
                 bot.shared.figures.loads.fetch_add(1, Ordering::Relaxed);
                 {
                     let mut face = lock(&bot.shared.face);
                     (face.commands, face.topics, face.version) = (loaded.commands, loaded.topics, loaded.version);
                     (face.load_problem, face.run_problem, face.state) = (None, None, State::Running);
+                    face.isolation = loaded.isolation;
                 }
                 tracing::info!(target: "qpq::script", bot = name, reloaded, "bot loaded");
                 if let Some(current) = &bot.current {
@@ -373,7 +394,8 @@ impl Supervisor {
         match end {
             End::Done => {}
             End::Disabled => self.disable(name),
-            End::Broken => self.restart_later(name, "the machine failed inside"),
+            End::Broken => self.restart_later(name, "the machine failed inside", LATER),
+            End::Killed(why) => self.restart_later(name, why, SOON),
         }
     }
 
@@ -386,15 +408,20 @@ impl Supervisor {
             Some(format!("disabled after too much CPU time; mend it, then `qpq script reload {name}`. Last: {last}"));
     }
 
-    fn restart_later(&mut self, name: &str, why: &str) {
+    /// Counts a fall, and starts the bot anew after a while, or not at all after too many.
+    fn restart_later(&mut self, name: &str, why: &str, first: Duration) {
         let Some(bot) = self.bots.get_mut(name) else { return };
         tracing::error!(target: "qpq::script", bot = name, "ALARM: {why}");
         lock(&bot.shared.face).run_problem = Some(format!("{name}: {why}"));
         bot.shared.set_state(State::Failed);
-        if lock(&bot.shared.faults).kill(Instant::now()) == Verdict::Disable {
+        let (verdict, kills) = {
+            let mut faults = lock(&bot.shared.faults);
+            (faults.kill(Instant::now()), faults.kills())
+        };
+        if verdict == Verdict::Disable {
             self.disable(name);
         } else {
-            let wait = PAUSES.first().copied().unwrap_or(STUCK);
+            let wait = if kills == 1 { first } else { LATER };
             bot.restart_at = Some(Instant::now() + wait);
         }
     }
@@ -420,7 +447,7 @@ impl Supervisor {
         }
         if current_stuck {
             self.alive = self.alive.saturating_sub(1);
-            self.restart_later(name, why);
+            self.restart_later(name, why, LATER);
         }
         if restart && self.stop_at.is_none() {
             self.load(name, true);
@@ -470,6 +497,11 @@ impl Supervisor {
             }
         }
     }
+}
+
+/// Where a bot runs.
+fn isolation(config: &ScriptConfig, bot: &str) -> Isolation {
+    config.bots.get(bot).and_then(|bot| bot.isolation).unwrap_or(config.isolation)
 }
 
 /// Stops a version's intake and takes its `mesh.state`. A version that doesn't answer in time gives none.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::api::{ApiError, NodeApi};
+use crate::api::{ApiError, IdentityInfo, NodeApi};
 
 use super::super::api::Command;
 use super::super::context::Parts;
@@ -16,7 +16,7 @@ use super::super::limits::ScriptLimits;
 use super::super::lock;
 use super::super::manifest::Permissions;
 use super::super::plain::Plain;
-use super::super::program::Program;
+use super::super::program::{self, Program};
 use super::super::pulse::Pulse;
 use super::super::shared::{Offer, Shared};
 use super::super::source::{Source, SourceError};
@@ -36,6 +36,8 @@ pub(crate) struct Loaded {
     pub commands: Vec<Offer>,
     pub topics: Vec<String>,
     pub version: Option<String>,
+    /// Where it runs, in a word for the admin.
+    pub isolation: &'static str,
 }
 
 pub(crate) type LoadResult = Result<Loaded, Failure>;
@@ -55,8 +57,22 @@ pub(crate) struct Start {
     pub messages: Sender<Message>,
 }
 
+impl Start {
+    /// The limits in force: what the manifest asks for less of, and what the admin has set.
+    pub(crate) fn effective_limits(&self) -> ScriptLimits {
+        self.limits.clone().lowered(&self.source.manifest.limits).replaced(&self.config.limits)
+    }
+}
+
+/// What a bot is told at its start, beside its files.
+pub(crate) struct Prepared {
+    pub identity: IdentityInfo,
+    pub permissions: Permissions,
+    pub limits: ScriptLimits,
+}
+
 /// The supervisor's end of a version.
-pub(super) struct Version {
+pub(crate) struct Version {
     pub generation: u32,
     pub orders: UnboundedSender<Order>,
     pub pulse: Arc<Pulse>,
@@ -103,6 +119,24 @@ fn live(start: Start, pulse: &Arc<Pulse>, orders: UnboundedReceiver<Order>) {
 
 /// Builds a version's machine and loads its bot. Needs a tokio runtime around it.
 pub(crate) async fn load(start: Start, pulse: &Arc<Pulse>) -> Result<(std::rc::Rc<Vm>, Loaded), Failure> {
+    let Prepared { identity, permissions, limits } = prepare(&start).await?;
+    let program = Program::compile(start.source).map_err(program::first)?;
+    let parts = Parts {
+        shared: start.shared,
+        node: start.node,
+        kv: start.kv,
+        limits,
+        program,
+        permissions,
+        overrides: start.config.config,
+        self_id: identity.peer_id,
+        self_name: identity.nickname,
+    };
+    assemble(parts, start.state.as_ref(), pulse).await
+}
+
+/// Asks the node what a bot needs to know, reads its store at its first version, and looks at its permissions.
+pub(crate) async fn prepare(start: &Start) -> Result<Prepared, Failure> {
     let refused = |error: ApiError| Failure::new(Kind::Refused, error.to_string());
     let identity = tokio::time::timeout(IDENTITY_WAIT, start.node.identity()).await;
     let identity =
@@ -113,36 +147,29 @@ pub(crate) async fn load(start: Start, pulse: &Arc<Pulse>) -> Result<(std::rc::R
     }
     // The supervisor starts no version that asks for more than was granted.
     let permissions = Permissions::new(start.source.manifest.needs.clone());
-    let limits = start.limits.lowered(&start.source.manifest.limits).replaced(&start.config.limits);
-    let version = start.source.manifest.version.clone();
-    let compiled = Program::compile(start.source);
-    let first = |failures: Vec<Failure>| {
-        failures.into_iter().next().unwrap_or_else(|| Failure::new(Kind::Error, "not compiled"))
-    };
-    let program = compiled.map_err(first)?;
-    let parts = Parts {
-        shared: Arc::clone(&start.shared),
-        node: start.node,
-        kv: start.kv,
-        limits,
-        program,
-        permissions,
-        overrides: start.config.config,
-        self_id: identity.peer_id,
-        self_name: identity.nickname,
-    };
+    Ok(Prepared { identity, permissions, limits: start.effective_limits() })
+}
+
+/// Builds the machine of a compiled bot on this thread, and loads the bot.
+pub(crate) async fn assemble(
+    parts: Parts,
+    state: Option<&Plain>,
+    pulse: &Arc<Pulse>,
+) -> Result<(std::rc::Rc<Vm>, Loaded), Failure> {
+    let (shared, version) = (Arc::clone(&parts.shared), parts.program.source.manifest.version.clone());
     pulse.enter();
-    let vm = Vm::build(parts, start.state.as_ref(), Arc::clone(pulse));
+    let vm = Vm::build(parts, state, Arc::clone(pulse));
     pulse.leave();
     let vm = vm.map_err(|error| Failure::new(Kind::Panic, format!("no machine for the bot: {error}")))?;
     let ran = vm.load().await;
-    lock(&start.shared.traffic).cpu.take(ran.cpu.as_secs_f64());
+    lock(&shared.traffic).cpu.take(ran.cpu.as_secs_f64());
     ran.result?;
-    start.shared.figures.memory.store(vm.memory_at_rest() as u64, std::sync::atomic::Ordering::Relaxed);
+    shared.figures.memory.store(vm.memory_at_rest() as u64, std::sync::atomic::Ordering::Relaxed);
     let loaded = Loaded {
         commands: vm.ctx.commands.borrow().iter().map(Command::offer).collect(),
         topics: vm.ctx.topics.borrow().iter().cloned().collect(),
         version,
+        isolation: "thread",
     };
     Ok((vm, loaded))
 }

@@ -142,7 +142,7 @@ impl Bot {
         match Worker::new(vm, pulse, receiver).run().await {
             End::Done => {}
             End::Disabled => shared.set_state(State::Disabled),
-            End::Broken => shared.set_state(State::Failed),
+            End::Broken | End::Killed(_) => shared.set_state(State::Failed),
         }
     }
 

@@ -26,7 +26,7 @@ use rand::rngs::StdRng;
 use tokio::sync::oneshot;
 
 use super::super::clock::VirtualTime;
-use super::super::shared::{LiveEvent, LiveKind};
+use super::super::shared::LiveEvent;
 use super::compass::Map;
 use super::node::{Node, key_of};
 use crate::api::{ApiError, Receipt};
@@ -331,18 +331,14 @@ impl World {
     fn notice(&mut self, number: usize, notice: Notice) {
         let now_ms = self.now_ms();
         let Some(node) = self.nodes.get_mut(number) else { return };
-        let tell = |node: &Node, kind, peer: PeerId, id| {
-            node.tell(&LiveEvent { kind, peer: Some(peer), name: node.name_of(&peer), id, detail: None });
-        };
+        let told = LiveEvent::of(&notice);
         match notice {
             Notice::PeerUp(peer) => {
                 let sighting = Sighting { seen_ms: Some(now_ms), ..Sighting::default() };
                 _ = node.directory.upsert(peer, &sighting); // a full directory refuses; the link works all the same
-                tell(node, LiveKind::PeerUp, peer, None);
             }
             Notice::PeerDown(peer) => {
                 node.directory.note_seen(&peer, now_ms);
-                tell(node, LiveKind::PeerDown, peer, None);
             }
             Notice::Record { record, wire } => {
                 node.records.insert(record.peer, wire);
@@ -351,9 +347,13 @@ impl World {
             Notice::RecordsGone(peers) => peers.iter().for_each(|peer| drop(node.records.remove(peer))),
             Notice::Delivered { id, by } => {
                 node.deliveries.came(id, by, node.name_of(&by), now_ms);
-                tell(node, LiveKind::Delivered, by, Some(id));
             }
+            Notice::LinkChange { .. } | Notice::RoutesChanged | Notice::Failed { .. } | Notice::Evicted { .. } => {}
             Notice::NoWay(_) | Notice::Twin => {}
+        }
+        if let Some(mut event) = told {
+            event.name = event.peer.and_then(|peer| node.name_of(&peer));
+            node.tell(&event);
         }
     }
 

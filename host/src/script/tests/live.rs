@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use qpq_schemas::PeerId;
 
+use super::process::kind;
 use super::write;
 use crate::api::{ApiError, BotStatus, Reply, ScriptApproval, ScriptEval, ScriptLogQuery};
 use crate::script::{
@@ -35,11 +36,11 @@ impl BotStore for Store {
 /// A host on a node in memory.
 pub(super) struct Live {
     node: Arc<MemoryNode>,
-    host: ScriptHost,
+    pub(super) host: ScriptHost,
 }
 
-const PATIENCE: Duration = Duration::from_secs(10);
-const EVE: [u8; 32] = [0xee; 32];
+const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const EVE: [u8; 32] = [0xee; 32];
 
 impl Live {
     pub(super) fn start(config: ScriptConfig, store: Store) -> Self {
@@ -102,7 +103,7 @@ impl Live {
     }
 
     #[track_caller]
-    fn until(&self, done: impl Fn(&Self) -> bool) {
+    pub(super) fn until(&self, done: impl Fn(&Self) -> bool) {
         let start = Instant::now();
         while !done(self) {
             assert!(start.elapsed() < PATIENCE, "sent {:?}\nbots {:#?}", self.texts(), self.host.list());
@@ -110,7 +111,7 @@ impl Live {
         }
     }
 
-    fn bot(&self, name: &str) -> Option<BotStatus> {
+    pub(super) fn bot(&self, name: &str) -> Option<BotStatus> {
         self.host.list().into_iter().find(|bot| bot.name == name)
     }
 
@@ -128,7 +129,7 @@ impl Live {
         }
     }
 
-    fn reload(&self, name: Option<&str>) -> Result<Vec<BotStatus>, ApiError> {
+    pub(super) fn reload(&self, name: Option<&str>) -> Result<Vec<BotStatus>, ApiError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(self.host.reload(name.map(str::to_owned)))
     }
@@ -141,7 +142,31 @@ impl Live {
 }
 
 fn config(dir: &Path) -> ScriptConfig {
-    ScriptConfig { dirs: vec![dir.to_path_buf()], watch: false, ..ScriptConfig::default() }
+    ScriptConfig { dirs: vec![dir.to_path_buf()], watch: false, ..kind() }
+}
+
+/// The same promises, kept by bots in processes of their own.
+mod in_processes {
+    use crate::script::tests::process::in_processes;
+
+    in_processes!(
+        super::a_saved_file_is_loaded_at_once_and_keeps_the_state,
+        super::a_version_that_fails_leaves_the_old_one_running_and_says_why,
+        super::a_new_bot_begins_at_the_end_and_an_old_one_where_it_was,
+        super::an_answer_leaves_after_the_store_is_durable,
+        super::errors_pause_a_bot_and_cpu_kills_disable_it_while_others_go_on,
+        super::live_events_timers_start_and_stop_reach_the_bot,
+        super::what_the_admin_did_not_grant_or_misspelt_is_said,
+        super::a_slow_bot_lags_and_loses_nothing,
+        super::messages_reach_the_new_version_while_the_old_one_finishes,
+        super::a_storm_of_saves_ends_with_the_last_version,
+        super::what_a_new_version_asks_for_in_addition_waits_for_the_admin_and_the_old_one_goes_on,
+        super::the_log_names_bot_event_and_line_and_an_errors_calls,
+        super::an_admin_looks_into_a_running_bot_and_changes_nothing_unless_asked,
+        super::of_two_bots_of_a_node_with_one_command_one_answers,
+        super::a_command_that_another_nodes_bot_answers_is_left_to_it_until_it_goes_silent,
+        super::a_question_waits_for_its_person_while_others_are_served_and_holds_up_nothing,
+    );
 }
 
 #[test]

@@ -14,14 +14,16 @@ use super::super::vm::Vm;
 use super::{Finished, Phase, Worker};
 
 /// Messages pulled at a time.
-const PAGE: usize = 32;
+pub(crate) const PAGE: usize = 32;
 /// How long after an event the cursor is written at the latest.
 const ACK_AFTER: Duration = Duration::from_secs(1);
+/// The host's note that a bot has begun, in the bot's store.
+pub(crate) const BEGUN: &[u8] = &[HOST_PREFIX, b'b'];
 /// How long to wait after the node refused to read its inbox.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The name under which a bot's place in the inbox is kept.
-fn reader(bot: &str) -> String {
+pub(crate) fn reader(bot: &str) -> String {
     format!("bot:{bot}")
 }
 
@@ -117,7 +119,6 @@ impl Worker {
 
 /// A bot that was here before goes on at its place; a new one begins at the end, not with history.
 fn first_page(vm: &Rc<Vm>) -> Reply<InboxPage> {
-    const BEGUN: &[u8] = &[HOST_PREFIX, b'b'];
     let (node, shared) = (Arc::clone(&vm.ctx.node), Arc::clone(&vm.ctx.shared));
     let reader = reader(&shared.name);
     let (now_ms, limits) = (vm.ctx.now_ms(), vm.ctx.limits.clone());
