@@ -47,7 +47,7 @@ mod watch;
 mod watched;
 mod worker;
 
-pub use api::{CALLS, Call, Kind, Param};
+pub use api::{Call, Group, Kind, Param, calls};
 pub use double::{MemoryNode, Sent};
 pub use host::{BotConfig, Isolation, ScriptConfig, ScriptHost};
 pub use lab::{TEST_CALLS, TestOrder, TestReport, TestRun, run_tests};

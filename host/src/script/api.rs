@@ -22,7 +22,10 @@ pub(crate) use args::Args;
 pub(crate) use board::table as post_table;
 pub(crate) use events::{Command, Handler, event_needs, help};
 pub(crate) use memory::state_table;
-pub use table::{CALLS, Call, Kind, Param};
+pub use table::{
+    ALIASES, Alias, Call, ERRORS, EVENTS, Event, Field, GROUPS, Group, KEPT_GLOBALS, Kind, Param, REMOVED_GLOBALS,
+    TYPES, Type, calls,
+};
 pub(crate) use table::{call, maybe, param, waiting};
 pub(crate) use talk::{MAX_MESSAGE_BYTES, Outgoing, PRIORITIES, Target, deliver, deliver_when_free};
 pub(crate) use time::Timers;
@@ -80,7 +83,7 @@ impl<'a> Installer<'a> {
 
     /// All calls of that kind in the table are in the machine.
     fn check_complete(&self, kind: impl Fn(&str) -> bool) -> mlua::Result<()> {
-        let wanted = CALLS.iter().map(|call| call.name).filter(|name| kind(name));
+        let wanted = calls().map(|call| call.name).filter(|name| kind(name));
         let missing: Vec<&str> = wanted.filter(|name| !self.installed.contains(name)).collect();
         match missing.as_slice() {
             [] => Ok(()),

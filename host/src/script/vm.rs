@@ -245,6 +245,8 @@ fn run_prelude(lua: &Lua, ctx: &Rc<Ctx>, program: &Rc<Program>) -> mlua::Result<
         lua.create_function(move |lua, name: mlua::LuaString| module(lua, &program, &name.to_string_lossy()))?,
     )?;
     host.raw_set("globals", lua.globals())?;
+    host.raw_set("keep", api::KEPT_GLOBALS)?;
+    host.raw_set("instead", lua.create_table_from(api::REMOVED_GLOBALS.iter().copied())?)?;
     let made: Table = prelude(lua)?.call(host)?;
     let (timer_methods, timer_meta) = class(lua, "mesh.timer")?;
     let (board_methods, board_meta) = class(lua, "mesh.board")?;

@@ -24,8 +24,7 @@ impl Args {
         let mut values: Vec<Value> = values.into_iter().collect();
         let receiver = if call.is_method() { Some(receiver(ctx, call, &mut values)?) } else { None };
         // mesh.on(event, fn) and mesh.command(name, fn) leave out the table in the middle.
-        let middle = call.params.get(1).is_some_and(|param| param.optional);
-        if middle && call.params.len() == 3 && values.len() == 2 && values.last().is_some_and(Value::is_function) {
+        if call.skips_middle() && values.len() == 2 && values.last().is_some_and(Value::is_function) {
             values.insert(1, Value::Nil);
         }
         if values.len() > call.params.len() && !call.is_variadic() {

@@ -9,25 +9,9 @@ use super::super::context::Ctx;
 use super::super::duration::shorten;
 use super::super::shared::Offer;
 use super::super::{manifest, nearest};
+use super::table::EVENTS;
 use super::{Args, Fault, Installer, Outcome, done};
 
-/// The events that a bot may ask for, and the permission each wants.
-const EVENTS: [(&str, &str); 14] = [
-    ("start", ""),
-    ("stop", ""),
-    ("reload", ""),
-    ("envelope", "direct"),
-    ("broadcast", "listen"),
-    ("reaction", "direct"),
-    ("board", ""),
-    ("peer_up", "peers"),
-    ("peer_down", "peers"),
-    ("link_change", "peers"),
-    ("route_change", "routes"),
-    ("delivered", ""),
-    ("failed", ""),
-    ("evicted", ""),
-];
 /// Fields in a filter.
 const MAX_FILTER: usize = 8;
 /// Longest name of a command, in bytes.
@@ -121,21 +105,21 @@ pub(super) fn install(installer: &mut Installer<'_>) -> mlua::Result<()> {
 
 fn on(lua: &Lua, ctx: &Rc<Ctx>, args: &Args) -> Outcome {
     let name = args.name(0).map_err(Fault::Misuse)?;
-    let Some((event, need)) = EVENTS.iter().find(|(event, _)| *event == name) else {
-        let near = nearest(&name, EVENTS.map(|(event, _)| event))
-            .map_or(String::new(), |near| format!("; did you mean '{near}'?"));
-        let all = EVENTS.map(|(event, _)| event).join(", ");
+    let Some(event) = EVENTS.iter().find(|event| event.name == name) else {
+        let names = EVENTS.iter().map(|event| event.name);
+        let near = nearest(&name, names.clone()).map_or(String::new(), |near| format!("; did you mean '{near}'?"));
+        let all = names.collect::<Vec<_>>().join(", ");
         return Err(Fault::Misuse(format!("there is no event '{}'{near} (events: {all})", shorten(&name))));
     };
     let (filter, automatic, topic) =
         args.table(1).map_or(Ok((Vec::new(), false, None)), |table| read_filter(&table))?;
-    match (topic, *need) {
+    match (topic, event.needs) {
         (Some(topic), "listen") => ctx.listen(&topic)?,
-        (Some(topic), _) if *event == "reaction" => ctx.listen(&topic)?,
+        (Some(topic), _) if event.name == "reaction" => ctx.listen(&topic)?,
         (_, "") => {}
         (_, need) => ctx.require(need, None)?,
     }
-    register(ctx, event, filter, automatic, args.function(2).map_err(Fault::Misuse)?)?;
+    register(ctx, event.name, filter, automatic, args.function(2).map_err(Fault::Misuse)?)?;
     done(lua, ())
 }
 

@@ -1,6 +1,26 @@
-//! The script API in one table: names, arguments, options, permissions, help.
+//! The script API in one table: calls, their arguments and options, events, types, permissions, help.
 //!
-//! Arguments are checked from it, and the editors' definitions and the reference are made from it.
+//! Arguments are checked from it. The editors' definitions, the reference and `qpq script help` are made from it
+//! (`script::meta`), so each entry has a line of help.
+//!
+//! Types are written in LuaCATS words: `string?`, `mesh.peer[]`, `fun(msg: mesh.message): string?`.
+
+mod board;
+mod errors;
+mod events;
+mod globals;
+mod memory;
+mod network;
+mod relay;
+mod talk;
+mod time;
+mod tools;
+mod types;
+
+pub use errors::ERRORS;
+pub use events::{EVENTS, Event};
+pub use globals::{KEPT_GLOBALS, REMOVED_GLOBALS};
+pub use types::{ALIASES, TYPES};
 
 /// What an argument may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +68,23 @@ impl Kind {
             Self::Any => "a value",
         }
     }
+
+    /// Its type, where the argument says no narrower one. The options of a call have a type of their own.
+    const fn type_words(self) -> &'static str {
+        match self {
+            Self::Text => "string",
+            Self::Payload => "string|table",
+            Self::Number => "number",
+            Self::Integer => "integer",
+            Self::Boolean => "boolean",
+            Self::Function => "function",
+            Self::Table | Self::Options => "table",
+            Self::Duration => "mesh.duration",
+            Self::When => "mesh.moment",
+            Self::Names => "string|string[]",
+            Self::Any => "any",
+        }
+    }
 }
 
 /// An argument or an option.
@@ -59,6 +96,22 @@ pub struct Param {
     pub kind: Kind,
     /// Whether it may be left out.
     pub optional: bool,
+    /// What it is for: part of a sentence.
+    pub doc: &'static str,
+    /// Its type.
+    pub type_words: &'static str,
+}
+
+impl Param {
+    /// The same with a line of help.
+    pub(crate) const fn doc(self, doc: &'static str) -> Self {
+        Self { doc, ..self }
+    }
+
+    /// The same with a type that says more than its kind.
+    pub(crate) const fn of(self, type_words: &'static str) -> Self {
+        Self { type_words, ..self }
+    }
 }
 
 /// One function of the API.
@@ -70,10 +123,12 @@ pub struct Call {
     pub params: &'static [Param],
     /// The keys of the argument of [`Kind::Options`].
     pub options: &'static [Param],
-    /// What it returns, in LuaCATS words.
+    /// The types of what it returns, apart by `, `; empty for nothing.
     pub returns: &'static str,
     /// The permission it wants.
     pub needs: Option<&'static str>,
+    /// In words: permissions that depend on its arguments, and that it checks itself.
+    pub asks: &'static str,
     /// Whether it waits, so that other handlers run meanwhile.
     pub waits: bool,
     /// Whether it changes or sends something: not in a read-only session.
@@ -92,14 +147,74 @@ impl Call {
     pub(crate) fn is_variadic(&self) -> bool {
         self.params.last().is_some_and(|param| param.name == "...")
     }
+
+    /// Whether the table in the middle may be left out: `mesh.on(event, fn)`, `mesh.command(name, fn)`.
+    pub(crate) fn skips_middle(&self) -> bool {
+        matches!(self.params, [_, middle, last] if middle.optional && !last.optional)
+    }
+}
+
+/// A field of a table that scripts meet.
+#[derive(Debug, Clone, Copy)]
+pub struct Field {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type, with `?` behind it where it may be absent.
+    pub type_words: &'static str,
+    /// What it says: part of a sentence.
+    pub doc: &'static str,
+}
+
+impl Field {
+    /// Whether it may be absent.
+    pub fn optional(&self) -> bool {
+        self.type_words.ends_with('?')
+    }
+}
+
+/// A table that scripts meet: a message, a receipt, a peer.
+#[derive(Debug, Clone, Copy)]
+pub struct Type {
+    /// Its name: `mesh.message`.
+    pub name: &'static str,
+    /// How it is called before the colon in names of calls (`msg` of `msg:reply`); empty where it has no functions.
+    pub receiver: &'static str,
+    /// What it is, in a sentence.
+    pub help: &'static str,
+    /// Its fields.
+    pub fields: &'static [Field],
+}
+
+/// Another name for a type.
+#[derive(Debug, Clone, Copy)]
+pub struct Alias {
+    /// Its name: `mesh.duration`.
+    pub name: &'static str,
+    /// What it stands for.
+    pub type_words: &'static str,
+    /// What it is, in a sentence.
+    pub help: &'static str,
+}
+
+/// Calls that belong together.
+#[derive(Debug, Clone, Copy)]
+pub struct Group {
+    /// One word.
+    pub name: &'static str,
+    /// What they are about, in a sentence or two.
+    pub help: &'static str,
+    /// The calls.
+    pub calls: &'static [Call],
+    /// Values beside them: `mesh.self`.
+    pub values: &'static [Field],
 }
 
 pub(crate) const fn param(name: &'static str, kind: Kind) -> Param {
-    Param { name, kind, optional: false }
+    Param { name, kind, optional: false, doc: "", type_words: kind.type_words() }
 }
 
 pub(crate) const fn maybe(name: &'static str, kind: Kind) -> Param {
-    Param { name, kind, optional: true }
+    Param { optional: true, ..param(name, kind) }
 }
 
 pub(crate) const fn call(
@@ -111,434 +226,50 @@ pub(crate) const fn call(
     help: &'static str,
 ) -> Call {
     let needs = if needs.is_empty() { None } else { Some(needs) };
-    Call { name, params, options, returns, needs, waits: false, writes: false, help }
+    Call { name, params, options, returns, needs, asks: "", waits: false, writes: false, help }
 }
 
+/// A call that other handlers don't wait for.
 pub(crate) const fn waiting(call: Call) -> Call {
     Call { waits: true, ..call }
 }
 
-const fn writing(call: Call) -> Call {
+/// A call that changes or sends something.
+pub(crate) const fn writing(call: Call) -> Call {
     Call { writes: true, ..call }
 }
 
-const PEER: Param = param("peer", Kind::Text);
-const OPTS: Param = maybe("options", Kind::Options);
-const FN: Param = param("fn", Kind::Function);
+/// A call that checks its permission itself.
+pub(crate) const fn asking(asks: &'static str, call: Call) -> Call {
+    Call { asks, ..call }
+}
+
+pub(crate) const fn field(name: &'static str, type_words: &'static str, doc: &'static str) -> Field {
+    Field { name, type_words, doc }
+}
+
+const OPTS: Param = maybe("options", Kind::Options).doc("options by name");
 const REST: Param = maybe("...", Kind::Any);
 const TTL: Param = maybe("ttl", Kind::Duration);
-const PRIORITY: Param = maybe("priority", Kind::Text);
-const OPTIONAL: Param = maybe("optional", Kind::Boolean);
-const MERGE: Param = maybe("merge", Kind::Text);
-const SKIP: Param = maybe("skip", Kind::Integer);
-const LIMIT: Param = maybe("limit", Kind::Integer);
-const REVERSE: Param = maybe("reverse", Kind::Boolean);
-const BY: Param = maybe("by", Kind::Any);
-const POST: &str = "mesh.post?, mesh.error?";
-const SENT: &str = "mesh.receipt?, mesh.error?";
+const SKIP: Param = maybe("skip", Kind::Integer).doc("leave out so many");
+const LIMIT: Param = maybe("limit", Kind::Integer).doc("at most so many");
+const PRIORITY: Param = maybe("priority", Kind::Text)
+    .of("mesh.priority")
+    .doc("what goes first when a link or a store is crowded; normal if not said");
+
+/// Every group, in the order of the reference.
+pub const GROUPS: &[Group] =
+    &[events::GROUP, talk::GROUP, time::GROUP, memory::GROUP, board::GROUP, network::GROUP, relay::GROUP, tools::GROUP];
 
 /// Every function of the API.
-pub const CALLS: &[Call] = &[
-    writing(call(
-        "mesh.on",
-        &[param("event", Kind::Text), maybe("filter", Kind::Table), FN],
-        &[],
-        "",
-        "",
-        "Calls fn with a table at each event: start, stop, reload, envelope, broadcast, reaction, peer_up, peer_down, link_change, \
-         route_change, delivered, failed, evicted, board. The filter names fields that must be equal.",
-    )),
-    writing(call("mesh.on_envelope", &[FN], &[], "", "direct", "Calls fn at each direct message to this node.")),
-    writing(call(
-        "mesh.on_broadcast",
-        &[param("topic", Kind::Text), FN],
-        &[],
-        "",
-        "",
-        "Joins the channel and calls fn at each message on it.",
-    )),
-    writing(call(
-        "mesh.command",
-        &[param("name", Kind::Text), OPTS, FN],
-        &[
-            maybe("args", Kind::Text),
-            maybe("help", Kind::Text),
-            maybe("who", Kind::Names),
-            maybe("channel", Kind::Names),
-            maybe("all", Kind::Boolean),
-        ],
-        "",
-        "",
-        "Answers !name in direct messages, and on the channels named. A string that fn returns is the reply. \
-         `who` lists the keys that may use it; \"self\" is this node's own. !help is made from args and help. Of several \
-         nodes whose bots could answer on a channel one does, and another when it is silent; with `all` each does.",
-    )),
-    writing(waiting(call(
-        "mesh.send",
-        &[param("to", Kind::Text), param("message", Kind::Payload), OPTS],
-        &[TTL, PRIORITY, maybe("receipt", Kind::Boolean), maybe("plain", Kind::Boolean), OPTIONAL, MERGE],
-        SENT,
-        "send",
-        "Sends a direct message: to a key, a unique prefix of it or a nickname. Returns once it is on this node's disk.",
-    ))),
-    writing(waiting(call(
-        "mesh.broadcast",
-        &[param("topic", Kind::Text), param("message", Kind::Payload), OPTS],
-        &[TTL, PRIORITY, maybe("hops", Kind::Integer), OPTIONAL, MERGE],
-        SENT,
-        "",
-        "Publishes on a channel. Returns once it is on this node's disk. What is optional waits while a link is busy or the \
-         quota is used up, and is merged with what waits already; with `merge`, it takes the place of what has that name.",
-    ))),
-    writing(waiting(call(
-        "msg:reply",
-        &[param("message", Kind::Payload), OPTS],
-        &[TTL, PRIORITY],
-        SENT,
-        "reply",
-        "Answers where the message came from: to its sender, or on its channel.",
-    ))),
-    writing(waiting(call(
-        "msg:ask",
-        &[param("question", Kind::Payload), OPTS],
-        &[maybe("timeout", Kind::Duration), TTL, PRIORITY],
-        "mesh.message?, mesh.error?",
-        "reply",
-        "Asks the sender something where the message came from, and waits for the answer: an hour if not said, a day at \
-         most. Other handlers go on meanwhile. Questions don't outlive a reload or restart.",
-    ))),
-    writing(waiting(call(
-        "msg:react",
-        &[param("emoji", Kind::Text)],
-        &[],
-        SENT,
-        "reply",
-        "Reacts to the message with an emoji, or another few characters.",
-    ))),
-    writing(call(
-        "mesh.every",
-        &[param("period", Kind::Duration), FN, OPTS],
-        &[maybe("name", Kind::Text)],
-        "mesh.timer",
-        "",
-        "Calls fn again and again, at most once a second. A late timer fires once. Named timers keep their pace over a reload.",
-    )),
-    writing(call(
-        "mesh.after",
-        &[param("delay", Kind::Duration), FN, OPTS],
-        &[maybe("name", Kind::Text)],
-        "mesh.timer",
-        "",
-        "Calls fn once, later.",
-    )),
-    writing(call(
-        "mesh.at",
-        &[param("when", Kind::When), FN, OPTS],
-        &[maybe("name", Kind::Text)],
-        "mesh.timer",
-        "",
-        "Calls fn at a time of day (UTC) or at each match of a cron expression; given Unix seconds, once.",
-    )),
-    writing(call("timer:cancel", &[], &[], "boolean", "", "Ends the timer; whether it was still set.")),
-    waiting(call(
-        "mesh.sleep",
-        &[param("duration", Kind::Duration)],
-        &[],
-        "",
-        "",
-        "Suspends this handler; others go on.",
-    )),
-    call("mesh.now", &[], &[], "number", "", "Unix time in seconds, with milliseconds behind the point."),
-    call(
-        "mesh.store:get",
-        &[param("key", Kind::Text), maybe("default", Kind::Any)],
-        &[],
-        "any",
-        "store",
-        "The value of a key, or the default.",
-    ),
-    writing(call(
-        "mesh.store:set",
-        &[param("key", Kind::Text), param("value", Kind::Any), OPTS],
-        &[TTL],
-        "boolean?, mesh.error?",
-        "store",
-        "Keeps plain data under a key, for ever or for a ttl.",
-    )),
-    writing(call(
-        "mesh.store:incr",
-        &[param("key", Kind::Text), maybe("by", Kind::Number)],
-        &[],
-        "number?, mesh.error?",
-        "store",
-        "Adds to a number (1 if not said) and returns it.",
-    )),
-    writing(call(
-        "mesh.store:delete",
-        &[param("key", Kind::Text)],
-        &[],
-        "boolean",
-        "store",
-        "Removes a key; whether it was there.",
-    )),
-    call(
-        "mesh.store:each",
-        &[maybe("prefix", Kind::Text), OPTS],
-        &[REVERSE, SKIP, LIMIT],
-        "fun(): string?, any",
-        "store",
-        "For loops: keys and values in the order of the keys.",
-    ),
-    writing(waiting(call(
-        "mesh.board",
-        &[param("topic", Kind::Text), OPTS],
-        &[maybe("keep", Kind::Duration), maybe("moderators", Kind::Names), maybe("posts", Kind::Integer)],
-        "mesh.board?, mesh.error?",
-        "",
-        "Opens the board on a channel, with what the node has of it. It keeps `posts` entries (1000) for `keep` (30d); \
-         pins, hides and bans count from `moderators` only (\"self\").",
-    ))),
-    writing(waiting(call(
-        "board:post",
-        &[param("text", Kind::Text), OPTS],
-        &[BY],
-        POST,
-        "",
-        "Puts up a post; with `by`, a message or a key, for somebody else.",
-    ))),
-    writing(waiting(call(
-        "board:reply",
-        &[param("id", Kind::Text), param("text", Kind::Text), OPTS],
-        &[BY],
-        POST,
-        "",
-        "Answers a post.",
-    ))),
-    writing(waiting(call(
-        "board:edit",
-        &[param("id", Kind::Text), param("text", Kind::Text), OPTS],
-        &[BY],
-        POST,
-        "",
-        "Gives a post another text. Only its author can, by the same way as it was written.",
-    ))),
-    writing(waiting(call(
-        "board:delete",
-        &[param("id", Kind::Text), OPTS],
-        &[BY],
-        "boolean?, mesh.error?",
-        "",
-        "Takes a post down everywhere. Only its author can.",
-    ))),
-    writing(waiting(call("board:pin", &[param("id", Kind::Text)], &[], POST, "", "Keeps a post above the others."))),
-    writing(waiting(call("board:unpin", &[param("id", Kind::Text)], &[], POST, "", "Ends a pin."))),
-    writing(waiting(call(
-        "board:hide",
-        &[param("id", Kind::Text), OPTS],
-        &[maybe("reason", Kind::Text)],
-        POST,
-        "",
-        "Leaves a post out of lists, wherever this node is named as a moderator.",
-    ))),
-    writing(waiting(call("board:show", &[param("id", Kind::Text)], &[], POST, "", "Takes a hide back."))),
-    writing(waiting(call(
-        "board:ban",
-        &[param("key", Kind::Text)],
-        &[],
-        "boolean?, mesh.error?",
-        "",
-        "Leaves out all that somebody writes, for 30 days.",
-    ))),
-    writing(waiting(call("board:unban", &[param("key", Kind::Text)], &[], "boolean?, mesh.error?", "", "Ends a ban."))),
-    call(
-        "board:get",
-        &[param("id", Kind::Text)],
-        &[],
-        POST,
-        "",
-        "One post, also a hidden one. The first 6 digits of its id are enough, or more where two begin alike.",
-    ),
-    call(
-        "board:list",
-        &[OPTS],
-        &[
-            SKIP,
-            LIMIT,
-            maybe("by", Kind::Text),
-            REVERSE,
-            maybe("replies", Kind::Boolean),
-            maybe("hidden", Kind::Boolean),
-        ],
-        "mesh.post[]",
-        "",
-        "Posts, the pinned first, then the newest; 20 if not said, 200 at most. `replies` and `hidden` let those in, too.",
-    ),
-    call(
-        "board:thread",
-        &[param("id", Kind::Text), OPTS],
-        &[LIMIT],
-        "mesh.post[]?, mesh.error?",
-        "",
-        "A post and the replies below it, each with its `depth`.",
-    ),
-    call(
-        "board:search",
-        &[param("words", Kind::Text), OPTS],
-        &[SKIP, LIMIT],
-        "mesh.post[]",
-        "",
-        "Posts and replies with all these words, newest first.",
-    ),
-    call("board:size", &[], &[], "number", "", "How many posts and replies are shown."),
-    call(
-        "mesh.config",
-        &[param("defaults", Kind::Table)],
-        &[],
-        "table",
-        "",
-        "The configuration: these defaults, what bot.toml says, and over both what the admin set.",
-    ),
-    waiting(call("mesh.peers", &[], &[], "mesh.peer[]?, mesh.error?", "peers", "The peers that this node knows.")),
-    waiting(call("mesh.routes", &[], &[], "mesh.route[]?, mesh.error?", "routes", "The routing table.")),
-    waiting(call(
-        "mesh.channels",
-        &[],
-        &[],
-        "mesh.channel[]?, mesh.error?",
-        "channels",
-        "The channels that this node has joined.",
-    )),
-    writing(waiting(call(
-        "mesh.relay.allow",
-        &[PEER],
-        &[],
-        "mesh.peer?, mesh.error?",
-        "",
-        "Trusts a peer: its messages have room before others'. Needs `relay:trust`.",
-    ))),
-    writing(waiting(call(
-        "mesh.relay.block",
-        &[PEER],
-        &[],
-        "mesh.peer?, mesh.error?",
-        "",
-        "Refuses a peer's links and messages from now on. Needs `relay:trust`.",
-    ))),
-    writing(waiting(call(
-        "mesh.relay.unblock",
-        &[PEER],
-        &[],
-        "mesh.peer?, mesh.error?",
-        "",
-        "Takes an allow or a block back. Needs `relay:trust`.",
-    ))),
-    writing(waiting(call(
-        "mesh.relay.limit",
-        &[PEER, OPTS],
-        &[maybe("messages", Kind::Integer), maybe("bytes", Kind::Integer)],
-        "boolean?, mesh.error?",
-        "",
-        "Bounds what a neighbour may bring in a minute, until the node stops; without options lifts the bound. Needs \
-         `relay:limit`.",
-    ))),
-    waiting(call(
-        "mesh.relay.plugins",
-        &[],
-        &[],
-        "mesh.plugin[]?, mesh.error?",
-        "",
-        "The plugins of the node and their states. Needs `relay:plugins`.",
-    )),
-    writing(waiting(call(
-        "mesh.relay.swap",
-        &[param("plugin", Kind::Text), maybe("file", Kind::Text)],
-        &[],
-        "mesh.plugin?, mesh.error?",
-        "",
-        "Replaces a running plugin by another library, or by its own file read anew, without losing a message. Needs \
-         `relay:plugins`.",
-    ))),
-    waiting(call(
-        "mesh.relay.store",
-        &[],
-        &[],
-        "mesh.store_stats?, mesh.error?",
-        "",
-        "The figures of the node's store. Needs `relay:store`.",
-    )),
-    waiting(call(
-        "mesh.source",
-        &[param("name", Kind::Text)],
-        &[],
-        "string?, number|mesh.error|nil",
-        "",
-        "Reads a file or HTTP address that the admin named for this bot under [scripts.bots.NAME.sources], 256 KiB at most; \
-         of a file also when it was changed (Unix seconds). Needs `source:NAME`.",
-    )),
-    waiting(call(
-        "mesh.machine",
-        &[],
-        &[],
-        "mesh.machine?, mesh.error?",
-        "machine",
-        "What babeld and batman-adv on this machine know of neighbours and gateways; `sources` is empty where neither runs.",
-    )),
-    call("mesh.log.debug", &[REST], &[], "", "", "Writes a line to the node's log."),
-    call("mesh.log.info", &[REST], &[], "", "", "Writes a line to the node's log."),
-    call("mesh.log.warn", &[REST], &[], "", "", "Writes a line to the node's log."),
-    call("mesh.log.error", &[REST], &[], "", "", "Writes a line to the node's log."),
-    call(
-        "mesh.json.encode",
-        &[param("value", Kind::Any)],
-        &[],
-        "string",
-        "",
-        "Plain data as JSON. Raises when there is no JSON for it.",
-    ),
-    call(
-        "mesh.json.decode",
-        &[param("text", Kind::Text)],
-        &[],
-        "any, mesh.error?",
-        "",
-        "Reads JSON; nil and an error when it is none.",
-    ),
-    call("mesh.base64.encode", &[param("bytes", Kind::Text)], &[], "string", "", "Bytes as base64."),
-    call(
-        "mesh.base64.decode",
-        &[param("text", Kind::Text)],
-        &[],
-        "string?, mesh.error?",
-        "",
-        "Reads base64; nil and an error when it is none.",
-    ),
-    call(
-        "mesh.text.truncate",
-        &[param("text", Kind::Text), param("bytes", Kind::Integer)],
-        &[],
-        "string",
-        "",
-        "Cuts a text to so many bytes, between characters, with an ellipsis.",
-    ),
-];
+pub fn calls() -> impl Iterator<Item = &'static Call> {
+    GROUPS.iter().flat_map(|group| group.calls)
+}
 
 /// The call of that name.
 pub(crate) fn find(name: &str) -> Option<&'static Call> {
-    CALLS.iter().find(|call| call.name == name)
+    calls().find(|call| call.name == name)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn calls_with_options_take_them_and_the_others_do_not() {
-        for call in CALLS {
-            let takes = call.params.iter().any(|param| param.kind == Kind::Options);
-            assert_eq!(takes, !call.options.is_empty(), "{}", call.name);
-            assert!(!call.help.is_empty(), "{}", call.name);
-            let known = |need| crate::script::manifest::PERMISSIONS.iter().any(|(name, _)| *name == need);
-            assert!(call.needs.is_none_or(known), "{}", call.name);
-        }
-    }
-}
+mod tests;

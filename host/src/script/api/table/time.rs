@@ -1,0 +1,54 @@
+//! Calls for timers and the clock.
+
+use super::{Call, Group, Kind, OPTS, Param, call, maybe, param, waiting, writing};
+
+const FN: Param = param("fn", Kind::Function).of("fun()").doc("called without arguments; it may wait");
+const NAME: Param = maybe("name", Kind::Text).doc("a name by which it keeps its pace over a reload");
+
+const CALLS: &[Call] = &[
+    writing(call(
+        "mesh.every",
+        &[param("period", Kind::Duration).doc("how often; 1 s at least"), FN, OPTS],
+        &[NAME],
+        "mesh.timer",
+        "",
+        "Calls fn again and again, first after one period. A late timer fires once, never in a burst.",
+    )),
+    writing(call(
+        "mesh.after",
+        &[param("delay", Kind::Duration).doc("how long from now; 1 s at least"), FN, OPTS],
+        &[NAME],
+        "mesh.timer",
+        "",
+        "Calls fn once, later. It is forgotten when the bot ends: what must last belongs into the store.",
+    )),
+    writing(call(
+        "mesh.at",
+        &[
+            param("when", Kind::When).doc("a time of day in UTC, a cron expression of five fields, or Unix seconds"),
+            FN,
+            OPTS,
+        ],
+        &[NAME],
+        "mesh.timer",
+        "",
+        "Calls fn at each such moment; given Unix seconds, once.",
+    )),
+    writing(call("timer:cancel", &[], &[], "boolean", "", "Ends the timer; whether it was still set.")),
+    waiting(call(
+        "mesh.sleep",
+        &[param("duration", Kind::Duration).doc("how long; a handler lives 30 s at most")],
+        &[],
+        "",
+        "",
+        "Suspends this handler; others go on.",
+    )),
+    call("mesh.now", &[], &[], "number", "", "Unix time in seconds, with milliseconds behind the point."),
+];
+
+pub(super) const GROUP: Group = Group {
+    name: "time",
+    help: "Timers and the clock. Durations are strings such as \"90s\", \"10m\", \"6h\", \"3d\", or numbers of seconds.",
+    calls: CALLS,
+    values: &[],
+};
