@@ -33,6 +33,7 @@ pub mod limits;
 mod log;
 mod machine;
 pub mod manifest;
+pub mod meta;
 mod once;
 mod plain;
 mod process;
@@ -47,7 +48,10 @@ mod watch;
 mod watched;
 mod worker;
 
-pub use api::{Call, Group, Kind, Param, calls};
+pub use api::{
+    ALIASES, Alias, Call, ERRORS, EVENTS, Event, Field, GROUPS, Group, KEPT_GLOBALS, Kind, Param, REMOVED_GLOBALS,
+    TYPES, Type, calls,
+};
 pub use double::{MemoryNode, Sent};
 pub use host::{BotConfig, Isolation, ScriptConfig, ScriptHost};
 pub use lab::{TEST_CALLS, TestOrder, TestReport, TestRun, run_tests};

@@ -9,8 +9,9 @@ use qpq_schemas::{MessageId, PeerId, TopicId};
 use crate::api::{
     ApiError, BlocksImported, BotStatus, BroadcastRequest, ChannelInfo, Delivery, DeliveryPage, DeliveryQuery,
     ExportPage, ExportQuery, FederationReport, IdentityInfo, ImportOutcome, InboxItem, InboxPage, InboxQuery, NodeApi,
-    NodeStatus, PeerInfo, PingReport, PluginStatus, QueuePage, QueueQuery, Receipt, Reply, RouteTable, ScriptApproval,
-    ScriptEval, ScriptEvaluated, ScriptLogPage, ScriptLogQuery, SendRequest, ServerNote, StoreStats, Trust, WhyReport,
+    NodeStatus, PeerInfo, PingReport, PluginStatus, QueuePage, QueueQuery, Receipt, Reply, RouteInfo, RouteTable,
+    ScriptApproval, ScriptEval, ScriptEvaluated, ScriptLogPage, ScriptLogQuery, SendRequest, ServerNote, StoreStats,
+    Trust, WhyReport,
 };
 
 /// How long messages live when the sender doesn't say, in seconds.
@@ -39,6 +40,7 @@ struct Inner {
     acked: std::collections::BTreeMap<String, u64>,
     channels: Vec<String>,
     peers: Vec<PeerInfo>,
+    routes: Vec<RouteInfo>,
     sent: Vec<Sent>,
     delivered: Vec<Delivery>,
     ids: u64,
@@ -79,6 +81,16 @@ impl MemoryNode {
         let seq = inner.delivered.len() as u64 + 1;
         let peer_name = peer_name.map(str::to_owned);
         inner.delivered.push(Delivery { seq, id, peer, peer_name, at_ms: now_ms() });
+    }
+
+    /// From now on the node knows this peer.
+    pub fn meet(&self, peer: PeerInfo) {
+        self.inner().peers.push(peer);
+    }
+
+    /// From now on the routing table has this line.
+    pub fn learn(&self, route: RouteInfo) {
+        self.inner().routes.push(route);
     }
 
     /// What was sent so far.
@@ -219,7 +231,8 @@ impl NodeApi for MemoryNode {
     }
 
     fn routes(&self) -> Reply<RouteTable> {
-        ready(Ok(RouteTable { plugin: "none".to_owned(), ..RouteTable::default() }))
+        let routes = self.inner().routes.clone();
+        ready(Ok(RouteTable { plugin: "none".to_owned(), routes, ..RouteTable::default() }))
     }
 
     fn status(&self) -> Reply<NodeStatus> {

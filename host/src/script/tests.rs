@@ -7,6 +7,7 @@ mod hostile;
 mod live;
 mod process;
 mod sandbox;
+mod tables;
 
 use std::path::Path;
 

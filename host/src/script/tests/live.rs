@@ -84,6 +84,10 @@ impl Live {
         self.bot(name).map_or(0, |bot| bot.errors)
     }
 
+    pub(super) fn happen(&self, event: &LiveEvent) {
+        self.host.event(event);
+    }
+
     /// Says something and waits for the next answer.
     #[track_caller]
     pub(super) fn ask(&self, from: [u8; 32], topic: Option<&str>, text: &str) -> String {

@@ -41,7 +41,7 @@ const CALLS: &[Call] = &[
         &[],
         "",
         "",
-        "Suspends this handler; others go on.",
+        "Suspends this handler for a while.",
     )),
     call("mesh.now", &[], &[], "number", "", "Unix time in seconds, with milliseconds behind the point."),
 ];

@@ -1,0 +1,129 @@
+//! `mesh.d.luau`: definitions for luau-lsp, in Luau's own types.
+
+use std::fmt::Write;
+
+use super::super::api::{ALIASES, Call, EVENTS, Kind, Param, TYPES, Type as Table, calls};
+use super::words::{Type, list, luau_name, luau_results, one};
+use super::{EVENT_NAME, NOTICE, event_names, events_by_table, handler_argument, options_name, owner, parts, remarks};
+use super::{tables, takes_event, values};
+
+pub(super) fn text() -> String {
+    let mut out = String::new();
+    for line in NOTICE {
+        _ = writeln!(out, "-- {line}");
+    }
+    for alias in ALIASES {
+        _ = writeln!(out, "\n--- {}", alias.help);
+        _ = writeln!(out, "export type {} = {}", luau_name(alias.name), converted(alias.type_words));
+    }
+    _ = writeln!(out, "\n--- The name of an event.");
+    _ = writeln!(out, "export type {} = {}", luau_name(EVENT_NAME), converted(&event_names(EVENTS)));
+    calls().filter(|call| !call.options.is_empty()).for_each(|call| options(&mut out, call));
+    TYPES.iter().for_each(|table| structure(&mut out, table));
+    for (table, calls) in tables() {
+        let own = luau_name(&format!("{table}."));
+        let opening = if table == "mesh" { "What the node offers to a bot." } else { table };
+        _ = writeln!(out, "\n--- {opening}\nexport type {own} = {{");
+        calls.iter().for_each(|call| function(&mut out, call, &own));
+        if table == "mesh" {
+            inner(&mut out);
+        }
+        out.push_str("}\n");
+    }
+    out.push_str("\ndeclare mesh: Mesh\n");
+    out
+}
+
+/// What else is in `mesh`.
+fn inner(out: &mut String) {
+    for name in tables().into_keys().filter(|name| *name != "mesh") {
+        _ = writeln!(out, "\t{}: {},", name.trim_start_matches("mesh."), luau_name(&format!("{name}.")));
+    }
+    for value in values() {
+        let name = value.name.strip_prefix("mesh.").unwrap_or(value.name);
+        _ = writeln!(out, "\t--- {}\n\t{name}: {},", value.doc, converted(value.type_words));
+    }
+}
+
+/// Types of the table are sound, a test sees to it; `any` stands for one that isn't.
+fn converted(words: &str) -> String {
+    one(words).map_or_else(|| "any".to_owned(), |found| found.luau())
+}
+
+fn options(out: &mut String, call: &Call) {
+    _ = writeln!(out, "\n--- Options of {}.\nexport type {} = {{", call.name, luau_name(&options_name(call)));
+    for option in call.options {
+        let of = one(option.type_words).map_or_else(|| "any".to_owned(), |found| found.or_nothing().luau());
+        _ = writeln!(out, "\t--- {}\n\t{}: {of},", option.doc, option.name);
+    }
+    out.push_str("}\n");
+}
+
+fn structure(out: &mut String, table: &Table) {
+    let name = luau_name(table.name);
+    let joined = table.name == "mesh.error";
+    let open = if joined { "typeof(setmetatable({} :: {" } else { "{" };
+    _ = writeln!(out, "\n--- {}\nexport type {name} = {open}", table.help);
+    for field in table.fields {
+        _ = writeln!(out, "\t--- {}\n\t{}: {},", field.doc, field.name, converted(field.type_words));
+    }
+    let own = |call: &&Call| owner(parts(call).0).is_some_and(|owner| owner.name == table.name);
+    calls().filter(own).for_each(|call| function(out, call, &name));
+    let concat = "}, {} :: { __concat: (any, any) -> string, __tostring: (any) -> string }))\n";
+    out.push_str(if joined { concat } else { "}\n" });
+}
+
+/// A function as a field of `own`.
+fn function(out: &mut String, call: &Call, own: &str) {
+    for line in remarks(call) {
+        _ = writeln!(out, "\t--- {line}");
+    }
+    let (_, name) = parts(call);
+    let forms = forms(call, own);
+    let text = match forms.as_slice() {
+        [only] => only.clone(),
+        several => several.iter().map(|form| format!("({form})")).collect::<Vec<_>>().join(" & "),
+    };
+    _ = writeln!(out, "\t{name}: {text},");
+}
+
+/// The forms of a call: one, or more where its arguments can be left out or decide on others.
+fn forms(call: &Call, own: &str) -> Vec<String> {
+    let results = luau_results(&list(call.returns).unwrap_or_default());
+    let generic = if call.params.iter().any(|param| param.type_words == "T") { "<T>" } else { "" };
+    let form = |params: &[String]| {
+        let this = call.is_method().then(|| format!("self: {own}"));
+        let all: Vec<String> = this.into_iter().chain(params.iter().cloned()).collect();
+        format!("{generic}({}) -> {results}", all.join(", "))
+    };
+    if takes_event(call) {
+        let both = |(gives, events): (&str, Vec<_>)| {
+            let (names, argument) = (converted(&event_names(events)), handler_argument(gives));
+            let event = format!("event: {names}");
+            let handler = format!("fn: ({argument}: {}) -> ...any", luau_name(gives));
+            let filter = format!("filter: {}", luau_name("table"));
+            [form(&[event.clone(), handler.clone()]), form(&[event, filter, handler])]
+        };
+        return events_by_table().into_iter().flat_map(both).collect();
+    }
+    let params: Vec<String> = call.params.iter().map(|param| argument(call, param)).collect();
+    match (call.skips_middle(), params.as_slice()) {
+        (true, [first, middle, last]) => {
+            vec![form(&[first.clone(), last.clone()]), form(&[first.clone(), middle.clone(), last.clone()])]
+        }
+        _ => vec![form(&params)],
+    }
+}
+
+fn argument(call: &Call, param: &Param) -> String {
+    if param.name == "..." {
+        return "...any".to_owned();
+    }
+    let of = match param.kind {
+        Kind::Options => Some(Type::Name(options_name(call))),
+        _ => one(param.type_words),
+    };
+    let of = of.unwrap_or(Type::Name("any".to_owned())).handler();
+    let of = if param.optional { of.or_nothing() } else { of };
+    format!("{}: {}", param.name, of.luau())
+}
