@@ -8,6 +8,7 @@
 //! functions (`api`) work on a `context`; what outlives a version stands in `shared`. Where the configuration says so,
 //! worker and machine are in a `process` of their own instead of a thread.
 
+mod advice;
 mod api;
 mod approvals;
 mod asked;
@@ -57,9 +58,11 @@ pub use host::{BotConfig, Isolation, ScriptConfig, ScriptHost};
 pub use lab::{TEST_CALLS, TestOrder, TestReport, TestRun, run_tests};
 pub use limits::{LimitsPatch, ScriptLimits};
 pub use manifest::{Manifest, ManifestError};
-pub use once::{Diagnostic, RunError, RunReport, check, run_once};
+pub use once::{Diagnostic, RunError, RunReport, Severity, check, run_once};
 pub use process::{ChildProgram, Probed, child_main, probe};
+pub(crate) use program::is_unfinished as typed_is_unfinished;
 pub use shared::{LiveEvent, LiveKind};
+pub(crate) use source::name_problem as bot_name_problem;
 pub use store::{BotStore, MemoryStore, StoreOp, StoredEntry};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -76,7 +79,7 @@ fn cut(text: &str, max: usize) -> &str {
 }
 
 /// The known name that a wrong one was probably meant to be.
-fn nearest<'n>(wrong: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+pub(crate) fn nearest<'n>(wrong: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let wrong: String = wrong.chars().take(64).collect();
     let scored = names.into_iter().map(|name| (strsim::damerau_levenshtein(&wrong, name), name));
     scored.filter(|(distance, name)| *distance <= 1 + name.len() / 4).min().map(|(_, name)| name)

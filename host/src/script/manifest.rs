@@ -82,7 +82,7 @@ impl Manifest {
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
         let manifest: Self = toml::from_str(text).map_err(|error| ManifestError {
             line: error.span().map(|span| 1 + text.get(..span.start).unwrap_or_default().matches('\n').count()),
-            message: error.message().to_owned(),
+            message: with_nearest(error.message()),
         })?;
         if manifest.api != API_VERSION {
             let message = format!("api = {} is unknown; this host speaks api = {API_VERSION}", manifest.api);
@@ -93,6 +93,15 @@ impl Manifest {
         }
         Ok(manifest)
     }
+}
+
+/// The message, with the name that an unknown key was probably meant to be.
+fn with_nearest(message: &str) -> String {
+    let Some(rest) = message.strip_prefix("unknown field ") else { return message.to_owned() };
+    // Names stand in backticks: first the wrong one, then those that there are.
+    let mut names = rest.split('`').skip(1).step_by(2);
+    let wrong = names.next().unwrap_or_default();
+    super::nearest(wrong, names).map_or_else(|| message.to_owned(), |near| format!("{message}; did you mean `{near}`?"))
 }
 
 /// Says what is wrong with a permission's name.
@@ -113,6 +122,18 @@ pub(crate) fn check_need(need: &str) -> Result<(), String> {
         _ => return Err(format!("needs: \"{need}\": only listen and broadcast name a channel; write \"{name}\"")),
     }
     Ok(())
+}
+
+/// What a permission allows, in words.
+pub fn meaning(need: &str) -> String {
+    let (name, channel) = split(need);
+    match (PERMISSIONS.iter().find(|(known, _)| *known == name), name, channel) {
+        (_, "listen", Some(channel)) => format!("read the channel {channel}"),
+        (_, "broadcast", Some(channel)) => format!("publish on the channel {channel}"),
+        // What comes after the colon explains how it is written.
+        (Some((_, allows)), ..) => allows.split(", or one:").next().unwrap_or(allows).replace(", or on one:", ""),
+        (None, ..) => "a permission that this program doesn't know".to_owned(),
+    }
 }
 
 fn split(need: &str) -> (&str, Option<&str>) {

@@ -11,7 +11,8 @@ use serde_json::Value as Json;
 
 use crate::api::InboxItem;
 
-use super::api::deliver;
+use super::advice;
+use super::api::{Command, deliver};
 use super::call::{Ran, Running};
 use super::context::Parts;
 use super::dispatch::{self, Job};
@@ -46,6 +47,9 @@ pub struct RunReport {
     pub log: Vec<String>,
     /// What went wrong first.
     pub error: Option<RunError>,
+    /// The commands that it registered and that have no help.
+    #[serde(skip)]
+    pub(super) silent_commands: Vec<String>,
 }
 
 /// An error with its place.
@@ -59,9 +63,21 @@ pub struct RunError {
     pub line: Option<usize>,
 }
 
+/// How much a diagnostic matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The bot doesn't load.
+    Error,
+    /// It loads, and something about it is probably not meant so.
+    Warning,
+}
+
 /// Something to mend in a bot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnostic {
+    /// How much it matters.
+    pub severity: Severity,
     /// The file.
     pub file: String,
     /// The line, counted from 1.
@@ -83,6 +99,7 @@ impl RunReport {
             outputs: Vec::new(),
             log: Vec::new(),
             error: None,
+            silent_commands: Vec::new(),
         };
         report.note(failure);
         report
@@ -115,12 +132,15 @@ pub fn run_once(file: &Path, event: &Json, limits: &ScriptLimits) -> RunReport {
     }
 }
 
-/// What is wrong with a bot: each file is compiled, then the bot is loaded in the sandbox. Empty when all is well.
+/// What is wrong with a bot: each file is compiled, then the bot is loaded in the sandbox. With what loads, but is probably not
+/// meant so. Empty when all is well.
 pub fn check(path: &Path) -> Vec<Diagnostic> {
     let source = match read(path, SOURCE_BYTES) {
         Ok(source) => source,
         Err(error) => return vec![diagnostic(path, &Failure::from(error))],
     };
+    // The compiler lets go of the texts.
+    let texts = source.clone();
     let program = match Program::compile(source) {
         Ok(program) => program,
         Err(failures) => return failures.iter().map(|failure| diagnostic(path, failure)).collect(),
@@ -131,7 +151,8 @@ pub fn check(path: &Path) -> Vec<Diagnostic> {
         let (file, line) = (error.file, error.line);
         diagnostic(path, &Failure { file, line, ..Failure::new(kind, error.message) })
     };
-    report.error.map(problem).into_iter().collect()
+    let advice = advice::on(&texts, &report.silent_commands);
+    report.error.map(problem).into_iter().chain(advice).collect()
 }
 
 fn refused(message: &str) -> RunReport {
@@ -147,7 +168,7 @@ fn diagnostic(path: &Path, failure: &Failure) -> Diagnostic {
     };
     let file = failure.file.clone().unwrap_or_else(|| path.display().to_string());
     let (line, message) = (failure.line, failure.message.clone());
-    Diagnostic { file, line, column: None, message, help: help.to_owned() }
+    Diagnostic { severity: Severity::Error, file, line, column: None, message, help: help.to_owned() }
 }
 
 /// Runs on a thread of its own, which is left behind if it hangs in a C function.
@@ -204,6 +225,8 @@ async fn run(
     };
     let ran = vm.load().await;
     add(&mut report, &ran);
+    let silent = |command: &Command| command.help.is_empty().then(|| command.name.clone());
+    report.silent_commands = vm.ctx.commands.borrow().iter().filter_map(silent).collect();
     if let (true, Some(event)) = (ran.result.is_ok(), event) {
         happen(&vm, &event, &mut report).await;
     }

@@ -55,6 +55,17 @@ pub(crate) fn typed(lua: &Lua, code: &str) -> mlua::Result<Function> {
     load(lua, TYPED, &bytes)
 }
 
+/// Whether typed code is the beginning of something: more lines may make a statement of it.
+pub(crate) fn is_unfinished(code: &str) -> bool {
+    let at_the_end = |error: mlua::Error| match error {
+        mlua::Error::SyntaxError { message, .. } => message.trim_end().ends_with("got <eof>"),
+        _ => false,
+    };
+    let as_expression = compiler().compile(format!("return {code}")).map_err(at_the_end);
+    let as_statements = compiler().compile(code).map_err(at_the_end);
+    matches!((as_expression, as_statements), (Err(one), Err(other)) if one || other)
+}
+
 /// The prelude's chunk.
 pub(crate) fn prelude(lua: &Lua) -> mlua::Result<Function> {
     static CHUNK: OnceLock<Vec<u8>> = OnceLock::new();
@@ -110,4 +121,21 @@ fn syntax(name: &str, error: &mlua::Error) -> Failure {
         None => (None, text.as_str()),
     };
     Failure { file: Some(name.to_owned()), line, ..Failure::new(Kind::Error, super::api::clean(message, 1_024)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_that_waits_for_more_lines_is_told_from_a_wrong_one() {
+        for code in
+            ["for i = 1, 3 do", "local function f(a)\n  return a", "x = {", "mesh.send(", "1 +", "if x then y = 1 else"]
+        {
+            assert!(is_unfinished(code), "{code}");
+        }
+        for code in ["", "1 + 1", "x = 1", "for i = 1, 3 do end", "x y", ")", "return = 1", "\"open"] {
+            assert!(!is_unfinished(code), "{code}");
+        }
+    }
 }

@@ -15,6 +15,8 @@ use super::manifest::{Manifest, PERMISSIONS};
 const NO_BOTS: [&str; 2] = ["lib", "meta"];
 /// Bots of a scripts directory, and entries of a bot's folder, that are looked at.
 const MAX_ENTRIES: usize = 1_024;
+/// Length of a bot's name, in bytes.
+const NAME_BYTES: usize = 64;
 /// How deep a bot's folder is searched for modules.
 const MAX_FOLDERS: usize = 4;
 
@@ -89,10 +91,24 @@ pub(crate) fn holds_bots(folder: &Path) -> bool {
     folder.file_name().and_then(|name| name.to_str()).is_none_or(|name| !NO_BOTS.contains(&name))
 }
 
+/// Why no bot can have that name; `None` when one can.
+pub(crate) fn name_problem(name: &str) -> Option<String> {
+    let why = if !is_name(name) {
+        format!("it has 1 to {NAME_BYTES} letters, digits, '-' and '_', such as `hello` or `bulletin-board`")
+    } else if NO_BOTS.contains(&name) {
+        "a folder of that name holds what several bots share".to_owned()
+    } else if name.ends_with("_test") {
+        "what ends in `_test` is the test of a bot".to_owned()
+    } else {
+        return None;
+    };
+    Some(format!("`{}` can't be a bot's name: {why}.", super::api::clean(name, NAME_BYTES)))
+}
+
 /// Letters, digits, `-` and `_`, at most 64, so that a name is safe in paths, logs and reader names.
 fn is_name(name: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    !name.is_empty() && name.len() <= 64 && name.chars().all(fits)
+    !name.is_empty() && name.len() <= NAME_BYTES && name.chars().all(fits)
 }
 
 fn is_lua(path: &Path) -> bool {
