@@ -122,6 +122,9 @@ fn one_shot(setting: &Setting, command: Command) -> Result<(), Failure> {
                 let node = setting.connect()?;
                 follow.run(&*node, setting, &mut answer::print_line).await
             }
+            commands::Outcome::Lua(session) => {
+                session.run(&*setting.connect()?, setting, &mut answer::print_line).await
+            }
         }
     })
 }

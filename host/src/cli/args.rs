@@ -16,7 +16,7 @@ use crate::control::quic::Target;
 pub use federation::{AuthorityArgs, CertArgs, CheckFederationArgs, CrossSignArgs, FederationCommand, RequestArgs};
 pub use mail::{ExportArgs, RouteArgs, StoreArgs};
 pub use plugin::{NewPluginArgs, NewPluginKind, PluginLanguage, TestPluginArgs};
-pub use script::TestScriptArgs;
+pub use script::{ApproveArgs, NewScriptArgs, ScriptCommand, ScriptLogsArgs, ScriptReplArgs, TestScriptArgs, TopArgs};
 pub use store::StoreCommand;
 
 /// A mesh node for community networks: messages, boards and bots with no server and no internet.
@@ -97,7 +97,8 @@ pub enum Command {
         #[command(subcommand)]
         command: PluginCommand,
     },
-    /// Look after bots
+    /// Write bots and look after them
+    #[command(disable_help_subcommand = true)]
     Script {
         /// What to do.
         #[command(subcommand)]
@@ -410,36 +411,6 @@ pub enum PluginCommand {
     },
 }
 
-/// Looking after bots.
-#[derive(Debug, Clone, Subcommand)]
-pub enum ScriptCommand {
-    /// Show the bots and their states
-    List,
-    /// Say whether a bot loads, without running it
-    Check {
-        /// A .lua file, or a folder with init.lua
-        path: PathBuf,
-    },
-    /// Load one bot anew, or all of them
-    Reload {
-        /// The bot's name
-        name: Option<String>,
-    },
-    /// Run a bot once in its sandbox, with one event, and show what it cost
-    Run {
-        /// A .lua file, or a folder with init.lua
-        file: PathBuf,
-        /// The event, as JSON
-        #[arg(long, value_name = "JSON")]
-        event: String,
-    },
-    /// Test bots on a virtual mesh with a virtual clock: days pass in milliseconds
-    ///
-    /// Tests stand in files such as hello_test.lua beside the bot hello.lua, or in the bot's folder. No node is needed and
-    /// none is asked.
-    Test(TestScriptArgs),
-}
-
 /// The configuration.
 #[derive(Debug, Clone, Subcommand)]
 pub enum ConfigCommand {
@@ -475,6 +446,12 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     };
     let secs = number.parse::<u32>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(wrong)?;
     Ok(Duration::from_secs(secs.into()))
+}
+
+/// The time between two looks: a second at least.
+fn parse_period(text: &str) -> Result<Duration, String> {
+    let period = parse_duration(text)?;
+    if period.is_zero() { Err("it must be at least 1s".to_owned()) } else { Ok(period) }
 }
 
 #[cfg(test)]

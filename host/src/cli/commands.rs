@@ -20,7 +20,7 @@ use super::args::{Command, MeshCommand};
 use super::failure::Failure;
 use crate::api::NodeApi;
 
-pub(super) use inbox::{Follow, delivery_text, message_text};
+pub(super) use inbox::{delivery_text, message_text};
 
 /// How a command gets to the node, if it needs one.
 pub(super) type Connect<'a> = &'a dyn Fn() -> Result<Arc<dyn NodeApi>, Failure>;
@@ -29,8 +29,42 @@ pub(super) type Connect<'a> = &'a dyn Fn() -> Result<Arc<dyn NodeApi>, Failure>;
 pub(super) enum Outcome {
     /// Something to print.
     Answer(Answer),
-    /// Messages to print as they come.
+    /// Something that goes on.
     Follow(Follow),
+    /// Lua for a bot, until the end of the input.
+    Lua(script::lua::Session),
+}
+
+/// What goes on until Ctrl-C.
+pub(super) enum Follow {
+    /// Messages as they come.
+    Inbox(inbox::Follow),
+    /// Lines of bots as they come.
+    Logs(script::logs::Follow),
+    /// What bots use, again and again.
+    Top(script::top::Watch),
+}
+
+impl Follow {
+    /// Goes on, printing with `print`.
+    pub(super) async fn run(
+        self,
+        node: &dyn NodeApi,
+        setting: &Setting,
+        print: &mut dyn FnMut(&str) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let work = async {
+            match self {
+                Self::Inbox(follow) => follow.run(node, setting, print).await,
+                Self::Logs(follow) => follow.run(node, setting, print).await,
+                Self::Top(watch) => watch.run(node, setting, print).await,
+            }
+        };
+        tokio::select! {
+            outcome = work => outcome,
+            _ = tokio::signal::ctrl_c() => Ok(()),
+        }
+    }
 }
 
 impl From<Answer> for Outcome {
@@ -43,12 +77,14 @@ impl From<Answer> for Outcome {
 pub(super) async fn run(setting: &Setting, command: Command, connect: Connect<'_>) -> Result<Outcome, Failure> {
     let style = setting.style;
     Ok(match command {
-        Command::Mesh { command: MeshCommand::Inbox(args) } if args.follow => Outcome::Follow(Follow::new(&args)),
+        Command::Mesh { command: MeshCommand::Inbox(args) } if args.follow => {
+            Outcome::Follow(Follow::Inbox(inbox::Follow::new(&args)))
+        }
         Command::Mesh { command: MeshCommand::Inbox(args) } => inbox::show(&*connect()?, &args, style).await?.into(),
         Command::Mesh { command } => mesh::run(&*connect()?, command, style).await?.into(),
         Command::Status => status::show(&*connect()?, style).await?.into(),
         Command::Plugin { command } => plugin::run(connect, command, style, setting.json).await?.into(),
-        Command::Script { command } => script::run(setting, connect, command).await?.into(),
+        Command::Script { command } => script::run(setting, connect, command).await?,
         Command::Federation { command } => federation::run(setting, connect, command).await?.into(),
         Command::Store { command } => store::run(setting, connect, command).await?.into(),
         Command::Config { command } => configuration::config(setting, &command).await?.into(),

@@ -170,6 +170,10 @@ impl Prompt<'_> {
                     self.quiet.store(true, Ordering::SeqCst);
                     follow.run(&*self.node, setting, &mut print_line).await
                 }
+                Outcome::Lua(session) => {
+                    self.quiet.store(true, Ordering::SeqCst);
+                    session.run(&*self.node, setting, &mut print_line).await
+                }
             }
         };
         let outcome = tokio::select! {

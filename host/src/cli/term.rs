@@ -8,7 +8,7 @@ use std::io::IsTerminal;
 
 pub(super) use clean::{clean, clean_lines};
 pub(super) use table::Table;
-pub(super) use when::{ago, bytes, duration, now_ms};
+pub(super) use when::{ago, bytes, clock, duration, now_ms};
 
 /// Whether text may have colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,11 @@ impl Style {
     /// For what matters less.
     pub(super) fn dim(self, text: &str) -> String {
         self.paint("2", text)
+    }
+
+    /// For what is worth a look.
+    pub(super) fn warn(self, text: &str) -> String {
+        self.paint("33", text)
     }
 
     /// For what needs attention.

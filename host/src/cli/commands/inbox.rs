@@ -65,20 +65,8 @@ impl Follow {
         Self { first: first_query(args) }
     }
 
-    /// Prints messages until Ctrl-C.
-    pub(in crate::cli) async fn run(
-        self,
-        node: &dyn NodeApi,
-        setting: &Setting,
-        print: &mut dyn FnMut(&str) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        tokio::select! {
-            outcome = self.go_on(node, setting, print) => outcome,
-            _ = tokio::signal::ctrl_c() => Ok(()),
-        }
-    }
-
-    async fn go_on(
+    /// Prints messages, without end.
+    pub(super) async fn run(
         self,
         node: &dyn NodeApi,
         setting: &Setting,

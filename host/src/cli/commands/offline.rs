@@ -1,16 +1,16 @@
 //! Commands that look at a file and need no node.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
 use crate::cli::Setting;
 use crate::cli::answer::Answer;
 use crate::cli::failure::Failure;
-use crate::cli::term::{bytes, clean, clean_lines};
+use crate::cli::term::{Style, bytes, clean, clean_lines};
 use crate::config::Sources;
 use crate::plugin::{CheckReport, check_in_child};
-use crate::script::{self, Diagnostic, RunReport};
+use crate::script::{self, Diagnostic, RunReport, Severity};
 
 /// Says what a plugin file is, and whether it fits. The library is loaded in a child process.
 pub(super) async fn plugin_check(file: &Path) -> Result<Answer, Failure> {
@@ -56,19 +56,36 @@ fn describe(report: &CheckReport) -> String {
     text
 }
 
-/// Says what is wrong with a bot.
-pub(super) fn script_check(path: &Path) -> Answer {
-    let problems = script::check(path);
-    let lines: Vec<String> = problems.iter().map(diagnostic).collect();
-    let text = if lines.is_empty() { format!("{} is in order.", path.display()) } else { lines.join("\n") };
-    let answer = Answer::new("qpq.script-check/1", &json!({ "ok": problems.is_empty(), "problems": problems }), text);
-    if problems.is_empty() { answer } else { answer.failed() }
+/// Says what is wrong with bots. Warnings alone are no failure.
+pub(super) fn script_check(paths: &[PathBuf], style: Style) -> Answer {
+    let mut problems: Vec<Diagnostic> = Vec::new();
+    let mut lines: Vec<String> = Vec::new();
+    for path in paths {
+        let found = script::check(path);
+        if found.is_empty() {
+            lines.push(format!("{} is in order.", path.display()));
+        }
+        lines.extend(found.iter().map(|problem| diagnostic(problem, style)));
+        problems.extend(found);
+    }
+    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+    if problems.len() > 1 {
+        lines.push(format!("{errors} errors, {} warnings", problems.len() - errors));
+    }
+    let ok = errors == 0;
+    let answer = Answer::new("qpq.script-check/1", &json!({ "ok": ok, "problems": problems }), lines.join("\n"));
+    if ok { answer } else { answer.failed() }
 }
 
-fn diagnostic(problem: &Diagnostic) -> String {
+fn diagnostic(problem: &Diagnostic, style: Style) -> String {
     let place = [problem.line, problem.column].into_iter().flatten().map(|number| format!(":{number}"));
     let place: String = place.collect();
-    clean_lines(&format!("{}{place}: {}\n    {}", problem.file, problem.message, problem.help))
+    let severity = match problem.severity {
+        Severity::Error => style.alarm("error"),
+        Severity::Warning => style.warn("warning"),
+    };
+    let (file, message) = (clean(&problem.file), clean_lines(&problem.message));
+    format!("{file}{place}: {severity}: {message}\n    {}", clean_lines(&problem.help))
 }
 
 /// Runs a bot once, with one event, on a node in memory.

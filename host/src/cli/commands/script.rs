@@ -1,23 +1,72 @@
 //! `script …`
 
+mod approve;
+mod editor;
+mod help;
+pub(super) mod logs;
+pub(super) mod lua;
+mod new;
+mod place;
 mod test;
+pub(super) mod top;
 
-use super::{Connect, offline};
-use crate::api::BotStatus;
+use super::{Connect, Follow, Outcome, offline};
+use crate::api::{BotStatus, NodeApi};
 use crate::cli::Setting;
 use crate::cli::answer::Answer;
 use crate::cli::args::ScriptCommand;
 use crate::cli::failure::Failure;
 use crate::cli::term::{Style, Table, bytes, clean};
+use crate::script::nearest;
 
-pub(super) async fn run(setting: &Setting, connect: Connect<'_>, command: ScriptCommand) -> Result<Answer, Failure> {
-    match command {
-        ScriptCommand::List => Ok(list(&connect()?.scripts().await?, setting.style)),
-        ScriptCommand::Reload { name } => Ok(list(&connect()?.script_reload(name).await?, setting.style)),
-        ScriptCommand::Check { path } => Ok(offline::script_check(&path)),
-        ScriptCommand::Run { file, event } => offline::script_run(setting, &file, &event).await,
-        ScriptCommand::Test(args) => test::run(args, setting.style).await,
+pub(super) async fn run(setting: &Setting, connect: Connect<'_>, command: ScriptCommand) -> Result<Outcome, Failure> {
+    let answer = match command {
+        ScriptCommand::List => list(&connect()?.scripts().await?, setting.style),
+        ScriptCommand::Reload { name } => list(&connect()?.script_reload(name).await?, setting.style),
+        ScriptCommand::New(args) => new::run(setting, connect, &args).await?,
+        ScriptCommand::Check { paths } => offline::script_check(&paths, setting.style),
+        ScriptCommand::Run { file, event } => offline::script_run(setting, &file, &event).await?,
+        ScriptCommand::Test(args) => test::run(args, setting.style).await?,
+        ScriptCommand::Approve(args) => approve::run(&*connect()?, setting, args).await?,
+        ScriptCommand::Logs(args) => {
+            let node = connect()?;
+            if let Some(name) = &args.name {
+                bot(&*node, name).await?;
+            }
+            if args.follow {
+                return Ok(Outcome::Follow(Follow::Logs(logs::Follow::new(args))));
+            }
+            logs::show(&*node, &args, setting.style).await?
+        }
+        ScriptCommand::Top(args) => match top::Watch::wanted(&args, setting) {
+            Some(watch) => return Ok(Outcome::Follow(Follow::Top(watch))),
+            None => top::show(&*connect()?, args.name.as_deref(), setting.style).await?,
+        },
+        ScriptCommand::Repl(args) => {
+            let node = connect()?;
+            bot(&*node, &args.name).await?;
+            let session = lua::Session::new(args.name, args.write);
+            match args.eval {
+                None => return Ok(Outcome::Lua(session)),
+                Some(code) => session.once(&*node, code).await?,
+            }
+        }
+        ScriptCommand::Help { call } => help::run(call.as_deref())?,
+        ScriptCommand::Editor { dir } => editor::run(setting, connect, dir).await?,
+    };
+    Ok(answer.into())
+}
+
+/// The bot of that name, or who was probably meant.
+async fn bot(node: &dyn NodeApi, name: &str) -> Result<BotStatus, Failure> {
+    let bots = node.scripts().await?;
+    if let Some(bot) = bots.iter().find(|bot| bot.name == name) {
+        return Ok(bot.clone());
     }
+    let near = nearest(name, bots.iter().map(|bot| bot.name.as_str()));
+    let near = near.map_or(String::from(";"), |near| format!("; did you mean `{}`?", clean(near)));
+    let text = format!("There is no bot `{}`{near} `script list` shows them.", clean(name));
+    Err(Failure::new("unknown-bot", text))
 }
 
 fn list(bots: &[BotStatus], style: Style) -> Answer {
@@ -40,11 +89,25 @@ pub(super) fn bot_table(bots: &[BotStatus], style: Style) -> String {
             bot.sent.to_string(),
         ]);
     }
-    let mut text = table.show(style, "No bots.");
+    let mut text = table.show(style, "No bots. `qpq script new NAME` writes one.");
     for bot in bots {
-        if let Some(problem) = &bot.problem {
-            text += &format!("\n{}: {}", clean(&bot.name), style.alarm(&clean(problem)));
+        let name = clean(&bot.name);
+        if let Some(waits) = waiting(bot) {
+            text += &format!("\n{name}: {}", style.alarm(&waits));
+        } else if let Some(problem) = &bot.problem {
+            let problem = clean(problem);
+            let problem = problem.strip_prefix(&format!("{name}: ")).unwrap_or(&problem);
+            text += &format!("\n{name}: {}", style.alarm(problem));
         }
     }
     text
+}
+
+/// What waits for the admin, and what to do.
+fn waiting(bot: &BotStatus) -> Option<String> {
+    let name = clean(&bot.name);
+    let missing = clean(&bot.missing.join(", "));
+    let who = if bot.state == "running" { "a new version " } else { "" };
+    (!bot.missing.is_empty())
+        .then(|| format!("{who}waits for your approval of {missing}; `qpq script approve {name}` shows and grants it"))
 }

@@ -17,7 +17,7 @@ async fn outcome(node: Arc<Double>, line: &[&str]) -> Result<Answer, Failure> {
     let connect = || Ok(Arc::clone(&node) as Arc<dyn NodeApi>);
     match run(&setting(cli.global.json), cli.command.unwrap(), &connect).await? {
         Outcome::Answer(answer) => Ok(answer),
-        Outcome::Follow(_) => panic!("no answer"),
+        Outcome::Follow(_) | Outcome::Lua(_) => panic!("no answer"),
     }
 }
 
@@ -54,6 +54,17 @@ async fn every_answer_in_json_names_its_schema_and_version() {
         &["plugin", "list"],
         &["plugin", "enable", "x"],
         &["script", "list"],
+        &["script", "approve", "announcements", "--yes"],
+        &["script", "logs"],
+        &["script", "logs", "announcements", "--traceback"],
+        &["script", "top"],
+        &["script", "top", "announcements", "--once"],
+        &["script", "help"],
+        &["script", "help", "mesh.send"],
+        &["script", "help", "mesh.message"],
+        &["script", "help", "peer_up"],
+        &["script", "help", "rate-limited"],
+        &["script", "help", "logs"],
         &["script", "reload"],
         &["config", "reference"],
     ] {
@@ -168,4 +179,133 @@ async fn following_goes_on_where_it_was() {
 async fn commands_for_the_shell_are_refused_at_the_prompt() {
     let failure = outcome(Arc::default(), &["up"]).await.unwrap_err();
     assert_eq!(failure.exit_code(), 2);
+}
+
+#[tokio::test]
+async fn what_waits_for_approval_is_shown_with_its_remedy() {
+    let text = text(&["script", "list"]).await;
+    assert!(
+        text.contains("waits for your approval of send") && text.contains("`qpq script approve announcements`"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_granted_that_was_not_shown_and_confirmed() {
+    let node = Arc::<Double>::default();
+    let failure = outcome(Arc::clone(&node), &["script", "approve", "announcements"]).await.unwrap_err();
+    assert_eq!(failure.exit_code(), 2);
+    let told = failure.to_string();
+    assert!(told.contains("send  write direct messages to anybody") && told.contains("--yes"), "{told}");
+    assert!(node.calls.lock().unwrap().is_empty());
+    outcome(Arc::clone(&node), &["script", "approve", "announcements", "--yes", "--trust"]).await.unwrap();
+    let approval = ScriptApproval { needs: vec!["send".into()], revoke: false, trusted: true };
+    assert_eq!(*node.calls.lock().unwrap(), [format!("approve announcements {approval:?}")]);
+    let failure =
+        outcome(Arc::clone(&node), &["script", "approve", "announcements", "--needs", "sned"]).await.unwrap_err();
+    assert!(failure.to_string().contains("did you mean \"send\""), "{failure}");
+    let failure = outcome(node, &["script", "approve", "anouncements", "--yes"]).await.unwrap_err();
+    assert!(failure.to_string().contains("did you mean `announcements`?"), "{failure}");
+}
+
+#[tokio::test]
+async fn the_log_names_bot_level_event_and_line() {
+    let shown = text(&["script", "logs"]).await;
+    assert!(shown.contains("warn  announcements timer announcements.lua:7: could not repeat"), "{shown}");
+    assert!(!shown.contains("announcements.lua:2"), "{shown}");
+    assert!(text(&["script", "logs", "--traceback"]).await.contains("\n    announcements.lua:2"));
+}
+
+#[tokio::test]
+async fn following_the_log_goes_on_after_the_last_line() {
+    let node = Double::default();
+    let cli = Cli::parse_from(["qpq", "script", "logs", "--follow", "--limit", "5"]);
+    let connect = || Ok(Arc::<Double>::default() as Arc<dyn NodeApi>);
+    let Outcome::Follow(follow) = run(&setting(true), cli.command.unwrap(), &connect).await.unwrap() else { panic!() };
+    let mut lines: Vec<String> = vec![];
+    let mut print = |line: &str| {
+        lines.push(line.to_owned());
+        if lines.len() == 2 { Err(Failure::Quiet) } else { Ok(()) }
+    };
+    assert!(matches!(follow.run(&node, &setting(true), &mut print).await, Err(Failure::Quiet)));
+    assert!(lines.iter().all(|line| line.contains("qpq.script-log-line/1")), "{lines:?}");
+    let calls = node.calls.lock().unwrap().clone();
+    assert!(calls[0].contains("after: None, limit: 5") && calls[1].contains("after: Some(7)"), "{calls:?}");
+}
+
+#[tokio::test]
+async fn a_watched_figure_comes_again_and_again() {
+    let node = Double::default();
+    let cli = Cli::parse_from(["qpq", "script", "top", "--watch", "1"]);
+    let connect = || Err(Failure::Quiet);
+    let Outcome::Follow(follow) = run(&setting(true), cli.command.unwrap(), &connect).await.unwrap() else { panic!() };
+    let mut count = 0;
+    let mut print = |line: &str| {
+        assert!(line.contains("qpq.script-top/1"));
+        count += 1;
+        if count == 2 { Err(Failure::Quiet) } else { Ok(()) }
+    };
+    assert!(matches!(follow.run(&node, &setting(true), &mut print).await, Err(Failure::Quiet)));
+}
+
+#[tokio::test]
+async fn every_limit_is_shown_with_what_is_used_of_it() {
+    let shown = text(&["script", "top", "announcements"]).await;
+    assert!(shown.contains("timers") && shown.contains("1 of 32") && shown.contains("  3 %"), "{shown}");
+    let all = text(&["script", "top"]).await;
+    assert!(all.contains("PAUSES") && all.contains("3 %"), "{all}");
+}
+
+#[tokio::test]
+async fn typed_code_is_read_only_unless_asked_and_a_failure_is_one() {
+    let node = Arc::<Double>::default();
+    let answer = outcome(Arc::clone(&node), &["script", "repl", "announcements", "--eval", "1 + 1"]).await.unwrap();
+    assert_eq!(answer.show(false), "not so");
+    assert!(matches!(answer.print(true), Err(Failure::Told)));
+    outcome(Arc::clone(&node), &["script", "repl", "announcements", "--write", "--eval", "x = 1"]).await.unwrap();
+    let calls = node.calls.lock().unwrap().clone();
+    assert!(calls[0].contains("write: false") && calls[1].contains("write: true"), "{calls:?}");
+}
+
+#[tokio::test]
+async fn a_call_is_explained_also_by_a_part_of_its_name_and_a_misspelt_one_is_guessed() {
+    let explained = text(&["script", "help", "mesh.send"]).await;
+    assert!(explained.starts_with("mesh.send(to, message [, options])"), "{explained}");
+    assert!(explained.contains(".ttl?") && explained.contains("permission  send"), "{explained}");
+    assert_eq!(text(&["script", "help", "store:get"]).await, text(&["script", "help", "mesh.store:get"]).await);
+    let failure = outcome(Arc::default(), &["script", "help", "mesh.sned"]).await.unwrap_err();
+    assert!(failure.to_string().contains("Did you mean `mesh.send`?"), "{failure}");
+    let failure = outcome(Arc::default(), &["script", "help", "brodcast"]).await.unwrap_err();
+    assert!(failure.to_string().contains("broadcast`?"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_new_bot_overwrites_nothing_and_has_a_name_that_a_bot_can_have() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().to_str().unwrap();
+    let made = outcome(Arc::default(), &["script", "new", "greeter", "--dir", place]).await.unwrap();
+    assert!(made.show(false).contains("qpq script check"), "{}", made.show(false));
+    assert!(dir.path().join("greeter/init_test.lua").is_file());
+    for line in
+        [&["script", "new", "greeter", "--dir", place][..], &["script", "new", "greeter", "--single", "--dir", place]]
+    {
+        let failure = outcome(Arc::default(), line).await.unwrap_err();
+        assert!(failure.to_string().contains("exists already"), "{failure}");
+    }
+    for bad in ["../up", "lib", "a b", "my_test", ""] {
+        let failure = outcome(Arc::default(), &["script", "new", bad, "--dir", place]).await.unwrap_err();
+        assert_eq!(failure.exit_code(), 2, "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn editors_files_are_written_and_settings_of_the_author_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().to_str().unwrap();
+    std::fs::write(dir.path().join(".luarc.json"), "{}").unwrap();
+    let line = ["script", "editor", "--dir", place];
+    let answer = outcome(Arc::default(), &line).await.unwrap();
+    assert!(answer.show(false).contains("Left as you have them: .luarc.json"), "{}", answer.show(false));
+    assert_eq!(std::fs::read_to_string(dir.path().join(".luarc.json")).unwrap(), "{}");
+    assert!(std::fs::read_to_string(dir.path().join("meta/mesh.lua")).unwrap().starts_with("---@meta"));
 }

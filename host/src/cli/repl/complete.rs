@@ -15,6 +15,8 @@ pub(super) enum Kind {
     Plugins,
     /// Bots.
     Bots,
+    /// Calls of the script API.
+    Calls,
 }
 
 /// Completions of the word at the end of a line: where it starts, and what it can become.
@@ -79,7 +81,8 @@ fn values(command: &Command, argument: &Arg, names: impl Fn(Kind) -> Vec<String>
         (_, "peer") => Kind::Peers,
         (_, "topic") => Kind::Channels,
         ("enable" | "swap", "name") => Kind::Plugins,
-        ("reload", "name") => Kind::Bots,
+        ("reload" | "approve" | "logs" | "top" | "repl", "name") => Kind::Bots,
+        ("help", "call") => Kind::Calls,
         _ => return vec![],
     };
     names(kind)
@@ -148,6 +151,7 @@ mod tests {
             Kind::Channels => vec!["announcements".into()],
             Kind::Plugins => vec!["routing-flood".into()],
             Kind::Bots => vec!["board".into()],
+            Kind::Calls => vec!["mesh.send".into()],
         }
     }
 
@@ -172,6 +176,8 @@ mod tests {
         assert_eq!(completed("/mesh unsubscribe ").1, ["announcements "]);
         assert_eq!(completed("/plugin enable ").1, ["routing-flood "]);
         assert_eq!(completed("/script reload ").1, ["board "]);
+        assert_eq!(completed("/script approve b").1, ["board "]);
+        assert_eq!(completed("/script help mesh.se").1, ["mesh.send "]);
     }
 
     #[test]

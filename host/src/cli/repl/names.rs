@@ -37,6 +37,7 @@ impl Names {
             Kind::Channels => "channels",
             Kind::Plugins => "plugins",
             Kind::Bots => "bots",
+            Kind::Calls => return crate::script::calls().map(|call| call.name.to_owned()).collect(),
         };
         if let Some((when, names)) = self.known.borrow().get(key)
             && when.elapsed() < FRESH
@@ -58,6 +59,7 @@ impl Names {
             Kind::Channels => self.node.channels().await?.into_iter().map(|channel| channel.name).collect(),
             Kind::Plugins => self.node.plugins().await?.into_iter().map(|plugin| plugin.name).collect(),
             Kind::Bots => self.node.scripts().await?.into_iter().map(|bot| bot.name).collect(),
+            Kind::Calls => vec![], // known without the node
         };
         // A name that had to be cleaned could not be found again by its clean form.
         Ok(names.into_iter().filter(|name| clean(name) == *name).collect())

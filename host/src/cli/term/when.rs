@@ -29,6 +29,16 @@ pub(in crate::cli) fn ago(then_ms: u64, now_ms: u64) -> String {
     }
 }
 
+/// The time of day (UTC) of a moment within the last day; of an older one, how long ago it was.
+pub(in crate::cli) fn clock(then_ms: u64, now_ms: u64) -> String {
+    const DAY_SECS: u64 = 86_400;
+    if now_ms.saturating_sub(then_ms) / 1_000 >= DAY_SECS {
+        return ago(then_ms, now_ms);
+    }
+    let secs = then_ms / 1_000 % DAY_SECS;
+    format!("{:02}:{:02}:{:02}Z", secs / 3_600, secs / 60 % 60, secs % 60)
+}
+
 /// A size in its largest unit, such as `1.5 MiB`.
 pub(in crate::cli) fn bytes(bytes: u64) -> String {
     let units = [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
@@ -48,6 +58,8 @@ mod tests {
         assert_eq!(ago(0, 65_000), "1 min ago");
         assert_eq!(ago(7_200_000, 0), "in 2 h");
         assert_eq!(duration(86_400 * 7), "7 days");
+        assert_eq!(clock(1_700_000_000_000, 1_700_000_100_000), "22:13:20Z");
+        assert_eq!(clock(1_700_000_000_000, 1_700_200_000_000), "2 days ago");
     }
 
     #[test]

@@ -1,0 +1,116 @@
+//! `script new`: writes a bot that works at once, with a test.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::super::Connect;
+use super::place::scripts_dir;
+use crate::cli::Setting;
+use crate::cli::answer::Answer;
+use crate::cli::args::NewScriptArgs;
+use crate::cli::failure::Failure;
+use crate::script::bot_name_problem;
+
+/// Stands for the bot's name in the templates.
+const NAME: &str = "NAME";
+
+/// A file of a bot in a folder, and its text.
+const FOLDER: [(&str, &str); 4] = [
+    ("init.lua", include_str!("new/init.lua")),
+    ("bot.toml", include_str!("new/bot.toml")),
+    ("init_test.lua", include_str!("new/init_test.lua")),
+    ("README.md", include_str!("new/README.md")),
+];
+
+#[derive(Serialize)]
+struct Report {
+    name: String,
+    path: PathBuf,
+    files: Vec<PathBuf>,
+    next: Vec<String>,
+}
+
+pub(super) async fn run(setting: &Setting, connect: Connect<'_>, args: &NewScriptArgs) -> Result<Answer, Failure> {
+    if let Some(problem) = bot_name_problem(&args.name) {
+        return Err(Failure::Usage(problem));
+    }
+    let dir = match &args.dir {
+        Some(dir) => dir.clone(),
+        None => scripts_dir(setting, connect).await,
+    };
+    let name = &args.name;
+    // One name is one bot, be it a file or a folder.
+    let taken = [dir.join(name), dir.join(format!("{name}.lua")), dir.join(format!("{name}.luau"))];
+    if let Some(path) = taken.iter().find(|path| path.symlink_metadata().is_ok()) {
+        return Err(Failure::Usage(format!(
+            "{} exists already, and nothing is overwritten. Choose another name, or another folder with --dir.",
+            path.display()
+        )));
+    }
+    let files = files(&dir, name, args.single);
+    for (path, text) in &files {
+        write(path, text).map_err(|error| Failure::new("io", format!("{}: {error}", path.display())))?;
+    }
+    let path = dir.join(if args.single { format!("{name}.lua") } else { name.clone() });
+    Ok(answer(name, path, files.into_iter().map(|(path, _)| path).collect()))
+}
+
+/// Where each file goes, with its text.
+fn files(dir: &Path, name: &str, single: bool) -> Vec<(PathBuf, String)> {
+    let path = |file: &str| match (single, file) {
+        (false, file) => Some(dir.join(name).join(file)),
+        (true, "init.lua") => Some(dir.join(format!("{name}.lua"))),
+        (true, "init_test.lua") => Some(dir.join(format!("{name}_test.lua"))),
+        (true, _) => None,
+    };
+    FOLDER.iter().filter_map(|(file, text)| Some((path(file)?, text.replace(NAME, name)))).collect()
+}
+
+/// Writes a new file; one that is there already stays as it is.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    path.parent().map_or(Ok(()), fs::create_dir_all)?;
+    let mut file = fs::File::create_new(path)?;
+    io::Write::write_all(&mut file, text.as_bytes())
+}
+
+fn answer(name: &str, path: PathBuf, files: Vec<PathBuf>) -> Answer {
+    let shown = path.display();
+    let next = vec![
+        format!("qpq script check {shown}"),
+        format!("qpq script test {shown}"),
+        format!("qpq script run {shown} --event '{{\"text\": \"!hello\"}}'"),
+        "qpq script list".to_owned(),
+    ];
+    let mut text = format!("{name} is in {shown}. A node that has its bots there runs it now. Next:\n");
+    for command in &next {
+        text += &format!("  {command}\n");
+    }
+    text += "Send `!hello` to the node and the bot answers. `qpq script editor` lets your editor complete its calls.";
+    Answer::new("qpq.script-new/1", &Report { name: name.to_owned(), path, files, next }, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::{ScriptLimits, check, run_once};
+
+    #[test]
+    fn what_is_written_is_in_order_and_answers() {
+        for single in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            for (path, text) in files(dir.path(), "greeter", single) {
+                write(&path, &text).unwrap();
+                assert!(!text.contains(NAME), "{}", path.display());
+            }
+            let bot = dir.path().join(if single { "greeter.lua" } else { "greeter" });
+            assert_eq!(check(&bot), []);
+            let event = serde_json::json!({ "text": "!hello", "from_name": "anna" });
+            let report = run_once(&bot, &event, &ScriptLimits::default());
+            assert_eq!(report.error, None);
+            assert!(report.outputs[0]["text"].as_str().unwrap().contains("anna"), "{report:?}");
+        }
+    }
+}
