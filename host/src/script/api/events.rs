@@ -19,7 +19,7 @@ const COMMAND_NAME_BYTES: usize = 32;
 
 /// The permission that an event wants, if any.
 pub(crate) fn event_needs(event: &str) -> Option<&'static str> {
-    EVENTS.iter().find(|(name, need)| *name == event && !need.is_empty()).map(|(_, need)| *need)
+    EVENTS.iter().find(|known| known.name == event && !known.needs.is_empty()).map(|known| known.needs)
 }
 
 /// A function that waits for an event.
