@@ -1,20 +1,15 @@
 -- Tests of announcements.lua: qpq script test scripts/announcements.lua
 
--- The admin, here the node's own user, posts a notice.
+-- The admin, here the node's own user, posts a notice. What he sees of it is returned.
 local function announce(t, text)
   t:receive{ from = "self", topic = "announcements", text = "!announce " .. text }
-end
-
--- A node's own user has no nickname there, so the bot shows the beginning of the key.
-local function name(t)
-  return t:self():sub(1, 10)
+  local notice = t:expect_sent{ topic = "announcements", match = "^%[#%d+%] " .. text }.text
+  t:expect_sent{ topic = "announcements", match = "^notice #%d+ accepted$" }
+  return notice
 end
 
 test("a notice goes out at once and is repeated until it expires", function(t)
-  announce(t, "Mesh meeting on Friday")
-  local notice = "[#1] Mesh meeting on Friday -- " .. name(t)
-  t:expect_sent{ topic = "announcements", text = notice }
-  t:expect_sent{ topic = "announcements", text = "notice #1 accepted" }
+  local notice = announce(t, "Mesh meeting on Friday")
   for _ = 1, 11 do
     t:advance("6h")
     t:expect_sent{ topic = "announcements", text = notice }
@@ -24,12 +19,11 @@ test("a notice goes out at once and is repeated until it expires", function(t)
 end)
 
 test("all notices go out in one message", function(t)
-  announce(t, "one")
+  local one = announce(t, "one")
   t:advance("1m")
-  announce(t, "two")
+  local two = announce(t, "two")
   t:advance("6h")
-  local both = "[#1] one -- " .. name(t) .. "\n[#2] two -- " .. name(t)
-  t:expect_sent{ topic = "announcements", text = both }
+  t:expect_sent{ topic = "announcements", text = one .. "\n" .. two }
 end)
 
 test("only admins post and withdraw", function(t)

@@ -65,7 +65,7 @@ pub const TEST_CALLS: &[Call] = &[
         &[FILTER],
         SENT,
         "",
-        "No such message was sent that was not expected before, nor comes within the time named.",
+        "No such message was sent that was not expected before, nor is one within 10s.",
     ),
     later("node:expect_silence", &[DURATION], &[], "", "For so long no bot of this node sends anything."),
     later("node:sent", &[], &[], "test.sent[]", "All that the bots of this node sent so far."),
@@ -132,7 +132,7 @@ pub const TEST_CALLS: &[Call] = &[
         &[FILTER],
         RECEIVED,
         "",
-        "No such message has arrived or does within the time named.",
+        "No such message has arrived that was not expected before, nor does within 10s.",
     ),
     later("person:received", &[], &[], "test.received[]", "All that has arrived, the oldest first."),
     now(

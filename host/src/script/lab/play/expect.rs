@@ -32,7 +32,7 @@ pub(super) fn install(installer: &mut Installer<'_>) -> mlua::Result<()> {
     installer.waiting("node:expect_nothing", |lua, play, args| async move {
         let (node, filter) = (play.receiver(&args)?, Filter::read(&args, "to")?);
         play.stage.begin().await;
-        match play.await_sent(node, &filter, filter.within.unwrap_or_default()).await? {
+        match play.await_sent(node, &filter, filter.within.unwrap_or(PATIENCE)).await? {
             None => done(&lua, ()),
             Some(posted) => Err(unmet(format!("expected no message{filter}, got one {}", play.line(&posted)))),
         }
@@ -76,7 +76,7 @@ pub(super) fn install(installer: &mut Installer<'_>) -> mlua::Result<()> {
     installer.waiting("person:expect_nothing_received", |lua, play, args| async move {
         let (node, filter) = (play.receiver(&args)?, Filter::read(&args, "from")?);
         play.stage.begin().await;
-        match play.await_received(&lua, node, &filter, filter.within.unwrap_or_default()).await? {
+        match play.await_received(&lua, node, &filter, filter.within.unwrap_or(PATIENCE)).await? {
             None => done(&lua, ()),
             Some(table) => {
                 let text: mlua::LuaString = table.raw_get("text")?;
