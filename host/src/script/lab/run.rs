@@ -123,7 +123,7 @@ pub fn run_tests(order: &TestOrder) -> Result<TestRun, String> {
                 slots.extend(found.iter().map(|_| None));
                 tasks.extend(found);
             }
-            Err(report) => slots.push(Some(report)),
+            Err(report) => slots.push(Some(*report)),
         }
     }
     let mut reports = beside_each_other(&tasks, run_one).into_iter();
@@ -161,8 +161,8 @@ fn beside_each_other<T: Sync, R: Send>(things: &[T], work: impl Fn(&T) -> R + Sy
 }
 
 /// The tests in a file that are wanted, or why there are none.
-fn list(file: &Arc<TestFile>, order: &TestOrder) -> Result<Vec<Task>, TestReport> {
-    let failed = |failure: &Failure| report(file, "load", Duration::ZERO, Some(failure), Vec::new());
+fn list(file: &Arc<TestFile>, order: &TestOrder) -> Result<Vec<Task>, Box<TestReport>> {
+    let failed = |failure: &Failure| Box::new(report(file, "load", Duration::ZERO, Some(failure), Vec::new()));
     let bot = file.bot.as_ref().map(|bot| bot.path.as_path());
     let source = read_test(&file.path, bot, SOURCE_BYTES).map_err(|error| failed(&error.into()))?;
     let compiled = Program::compile(source);
