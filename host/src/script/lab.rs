@@ -14,6 +14,7 @@ mod node;
 mod play;
 mod pool;
 mod run;
+mod scene;
 mod stage;
 #[cfg(test)]
 mod tests;

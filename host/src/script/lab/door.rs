@@ -10,9 +10,10 @@ use super::super::lock;
 use super::world::World;
 use crate::api::{
     ApiError, BlocksImported, BotStatus, BroadcastRequest, ChannelInfo, DeliveryPage, DeliveryQuery, ExportPage,
-    ExportQuery, FederationReport, IdentityInfo, ImportOutcome, InboxPage, InboxQuery, NodeApi, NodeStatus, PeerInfo,
-    PingReport, PluginStatus, QueuePage, QueueQuery, Receipt, Reply, RouteTable, ScriptApproval, ScriptEval,
-    ScriptEvaluated, ScriptLogPage, ScriptLogQuery, SendRequest, ServerNote, StoreStats, Trust, WhyReport,
+    ExportQuery, FederationReport, IdentityInfo, ImportOutcome, InboxPage, InboxQuery, LinkLimit, MachineReport,
+    NodeApi, NodeStatus, PeerInfo, PingReport, PluginStatus, QueuePage, QueueQuery, Receipt, Reply, RouteTable,
+    ScriptApproval, ScriptEval, ScriptEvaluated, ScriptLogPage, ScriptLogQuery, SendRequest, ServerNote, SourceText,
+    StoreStats, Trust, WhyReport,
 };
 use crate::node::door::route_table;
 
@@ -36,6 +37,10 @@ impl Door {
         }
         .boxed()
     }
+}
+
+fn gone() -> ApiError {
+    ApiError::new("stopping", "there is no such node")
 }
 
 fn not_here<T: Send + 'static>() -> Reply<T> {
@@ -112,7 +117,7 @@ impl NodeApi for Door {
     }
 
     fn plugins(&self) -> Reply<Vec<PluginStatus>> {
-        self.answer(|_| Ok(Vec::new()))
+        self.answer(|world| Ok(world.nodes.get(self.node).map(|node| node.scene.plugins.clone()).unwrap_or_default()))
     }
 
     fn scripts(&self) -> Reply<Vec<BotStatus>> {
@@ -139,8 +144,8 @@ impl NodeApi for Door {
         not_here()
     }
 
-    fn set_trust(&self, _: String, _: Trust) -> Reply<PeerInfo> {
-        not_here()
+    fn set_trust(&self, peer: String, trust: Trust) -> Reply<PeerInfo> {
+        self.answer(|world| world.judge(self.node, &peer, trust))
     }
 
     fn export_blocks(&self) -> Reply<String> {
@@ -183,8 +188,20 @@ impl NodeApi for Door {
         not_here()
     }
 
-    fn plugin_swap(&self, _: String, _: Option<String>) -> Reply<PluginStatus> {
-        not_here()
+    fn plugin_swap(&self, name: String, file: Option<String>) -> Reply<PluginStatus> {
+        self.answer(|world| world.nodes.get_mut(self.node).ok_or_else(gone)?.scene.swap(name, file))
+    }
+
+    fn source(&self, _: String, name: String) -> Reply<SourceText> {
+        self.answer(|world| world.nodes.get(self.node).ok_or_else(gone)?.scene.source(&name))
+    }
+
+    fn machine(&self) -> Reply<MachineReport> {
+        self.answer(|world| Ok(world.nodes.get(self.node).ok_or_else(gone)?.scene.machine.clone()))
+    }
+
+    fn limit_link(&self, peer: String, limit: Option<LinkLimit>) -> Reply<()> {
+        self.answer(|world| world.limit(self.node, &peer, limit))
     }
 
     fn federation(&self) -> Reply<FederationReport> {

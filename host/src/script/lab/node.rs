@@ -12,6 +12,7 @@ use super::super::log::Counter;
 use super::super::shared::{LiveEvent, Shared};
 use super::super::store::MemoryStore;
 use super::compass::{Compass, Map};
+use super::scene::Scene;
 use crate::api::InboxItem;
 use crate::core::shelf::{Shelf, StoreLimits};
 use crate::core::{Core, CoreConfig, Event};
@@ -47,6 +48,8 @@ pub(super) struct Node {
     /// What its bots keep.
     pub store: Arc<MemoryStore>,
     pub deliveries: Deliveries,
+    /// What stands around it.
+    pub scene: Scene,
     /// The bots that run here.
     pub bots: Arc<RwLock<Vec<Arc<Shared>>>>,
     /// Numbers the lines of their logs.
@@ -73,6 +76,7 @@ impl Node {
             readers: BTreeMap::new(),
             store: Arc::default(),
             deliveries: Deliveries::default(),
+            scene: Scene::default(),
             bots: Arc::default(),
             lines: Arc::default(),
             life: 0,

@@ -1,6 +1,7 @@
 //! What a test says, done on its stage: the methods of `t`, of nodes and of people.
 
 mod act;
+mod around;
 mod compare;
 mod expect;
 mod look;
@@ -94,6 +95,7 @@ impl Play {
     fn install(self: &Rc<Self>, lua: &Lua) -> mlua::Result<()> {
         let mut installer = Installer { lua, play: self, installed: Vec::new() };
         act::install(&mut installer)?;
+        around::install(&mut installer)?;
         expect::install(&mut installer)?;
         look::install(&mut installer)?;
         mesh::install(&mut installer)?;

@@ -312,3 +312,35 @@ fn tests_are_found_beside_and_inside_bots_and_count_as_no_sources() {
     let source = crate::script::source::read(&dir.path().join("two"), 1 << 20).unwrap();
     assert!(source.files.keys().all(|name| !name.contains("test.lua")), "{:?}", source.files.keys());
 }
+
+#[test]
+fn what_stands_around_a_node_is_set_by_the_test_and_what_bots_did_to_it_is_seen() {
+    let bot = "mesh.command('do', function(msg)
+        local text, err = mesh.source('weather')
+        local machine = mesh.machine()
+        mesh.relay.block(msg.from)
+        mesh.relay.limit(mesh.peers()[1].id, { messages = 60 })
+        local plugin = mesh.relay.swap('transport-quic', '/spare.so')
+        mesh.log.info(text or err.code, machine.neighbours[1].address, mesh.relay.plugins()[1].state, plugin.file)
+    end)";
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "bot/init.lua", bot);
+    let needs = "needs = [\"direct\", \"reply\", \"relay\", \"source\", \"machine\", \"peers\"]";
+    write(dir.path(), "bot/bot.toml", needs);
+    let test = "test('it does', function(t)
+        t:source('weather', '12 degrees')
+        t:machine { sources = { 'babel' }, neighbours = { { protocol = 'babel', address = 'fe80::2', cost = 96 } } }
+        t:plugins { { name = 'transport-quic', kind = 'transport', state = 'failed', error = 'no port' } }
+        t:receive { from = 'anna', text = '!do' }
+        t:equal(t:log()[1], '12 degrees fe80::2 active /spare.so')
+        t:equal(t:swaps(), { { name = 'transport-quic', file = '/spare.so' } })
+        t:equal(t:trusts()[t:key('anna')], 'blocked')
+        t:equal(t:bounds()[t:key('anna')], { messages = 60 })
+        t:source('weather', nil, 'too-large')
+        t:receive { from = 'bert', text = '!do' }
+        t:matches(t:log()[2], '^too%-large')
+    end)";
+    write(dir.path(), "bot/init_test.lua", test);
+    let run = run_tests(&TestOrder { paths: vec![dir.path().to_path_buf()], seed: 1, filter: None }).unwrap();
+    assert!(run.ok && run.passed == 1, "{:#?}", run.tests);
+}

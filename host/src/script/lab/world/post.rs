@@ -7,7 +7,10 @@ use qpq_schemas::{MessageId, PeerId};
 use tokio::sync::oneshot;
 
 use super::{Event, Moment, World};
-use crate::api::{ApiError, BroadcastRequest, ChannelInfo, InboxPage, InboxQuery, PeerInfo, Receipt, SendRequest};
+use crate::api::{
+    ApiError, BroadcastRequest, ChannelInfo, InboxPage, InboxQuery, LinkLimit, PeerInfo, Receipt, SendRequest, Trust,
+};
+use crate::core::Limit;
 use crate::identity::Sighting;
 use crate::node::channels::USER;
 use crate::node::door::inbox_places;
@@ -152,6 +155,44 @@ impl World {
         let places = inbox_places(core, after, query.limit, query.newest, topic);
         let next_after = places.last().map_or(after, |(seq, _)| *seq);
         Ok(InboxPage { items: node.open(places.into_iter().map(|(seq, _)| seq)), next_after })
+    }
+
+    /// A bot says how far a peer is trusted.
+    pub(in super::super) fn judge(&mut self, number: usize, peer: &str, trust: Trust) -> Result<PeerInfo, ApiError> {
+        self.core(number)?;
+        let Some(node) = self.nodes.get_mut(number) else { return Err(gone()) };
+        let told = |error: &dyn std::fmt::Display| ApiError::new("bad-peer", error.to_string());
+        let peer = node.directory.resolve(peer).map_err(|error| ApiError::new(error.code(), error.to_string()))?;
+        node.directory.set_trust(peer, trust).map_err(|error| told(&error))?;
+        let events = match trust {
+            Trust::Blocked => [Event::Trust { peer, trusted: false }, Event::Block(peer)],
+            Trust::Trusted => [Event::Unblock(peer), Event::Trust { peer, trusted: true }],
+            Trust::Known => [Event::Unblock(peer), Event::Trust { peer, trusted: false }],
+        };
+        events.into_iter().for_each(|event| self.feed(number, event));
+        self.peers(number)?.into_iter().find(|info| info.peer_id == Some(peer)).ok_or_else(gone)
+    }
+
+    /// A bot bounds a neighbour, or lifts the bound.
+    pub(in super::super) fn limit(
+        &mut self,
+        number: usize,
+        peer: &str,
+        limit: Option<LinkLimit>,
+    ) -> Result<(), ApiError> {
+        self.core(number)?;
+        let Some(node) = self.nodes.get_mut(number) else { return Err(gone()) };
+        let peer = node.directory.resolve(peer).map_err(|error| ApiError::new(error.code(), error.to_string()))?;
+        match limit {
+            Some(limit) => _ = node.scene.limits.insert(peer, limit),
+            None => _ = node.scene.limits.remove(&peer),
+        }
+        let limit = limit.map(|limit| Limit {
+            messages_per_minute: limit.messages_per_minute,
+            bytes_per_minute: limit.bytes_per_minute,
+        });
+        self.feed(number, Event::Limit { peer, limit });
+        Ok(())
     }
 
     /// The peers that a node knows.
