@@ -133,6 +133,18 @@ interface NodeService {
 
   scriptEval @39 (eval :ScriptEval) -> (evaluated :ScriptEvaluated);
   # Runs a piece of Lua inside a running bot, within its sandbox and its budget for one event. Read-only unless asked.
+
+  emergencyDraft @40 (text :Text, ttlSecs :Number) -> (notice :Notice);
+  # A notice of an emergency that nobody has signed yet, good for so long; for a day if that is not set.
+
+  emergencySign @41 (copies :List(Text)) -> (notice :Notice);
+  # The notice with this node's signature too. Copies of one notice, at most 16, are put together.
+
+  emergencyShow @42 (copies :List(Text)) -> (notice :Notice);
+  # Who has signed a notice, and who is missing.
+
+  emergencyPublish @43 (copies :List(Text)) -> (receipt :Receipt);
+  # Publishes a notice that enough admins have signed. Relays that name them let it go before everything else.
 }
 
 interface Mailbox {
@@ -288,6 +300,47 @@ struct InboxItem {
   # A reaction to `replyTo`, such as an emoji, and not a text.
   maxHops @17 :UInt8;
   # How many links it may cross.
+  notice @18 :NoticeMark;
+  # It is an emergency notice, and `payload` its text.
+}
+
+struct NoticeMark {
+  untilMs @0 :UInt64;
+  # When the notice is over.
+  signed @1 :List(Data);
+  # Who has signed it. Bad signatures were left out.
+  counted @2 :UInt32;
+  # How many of them this node's configuration names as admins.
+  quorum @3 :UInt32;
+  # How many must have signed; 0 when the configuration names no admins.
+}
+
+struct Notice {
+  # A notice of an emergency, and how far it has come.
+  notice @0 :Text;
+  # The notice as one word of text, to be handed on to the next admin. No secret.
+  text @1 :Text;
+  untilMs @2 :UInt64;
+  channel @3 :Text;
+  # The channel that it is for, if that is this node's channel for emergencies.
+  topicId @4 :Data;
+  signed @5 :List(NoticeKey);
+  # Bad signatures were left out.
+  missing @6 :List(NoticeKey);
+  # The admins that this node's configuration names and that have not signed.
+  counted @7 :UInt32;
+  # How many admins have signed.
+  quorum @8 :UInt32;
+  # How many must have; 0 when the configuration names no admins.
+}
+
+struct NoticeKey {
+  key @0 :Data;
+  name @1 :Text;
+  admin @2 :Bool;
+  # Whether this node's configuration names it.
+  own @3 :Bool;
+  # Whether it is this node's key.
 }
 
 struct Delivery {

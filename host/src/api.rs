@@ -4,6 +4,7 @@
 //! `node.capnp`, bots come through it inside the process; nothing reaches the node by another way.
 //! The result types are what `--json` prints.
 
+mod emergency;
 mod federation;
 pub mod mailbox;
 mod parcel;
@@ -12,6 +13,7 @@ mod scripts;
 mod store;
 mod why;
 
+pub use emergency::{NoticeInfo, NoticeKey, NoticeMark};
 pub use federation::{CertificateInfo, DomainInfo, FederationReport, RefusedDomain};
 pub use parcel::{ExportPage, ExportQuery, ImportOutcome};
 pub use routes::{Feasibility, LostRoute, RouteAlternative, RouteInfo, RouteLink, RouteTable};
@@ -76,6 +78,14 @@ pub trait NodeApi: Send + Sync + 'static {
     fn create_private(&self, name: String) -> Reply<ChannelInfo>;
     /// The channels that this node has joined.
     fn channels(&self) -> Reply<Vec<ChannelInfo>>;
+    /// A notice of an emergency that nobody has signed yet, good for `ttl_secs` (`None`: a day).
+    fn emergency_draft(&self, text: String, ttl_secs: Option<u32>) -> Reply<NoticeInfo>;
+    /// The notice with this node's signature too. Several copies, each with signatures of others, are put together.
+    fn emergency_sign(&self, copies: Vec<String>) -> Reply<NoticeInfo>;
+    /// Who has signed a notice, and who is missing.
+    fn emergency_show(&self, copies: Vec<String>) -> Reply<NoticeInfo>;
+    /// Publishes a notice that enough admins have signed, to go before everything else.
+    fn emergency_publish(&self, copies: Vec<String>) -> Reply<Receipt>;
     /// Messages for this node: direct ones and those of subscribed channels, in order of arrival.
     fn inbox(&self, query: InboxQuery) -> Reply<InboxPage>;
     /// Notes that `reader` has handled all up to `seq`; durable.
@@ -278,6 +288,9 @@ pub struct InboxItem {
     /// How many links it may cross.
     #[serde(default)]
     pub max_hops: u8,
+    /// It is an emergency notice, with these signatures; `payload` is its text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<NoticeMark>,
 }
 
 /// Which receipts [`NodeApi::deliveries`] shall return.

@@ -39,4 +39,4 @@ pub use server::{ControlServer, Limits, ServeError, serve};
 pub const SOCKET_NAME: &str = "node.sock";
 
 /// How many methods `NodeService` has: what `health` reports as `apiLevel`.
-pub const API_LEVEL: u32 = 37;
+pub const API_LEVEL: u32 = 44;

@@ -18,6 +18,7 @@ pub(crate) mod deliveries;
 mod dialer;
 mod discovery;
 pub(crate) mod door;
+pub(crate) mod emergency;
 mod engine;
 mod federation;
 #[cfg(feature = "fuzz-doors")]
@@ -182,6 +183,7 @@ fn start_engine(
             max_hops: config.messages.max_hops,
             max_payload: config.messages.max_payload,
         },
+        desk: emergency::Desk::of(config),
         identity: Arc::clone(&identity),
         store: store.clone(),
         board: Arc::clone(&board),

@@ -229,6 +229,12 @@ pub enum MeshCommand {
     Send(SendArgs),
     /// Publish a message on a channel
     Broadcast(BroadcastArgs),
+    /// Proclaim an emergency: a notice that several admins sign goes before everything else
+    Emergency {
+        /// What to do.
+        #[command(subcommand)]
+        command: EmergencyCommand,
+    },
     /// Join a channel, by its name or an invite
     Subscribe {
         /// The channel's name, or an invite
@@ -299,6 +305,34 @@ pub enum BlocksCommand {
     },
 }
 
+/// Notices of emergencies, which go from admin to admin as text.
+#[derive(Debug, Clone, Subcommand)]
+pub enum EmergencyCommand {
+    /// Write a notice, for admins to sign
+    Draft {
+        /// The text
+        #[arg(required = true, num_args = 1..)]
+        text: Vec<String>,
+        /// How long it holds, such as 6h or 2d [default: 24h]
+        #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+        ttl: Option<Duration>,
+    },
+    /// Put this node's signature on a notice; several copies with signatures of others are put together
+    Sign(NoticeArgs),
+    /// Publish a notice that enough admins have signed
+    Publish(NoticeArgs),
+    /// Show what a notice says, who has signed it, and who is missing
+    Show(NoticeArgs),
+}
+
+/// A notice.
+#[derive(Debug, Clone, Args)]
+pub struct NoticeArgs {
+    /// The notice as `draft` or `sign` printed it, or several copies of it
+    #[arg(required = true, num_args = 1..=16, value_name = "NOTICE")]
+    pub notice: Vec<String>,
+}
+
 /// A direct message.
 #[derive(Debug, Clone, Args)]
 pub struct SendArgs {
@@ -358,7 +392,7 @@ pub enum Priority {
     Normal,
     /// Before others
     High,
-    /// Before everything
+    /// As high; before everything goes only what `mesh emergency` publishes
     Emergency,
 }
 

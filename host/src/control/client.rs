@@ -25,7 +25,7 @@ use tokio::task::LocalSet;
 use super::access::Role;
 use super::known_nodes;
 use super::quic::Target;
-use super::wire::{Wire, list_len, read_list, write_datas, write_trust};
+use super::wire::{Wire, list_len, read_list, write_datas, write_texts, write_trust};
 use super::{SOCKET_NAME, socket};
 use crate::api::*;
 use crate::identity::{Identity, IdentityError};
@@ -371,6 +371,47 @@ impl NodeApi for RemoteNode {
                 }
             },
             |answer| Wire::read(answer.get_page()?)
+        )
+    }
+
+    fn emergency_draft(&self, text: String, ttl_secs: Option<u32>) -> Reply<NoticeInfo> {
+        remote!(
+            self,
+            emergency_draft_request,
+            |call| {
+                call.set_text(text.as_str());
+                if let Some(secs) = ttl_secs {
+                    call.init_ttl_secs().set_value(u64::from(secs));
+                }
+            },
+            |answer| Wire::read(answer.get_notice()?)
+        )
+    }
+
+    fn emergency_sign(&self, copies: Vec<String>) -> Reply<NoticeInfo> {
+        remote!(
+            self,
+            emergency_sign_request,
+            |call| write_texts(&copies, call.init_copies(list_len(copies.len()))),
+            |answer| Wire::read(answer.get_notice()?)
+        )
+    }
+
+    fn emergency_show(&self, copies: Vec<String>) -> Reply<NoticeInfo> {
+        remote!(
+            self,
+            emergency_show_request,
+            |call| write_texts(&copies, call.init_copies(list_len(copies.len()))),
+            |answer| Wire::read(answer.get_notice()?)
+        )
+    }
+
+    fn emergency_publish(&self, copies: Vec<String>) -> Reply<Receipt> {
+        remote!(
+            self,
+            emergency_publish_request,
+            |call| write_texts(&copies, call.init_copies(list_len(copies.len()))),
+            |answer| Wire::read(answer.get_receipt()?)
         )
     }
 

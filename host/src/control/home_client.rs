@@ -23,6 +23,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use qpq_schemas::PeerId;
+use qpq_schemas::emergency::Notice;
 use qpq_schemas::envelope::Envelope;
 use tokio::time::Instant;
 
@@ -34,6 +35,7 @@ use crate::identity::{self, Directory, IDENTITY_FILE, Identity, IdentityError, S
 use crate::node::channels::{Channels, USER};
 use crate::node::clock::now_ms;
 use crate::node::deliveries::Deliveries;
+use crate::node::emergency::Desk;
 use crate::node::mail::Defaults;
 use inbox_file::InboxFile;
 
@@ -86,6 +88,7 @@ struct Inner {
     identity: Arc<Identity>,
     nickname: Option<String>,
     defaults: Defaults,
+    desk: Desk,
     files: Mutex<Files>,
     /// Receipts that this process waits for.
     deliveries: Deliveries,
@@ -130,6 +133,7 @@ impl HomeClient {
             (identity, directory, sealing)
         };
         let inbox = InboxFile::open(home).map_err(OpenError::Files)?;
+        let desk = Desk::of(&config);
         let MessagesConfig { ttl_secs, max_hops, max_payload } = config.messages;
         Ok(Self(Arc::new(Inner {
             home: home.to_owned(),
@@ -139,6 +143,7 @@ impl HomeClient {
             identity,
             nickname: config.node.nickname,
             defaults: Defaults { ttl_secs, max_hops, max_payload },
+            desk,
             files: Mutex::new(Files { directory, sealing, inbox }),
             deliveries: Deliveries::default(),
             turn: tokio::sync::Mutex::default(),
@@ -178,6 +183,12 @@ impl Inner {
         let keys = SealingKeys::open(&self.home, Arc::clone(&self.identity), now_ms(), &mut rand::rng());
         self.files().sealing = keys.map_err(failed)?;
         Ok(())
+    }
+
+    fn tell_of(&self, notice: &Notice) -> NoticeInfo {
+        let files = self.files();
+        let names = |key: &PeerId| files.directory.name_of(key).map(str::to_owned);
+        self.desk.describe(notice, self.identity.peer_id(), &names)
     }
 
     fn own_identity(&self) -> IdentityInfo {
@@ -340,6 +351,31 @@ impl NodeApi for HomeClient {
 
     fn channels(&self) -> Reply<Vec<ChannelInfo>> {
         self.call(|client| async move { client.with_channels(|channels| Ok(channels.list())) })
+    }
+
+    // With its own key: an admin needs no node to sign.
+
+    fn emergency_draft(&self, text: String, ttl_secs: Option<u32>) -> Reply<NoticeInfo> {
+        self.call(|client| async move { Ok(client.tell_of(&client.desk.draft(text, ttl_secs, now_ms())?)) })
+    }
+
+    fn emergency_sign(&self, copies: Vec<String>) -> Reply<NoticeInfo> {
+        self.call(|client| async move {
+            let notice = client.desk.sign(&copies, client.identity.signing_key(), now_ms())?;
+            Ok(client.tell_of(&notice))
+        })
+    }
+
+    fn emergency_show(&self, copies: Vec<String>) -> Reply<NoticeInfo> {
+        self.call(|client| async move { Ok(client.tell_of(&client.desk.gather(&copies)?)) })
+    }
+
+    fn emergency_publish(&self, copies: Vec<String>) -> Reply<Receipt> {
+        self.call(|client| async move {
+            let key = client.identity.signing_key();
+            let envelope = client.desk.envelope(&copies, &client.defaults, key, now_ms())?;
+            client.hand_in(&envelope).await
+        })
     }
 
     fn inbox(&self, query: InboxQuery) -> Reply<InboxPage> {

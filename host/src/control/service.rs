@@ -6,9 +6,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use capnp::text_list;
 use futures::FutureExt;
 use futures::future::{join_all, ready};
 use qpq_schemas::PeerId;
+use qpq_schemas::emergency::MAX_SIGNATURES;
 use qpq_schemas::node_capnp::node_service::*;
 use qpq_schemas::node_capnp::{enqueue_result, health, mailbox};
 
@@ -17,7 +19,7 @@ use super::access::Caller;
 use super::fault::to_exception;
 use super::mail_service::MailService;
 use super::slots::Slots;
-use super::wire::{Wire, list_len, read_trust, write_list};
+use super::wire::{Wire, list_len, read_number, read_texts, read_trust, write_list};
 use crate::api::mailbox::MailboxApi;
 use crate::api::{ApiError, DeliveryQuery, InboxPage, InboxQuery, NodeApi, Receipt, ScriptLogQuery};
 
@@ -288,6 +290,27 @@ impl Server for Service {
         write_list(&outcomes, results.reborrow().init_outcomes(list_len(outcomes.len())));
     }}
 
+    method! { admins emergency_draft(EmergencyDraftParams, EmergencyDraftResults) |service, params, results| {
+        let ttl_secs = if params.has_ttl_secs() { Some(read_number(params.get_ttl_secs()?.get_value())?) } else { None };
+        let text = params.get_text()?.to_string()?;
+        ask!(service.node.emergency_draft(text, ttl_secs)).write(results.reborrow().init_notice());
+    }}
+
+    method! { admins emergency_sign(EmergencySignParams, EmergencySignResults) |service, params, results| {
+        let copies = read_copies(params.get_copies()?)?;
+        ask!(service.node.emergency_sign(copies)).write(results.reborrow().init_notice());
+    }}
+
+    method! { admins emergency_show(EmergencyShowParams, EmergencyShowResults) |service, params, results| {
+        let copies = read_copies(params.get_copies()?)?;
+        ask!(service.node.emergency_show(copies)).write(results.reborrow().init_notice());
+    }}
+
+    method! { admins emergency_publish(EmergencyPublishParams, EmergencyPublishResults) |service, params, results| {
+        let copies = read_copies(params.get_copies()?)?;
+        ask!(service.node.emergency_publish(copies)).write(results.reborrow().init_receipt());
+    }}
+
     method! { admins shutdown(ShutdownParams, ShutdownResults) |service, _params, _results| {
         ask!(service.node.shutdown());
     }}
@@ -309,6 +332,16 @@ impl Server for Service {
         results.set_role(service.caller.role.word());
         results.set_peer_id(key.as_bytes());
     }}
+}
+
+/// Copies of a notice: at most so many that each can have another signature, so that nobody has thousands checked.
+fn read_copies(copies: text_list::Reader<'_>) -> capnp::Result<Vec<String>> {
+    let most = u32::try_from(MAX_SIGNATURES).unwrap_or(u32::MAX);
+    if copies.len() > most {
+        let error = ApiError::new("bad-notice", format!("At most {most} copies of a notice are put together."));
+        return Err(to_exception(&error));
+    }
+    read_texts(copies)
 }
 
 pub(super) fn too_many_waits() -> ApiError {

@@ -67,6 +67,24 @@ pub(crate) fn item(seq: u64) -> InboxItem {
         reply_to: Some(MessageId([3; 32])),
         reaction: true,
         max_hops: 16,
+        notice: None,
+    }
+}
+
+/// A notice that one of two has signed.
+pub(crate) fn notice() -> NoticeInfo {
+    let signed = NoticeKey { key: PeerId([7; 32]), name: Some("anna\u{1b}[2J".into()), admin: true, own: false };
+    let missing = NoticeKey { key: PeerId([8; 32]), name: None, admin: true, own: true };
+    NoticeInfo {
+        notice: "qpqnotice00".into(),
+        text: "the dam breaks".into(),
+        until_ms: 1_700_600_000_000,
+        channel: Some("emergency".into()),
+        topic_id: TopicId([4; 32]),
+        signed: vec![signed],
+        missing: vec![missing],
+        counted: 1,
+        quorum: 2,
     }
 }
 
@@ -607,6 +625,26 @@ impl NodeApi for Double {
     fn script_eval(&self, eval: ScriptEval) -> Reply<ScriptEvaluated> {
         self.note(format!("eval {eval:?}"));
         ready(ScriptEvaluated { result: "2".into(), error: Some("not so".into()), cpu_us: 3 })
+    }
+
+    fn emergency_draft(&self, text: String, ttl_secs: Option<u32>) -> Reply<NoticeInfo> {
+        self.note(format!("draft {text} {ttl_secs:?}"));
+        ready(notice())
+    }
+
+    fn emergency_sign(&self, copies: Vec<String>) -> Reply<NoticeInfo> {
+        self.note(format!("sign {copies:?}"));
+        ready(notice())
+    }
+
+    fn emergency_show(&self, copies: Vec<String>) -> Reply<NoticeInfo> {
+        self.note(format!("show {copies:?}"));
+        ready(notice())
+    }
+
+    fn emergency_publish(&self, copies: Vec<String>) -> Reply<Receipt> {
+        self.note(format!("proclaim {copies:?}"));
+        ready(Receipt { id: MessageId([9; 32]), expires_ms: 5 })
     }
 
     fn shutdown(&self) -> Reply<()> {

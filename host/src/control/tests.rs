@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use qpq_schemas::MessageId;
 use qpq_schemas::node_capnp::node_service;
+use qpq_schemas::{MessageId, PeerId};
 use serde::Serialize;
 
 use super::testing::{Double, item};
@@ -46,8 +46,9 @@ async fn same<T: Serialize>(here: Reply<T>, there: Reply<T>) {
 #[tokio::test]
 async fn every_answer_comes_over_the_socket_unchanged() {
     let bench = Bench::new();
+    let mark = NoticeMark { until_ms: 9, signed: vec![PeerId([7; 32])], counted: 1, quorum: 2 };
     *bench.node.messages.lock().unwrap() = vec![
-        item(1),
+        InboxItem { notice: Some(mark), ..item(1) },
         InboxItem { topic: Some("news".into()), from_name: None, problem: Some("no key".into()), ..item(2) },
     ];
     let (node, remote) = (&*bench.node, bench.connect());
@@ -95,6 +96,11 @@ async fn every_answer_comes_over_the_socket_unchanged() {
     same(node.script_logs(logs.clone()), remote.script_logs(logs)).await;
     let eval = ScriptEval { bot: "a".into(), code: "1 + 1".into(), write: true };
     same(node.script_eval(eval.clone()), remote.script_eval(eval)).await;
+    let copies = || vec!["qpqnotice00".to_owned(), "qpqnotice01".to_owned()];
+    same(node.emergency_draft("x".into(), Some(60)), remote.emergency_draft("x".into(), Some(60))).await;
+    same(node.emergency_sign(copies()), remote.emergency_sign(copies())).await;
+    same(node.emergency_show(copies()), remote.emergency_show(copies())).await;
+    same(node.emergency_publish(copies()), remote.emergency_publish(copies())).await;
     same(node.shutdown(), remote.shutdown()).await;
 }
 

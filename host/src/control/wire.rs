@@ -3,7 +3,7 @@
 mod fields;
 mod records;
 
-pub(super) use fields::{read_trust, write_datas, write_ids, write_trust};
+pub(super) use fields::{read_number, read_texts, read_trust, write_datas, write_ids, write_texts, write_trust};
 
 use capnp::struct_list;
 use capnp::traits::OwnedStruct;

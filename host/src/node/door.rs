@@ -1,5 +1,6 @@
 //! The one door into the node: [`NodeApi`] over its running parts.
 
+mod emergency;
 mod inbox;
 mod mailbox;
 mod parcel;
@@ -30,9 +31,9 @@ use super::shared::Shared;
 use crate::api::{
     ApiError, BlocksImported, BotStatus, BroadcastRequest, ChannelInfo, DeliveryPage, DeliveryQuery, ExportPage,
     ExportQuery, FederationReport, IdentityInfo, ImportOutcome, InboxPage, InboxQuery, LinkLimit, MachineReport,
-    NodeApi, NodeStatus, PeerInfo, PingReport, PluginStatus, QueuePage, QueueQuery, Receipt, Reply, RouteTable,
-    ScriptApproval, ScriptEval, ScriptEvaluated, ScriptLogPage, ScriptLogQuery, SendRequest, ServerNote, SourceText,
-    StoreStats, Trust, WhyReport,
+    NodeApi, NodeStatus, NoticeInfo, PeerInfo, PingReport, PluginStatus, QueuePage, QueueQuery, Receipt, Reply,
+    RouteTable, ScriptApproval, ScriptEval, ScriptEvaluated, ScriptLogPage, ScriptLogQuery, SendRequest, ServerNote,
+    SourceText, StoreStats, Trust, WhyReport,
 };
 use crate::config::ConfigErrors;
 use crate::core::{Event, Limit};
@@ -217,6 +218,22 @@ impl NodeApi for Door {
 
     fn channels(&self) -> Reply<Vec<ChannelInfo>> {
         self.call(|door| async move { Ok(door.shared.channels().list()) })
+    }
+
+    fn emergency_draft(&self, text: String, ttl_secs: Option<u32>) -> Reply<NoticeInfo> {
+        self.call(|door| door.draft_notice(text, ttl_secs))
+    }
+
+    fn emergency_sign(&self, copies: Vec<String>) -> Reply<NoticeInfo> {
+        self.call(|door| door.sign_notice(copies))
+    }
+
+    fn emergency_show(&self, copies: Vec<String>) -> Reply<NoticeInfo> {
+        self.call(|door| door.show_notice(copies))
+    }
+
+    fn emergency_publish(&self, copies: Vec<String>) -> Reply<Receipt> {
+        self.call(|door| door.publish_notice(copies))
     }
 
     fn inbox(&self, query: InboxQuery) -> Reply<InboxPage> {

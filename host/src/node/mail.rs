@@ -1,7 +1,8 @@
 //! Between people's texts and envelopes: sealing and signing on the way out, opening on the way in.
 
 use qpq_schemas::channel::ChannelKey;
-use qpq_schemas::content::{Content, KIND_BYTES, KIND_REACTION, KIND_TEXT};
+use qpq_schemas::content::{Content, KIND_BYTES, KIND_NOTICE, KIND_REACTION, KIND_TEXT};
+use qpq_schemas::emergency::Notice;
 use qpq_schemas::envelope::{
     Draft, Envelope, EnvelopeRef, Flags, Kind, LARGEST_PAYLOAD, MAX_TTL_SECS, Priority, Refusal,
 };
@@ -14,6 +15,7 @@ use rand::rngs::ThreadRng;
 
 use super::channels::Channels;
 use super::clock::now_ms;
+use super::emergency::Desk;
 use crate::api::{ApiError, BroadcastRequest, InboxItem, SendRequest};
 use crate::identity::{Directory, SealingKeys, seal_for};
 use crate::store::StoredRecord;
@@ -149,6 +151,32 @@ impl Defaults {
         draft.payload = channel.seal(&draft.aad(key.public()), &content);
         self.finish(&draft, key)
     }
+
+    /// A signed broadcast of a notice, for everybody who can be reached, that lives `ttl_secs` from `now_ms` on.
+    pub(crate) fn notice(
+        &self,
+        notice: &Notice,
+        ttl_secs: u32,
+        now_ms: u64,
+        channel: &ChannelKey,
+        key: &SigningKey,
+    ) -> Result<Envelope, ApiError> {
+        let flags = Flags { sealed: true, receipt_wanted: false, priority: Priority::Emergency };
+        let mut moment = Moment { now_ms, rng: rand::rng() };
+        let mut draft = self.draft(Kind::Broadcast, flags, Some(ttl_secs), channel.topic_id().0, &mut moment)?;
+        draft.max_hops = u8::MAX;
+        let content = Content { automatic: false, kind: KIND_NOTICE, reply_to: None, body: notice.encode() };
+        draft.payload = channel.seal(&draft.aad(key.public()), &content.encode());
+        self.finish(&draft, key)
+    }
+}
+
+/// The notice that a message is, if it is one.
+fn notice_of(content: &Content) -> Result<Option<Notice>, String> {
+    if content.kind != KIND_NOTICE {
+        return Ok(None);
+    }
+    Notice::decode(&content.body).map(Some).map_err(|error| error.to_string())
 }
 
 /// The recipient's signed word that a message arrived.
@@ -203,16 +231,21 @@ pub(crate) struct Opener<'a> {
     pub(crate) channels: &'a Channels,
     pub(crate) sealing: &'a SealingKeys,
     pub(crate) directory: &'a Directory,
+    pub(crate) desk: &'a Desk,
 }
 
 impl Opener<'_> {
     /// A stored message as its reader sees it. What can't be opened comes with the reason instead of a text.
     pub(crate) fn open(&self, record: &StoredRecord) -> Option<InboxItem> {
         let view = EnvelopeRef::parse(&record.wire, LARGEST_PAYLOAD).ok()?;
-        let (content, problem) = match self.content(view) {
-            Ok(content) => (content, None),
-            Err(problem) => (Content::default(), Some(problem)),
+        let opened = self.content(view).and_then(|content| Ok((notice_of(&content)?, content)));
+        let (notice, mut content, problem) = match opened {
+            Ok((notice, content)) => (notice, content, None),
+            Err(problem) => (None, Content::default(), Some(problem)),
         };
+        if let Some(notice) = &notice {
+            content.body = notice.text().as_bytes().to_vec();
+        }
         let topic = view.topic().map(|topic| match self.channels.key(&topic) {
             Some(key) => key.name().to_owned(),
             None => topic.to_string(),
@@ -237,6 +270,7 @@ impl Opener<'_> {
             reply_to: content.reply_to,
             reaction: content.kind == KIND_REACTION,
             max_hops: view.max_hops(),
+            notice: notice.map(|notice| self.desk.mark(&notice, view.topic())),
         })
     }
 

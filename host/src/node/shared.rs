@@ -16,6 +16,7 @@ use super::channels::Channels;
 use super::deliveries::Deliveries;
 use super::dialer::Dialer;
 use super::discovery::Discovery;
+use super::emergency::Desk;
 use super::engine::Message;
 use super::mail::{Defaults, Opener};
 use super::mailboxes::Mailboxes;
@@ -68,6 +69,7 @@ pub(super) struct Basics {
     /// To read the configuration anew.
     pub(super) sources: Option<Sources>,
     pub(super) defaults: Defaults,
+    pub(super) desk: Desk,
     pub(super) identity: Arc<Identity>,
     pub(super) store: Store,
     pub(super) board: Arc<Switchboard>,
@@ -226,7 +228,8 @@ impl Shared {
         }
         let (channels, sealing, directory) = (self.channels(), self.sealing(), self.directory());
         let me = self.identity.peer_id();
-        let opener = Opener { me, channels: &channels, sealing: &sealing, directory: &directory };
+        let desk = &self.desk;
+        let opener = Opener { me, channels: &channels, sealing: &sealing, directory: &directory, desk };
         Ok((records.iter().filter_map(|record| opener.open(record)).collect(), damaged))
     }
 }

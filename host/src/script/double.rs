@@ -9,9 +9,9 @@ use qpq_schemas::{MessageId, PeerId, TopicId};
 use crate::api::{
     ApiError, BlocksImported, BotStatus, BroadcastRequest, ChannelInfo, Delivery, DeliveryPage, DeliveryQuery,
     ExportPage, ExportQuery, FederationReport, IdentityInfo, ImportOutcome, InboxItem, InboxPage, InboxQuery, NodeApi,
-    NodeStatus, PeerInfo, PingReport, PluginStatus, QueuePage, QueueQuery, Receipt, Reply, RouteInfo, RouteTable,
-    ScriptApproval, ScriptEval, ScriptEvaluated, ScriptLogPage, ScriptLogQuery, SendRequest, ServerNote, StoreStats,
-    Trust, WhyReport,
+    NodeStatus, NoticeInfo, PeerInfo, PingReport, PluginStatus, QueuePage, QueueQuery, Receipt, Reply, RouteInfo,
+    RouteTable, ScriptApproval, ScriptEval, ScriptEvaluated, ScriptLogPage, ScriptLogQuery, SendRequest, ServerNote,
+    StoreStats, Trust, WhyReport,
 };
 
 /// How long messages live when the sender doesn't say, in seconds.
@@ -144,6 +144,7 @@ pub(super) fn message(from: PeerId, topic: Option<&str>) -> InboxItem {
         reply_to: None,
         reaction: false,
         max_hops: 16,
+        notice: None,
     }
 }
 
@@ -335,6 +336,22 @@ impl NodeApi for MemoryNode {
     }
 
     fn script_eval(&self, _eval: ScriptEval) -> Reply<ScriptEvaluated> {
+        not_here()
+    }
+
+    fn emergency_draft(&self, _text: String, _ttl_secs: Option<u32>) -> Reply<NoticeInfo> {
+        not_here()
+    }
+
+    fn emergency_sign(&self, _copies: Vec<String>) -> Reply<NoticeInfo> {
+        not_here()
+    }
+
+    fn emergency_show(&self, _copies: Vec<String>) -> Reply<NoticeInfo> {
+        not_here()
+    }
+
+    fn emergency_publish(&self, _copies: Vec<String>) -> Reply<Receipt> {
         not_here()
     }
 

@@ -2,6 +2,7 @@
 //! Each test is named after its promise.
 #![forbid(unsafe_code)]
 
+mod boards;
 mod bots;
 mod clients;
 mod corruption;
@@ -9,6 +10,7 @@ mod crash;
 mod delivery;
 mod discovery;
 mod disk;
+mod emergency;
 mod fate;
 mod faults;
 mod federation;

@@ -123,6 +123,12 @@ pub(in crate::cli) fn message_text(item: &InboxItem, now: u64, style: Style) -> 
     } else if item.priority == 2 {
         marks += " !";
     }
+    if let Some(notice) = &item.notice {
+        marks += &match notice.quorum {
+            0 => format!(" (notice, {} signatures)", notice.signed.len()),
+            quorum => format!(" (notice, signed by {} of {quorum} admins)", notice.counted),
+        };
+    }
     if !item.sealed {
         marks += " (not sealed)";
     }

@@ -1,5 +1,6 @@
 //! `mesh …`
 
+mod emergency;
 mod parcel;
 mod peers;
 mod route;
@@ -40,6 +41,7 @@ pub(super) async fn run(node: &dyn NodeApi, command: MeshCommand, style: Style) 
         MeshCommand::Blocks { command } => peers::blocks(node, command).await?,
         MeshCommand::Send(args) => send::run(node, args).await?,
         MeshCommand::Broadcast(args) => publish(node, args).await?,
+        MeshCommand::Emergency { command } => emergency::run(node, command).await?,
         MeshCommand::Subscribe { topic } => joined(&node.subscribe(topic).await?),
         MeshCommand::Unsubscribe { topic } => {
             node.unsubscribe(topic.clone()).await?;

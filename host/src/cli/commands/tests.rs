@@ -1,6 +1,7 @@
 //! Commands against a node in memory.
 
 use clap::Parser;
+use qpq_schemas::PeerId;
 
 use super::*;
 use crate::api::*;
@@ -105,6 +106,42 @@ async fn a_broadcast_says_how_far_it_goes() {
     let node = Arc::<Double>::default();
     outcome(Arc::clone(&node), &["mesh", "broadcast", "news", "x", "--hops", "2"]).await.unwrap();
     assert_eq!(*node.calls.lock().unwrap(), ["broadcast news x over 2 links at most"]);
+}
+
+#[tokio::test]
+async fn a_notice_is_shown_with_who_signed_it_and_who_is_missing() {
+    let shown = text(&["mesh", "emergency", "show", "qpqnotice00"]).await;
+    assert!(shown.contains("signed   anna") && shown.contains("(0707070707)"), "{shown}");
+    assert!(shown.contains("missing  this node") && shown.contains("1 of 2 admins"), "{shown}");
+    assert!(shown.ends_with("\nqpqnotice00") && !shown.contains('\u{1b}'), "{shown:?}");
+    assert_eq!(json(&["mesh", "emergency", "show", "qpqnotice00"]).await["notice"], "qpqnotice00");
+}
+
+#[tokio::test]
+async fn a_message_that_is_a_notice_says_how_many_admins_have_signed_it() {
+    let node = Arc::new(Double::default());
+    let notice = |quorum| Some(NoticeMark { until_ms: 9, signed: vec![PeerId([7; 32]); 2], counted: 2, quorum });
+    *node.messages.lock().unwrap() = vec![
+        InboxItem { priority: 3, notice: notice(2), ..item(1) },
+        InboxItem { priority: 2, notice: notice(0), ..item(2) },
+    ];
+    let shown = outcome(node, &["mesh", "inbox"]).await.unwrap().show(false);
+    assert!(shown.contains("EMERGENCY (notice, signed by 2 of 2 admins): hello"), "{shown}");
+    assert!(shown.contains("! (notice, 2 signatures): hello"), "{shown}");
+}
+
+#[tokio::test]
+async fn copies_of_a_notice_are_handed_on_together() {
+    let node = Arc::<Double>::default();
+    for line in [
+        &["mesh", "emergency", "draft", "the", "dam breaks", "--ttl", "6h"][..],
+        &["mesh", "emergency", "sign", "a", "b"],
+        &["mesh", "emergency", "publish", "a"],
+    ] {
+        outcome(Arc::clone(&node), line).await.unwrap();
+    }
+    let calls = node.calls.lock().unwrap().clone();
+    assert_eq!(calls, ["draft the dam breaks Some(21600)", "sign [\"a\", \"b\"]", "proclaim [\"a\"]"]);
 }
 
 #[tokio::test]

@@ -55,6 +55,7 @@ fn message(id: [u8; 32]) -> InboxItem {
         reply_to: None,
         reaction: false,
         max_hops: 16,
+        notice: None,
     }
 }
 

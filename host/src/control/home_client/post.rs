@@ -76,7 +76,8 @@ impl Inner {
         let channels = self.channels()?;
         let files = self.files();
         let me = self.identity.peer_id();
-        let opener = Opener { me, channels: &channels, sealing: &files.sealing, directory: &files.directory };
+        let desk = &self.desk;
+        let opener = Opener { me, channels: &channels, sealing: &files.sealing, directory: &files.directory, desk };
         let mut verifier = Verifier::new(KNOWN_KEYS);
         let mut taken = Taken::default();
         for item in page.items {

@@ -167,13 +167,13 @@ macro_rules! record {
 
 pub(super) use {put, record, take};
 
-pub(super) fn write_texts(texts: &[String], mut list: text_list::Builder<'_>) {
+pub(in crate::control) fn write_texts(texts: &[String], mut list: text_list::Builder<'_>) {
     for (place, text) in (0..list.len()).zip(texts) {
         list.set(place, text.as_str());
     }
 }
 
-pub(super) fn read_texts(list: text_list::Reader<'_>) -> capnp::Result<Vec<String>> {
+pub(in crate::control) fn read_texts(list: text_list::Reader<'_>) -> capnp::Result<Vec<String>> {
     list.iter().map(|text| Ok(text?.to_string()?)).collect()
 }
 
@@ -230,7 +230,7 @@ pub(in crate::control) fn read_trust(trust: node_capnp::Trust) -> Trust {
 }
 
 /// A number that must fit a smaller type.
-pub(super) fn read_number<T: TryFrom<u64>>(value: u64) -> capnp::Result<T> {
+pub(in crate::control) fn read_number<T: TryFrom<u64>>(value: u64) -> capnp::Result<T> {
     T::try_from(value).map_err(|_| capnp::Error::failed(format!("bad-argument: The number {value} is too large.")))
 }
 

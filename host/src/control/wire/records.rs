@@ -75,6 +75,33 @@ record!(InboxItem = inbox_item {
     opt_id reply_to(has_reply_to, get_reply_to, set_reply_to),
     num reaction(get_reaction, set_reaction),
     num max_hops(get_max_hops, set_max_hops),
+    opt_nested notice(has_notice, get_notice, init_notice),
+});
+
+record!(NoticeMark = notice_mark {
+    num until_ms(get_until_ms, set_until_ms),
+    ids signed(get_signed, init_signed),
+    num counted(get_counted, set_counted),
+    num quorum(get_quorum, set_quorum),
+});
+
+record!(NoticeKey = notice_key {
+    id key(get_key, set_key),
+    opt_text name(has_name, get_name, set_name),
+    num admin(get_admin, set_admin),
+    num own(get_own, set_own),
+});
+
+record!(NoticeInfo = notice {
+    text notice(get_notice, set_notice),
+    text text(get_text, set_text),
+    num until_ms(get_until_ms, set_until_ms),
+    opt_text channel(has_channel, get_channel, set_channel),
+    id topic_id(get_topic_id, set_topic_id),
+    list signed(get_signed, init_signed),
+    list missing(get_missing, init_missing),
+    num counted(get_counted, set_counted),
+    num quorum(get_quorum, set_quorum),
 });
 
 record!(Delivery = delivery {

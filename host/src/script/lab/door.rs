@@ -11,9 +11,9 @@ use super::world::World;
 use crate::api::{
     ApiError, BlocksImported, BotStatus, BroadcastRequest, ChannelInfo, DeliveryPage, DeliveryQuery, ExportPage,
     ExportQuery, FederationReport, IdentityInfo, ImportOutcome, InboxPage, InboxQuery, LinkLimit, MachineReport,
-    NodeApi, NodeStatus, PeerInfo, PingReport, PluginStatus, QueuePage, QueueQuery, Receipt, Reply, RouteTable,
-    ScriptApproval, ScriptEval, ScriptEvaluated, ScriptLogPage, ScriptLogQuery, SendRequest, ServerNote, SourceText,
-    StoreStats, Trust, WhyReport,
+    NodeApi, NodeStatus, NoticeInfo, PeerInfo, PingReport, PluginStatus, QueuePage, QueueQuery, Receipt, Reply,
+    RouteTable, ScriptApproval, ScriptEval, ScriptEvaluated, ScriptLogPage, ScriptLogQuery, SendRequest, ServerNote,
+    SourceText, StoreStats, Trust, WhyReport,
 };
 use crate::node::door::route_table;
 
@@ -221,6 +221,22 @@ impl NodeApi for Door {
     }
 
     fn script_eval(&self, _: ScriptEval) -> Reply<ScriptEvaluated> {
+        not_here()
+    }
+
+    fn emergency_draft(&self, _: String, _: Option<u32>) -> Reply<NoticeInfo> {
+        not_here()
+    }
+
+    fn emergency_sign(&self, _: Vec<String>) -> Reply<NoticeInfo> {
+        not_here()
+    }
+
+    fn emergency_show(&self, _: Vec<String>) -> Reply<NoticeInfo> {
+        not_here()
+    }
+
+    fn emergency_publish(&self, _: Vec<String>) -> Reply<Receipt> {
         not_here()
     }
 

@@ -19,6 +19,7 @@ use crate::core::{Core, CoreConfig, Event};
 use crate::identity::{Directory, Identity, SealingKeys};
 use crate::node::channels::Channels;
 use crate::node::deliveries::Deliveries;
+use crate::node::emergency::Desk;
 use crate::node::mail::Opener;
 use crate::sim::Disk;
 use crate::store::StoredRecord;
@@ -109,8 +110,9 @@ impl Node {
 
     /// Messages as their reader sees them.
     pub(super) fn open(&self, seqs: impl IntoIterator<Item = u64>) -> Vec<InboxItem> {
-        let opener =
-            Opener { me: self.peer(), channels: &self.channels, sealing: &self.sealing, directory: &self.directory };
+        let (me, desk) = (self.peer(), Desk::default());
+        let (channels, sealing, directory) = (&self.channels, &self.sealing, &self.directory);
+        let opener = Opener { me, channels, sealing, directory, desk: &desk };
         let records = seqs.into_iter().filter_map(|seq| self.disk.record(seq));
         records.filter_map(|(head, wire)| opener.open(&StoredRecord { head, wire })).collect()
     }

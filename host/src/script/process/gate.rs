@@ -379,6 +379,7 @@ fn blank(seq: u64) -> InboxItem {
         reply_to: None,
         reaction: false,
         max_hops: 0,
+        notice: None,
     }
 }
 

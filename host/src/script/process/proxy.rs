@@ -252,6 +252,22 @@ impl NodeApi for Link {
         not_here()
     }
 
+    fn emergency_draft(&self, _: String, _: Option<u32>) -> Reply<NoticeInfo> {
+        not_here()
+    }
+
+    fn emergency_sign(&self, _: Vec<String>) -> Reply<NoticeInfo> {
+        not_here()
+    }
+
+    fn emergency_show(&self, _: Vec<String>) -> Reply<NoticeInfo> {
+        not_here()
+    }
+
+    fn emergency_publish(&self, _: Vec<String>) -> Reply<Receipt> {
+        not_here()
+    }
+
     fn shutdown(&self) -> Reply<()> {
         not_here()
     }
