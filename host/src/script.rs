@@ -59,7 +59,7 @@ pub use lab::{TEST_CALLS, TestOrder, TestReport, TestRun, run_tests};
 pub use limits::{LimitsPatch, ScriptLimits};
 pub use manifest::{Manifest, ManifestError};
 pub use once::{Diagnostic, RunError, RunReport, Severity, check, run_once};
-pub use process::{ChildProgram, Probed, child_main, probe};
+pub use process::{ChildProgram, Found, Probed, child_main, probe};
 pub(crate) use program::is_unfinished as typed_is_unfinished;
 pub use shared::{LiveEvent, LiveKind};
 pub(crate) use source::name_problem as bot_name_problem;

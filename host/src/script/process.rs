@@ -28,7 +28,7 @@ mod watch;
 pub(crate) mod wire;
 
 pub(crate) use guard::{Pool, start};
-pub use probe::{Probed, probe};
+pub use probe::{Found, Probed, probe};
 pub use spawn::ChildProgram;
 
 use std::ffi::OsString;

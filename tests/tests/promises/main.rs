@@ -18,6 +18,7 @@ mod home;
 mod hostile;
 mod hostile_peer;
 mod iroh;
+mod isolation;
 mod lossy;
 mod nat;
 mod partition;

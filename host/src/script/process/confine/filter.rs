@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const ON_DESCRIPTORS: [&str; 8] =
     ["read", "write", "readv", "writev", "recvfrom", "sendto", "epoll_ctl", "epoll_pwait"];
 /// Calls that are harmless whatever their arguments.
-const HARMLESS: [&str; 27] = [
+const HARMLESS: [&str; 28] = [
     "brk",
     "clock_getres",
     "clock_gettime",
@@ -22,6 +22,7 @@ const HARMLESS: [&str; 27] = [
     "futex",
     "getcpu",
     "getpid",
+    "getppid",
     "getrandom",
     "gettid",
     "gettimeofday",
