@@ -289,7 +289,7 @@ pub struct InboxItem {
     #[serde(default)]
     pub max_hops: u8,
     /// It is an emergency notice, with these signatures; `payload` is its text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub notice: Option<NoticeMark>,
 }
 
