@@ -1,91 +1,175 @@
--- bulletin-board: a board of short posts on a channel, kept over restarts.
+-- bulletin-board: a board of short posts on a channel.
 --
---   !post <text>     put up a post             !list [page]     the newest posts
---   !read <number>   one post in full          !search <words>  posts with these words
---   !delete <number> take down your own post
+-- On the channel what people type is the signed entry itself; the bot only tells what became of it. In a direct message the
+-- bot writes the entry for the sender. All posts are in `mesh.board`, which is the same at each node.
 local cfg = mesh.config {}
-local posts = mesh.store
+local board = assert(mesh.board(cfg.channel, { keep = cfg.keep, moderators = cfg.moderators, posts = cfg.posts }))
 
-local LONGEST = 1000   -- bytes of a post
-local FOUND = 10       -- posts that a search shows
+local FOUND = 8     -- posts that a search shows
+local THREAD = 12   -- replies that !read shows
+local LINE = 60     -- bytes of a text in a list
 
--- Keys sort as text, so numbers are written with leading zeros.
-local function key_of(number)
-  return string.format("p/%08d", number)
-end
-
-local function get(word)
-  local number = tonumber(word)
-  if number and number >= 1 and number < 1e8 and number % 1 == 0 then
-    return posts:get(key_of(number)), number
-  end
-end
-
--- One line of a list: number, date, author, and the beginning of the text.
-local function line(post)
-  local text = mesh.text.truncate((post.text:gsub("%s+", " ")), 60)
-  return "#" .. post.number .. " " .. os.date("!%d %b", post.time) .. " " .. post.by .. ": " .. text
+local moderators = {}
+for _, key in ipairs(cfg.moderators) do
+  moderators[key == "self" and mesh.self.id or key] = true
 end
 
 local function command(name, args, help, fn)
   mesh.command(name, { args = args, help = help, channel = cfg.channel }, fn)
 end
 
+-- Who wrote a post; through whom, if that is another node: it only says that it wrote for him.
+local function author(post)
+  local through = post.via and post.via ~= mesh.self.id and " via " .. post.via:sub(1, 6) or ""
+  return post.author_name .. through
+end
+
+-- One line of a list: mark of a pin, id, date, author, the beginning of the text.
+local function line(post)
+  local text = mesh.text.truncate((post.text:gsub("%s+", " ")), LINE)
+  local replies = post.replies > 0 and " (" .. post.replies .. (post.replies == 1 and " reply)" or " replies)") or ""
+  return (post.pinned and "* " or "") .. "#" .. post.short .. os.date("! %d %b ", post.created) .. author(post) .. ": " .. text .. replies
+end
+
+local function lines(posts)
+  local list = {}
+  for i, post in ipairs(posts) do
+    list[i] = line(post)
+  end
+  return list
+end
+
 command("post", "<text>", "put up a post", function(msg, text)
-  if #text > LONGEST then
-    return "a post has at most " .. LONGEST .. " bytes; yours has " .. #text
+  if text:find("^for:%x+%s") then
+    return "not posted: a post can't begin with 'for:' and a key"
   end
-  local number = posts:incr("last")
-  local post = { number = number, text = text, by = msg.from_name, key = msg.from, time = os.time() }
-  local ok, err = posts:set(key_of(number), post, { ttl = cfg.keep })
-  if not ok then
-    return "the board is full: " .. err
+  local post, err
+  if msg.topic then
+    post, err = board:get(msg.id), "it is too long, or its author is banned here"
+  else
+    post, err = board:post(text, { by = msg })
   end
-  return "posted as #" .. number
+  return post and "posted as #" .. post.short or "not posted: " .. err
 end)
 
-command("list", "[page]", "the newest posts", function(msg, page)
-  local number = math.max(1, math.floor(tonumber(page) or 1))
-  local lines = {}
-  for _, post in posts:each("p/", { reverse = true, skip = (number - 1) * cfg.page, limit = cfg.page }) do
-    lines[#lines + 1] = line(post)
+command("reply", "<id> <text>", "answer a post", function(msg, id, text)
+  local to, err = board:get(id)
+  if not to then
+    return err.message
   end
-  if #lines == 0 then
-    return number == 1 and "the board is empty; write !post and a text" or "there is no page " .. number
+  local reply
+  if msg.topic then
+    reply, err = board:get(msg.id), "it is too long, or its author is banned here"
+  else
+    reply, err = board:reply(to.id, text, { by = msg })
   end
-  return table.concat(lines, "\n")
+  return reply and "#" .. reply.short .. " answers #" .. to.short or "not posted: " .. err
 end)
 
-command("read", "<number>", "one post in full", function(msg, word)
-  local post = get(word)
-  if not post then
-    return "there is no post #" .. word
+command("edit", "<id> <text>", "give your post another text", function(msg, id, text)
+  local post, err = board:get(id)
+  if post and not msg.topic then
+    post, err = board:edit(post.id, text, { by = msg })
+  elseif post and (post.author ~= msg.from or post.via or post.text ~= text) then
+    post, err = nil, "only its author can change a post, by the same way as it was written"
   end
-  return "#" .. post.number .. " by " .. post.by .. ", " .. os.date("!%d %b %Y %H:%M", post.time) .. " UTC\n" .. post.text
+  return post and "#" .. post.short .. " is changed" or tostring(err)
 end)
 
-command("search", "<words>", "posts with these words", function(msg, words)
-  local lines, wanted = {}, words:lower()
-  for _, post in posts:each("p/", { reverse = true }) do
-    if post.text:lower():find(wanted, 1, true) then
-      lines[#lines + 1] = line(post)
-      if #lines == FOUND then
-        break
-      end
+command("delete", "<id>", "take your post down", function(msg, id)
+  if msg.topic then
+    local post, err = board:get(id) -- the entry has been done by now
+    return post and "#" .. post.short .. " is still there: only its author takes a post down, by the same way as it was written"
+      or err.code == "unknown-post" and id .. " is gone" or err.message
+  end
+  local ok, err = board:delete(id, { by = msg })
+  return ok and id .. " is gone" or err.message
+end)
+
+command("list", "[page]", "the pinned posts, then the newest", function(msg, word)
+  local page = math.max(1, math.floor(tonumber(word) or 1))
+  local posts = board:list({ skip = (page - 1) * cfg.page, limit = cfg.page + 1 })
+  if #posts == 0 then
+    return page == 1 and "the board is empty; write !post and a text" or "there is no page " .. page
+  end
+  local more = table.remove(posts, cfg.page + 1)
+  local list = lines(posts)
+  list[#list + 1] = more and "more: !list " .. page + 1
+  return table.concat(list, "\n")
+end)
+
+command("read", "<id>", "a post in full, with its replies", function(msg, id)
+  local thread, err = board:thread(id, { limit = THREAD + 1 })
+  if not thread then
+    return err.message
+  end
+  local post = table.remove(thread, 1)
+  if post.hidden and not (moderators[msg.from] and not msg.topic) then
+    return "#" .. post.short .. " is hidden by a moderator" .. (post.reason and ": " .. post.reason or "")
+  end
+  local edited = post.edited and ", changed " .. os.date("!%d %b %H:%M", post.edited) or ""
+  local list = { "#" .. post.short .. " by " .. author(post) .. os.date("!, %d %b %Y %H:%M UTC", post.created) .. edited, post.text }
+  for _, reply in ipairs(thread) do
+    list[#list + 1] = string.rep(">", math.min(reply.depth, 5)) .. " #" .. reply.short .. " " .. author(reply) .. ": " .. reply.text
+  end
+  return table.concat(list, "\n")
+end)
+
+command("search", "<words>", "posts with all these words", function(msg, words)
+  local found = lines(board:search(words, { limit = FOUND }))
+  return #found > 0 and table.concat(found, "\n") or "nothing found for '" .. words .. "'"
+end)
+
+-- Moderation. In a direct message the moderator asks this node to sign the entry, with `write`; `done` tells whether a post
+-- is as it was wanted.
+local function moderator_command(name, args, help, fn)
+  command(name, args, help .. " (moderators)", function(msg, ...)
+    if not moderators[msg.from] then
+      return "no effect: at this node only its moderators' word counts"
     end
-  end
-  return #lines > 0 and table.concat(lines, "\n") or "nothing found for '" .. words .. "'"
-end)
+    return fn(msg, ...)
+  end)
+end
 
-command("delete", "<number>", "take down your own post", function(msg, word)
-  local post, number = get(word)
-  if not post then
-    return "there is no post #" .. word
-  end
-  -- Names can be taken by anyone; the key can't.
-  if post.key ~= msg.from then
-    return "post #" .. number .. " isn't yours"
-  end
-  posts:delete(key_of(number))
-  return "post #" .. number .. " is gone"
-end)
+local function moderate(name, args, help, word, done, write)
+  moderator_command(name, args, help, function(msg, id, reason)
+    local post, err = board:get(id)
+    if post and not msg.topic then
+      post, err = write(post.id, reason)
+    end
+    if err and err.code == "not-moderator" then
+      return "this node's own word doesn't count on its board: write it on the channel"
+    end
+    return post and "#" .. post.short .. (done(post) and " is " or " is not ") .. word or err.message
+  end)
+end
+
+moderate("pin", "<id>", "keep a post above the others", "pinned",
+  function(post) return post.pinned end, function(id) return board:pin(id) end)
+moderate("unpin", "<id>", "end a pin", "unpinned",
+  function(post) return not post.pinned end, function(id) return board:unpin(id) end)
+moderate("hide", "<id> [reason]", "leave a post out of lists", "hidden",
+  function(post) return post.hidden end, function(id, reason) return board:hide(id, { reason = reason or "" }) end)
+moderate("show", "<id>", "take a hide back", "shown again",
+  function(post) return not post.hidden end, function(id) return board:show(id) end)
+
+local function judge(name, help, done, write)
+  moderator_command(name, "<key>", help, function(msg, word)
+    local post = board:get(word)
+    if post then -- whom to ban is for the moderator to say: the node that wrote for the author only says that it did
+      return "#" .. post.short .. " is by " .. post.author .. (post.via and " via " .. post.via or "") .. ": name the key"
+    elseif #word ~= 64 or word:find("%X") then
+      return "write a key of 64 digits; !" .. name .. " and a post's id tells that of its author"
+    elseif moderators[word:lower()] then
+      return "a moderator can't be banned here"
+    end
+    local ok, err = msg.topic ~= nil, nil -- on the channel the entry is made already
+    if not ok then
+      ok, err = write(word)
+    end
+    return ok and word:sub(1, 6) .. " is " .. done or err.message
+  end)
+end
+
+judge("ban", "leave out all that a key writes, for 30 days", "banned for 30 days", function(key) return board:ban(key) end)
+judge("unban", "end a ban", "banned no more", function(key) return board:unban(key) end)
