@@ -233,7 +233,7 @@ pub(crate) fn bot() -> BotStatus {
     BotStatus {
         name: "announcements".into(),
         version: None,
-        path: "scripts/announcements.lua".into(),
+        path: "scripts/announcements".into(),
         state: "running".into(),
         problem: None,
         commands: vec!["announce".into()],
@@ -615,9 +615,9 @@ impl NodeApi for Double {
             bot: "announcements".into(),
             level: "warn".into(),
             event: Some("timer".into()),
-            place: Some("announcements.lua:7".into()),
+            place: Some("announcements/init.lua:7".into()),
             text: "could not repeat".into(),
-            traceback: Some("announcements.lua:7\nannouncements.lua:2".into()),
+            traceback: Some("announcements/init.lua:7\nannouncements/init.lua:2".into()),
         };
         ready(ScriptLogPage { lines: vec![line], next_after: 7 })
     }

@@ -31,7 +31,7 @@ pub(crate) struct Found {
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
     pub manifest: Manifest,
-    /// The chunk to run first, such as `announcements.lua` or `board/init.lua`.
+    /// The chunk to run first, such as `hello.lua` or `board/init.lua`.
     pub main: String,
     /// Chunk name → text.
     pub files: BTreeMap<String, String>,

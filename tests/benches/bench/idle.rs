@@ -32,7 +32,7 @@ port = 25399
 
 pub(crate) fn measure(report: &mut Report) -> Outcome {
     let scripts = binaries::bundled_scripts();
-    let plan = TestNode::plan("idle").bot(scripts.join("announcements.lua")).bot(scripts.join("bulletin-board"));
+    let plan = TestNode::plan("idle").bot(scripts.join("announcements")).bot(scripts.join("bulletin-board"));
     let mut node = plan.prepare()?;
     let mut starts = Vec::new();
     for _ in 0..STARTS {

@@ -134,7 +134,7 @@ fn hostile_bots_do_not_stop_the_node_or_the_honest_bot() -> Outcome {
 
 #[test]
 fn announcements_are_taken_from_listed_keys_only() -> Outcome {
-    let bot = binaries::bundled_scripts().join("announcements.lua");
+    let bot = binaries::bundled_scripts().join("announcements");
     let hub = TestNode::plan("hub").start()?;
     let admin = TestNode::plan("admin").peer(hub.address()).start()?;
     let stranger = TestNode::plan("stranger").peer(hub.address()).start()?;

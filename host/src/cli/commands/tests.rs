@@ -248,9 +248,9 @@ async fn nothing_is_granted_that_was_not_shown_and_confirmed() {
 #[tokio::test]
 async fn the_log_names_bot_level_event_and_line() {
     let shown = text(&["script", "logs"]).await;
-    assert!(shown.contains("warn  announcements timer announcements.lua:7: could not repeat"), "{shown}");
-    assert!(!shown.contains("announcements.lua:2"), "{shown}");
-    assert!(text(&["script", "logs", "--traceback"]).await.contains("\n    announcements.lua:2"));
+    assert!(shown.contains("warn  announcements timer announcements/init.lua:7: could not repeat"), "{shown}");
+    assert!(!shown.contains("announcements/init.lua:2"), "{shown}");
+    assert!(text(&["script", "logs", "--traceback"]).await.contains("\n    announcements/init.lua:2"));
 }
 
 #[tokio::test]
