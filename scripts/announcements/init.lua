@@ -7,41 +7,13 @@
 --   !withdraw 3                                       take one back
 --   !announcements                                    read the notices (everybody)
 local clock = require("clock")
+local notices = require("notices")
 local cfg = mesh.config {}
 local EVERY = assert(clock.seconds(cfg.every), "every: write a duration such as 6h")
 local KEEP = assert(clock.seconds(cfg.keep), "keep: write a duration such as 3d")
-local RETRY = 90                            -- seconds until a notice is tried again that could not go out
-local YEAR = 366 * 86400                    -- no notice is planned farther ahead, or stays longer
-local ttl = { ttl = math.min(EVERY, 30 * 86400) } -- what is said lives until it is repeated: nobody needs both
-
--- A notice is said next `at`; `out` tells whether it was said before. It expires with its key in the store.
--- Keys sort as text, so numbers are written with leading zeros.
-local function key_of(id)
-  return string.format("n/%08d", id)
-end
-
-local function keep(notice)
-  return mesh.store:set(key_of(notice.id), notice, { ttl = math.max(1, notice.ends - mesh.now()) })
-end
-
-local function set(notices, at, out)
-  for _, notice in ipairs(notices) do
-    notice.at, notice.out = at, out
-    if mesh.store:get(key_of(notice.id)) then -- else it was withdrawn meanwhile
-      keep(notice)
-    end
-  end
-end
-
-local function notices(wanted)
-  local list = {}
-  for _, notice in mesh.store:each("n/") do
-    if not wanted or wanted(notice) then
-      list[#list + 1] = notice
-    end
-  end
-  return list
-end
+local LIFE = math.min(EVERY, 30 * 86400) -- what is said lives until it is repeated: nobody needs both
+local RETRY = 90                         -- seconds until a notice is tried again that could not go out
+local YEAR = 366 * 86400                 -- no notice is planned farther ahead, or stays longer
 
 local function time(at)
   return os.date("!%d %b %Y %H:%M", at) .. " UTC"
@@ -57,38 +29,40 @@ local function digest(list)
   return table.concat(lines, "\n")
 end
 
+local function first_due(list)
+  local first = math.huge
+  for _, notice in ipairs(list) do
+    first = math.min(first, notice.at)
+  end
+  return first
+end
+
 -- Says what is due: new notices by themselves, the old ones all together as soon as one of them is due.
 -- Then sets one timer for whatever comes next: it follows from the store, so a restart misses nothing.
 local timer
 local function say()
   local now = mesh.now()
-  local fresh = notices(function(notice) return not notice.out and notice.at <= now end)
-  local old = notices(function(notice) return notice.out end)
-  local first, ok, problem = math.huge, true, nil
-  for _, notice in ipairs(old) do
-    first = math.min(first, notice.at)
-  end
+  local old = notices.list(function(notice) return notice.out end)
+  local fresh = notices.list(function(notice) return not notice.out and notice.at <= now end)
+  local ok, problem
   if #fresh > 0 then
     local text = digest(fresh)
-    set(fresh, now + RETRY, false) -- whoever looks while it is sent finds it not due
-    ok, problem = mesh.broadcast(cfg.channel, text, ttl)
-    set(fresh, now + (ok and EVERY or RETRY), ok ~= nil)
+    notices.set(fresh, now + RETRY, false) -- whoever looks while it is sent finds it not due
+    ok, problem = mesh.broadcast(cfg.channel, text, { ttl = LIFE })
+    notices.set(fresh, now + (ok and EVERY or RETRY), ok ~= nil)
   end
-  if first <= now then
-    set(old, now + EVERY, true)
-    local repeated, err = mesh.broadcast(cfg.channel, digest(old), { ttl = ttl.ttl, optional = true, merge = "digest" })
+  if first_due(old) <= now then
+    notices.set(old, now + EVERY, true)
+    local repeated, err = mesh.broadcast(cfg.channel, digest(old), { ttl = LIFE, optional = true, merge = "digest" })
     if not repeated then
       mesh.log.warn("could not repeat the notices:", err)
     end
   end
-  first = math.huge
-  for _, notice in mesh.store:each("n/") do
-    first = math.min(first, notice.at)
-  end
   if timer then
     timer:cancel()
   end
-  timer = first < math.huge and mesh.after(math.max(1, first - mesh.now()), say)
+  local next = first_due(notices.list())
+  timer = next < math.huge and mesh.after(math.max(1, next - mesh.now()), say)
   return problem
 end
 
@@ -96,25 +70,23 @@ local function post(msg, text, at, life)
   text = text:gsub("%s+", " ")
   if #text > cfg.longest then
     return "a notice has at most " .. cfg.longest .. " bytes; yours has " .. #text
-  elseif #notices() >= cfg.most then
+  elseif #notices.list() >= cfg.most then
     return "there are " .. cfg.most .. " notices already, the most there may be; withdraw one"
+  elseif #notices.list(function(notice) return notice.cause == msg.id end) > 0 then
+    return -- after a crash the last commands come once more
   end
-  -- After a crash the last commands may come once more.
-  if #notices(function(notice) return notice.cause == msg.id end) > 0 then
-    return
-  end
-  local id, by = mesh.store:incr("next"), msg.own and mesh.self.name or msg.from_name
-  local ok, err = keep { id = id, text = text, by = by, at = at, ends = at + life, out = false, cause = msg.id }
+  local notice = { text = text, by = msg.own and mesh.self.name or msg.from_name, at = at, ends = at + life, out = false, cause = msg.id }
+  local ok, err = notices.add(notice)
   if not ok then
     return "notice not kept: " .. err
   end
   local problem = say()
   if at > mesh.now() then
-    return "notice #" .. id .. " goes out on " .. time(at)
+    return "notice #" .. notice.id .. " goes out on " .. time(at)
   elseif problem then
-    return "notice #" .. id .. " is kept and goes out a little later: " .. problem
+    return "notice #" .. notice.id .. " is kept and goes out a little later: " .. problem
   end
-  return "notice #" .. id .. " is out until " .. time(at + life)
+  return "notice #" .. notice.id .. " is out until " .. time(at + life)
 end
 
 -- Admins write to the node, not on the channel: there the bots of other nodes, with other admins, would answer as well.
@@ -146,17 +118,15 @@ admins_command("announce-at", "<time> <text>", "post one at 2026-12-24 18:00 (UT
 end)
 
 admins_command("withdraw", "<number>", "take a notice back", function(msg, word)
-  local id = tonumber((word:gsub("^#", "")))
-  if id and id >= 1 and id < 1e8 and mesh.store:delete(key_of(id)) then
-    return "notice #" .. id .. " is withdrawn"
-  end
-  return "there is no notice #" .. word:gsub("^#", "")
+  word = word:gsub("^#", "")
+  return notices.remove(word) and "notice #" .. word .. " is withdrawn" or "there is no notice #" .. word
 end)
 
 -- On the channel each node that has notices answers, for each has its own; who plans what is for direct messages only.
 mesh.command("announcements", { channel = cfg.channel, all = true, help = "read the notices" }, function(msg)
-  local text = digest(notices(function(notice) return notice.out or not msg.topic end))
+  local text = digest(notices.list(function(notice) return notice.out or not msg.topic end))
   return text ~= "" and text or not msg.topic and "no notices" or nil
 end)
 
-say()
+mesh.on("start", function() say() end)
+mesh.on("reload", function() say() end)

@@ -1,0 +1,57 @@
+-- The moderators' commands. What a moderator types on the channel is signed by himself, so it counts wherever he is named; in a
+-- direct message he asks this node to sign it. (A ban of a post's author would be easier to type, but of a post that came through
+-- another node's bot only that bot says who wrote it: whom to ban is for the moderator to tell.)
+return function(board, command, moderators)
+  local function moderator_command(name, args, help, fn)
+    command(name, args, help .. " (moderators)", function(msg, ...)
+      if not moderators[msg.from] then
+        return "no effect: at this node only its moderators' word counts"
+      end
+      return fn(msg, ...)
+    end)
+  end
+
+  -- `done` tells whether a post is as it was wanted, `write` makes the entry.
+  local function moderate(name, args, help, word, done, write)
+    moderator_command(name, args, help, function(msg, id, reason)
+      local post, err = board:get(id)
+      if post and not msg.topic then
+        post, err = write(post.id, reason)
+      end
+      if err and err.code == "not-moderator" then
+        return "this node's own word doesn't count on its board: write it on the channel"
+      end
+      return post and "#" .. post.short .. (done(post) and " is " or " is not ") .. word or err.message
+    end)
+  end
+
+  moderate("pin", "<id>", "keep a post above the others", "pinned",
+    function(post) return post.pinned end, function(id) return board:pin(id) end)
+  moderate("unpin", "<id>", "end a pin", "unpinned",
+    function(post) return not post.pinned end, function(id) return board:unpin(id) end)
+  moderate("hide", "<id> [reason]", "leave a post out of lists", "hidden",
+    function(post) return post.hidden end, function(id, reason) return board:hide(id, { reason = reason or "" }) end)
+  moderate("show", "<id>", "take a hide back", "shown again",
+    function(post) return not post.hidden end, function(id) return board:show(id) end)
+
+  local function judge(name, help, done, write)
+    moderator_command(name, "<key>", help, function(msg, word)
+      local post = board:get(word)
+      if post then
+        return "#" .. post.short .. " is by " .. post.author .. (post.via and " via " .. post.via or "") .. ": name the key"
+      elseif #word ~= 64 or word:find("%X") then
+        return "write a key of 64 digits; !" .. name .. " and a post's id tells that of its author"
+      elseif moderators[word:lower()] then
+        return "a moderator can't be banned here"
+      end
+      local ok, err = msg.topic ~= nil, nil -- on the channel the entry is made already
+      if not ok then
+        ok, err = write(word)
+      end
+      return ok and word:sub(1, 6) .. " is " .. done or err.message
+    end)
+  end
+
+  judge("ban", "leave out all that a key writes, for 30 days", "banned for 30 days", function(key) return board:ban(key) end)
+  judge("unban", "end a ban", "banned no more", function(key) return board:unban(key) end)
+end
