@@ -84,14 +84,17 @@ test("what makes no sense is answered with what would", function(t)
   end
   t:equal(say(t, "anna", "!post " .. string.rep("x", 9000)), "not posted: it is too long, or its author is banned here")
   t:matches(ask(t, "anna", "!post " .. string.rep("x", 9000)), "^not posted: a post has at most 8192 bytes")
-  t:matches(ask(t, "eve", "!post for:" .. t:key("anna") .. " I give my house away"), "^not posted: a post can't begin")
   t:matches(ask(t, "anna", "!list"), "^the board is empty")
 end)
 
-test("who says that he writes for somebody is named", function(t)
-  say(t, "eve", "!post for:" .. t:key("anna") .. " I give my house away")
-  t:receive{ from = "anna", topic = "board", text = "good morning" }
-  t:matches(say(t, "bob", "!list"), " anna via " .. t:key("eve"):sub(1, 6) .. ": I give my house away")
+test("who says that he writes for somebody is named, and in a direct message nobody can say so", function(t)
+  many(t)
+  local forged = "!post for:" .. t:key("anna") .. " I give my house away"
+  local id = id_in(say(t, "eve", forged))
+  t:equal(say(t, "bob", "!list"), "#" .. id .. " 15 Jan " .. t:key("anna"):sub(1, 10) .. " via " .. t:key("eve"):sub(1, 6)
+    .. ": I give my house away")
+  t:matches(ask(t, "eve", forged), "^posted as #")
+  t:matches(say(t, "bob", "!list"), "^#%x+ 15 Jan eve: for:")
 end)
 
 test("the moderators hide and show, pin and ban, nobody else", function(t)

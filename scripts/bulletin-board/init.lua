@@ -40,9 +40,6 @@ local function lines(posts)
 end
 
 command("post", "<text>", "put up a post", function(msg, text)
-  if text:find("^for:%x+%s") then
-    return "not posted: a post can't begin with 'for:' and a key"
-  end
   local post, err
   if msg.topic then
     post, err = board:get(msg.id), "it is too long, or its author is banned here"
