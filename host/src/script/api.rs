@@ -11,9 +11,12 @@ mod talk;
 mod time;
 mod tools;
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
 
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
 use mlua::{Function, IntoLuaMulti, Lua, MultiValue, Table, Value};
 
 use crate::api::ApiError;
@@ -26,7 +29,7 @@ pub use table::{
     ALIASES, Alias, Call, ERRORS, EVENTS, Event, Field, GROUPS, Group, KEPT_GLOBALS, Kind, Param, REMOVED_GLOBALS,
     TYPES, Type, calls,
 };
-pub(crate) use table::{call, maybe, param, waiting};
+pub(crate) use table::{call, field, maybe, param, table, waiting};
 pub(crate) use talk::{MAX_MESSAGE_BYTES, Outgoing, PRIORITIES, Target, deliver, deliver_when_free};
 pub(crate) use time::Timers;
 pub(crate) use tools::clean;
@@ -64,6 +67,12 @@ pub(crate) fn done(lua: &Lua, results: impl IntoLuaMulti) -> Outcome {
     Ok(results.into_lua_multi(lua)?)
 }
 
+/// A call that waits, as Rust does it.
+type Waiting = Rc<dyn Fn(Lua, Rc<Ctx>, Args) -> LocalBoxFuture<'static, Outcome>>;
+
+/// Calls that wait, by their places. They share one function of the machine.
+type WaitingCalls = Rc<RefCell<Vec<(&'static Call, Waiting)>>>;
+
 /// Puts calls into the `mesh` table of one machine.
 pub(crate) struct Installer<'a> {
     pub lua: &'a Lua,
@@ -72,13 +81,18 @@ pub(crate) struct Installer<'a> {
     mesh: Table,
     methods: Table,
     installed: Vec<&'static str>,
+    waiting: WaitingCalls,
+    /// Does the call at a place of `waiting`.
+    dispatch: Function,
 }
 
 impl<'a> Installer<'a> {
     fn new(lua: &'a Lua, ctx: &'a Rc<Ctx>, mesh: &Table) -> mlua::Result<Self> {
         let helpers = ctx.helpers()?;
         let (shape, methods) = (helpers.shape.clone(), helpers.methods.clone());
-        Ok(Self { lua, ctx, shape, mesh: mesh.clone(), methods, installed: Vec::new() })
+        let waiting = WaitingCalls::default();
+        let dispatch = dispatcher(lua, ctx, &waiting)?;
+        Ok(Self { lua, ctx, shape, mesh: mesh.clone(), methods, installed: Vec::new(), waiting, dispatch })
     }
 
     /// All calls of that kind in the table are in the machine.
@@ -108,18 +122,13 @@ impl<'a> Installer<'a> {
         F: Future<Output = Outcome> + 'static,
     {
         let call = known(name)?;
-        let ctx = Rc::clone(self.ctx);
-        let raw = self.lua.create_async_function(move |lua, values: MultiValue| {
-            let ctx = Rc::clone(&ctx);
-            async move {
-                let outcome = match enter(&ctx, call, values) {
-                    Ok(args) => f(lua.clone(), Rc::clone(&ctx), args).await,
-                    Err(fault) => Err(fault),
-                };
-                settle(&lua, &ctx, call, outcome)
-            }
-        })?;
-        self.place(call, raw)
+        let place = {
+            let mut waiting = self.waiting.borrow_mut();
+            waiting.push((call, Rc::new(move |lua, ctx, args| f(lua, ctx, args).boxed_local())));
+            waiting.len() - 1
+        };
+        let function: Function = self.ctx.helpers()?.shape_at.call((&self.dispatch, place))?;
+        self.put(call, function)
     }
 
     fn place(&mut self, call: &'static Call, raw: Function) -> mlua::Result<()> {
@@ -150,6 +159,22 @@ impl<'a> Installer<'a> {
         self.mesh.raw_set(name, &table)?;
         Ok(table)
     }
+}
+
+/// The function that all calls that wait are done by.
+fn dispatcher(lua: &Lua, ctx: &Rc<Ctx>, waiting: &WaitingCalls) -> mlua::Result<Function> {
+    let (ctx, waiting) = (Rc::clone(ctx), Rc::clone(waiting));
+    lua.create_async_function(move |lua, (place, values): (usize, MultiValue)| {
+        let (ctx, found) = (Rc::clone(&ctx), waiting.borrow().get(place).cloned());
+        async move {
+            let Some((call, f)) = found else { return Err(mlua::Error::runtime("there is no such call")) };
+            let outcome = match enter(&ctx, call, values) {
+                Ok(args) => f(lua.clone(), Rc::clone(&ctx), args).await,
+                Err(fault) => Err(fault),
+            };
+            settle(&lua, &ctx, call, outcome)
+        }
+    })
 }
 
 /// Builds `mesh`.

@@ -27,6 +27,8 @@ use super::store::{BotStore, operations};
 pub(crate) struct Helpers {
     /// Turns a raw function into one that raises at the script's line.
     pub shape: Function,
+    /// The same of one that many calls share: it is told each one's place.
+    pub shape_at: Function,
     /// Makes an error with a code.
     pub error: Function,
     /// Makes a message's table.

@@ -246,12 +246,13 @@ fn run_prelude(lua: &Lua, ctx: &Rc<Ctx>, program: &Rc<Program>) -> mlua::Result<
     )?;
     host.raw_set("globals", lua.globals())?;
     host.raw_set("keep", api::KEPT_GLOBALS)?;
-    host.raw_set("instead", lua.create_table_from(api::REMOVED_GLOBALS.iter().copied())?)?;
+    host.raw_set("instead", lua.create_function(instead)?)?;
     let made: Table = prelude(lua)?.call(host)?;
     let (timer_methods, timer_meta) = class(lua, "mesh.timer")?;
     let (board_methods, board_meta) = class(lua, "mesh.board")?;
     Ok(Helpers {
         shape: made.raw_get("shape")?,
+        shape_at: made.raw_get("shape_at")?,
         error: made.raw_get("error")?,
         message: made.raw_get("message")?,
         methods: made.raw_get("methods")?,
@@ -271,6 +272,13 @@ fn class(lua: &Lua, name: &str) -> mlua::Result<(Table, Table)> {
     meta.raw_set("__metatable", name)?;
     meta.set_readonly(true);
     Ok((methods, meta))
+}
+
+/// What to use in place of a global that bots don't have. A function, since a table of them would stay in each machine.
+fn instead(_: &Lua, name: Value) -> mlua::Result<Option<&'static str>> {
+    let Value::String(name) = name else { return Ok(None) };
+    let name = name.as_bytes();
+    Ok(api::REMOVED_GLOBALS.iter().find(|(gone, _)| *gone.as_bytes() == *name).map(|(_, hint)| *hint))
 }
 
 /// The chunk of a module and its key; or nil and why there is none.
