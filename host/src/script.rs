@@ -55,7 +55,7 @@ pub use api::{
 };
 pub use double::{MemoryNode, Sent};
 pub use host::{BotConfig, Isolation, ScriptConfig, ScriptHost};
-pub use lab::{TEST_CALLS, TestOrder, TestReport, TestRun, run_tests};
+pub use lab::{TEST_CALLS, TEST_GROUPS, TEST_TYPES, TestOrder, TestReport, TestRun, run_tests};
 pub use limits::{LimitsPatch, ScriptLimits};
 pub use manifest::{Manifest, ManifestError};
 pub use once::{Diagnostic, RunError, RunReport, Severity, check, run_once};

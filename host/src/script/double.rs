@@ -8,10 +8,10 @@ use qpq_schemas::{MessageId, PeerId, TopicId};
 
 use crate::api::{
     ApiError, BlocksImported, BotStatus, BroadcastRequest, ChannelInfo, Delivery, DeliveryPage, DeliveryQuery,
-    ExportPage, ExportQuery, FederationReport, IdentityInfo, ImportOutcome, InboxItem, InboxPage, InboxQuery, NodeApi,
-    NodeStatus, NoticeInfo, PeerInfo, PingReport, PluginStatus, QueuePage, QueueQuery, Receipt, Reply, RouteInfo,
-    RouteTable, ScriptApproval, ScriptEval, ScriptEvaluated, ScriptLogPage, ScriptLogQuery, SendRequest, ServerNote,
-    StoreStats, Trust, WhyReport,
+    ExportPage, ExportQuery, FederationReport, IdentityInfo, ImportOutcome, InboxItem, InboxPage, InboxQuery,
+    MachineReport, NodeApi, NodeStatus, NoticeInfo, PeerInfo, PingReport, PluginStatus, QueuePage, QueueQuery, Receipt,
+    Reply, RouteInfo, RouteTable, ScriptApproval, ScriptEval, ScriptEvaluated, ScriptLogPage, ScriptLogQuery,
+    SendRequest, ServerNote, StoreStats, Trust, WhyReport,
 };
 
 /// How long messages live when the sender doesn't say, in seconds.
@@ -41,6 +41,9 @@ struct Inner {
     channels: Vec<String>,
     peers: Vec<PeerInfo>,
     routes: Vec<RouteInfo>,
+    plugins: Option<Vec<PluginStatus>>,
+    stats: Option<StoreStats>,
+    machine: Option<MachineReport>,
     sent: Vec<Sent>,
     delivered: Vec<Delivery>,
     ids: u64,
@@ -91,6 +94,12 @@ impl MemoryNode {
     /// From now on the routing table has this line.
     pub fn learn(&self, route: RouteInfo) {
         self.inner().routes.push(route);
+    }
+
+    /// From now on there is something for relay bots to look at.
+    pub fn reveal(&self, plugins: Vec<PluginStatus>, stats: StoreStats, machine: MachineReport) {
+        let mut inner = self.inner();
+        (inner.plugins, inner.stats, inner.machine) = (Some(plugins), Some(stats), Some(machine));
     }
 
     /// What was sent so far.
@@ -292,7 +301,7 @@ impl NodeApi for MemoryNode {
     }
 
     fn store_stats(&self) -> Reply<StoreStats> {
-        not_here()
+        self.inner().stats.clone().map_or_else(not_here, |stats| ready(Ok(stats)))
     }
 
     fn why(&self, _: String) -> Reply<WhyReport> {
@@ -312,7 +321,11 @@ impl NodeApi for MemoryNode {
     }
 
     fn plugins(&self) -> Reply<Vec<PluginStatus>> {
-        not_here()
+        self.inner().plugins.clone().map_or_else(not_here, |plugins| ready(Ok(plugins)))
+    }
+
+    fn machine(&self) -> Reply<MachineReport> {
+        self.inner().machine.clone().map_or_else(not_here, |machine| ready(Ok(machine)))
     }
 
     fn plugin_enable(&self, _name: String) -> Reply<PluginStatus> {

@@ -20,5 +20,5 @@ mod stage;
 mod tests;
 mod world;
 
-pub use calls::TEST_CALLS;
+pub use calls::{TEST_CALLS, TEST_GROUPS, TEST_TYPES};
 pub use run::{TestOrder, TestReport, TestRun, run_tests};

@@ -130,8 +130,16 @@ pub fn meaning(need: &str) -> String {
     match (PERMISSIONS.iter().find(|(known, _)| *known == name), name, channel) {
         (_, "listen", Some(channel)) => format!("read the channel {channel}"),
         (_, "broadcast", Some(channel)) => format!("publish on the channel {channel}"),
-        // What comes after the colon explains how it is written.
-        (Some((_, allows)), ..) => allows.split(", or one:").next().unwrap_or(allows).replace(", or on one:", ""),
+        (_, "source", Some(source)) => format!("read the source {source}, which the admin named"),
+        (_, "relay", Some("trust")) => "trust and block peers".to_owned(),
+        (_, "relay", Some("limit")) => "bound what neighbours may bring in".to_owned(),
+        (_, "relay", Some("plugins")) => "see and swap the node's plugins".to_owned(),
+        (_, "relay", Some("store")) => "see the figures of the node's store".to_owned(),
+        // How a part of it is written is of no use here.
+        (Some((_, allows)), ..) => [": all", ", or one:", ", or on one:"]
+            .iter()
+            .fold(*allows, |words, end| words.split(end).next().unwrap_or(words))
+            .to_owned(),
         (None, ..) => "a permission that this program doesn't know".to_owned(),
     }
 }
@@ -182,6 +190,18 @@ mod tests {
         let error = Manifest::parse("needs = [\"broadcst\"]").unwrap_err();
         assert!(error.message.contains("did you mean \"broadcast\""), "{error:?}");
         assert!(Manifest::parse("api = 2").is_err());
+    }
+
+    #[test]
+    fn what_a_permission_allows_is_said_without_how_it_is_written() {
+        for (name, _) in PERMISSIONS {
+            assert!(!meaning(name).contains(['`', ':']), "{name}: {}", meaning(name));
+        }
+        assert_eq!(meaning("listen:board"), "read the channel board");
+        assert_eq!(meaning("relay"), "look after this node");
+        for part in RELAY_PARTS {
+            assert!(!meaning(&format!("relay:{part}")).contains("look after"), "{part}");
+        }
     }
 
     #[test]

@@ -13,7 +13,8 @@ mod words;
 
 use std::collections::BTreeMap;
 
-use super::api::{Call, EVENTS, Event, GROUPS, TYPES, Type};
+use super::api::{Call, EVENTS, Event, GROUPS, Group, TYPES, Type};
+use super::lab::{TEST_GROUPS, TEST_TYPES};
 
 /// A generated file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +41,21 @@ pub fn files() -> Vec<MetaFile> {
 /// The first lines of generated files, without the sign of a comment.
 const NOTICE: [&str; 2] =
     ["Made from the host's table of calls; changes here are lost.", "`qpq script editor` writes it anew."];
+
+/// Every group of calls: of bots, then of tests.
+pub fn groups() -> impl Iterator<Item = &'static Group> {
+    GROUPS.iter().chain(TEST_GROUPS)
+}
+
+/// Every call of bots and tests.
+pub fn calls() -> impl Iterator<Item = &'static Call> {
+    groups().flat_map(|group| group.calls)
+}
+
+/// The tables that bots and tests meet.
+pub fn types() -> impl Iterator<Item = &'static Type> + Clone {
+    TYPES.iter().chain(TEST_TYPES)
+}
 
 /// As it is called: `mesh.send(to, message [, options])`.
 pub fn signature(call: &Call) -> String {
@@ -69,18 +85,18 @@ fn options_name(call: &Call) -> String {
 
 /// What stands before the last dot or colon of a call's name, and what behind it.
 fn parts(call: &Call) -> (&'static str, &'static str) {
-    call.name.rsplit_once(['.', ':']).unwrap_or(("mesh", call.name))
+    call.name.rsplit_once(['.', ':']).unwrap_or(("", call.name))
 }
 
 /// The type whose methods have that receiver.
 fn owner(receiver: &str) -> Option<&'static Type> {
-    TYPES.iter().find(|table| !table.receiver.is_empty() && table.receiver == receiver)
+    types().find(|table| !table.receiver.is_empty() && table.receiver == receiver)
 }
 
-/// The tables inside `mesh` that have functions: `mesh.store` with its calls.
+/// `mesh` and the tables inside it that have functions, each with its calls; under no name, calls that are globals.
 fn tables() -> BTreeMap<&'static str, Vec<&'static Call>> {
     let mut tables: BTreeMap<&'static str, Vec<&'static Call>> = BTreeMap::new();
-    for call in super::calls() {
+    for call in calls() {
         let (receiver, _) = parts(call);
         if owner(receiver).is_none() {
             tables.entry(receiver).or_default().push(call);
@@ -125,5 +141,5 @@ fn remarks(call: &Call) -> Vec<String> {
 
 /// The groups' values: `mesh.self`, `mesh.state`.
 fn values() -> impl Iterator<Item = &'static super::api::Field> {
-    GROUPS.iter().flat_map(|group| group.values)
+    groups().flat_map(|group| group.values)
 }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod boards;
+mod bot_tools;
 mod bots;
 mod clients;
 mod corruption;

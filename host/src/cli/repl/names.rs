@@ -37,7 +37,7 @@ impl Names {
             Kind::Channels => "channels",
             Kind::Plugins => "plugins",
             Kind::Bots => "bots",
-            Kind::Calls => return crate::script::calls().map(|call| call.name.to_owned()).collect(),
+            Kind::Calls => return crate::script::meta::calls().map(|call| call.name.to_owned()).collect(),
         };
         if let Some((when, names)) = self.known.borrow().get(key)
             && when.elapsed() < FRESH

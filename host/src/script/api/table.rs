@@ -183,6 +183,15 @@ pub struct Type {
     pub help: &'static str,
     /// Its fields.
     pub fields: &'static [Field],
+    /// The type whose fields and functions it has, too; empty for none.
+    pub base: &'static str,
+}
+
+impl Type {
+    /// The same with all that another type has.
+    pub(crate) const fn under(self, base: &'static str) -> Self {
+        Self { base, ..self }
+    }
 }
 
 /// Another name for a type.
@@ -246,6 +255,15 @@ pub(crate) const fn asking(asks: &'static str, call: Call) -> Call {
 
 pub(crate) const fn field(name: &'static str, type_words: &'static str, doc: &'static str) -> Field {
     Field { name, type_words, doc }
+}
+
+pub(crate) const fn table(
+    name: &'static str,
+    receiver: &'static str,
+    help: &'static str,
+    fields: &'static [Field],
+) -> Type {
+    Type { name, receiver, help, fields, base: "" }
 }
 
 const OPTS: Param = maybe("options", Kind::Options).doc("options by name");

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use super::super::api::{ALIASES, Call, EVENTS, Kind, Param, TYPES, Type, calls};
+use super::super::api::{ALIASES, Call, EVENTS, Kind, Param, Type};
 use super::{EVENT_NAME, NOTICE, event_names, events_by_table, handler_argument, options_name, owner, parts, remarks};
-use super::{tables, takes_event, values};
+use super::{calls, tables, takes_event, types, values};
 
 pub(super) fn text() -> String {
     let mut out = String::from("---@meta\n\n");
@@ -18,7 +18,7 @@ pub(super) fn text() -> String {
     for event in EVENTS {
         _ = writeln!(out, "---| \"{}\" # {}", event.name, event.help);
     }
-    for table in TYPES {
+    for table in types() {
         class(&mut out, table);
     }
     _ = writeln!(out, "\n--- What the node offers to a bot.\n---@class mesh");
@@ -28,7 +28,7 @@ pub(super) fn text() -> String {
     }
     _ = writeln!(out, "mesh = {{}}");
     for (table, calls) in tables() {
-        if table != "mesh" {
+        if !matches!(table, "" | "mesh") {
             _ = writeln!(out, "\n{table} = {{}}");
         }
         calls.iter().for_each(|call| function(&mut out, call));
@@ -37,7 +37,8 @@ pub(super) fn text() -> String {
 }
 
 fn class(out: &mut String, table: &Type) {
-    _ = writeln!(out, "\n--- {}\n---@class {}", table.help, table.name);
+    let base = if table.base.is_empty() { String::new() } else { format!(": {}", table.base) };
+    _ = writeln!(out, "\n--- {}\n---@class {}{base}", table.help, table.name);
     for field in table.fields {
         let (mark, words) = match field.type_words.strip_suffix('?') {
             Some(words) => ("?", words),

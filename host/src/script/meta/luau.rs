@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use super::super::api::{ALIASES, Call, EVENTS, Kind, Param, TYPES, Type as Table, calls};
+use super::super::api::{ALIASES, Call, EVENTS, Kind, Param, Type as Table};
 use super::words::{Type, list, luau_name, luau_results, one};
 use super::{EVENT_NAME, NOTICE, event_names, events_by_table, handler_argument, options_name, owner, parts, remarks};
-use super::{tables, takes_event, values};
+use super::{calls, tables, takes_event, types, values};
 
 pub(super) fn text() -> String {
     let mut out = String::new();
@@ -19,8 +19,8 @@ pub(super) fn text() -> String {
     _ = writeln!(out, "\n--- The name of an event.");
     _ = writeln!(out, "export type {} = {}", luau_name(EVENT_NAME), converted(&event_names(EVENTS)));
     calls().filter(|call| !call.options.is_empty()).for_each(|call| options(&mut out, call));
-    TYPES.iter().for_each(|table| structure(&mut out, table));
-    for (table, calls) in tables() {
+    types().for_each(|table| structure(&mut out, table));
+    for (table, calls) in tables().into_iter().filter(|(table, _)| !table.is_empty()) {
         let own = luau_name(&format!("{table}."));
         let opening = if table == "mesh" { "What the node offers to a bot." } else { table };
         _ = writeln!(out, "\n--- {opening}\nexport type {own} = {{");
@@ -31,12 +31,16 @@ pub(super) fn text() -> String {
         out.push_str("}\n");
     }
     out.push_str("\ndeclare mesh: Mesh\n");
+    for call in tables().remove("").unwrap_or_default() {
+        let forms = forms(call, "");
+        _ = writeln!(out, "\n--- {}\ndeclare {}: {}", call.help, call.name, forms.join(" & "));
+    }
     out
 }
 
 /// What else is in `mesh`.
 fn inner(out: &mut String) {
-    for name in tables().into_keys().filter(|name| *name != "mesh") {
+    for name in tables().into_keys().filter(|name| !matches!(*name, "" | "mesh")) {
         _ = writeln!(out, "\t{}: {},", name.trim_start_matches("mesh."), luau_name(&format!("{name}.")));
     }
     for value in values() {
@@ -63,7 +67,8 @@ fn structure(out: &mut String, table: &Table) {
     let name = luau_name(table.name);
     let joined = table.name == "mesh.error";
     let open = if joined { "typeof(setmetatable({} :: {" } else { "{" };
-    _ = writeln!(out, "\n--- {}\nexport type {name} = {open}", table.help);
+    let base = if table.base.is_empty() { String::new() } else { format!("{} & ", luau_name(table.base)) };
+    _ = writeln!(out, "\n--- {}\nexport type {name} = {base}{open}", table.help);
     for field in table.fields {
         _ = writeln!(out, "\t--- {}\n\t{}: {},", field.doc, field.name, converted(field.type_words));
     }

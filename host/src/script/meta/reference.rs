@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use super::super::api::{ALIASES, Call, ERRORS, EVENTS, GROUPS, Group, KEPT_GLOBALS, REMOVED_GLOBALS, TYPES, Type};
+use super::super::api::{ALIASES, Call, ERRORS, EVENTS, Group, KEPT_GLOBALS, Kind, REMOVED_GLOBALS, Type};
 use super::super::manifest::{API_VERSION, PERMISSIONS};
-use super::{NOTICE, permission, signature};
+use super::{NOTICE, groups, permission, signature, types};
 
 /// Headings after the groups.
 const PARTS: [&str; 6] = ["Names of events", "Types", "Names of types", "Permissions", "Error codes", "Globals"];
@@ -16,10 +16,10 @@ pub(super) fn text() -> String {
          mistake raises an error at the caller's file and line. What the world does comes back as `nil, err` with `err.code`. \
          `qpq script help mesh.send` shows a call in the terminal.\n\n",
     );
-    for heading in GROUPS.iter().map(|group| heading(group)).chain(PARTS.map(str::to_owned)) {
+    for heading in groups().map(heading).chain(PARTS.map(str::to_owned)) {
         _ = writeln!(out, "- [{heading}](#{})", heading.to_lowercase().replace(' ', "-"));
     }
-    GROUPS.iter().for_each(|group| section(&mut out, group));
+    groups().for_each(|group| section(&mut out, group));
     out.push_str(
         "\n## Names of events\n\n`mesh.on(event, fn)` waits for them. The handler gets a table of the type named.\n\n",
     );
@@ -28,7 +28,7 @@ pub(super) fn text() -> String {
         row(&mut out, &[&code(event.name), &linked(event.gives), &maybe_code(event.needs), event.help]);
     }
     out.push_str("\n## Types\n");
-    TYPES.iter().for_each(|table| structure(&mut out, table));
+    types().for_each(|table| structure(&mut out, table));
     out.push_str("\n## Names of types\n\n");
     rows(&mut out, &["name", "stands for", "what it is"]);
     for alias in ALIASES {
@@ -71,12 +71,13 @@ fn entry(out: &mut String, call: &Call) {
         out.push('\n');
     }
     for param in call.params {
-        if call.options.is_empty() || param.kind != super::super::api::Kind::Options {
+        if call.options.is_empty() || param.kind != Kind::Options {
             let mark = if param.optional { ", optional" } else { "" };
             _ = writeln!(out, "- `{}` ({}{mark}): {}", param.name, linked(param.type_words), param.doc);
             continue;
         }
-        _ = writeln!(out, "- `{}` (table, optional):", param.name);
+        let mark = if param.optional { ", optional" } else { "" };
+        _ = writeln!(out, "- `{}` (table{mark}):", param.name);
         for option in call.options {
             _ = writeln!(out, "  - `{}` ({}): {}", option.name, linked(option.type_words), option.doc);
         }
@@ -94,7 +95,12 @@ fn entry(out: &mut String, call: &Call) {
 }
 
 fn structure(out: &mut String, table: &Type) {
-    _ = writeln!(out, "\n### `{}`\n\n{}\n", table.name, table.help);
+    let base =
+        if table.base.is_empty() { String::new() } else { format!(" It has all of {}, too.", linked(table.base)) };
+    _ = writeln!(out, "\n### `{}`\n\n{}{base}\n", table.name, table.help);
+    if table.fields.is_empty() {
+        return;
+    }
     rows(out, &["field", "type", "what it says"]);
     for field in table.fields {
         row(out, &[&code(field.name), &linked(field.type_words), field.doc]);
@@ -135,6 +141,6 @@ fn maybe_code(text: &str) -> String {
 /// A type, with a link where it has a section of its own.
 fn linked(words: &str) -> String {
     let bare = words.trim_end_matches(['?', '[', ']']);
-    let single = TYPES.iter().any(|table| table.name == bare);
+    let single = types().any(|table| table.name == bare);
     if single { format!("[`{words}`](#{})", bare.replace('.', "")) } else { code(words) }
 }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::super::api::{Call, EVENTS, Kind, Param, REMOVED_GLOBALS, TYPES, calls};
-use super::{NOTICE, owner, parts, takes_event, values};
+use super::super::api::{Call, EVENTS, Kind, Param, REMOVED_GLOBALS, TYPES};
+use super::{NOTICE, calls, owner, parts, takes_event, values};
 
 /// Globals and fields of selene's Luau that bots don't have either. It drops only what is named in full.
 const REMOVED: &[(&str, &[&str])] = &[

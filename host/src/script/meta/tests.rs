@@ -2,8 +2,8 @@ use std::path::{Path, PathBuf};
 
 use mlua::Lua;
 
-use super::super::api::{EVENTS, GROUPS, TYPES, calls};
-use super::{files, words};
+use super::super::api::EVENTS;
+use super::{calls, files, groups, types, words};
 
 fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts")
@@ -39,7 +39,7 @@ fn every_type_in_the_table_can_be_read() {
             assert!(words::one(param.type_words).is_some(), "{} of {}: {}", param.name, call.name, param.type_words);
         }
     }
-    let fields = TYPES.iter().flat_map(|table| table.fields).chain(GROUPS.iter().flat_map(|group| group.values));
+    let fields = types().flat_map(|table| table.fields).chain(groups().flat_map(|group| group.values));
     for field in fields {
         assert!(words::one(field.type_words).is_some(), "{}: {}", field.name, field.type_words);
     }
@@ -50,7 +50,8 @@ fn the_definitions_are_sound_lua_and_luau() {
     let lua = Lua::new();
     lua.load(text("meta/mesh.lua")).set_name("=mesh.lua").into_function().unwrap();
     // A declaration is understood by analysers alone; the type behind it is Luau as everywhere.
-    let definitions = text("meta/mesh.d.luau").replace("declare mesh: Mesh", "local mesh: Mesh = nil :: any");
+    let definitions =
+        text("meta/mesh.d.luau").replace("declare mesh:", "local mesh:").replace("declare test:", "local test:");
     lua.load(&definitions).set_name("=mesh.d.luau").into_function().unwrap();
     let broken = definitions.replacen("-> ()", "-> (", 1);
     assert!(lua.load(&broken).into_function().is_err(), "types are not looked at");

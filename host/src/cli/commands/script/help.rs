@@ -7,8 +7,8 @@ use crate::cli::answer::Answer;
 use crate::cli::args::Cli;
 use crate::cli::failure::Failure;
 use crate::script::manifest::PERMISSIONS;
-use crate::script::meta::{permission, signature};
-use crate::script::{ALIASES, Call, ERRORS, EVENTS, Event, GROUPS, Param, TYPES, Type, calls, nearest};
+use crate::script::meta::{calls, groups, permission, signature, types};
+use crate::script::{ALIASES, Call, ERRORS, EVENTS, Event, Param, Type, nearest};
 
 pub(super) fn run(what: Option<&str>) -> Result<Answer, Failure> {
     let Some(what) = what else { return Ok(overview()) };
@@ -16,7 +16,7 @@ pub(super) fn run(what: Option<&str>) -> Result<Answer, Failure> {
     if let Some(call) = calls().find(|call| alike(call.name, name)) {
         return Ok(Answer::new("qpq.script-help/1", &call_json(call), call_text(call)));
     }
-    if let Some(table) = TYPES.iter().find(|table| table.name == name) {
+    if let Some(table) = types().find(|table| table.name == name) {
         return Ok(Answer::new("qpq.script-help/1", &type_json(table), type_text(table)));
     }
     if let Some(event) = EVENTS.iter().find(|event| event.name == name) {
@@ -25,7 +25,7 @@ pub(super) fn run(what: Option<&str>) -> Result<Answer, Failure> {
     }
     let line =
         |kind: &str, help: &str| Ok(Answer::new("qpq.script-help/1", &json!({ kind: name, "help": help }), help));
-    if let Some(value) = GROUPS.iter().flat_map(|group| group.values).find(|value| value.name == name) {
+    if let Some(value) = groups().flat_map(|group| group.values).find(|value| value.name == name) {
         return line("value", &format!("{} ({}): {}.", value.name, value.type_words, value.doc));
     }
     if let Some(alias) = ALIASES.iter().find(|alias| alias.name == name) {
@@ -50,12 +50,18 @@ pub(super) fn run(what: Option<&str>) -> Result<Answer, Failure> {
 /// Whether a call is meant: `mesh.store.get`, `store:get` and `send` will do, too.
 fn alike(call: &str, name: &str) -> bool {
     let plain = |text: &str| text.replace(':', ".");
-    let (call, name) = (plain(call), plain(name));
+    let (call, mut name) = (plain(call), plain(name));
+    // What any node can do, a test's own and a person can.
+    for who in ["t.", "person."] {
+        if call.starts_with("node.") && name.starts_with(who) {
+            name = name.replacen(who, "node.", 1);
+        }
+    }
     call == name || call.strip_prefix("mesh.") == Some(&*name)
 }
 
 fn unknown(name: &str) -> Failure {
-    let whole = calls().map(|call| call.name).chain(TYPES.iter().map(|table| table.name));
+    let whole = calls().map(|call| call.name).chain(types().map(|table| table.name));
     let known = whole.chain(EVENTS.iter().map(|event| event.name));
     // `sned` is near to `mesh.send` by its last part.
     let last = |name: &'static str| name.rsplit(['.', ':']).next().unwrap_or(name);
@@ -76,7 +82,7 @@ fn command_help(name: &str) -> Option<String> {
 
 fn overview() -> Answer {
     let mut text = String::new();
-    for group in GROUPS {
+    for group in groups() {
         text += &format!("{}: {}\n", group.name, group.help);
         for call in group.calls {
             text += &format!("  {}\n", signature(call));
@@ -87,10 +93,9 @@ fn overview() -> Answer {
         text.push('\n');
     }
     let events = EVENTS.iter().map(|event| event.name).collect::<Vec<_>>().join(", ");
-    let types = TYPES.iter().map(|table| table.name).collect::<Vec<_>>().join(", ");
+    let types = types().map(|table| table.name).collect::<Vec<_>>().join(", ");
     text += &format!("events for mesh.on: {events}\n\ntypes: {types}\n\n`script help NAME` explains one of them.");
-    let groups: Vec<Value> = GROUPS
-        .iter()
+    let groups: Vec<Value> = groups()
         .map(|group| {
             let calls: Vec<Value> = group.calls.iter().map(call_json).collect();
             json!({ "name": group.name, "help": group.help, "calls": calls })

@@ -1,13 +1,9 @@
 //! The tables that scripts meet, and names of types.
 
-use super::{Alias, Field, Type, field};
+use super::{Alias, Field, Type, field, table};
 
 const fn alias(name: &'static str, type_words: &'static str, help: &'static str) -> Alias {
     Alias { name, type_words, help }
-}
-
-const fn table(name: &'static str, receiver: &'static str, help: &'static str, fields: &'static [Field]) -> Type {
-    Type { name, receiver, help, fields }
 }
 
 /// Other names for types. `mesh.event_name` is made from the events.
@@ -35,7 +31,7 @@ const POST_FIELDS: &[Field] = &[
     field("id", "string", "the post's id, 64 digits"),
     field("short", "string", "its first digits, as many as tell it from others"),
     field("author", "string", "who wrote it: a key"),
-    field("author_name", "string?", "the author's nickname, where one is known"),
+    field("author_name", "string", "the author's nickname, or the beginning of the key"),
     field("via", "string?", "the key of the node whose bot wrote it for the author"),
     field("text", "string", "the text as it is now"),
     field("created", "number", "when it was written, Unix seconds"),
@@ -54,9 +50,9 @@ const BOARD_EVENT_FIELDS: &[Field] = &[
     field("board", "string", "the board's channel"),
     field("change", "mesh.change", "what happened"),
     field("by", "string", "whose message did it: a key"),
-    field("author", "string?", "who wrote the post; of a ban, who is banned: a key"),
-    field("author_name", "string?", "the author's nickname, where one is known"),
-    field("id", "string?", "the post's id, 64 digits; absent where no post is left or meant, as is all that follows"),
+    field("author", "string", "who wrote the post; of a ban, who is banned: a key"),
+    field("author_name", "string?", "the author's nickname, or the beginning of the key; absent in bans"),
+    field("id", "string?", "the post's id, 64 digits; absent in bans, as is all that follows"),
     field("short", "string?", "its first digits"),
     field("via", "string?", "the key of the node whose bot wrote it for the author"),
     field("text", "string?", "the text as it is now"),
