@@ -269,9 +269,9 @@ function board:size() end
 ---@field board string the board's channel
 ---@field change mesh.change what happened
 ---@field by string whose message did it: a key
----@field author? string who wrote the post; of a ban, who is banned: a key
+---@field author string who wrote the post; of a ban, who is banned: a key
 ---@field author_name? string the author's nickname, or the beginning of the key; absent in bans
----@field id? string the post's id, 64 digits; absent where no post is left or meant, as is all that follows
+---@field id? string the post's id, 64 digits; absent in bans, as is all that follows
 ---@field short? string its first digits
 ---@field via? string the key of the node whose bot wrote it for the author
 ---@field text? string the text as it is now
