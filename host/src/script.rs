@@ -62,6 +62,7 @@ pub use once::{Diagnostic, RunError, RunReport, Severity, check, run_once};
 pub use process::{ChildProgram, Found, Probed, child_main, probe};
 pub(crate) use program::is_unfinished as typed_is_unfinished;
 pub use shared::{LiveEvent, LiveKind};
+pub use source::bots_at;
 pub(crate) use source::name_problem as bot_name_problem;
 pub use store::{BotStore, MemoryStore, StoreOp, StoredEntry};
 

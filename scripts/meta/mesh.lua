@@ -484,6 +484,35 @@ function node:bot_state(bot) end
 ---@overload fun(event: "envelope"|"broadcast"|"reaction", filter: table, fn: fun(msg: mesh.message))
 function node:emit(event, filter) end
 
+--- What bots read as the source of that name; without a text, reading fails with that code (source-failed if not said).
+---@param name string the admin's name for the source
+---@param text? string what is read
+---@param code? string why it can't be read
+function node:source(name, text, code) end
+
+--- What `mesh.machine` tells: sources, neighbours, gateways, routes, problems. Nothing if not said.
+---@param report? table as `mesh.machine` returns it
+function node:machine(report) end
+
+--- The node's plugins, a table for each: name, kind, version, state, file, failures, error.
+---@param plugins table a list, as `mesh.relay.plugins` returns it
+function node:plugins(plugins) end
+
+--- What bots swapped, in order: name and file of each.
+--- It waits; other handlers go on meanwhile.
+---@return table[]
+function node:swaps() end
+
+--- The trust in each peer that the node knows, by its key.
+--- It waits; other handlers go on meanwhile.
+---@return table
+function node:trusts() end
+
+--- What bots bounded with `mesh.relay.limit`: messages and bytes, by the key.
+--- It waits; other handlers go on meanwhile.
+---@return table
+function node:bounds() end
+
 --- The node's key.
 ---@return string
 function node:self() end

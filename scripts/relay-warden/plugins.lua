@@ -4,7 +4,8 @@ local DOWN = { failed = true, zombie = true, disabled = true }
 local DAY = 86400
 
 return function(cfg, tell)
-  -- How often a swap was made in the last so many seconds. Over restarts, too: a node that can't start would swap for ever.
+  -- How often a swap was tried in the last so many seconds. Kept over restarts: a node that a spare takes down, and that
+  -- is started again, must not swap for ever.
   local function swapped(seconds)
     local count = 0
     for _, time in mesh.store:each("swap/") do
@@ -33,8 +34,8 @@ return function(cfg, tell)
     for _, plugin in ipairs(mesh.relay.plugins() or {}) do
       local looks = DOWN[plugin.state] and (seen[plugin.name] or 0) + 1 or 0
       if looks == 2 then
-        tell(plugin.name .. " is " .. plugin.state .. (plugin.error and " (" .. plugin.error .. ")" or "") .. "; "
-          .. replace(plugin))
+        local why = plugin.error and " (" .. mesh.text.truncate(plugin.error, 200) .. ")" or ""
+        tell(plugin.name .. " is " .. plugin.state .. why .. "; " .. replace(plugin))
       elseif looks == 0 and (seen[plugin.name] or 0) >= 2 then
         tell(plugin.name .. " runs again")
       end

@@ -27,7 +27,7 @@ return function(plugins)
         stats.total, stats.disk_bytes / 1e6),
       "neighbours: " .. (#linked > 0 and mesh.text.truncate(table.concat(linked, ", "), 500) or "none linked"),
       string.format("refused: %d, and %d dropped for want of room", refused, since(stats.counters, "evicted")),
-      string.format("plugins replaced this week: %d", plugins.swapped(WEEK)),
+      string.format("spares tried for plugins this week: %d", plugins.swapped(WEEK)),
     }
     if stats.read_only then lines[#lines + 1] = "the store takes nothing in: " .. stats.read_only end
     return table.concat(lines, "\n")

@@ -121,7 +121,7 @@ test("the report comes each Monday at eight", function(t)
   -- The mesh's clock begins on a Friday morning.
   t:expect_silence("71h")
   local sent = t:expect_sent{ to = "a", match = "^store: ", within = "70m" }
-  t:matches(sent.text, "neighbours: bob\nrefused: 0, and 0 dropped for want of room\nplugins replaced this week: 0$")
+  t:matches(sent.text, "neighbours: bob\nrefused: 0, and 0 dropped for want of room\nspares tried for plugins this week: 0$")
   t:equal(os.date("!%a %H:%M", sent.time), "Mon 08:00")
   t:expect_silence("6d")
   t:matches(say(t, "!report"), "^store: ")

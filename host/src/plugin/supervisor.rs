@@ -363,7 +363,11 @@ impl Supervisor {
                     return Next::Start;
                 }
                 Some(Command::Changed) => {}
-                Some(Command::Swap(order)) => self.refuse_order(order),
+                Some(Command::Swap(order)) => {
+                    if self.replace_stopped(order).await {
+                        return Next::Start;
+                    }
+                }
                 Some(Command::Stop(_, done)) => {
                     let _ = done.send(());
                     return Next::End;

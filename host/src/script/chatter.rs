@@ -57,10 +57,11 @@ impl Chatter {
         }
     }
 
-    /// The next message to send, where there is room or it has waited long enough.
-    pub(crate) fn take(&mut self, busy: bool, now: Instant) -> Option<Outgoing> {
-        let late = now.saturating_duration_since(self.0.front()?.since) >= PATIENCE;
-        if busy && !late {
+    /// The next message to send, where there is room or it has waited long enough, and `fits` says that the quota allows it.
+    pub(crate) fn take(&mut self, busy: bool, now: Instant, fits: impl FnOnce(&Outgoing) -> bool) -> Option<Outgoing> {
+        let first = self.0.front()?;
+        let late = now.saturating_duration_since(first.since) >= PATIENCE;
+        if (busy && !late) || !fits(&first.out) {
             return None;
         }
         let out = self.0.pop_front()?.out;
@@ -77,7 +78,9 @@ mod tests {
     }
 
     fn texts(chatter: &mut Chatter, now: Instant) -> Vec<String> {
-        std::iter::from_fn(|| chatter.take(false, now)).map(|o| String::from_utf8(o.payload).unwrap()).collect()
+        std::iter::from_fn(|| chatter.take(false, now, |_| true))
+            .map(|o| String::from_utf8(o.payload).unwrap())
+            .collect()
     }
 
     #[test]
@@ -100,8 +103,9 @@ mod tests {
     fn a_busy_link_delays_it_and_does_not_keep_it_for_ever() {
         let (mut chatter, now) = (Chatter::default(), Instant::now());
         chatter.add(to("a", "1"), None, now);
-        assert!(chatter.take(true, now + LOOK).is_none());
-        let out = chatter.take(true, now + PATIENCE).unwrap();
+        assert!(chatter.take(true, now + LOOK, |_| true).is_none());
+        assert!(chatter.take(true, now + PATIENCE, |_| false).is_none(), "the quota is used up");
+        let out = chatter.take(true, now + PATIENCE, |_| true).unwrap();
         assert_eq!(out.priority, Some(0));
         assert!(chatter.is_empty());
     }

@@ -174,9 +174,10 @@ fn command(vm: &Vm, item: &InboxItem) -> Result<Option<Reaction>, Failure> {
         return Ok(Some(Reaction::default()));
     }
     if command.who.as_ref().is_some_and(|who| !who.contains(&item.from)) {
-        // In private: on a channel anybody could make the bot talk this way.
+        // On a channel in silence: another node's bot may have another admin, and anybody could make the bot talk this way.
         let text = format!("!{name} is only for those whom the bot's admin named.");
-        return Ok(Some(Job::Say(Outgoing::whisper(item, &text)).into()));
+        let refusal = topic.is_none().then(|| Job::Say(Outgoing::whisper(item, &text)).into());
+        return Ok(Some(refusal.unwrap_or_default()));
     }
     let Some(words) = command.split(rest) else {
         return Ok(Some(contested(Job::Say(answer(&format!("usage: {}", command.usage()))))));

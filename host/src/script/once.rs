@@ -135,6 +135,8 @@ pub fn run_once(file: &Path, event: &Json, limits: &ScriptLimits) -> RunReport {
 /// What is wrong with a bot: each file is compiled, then the bot is loaded in the sandbox. With what loads, but is probably not
 /// meant so. Empty when all is well.
 pub fn check(path: &Path) -> Vec<Diagnostic> {
+    // A bot is called like its folder, also when that is `.`.
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     let source = match read(path, SOURCE_BYTES) {
         Ok(source) => source,
         Err(error) => return vec![diagnostic(path, &Failure::from(error))],

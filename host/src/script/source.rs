@@ -73,6 +73,16 @@ pub(crate) fn discover(dirs: &[PathBuf]) -> Vec<Found> {
     found
 }
 
+/// The bots at a path: the bot that it is, or those of the folder.
+pub fn bots_at(path: &Path) -> Vec<PathBuf> {
+    let is_folder_of_bots =
+        path.is_dir() && !["init.lua", "init.luau", "bot.toml"].iter().any(|f| path.join(f).is_file());
+    if !is_folder_of_bots {
+        return vec![path.to_path_buf()];
+    }
+    discover(&[path.to_path_buf()]).into_iter().map(|bot| bot.path).collect()
+}
+
 /// The bot at a path of a scripts directory, if there is one.
 pub(crate) fn bot_at(path: &Path) -> Option<Found> {
     let name = if path.is_dir() {

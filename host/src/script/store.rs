@@ -188,7 +188,7 @@ impl Cache {
         let old = self.entries.get(key);
         let old_bytes = old.map_or(0, |old| key.len() + old.value.len());
         let after = self.bytes - old_bytes + key.len() + entry.value.len();
-        let fits = after <= limits.store_bytes && (old.is_some() || self.entries.len() < limits.store_keys);
+        let fits = after <= limits.store_bytes && (old.is_some() || self.keys() < limits.store_keys);
         fits.then_some(after)
     }
 
@@ -235,8 +235,10 @@ impl Cache {
         found.map(|(key, entry)| (key.as_slice(), entry))
     }
 
+    /// The bot's own keys.
     pub(crate) fn keys(&self) -> usize {
-        self.entries.len()
+        let host = self.entries.range(..vec![HOST_PREFIX + 1]).count();
+        self.entries.len() - host
     }
 
     pub(crate) fn bytes(&self) -> usize {

@@ -3,7 +3,9 @@
 mod api;
 mod boards;
 mod bundled;
+mod cookbook;
 mod hostile;
+mod libraries;
 mod live;
 mod process;
 mod sandbox;

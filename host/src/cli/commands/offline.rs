@@ -60,7 +60,8 @@ fn describe(report: &CheckReport) -> String {
 pub(super) fn script_check(paths: &[PathBuf], style: Style) -> Answer {
     let mut problems: Vec<Diagnostic> = Vec::new();
     let mut lines: Vec<String> = Vec::new();
-    for path in paths {
+    for path in paths.iter().flat_map(|path| script::bots_at(path)) {
+        let path = &path;
         let found = script::check(path);
         if found.is_empty() {
             lines.push(format!("{} is in order.", path.display()));

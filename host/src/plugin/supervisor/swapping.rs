@@ -45,6 +45,50 @@ impl Supervisor {
         result
     }
 
+    /// An order while nothing runs, and something waits to be started: another library is started in its place. Whether there
+    /// is something to start. Without a file there is nothing to replace; `qpq plugin enable` is for that.
+    pub(super) async fn replace_stopped(&mut self, order: Order) -> bool {
+        let Some(file) = order.file.clone() else {
+            self.refuse_order(order);
+            return false;
+        };
+        let kind = self.live().status.kind.clone();
+        let loaded = self.try_stopped(&file, &kind).await;
+        match loaded {
+            Ok(image) => {
+                self.begin_afresh();
+                self.chosen = Some(image);
+                let _ = order.reply.send(Ok(())); // who asked may have gone
+                true
+            }
+            Err(error) => {
+                let _ = order.reply.send(Err(error));
+                false
+            }
+        }
+    }
+
+    async fn try_stopped(&mut self, file: &Path, kind: &str) -> Result<Arc<Image>, PluginError> {
+        if let Some(sha256) = digest(file).await {
+            self.quarantine.pardon(&sha256);
+        }
+        if let Some(program) = &self.shared.program
+            && let Some(why) = check::fatal(program, file).await
+        {
+            return Err(self.problem(SwapProblem::Fatal(why)));
+        }
+        let image = Arc::clone(&self.shared).load(&self.spec, file).await?;
+        let new = &image.descriptor.info;
+        // One that was never loaded has no kind yet.
+        if !kind.is_empty() && new.kind != kind {
+            return Err(self.problem(SwapProblem::OtherKind(new.kind.clone(), kind.to_owned())));
+        }
+        if new.kind == "store" {
+            return Err(self.problem(SwapProblem::Unsupported(new.kind.clone())));
+        }
+        Ok(image)
+    }
+
     /// An order while nothing runs.
     pub(super) fn refuse_order(&self, order: Order) {
         let state = self.live().status.state.clone();

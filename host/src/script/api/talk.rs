@@ -142,11 +142,8 @@ async fn say(lua: &Lua, ctx: &Rc<Ctx>, args: &Args, out: Outgoing) -> Outcome {
 pub(crate) async fn deliver_when_free(ctx: &Ctx) -> Result<(), ApiError> {
     let busy = ctx.node.is_busy().await?;
     let now = ctx.shared.clock.now();
-    let Some(out) = lock(&ctx.shared.chatter).take(busy, now) else { return Ok(()) };
-    if out.wait(ctx) > 0.0 {
-        lock(&ctx.shared.chatter).add(out, None, now);
-        return Ok(());
-    }
+    let fits = |out: &Outgoing| out.wait(ctx) <= 0.0;
+    let Some(out) = lock(&ctx.shared.chatter).take(busy, now, fits) else { return Ok(()) };
     deliver(ctx, out).await.map(|_| ())
 }
 

@@ -239,7 +239,7 @@ impl Supervisor {
             read_store: !bot.store_read,
             messages: self.messages.clone(),
         };
-        let started = match isolation(&self.config, name) {
+        let started = match isolation(&self.config, &self.approvals, name) {
             Isolation::Thread => thread::start(start),
             Isolation::Process => process::start(start, &self.config.child, &mut self.pool),
         };
@@ -499,9 +499,17 @@ impl Supervisor {
     }
 }
 
-/// Where a bot runs.
-fn isolation(config: &ScriptConfig, bot: &str) -> Isolation {
-    config.bots.get(bot).and_then(|bot| bot.isolation).unwrap_or(config.isolation)
+/// Where a bot runs: where the configuration says for it, else in a process of its own when the configuration says so for
+/// all, or when it was let in for more than answering and nobody has said that it is trusted.
+fn isolation(config: &ScriptConfig, approvals: &Approvals, bot: &str) -> Isolation {
+    if let Some(isolation) = config.bots.get(bot).and_then(|bot| bot.isolation) {
+        return isolation;
+    }
+    match approvals.of(bot) {
+        Some(grant) if grant.trusted => Isolation::Thread,
+        Some(_) => Isolation::Process,
+        None => config.isolation,
+    }
 }
 
 /// Stops a version's intake and takes its `mesh.state`. A version that doesn't answer in time gives none.

@@ -147,21 +147,25 @@ pub const TEST_CALLS: &[Call] = &[
     ),
     now(
         "node:source",
-        &[NAME, maybe("text", Kind::Text), maybe("code", Kind::Text)],
+        &[
+            param("name", Kind::Text).doc("the admin's name for the source"),
+            maybe("text", Kind::Text).doc("what is read"),
+            maybe("code", Kind::Text).doc("why it can't be read"),
+        ],
         &[],
         "",
         "What bots read as the source of that name; without a text, reading fails with that code (source-failed if not said).",
     ),
     now(
         "node:machine",
-        &[maybe("report", Kind::Table)],
+        &[maybe("report", Kind::Table).doc("as `mesh.machine` returns it")],
         &[],
         "",
         "What `mesh.machine` tells: sources, neighbours, gateways, routes, problems. Nothing if not said.",
     ),
     now(
         "node:plugins",
-        &[param("plugins", Kind::Table)],
+        &[param("plugins", Kind::Table).doc("a list, as `mesh.relay.plugins` returns it")],
         &[],
         "",
         "The node's plugins, a table for each: name, kind, version, state, file, failures, error.",

@@ -141,6 +141,7 @@ fn days_pass_by_themselves_and_timers_quotas_and_pauses_go_by_them() {
         test('a pause', function(t)
             for _ = 1, 5 do t:receive{ text = '!fail' } end
             for _ = 1, 5 do t:expect_error('no') end
+            for _ = 1, 5 do t:expect_sent{ match = '^!fail failed here' } end
             t:equal((t:bot_state()), 'paused')
             t:receive{ text = 'still there?' }
             t:expect_nothing{ within = '50s' }

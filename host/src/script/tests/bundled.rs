@@ -7,8 +7,15 @@ use crate::script::{ScriptConfig, TestOrder, check, run_tests};
 
 /// Every bundled bot, with the state in which it starts where no admin has said anything: those that write to people want
 /// a yes first.
-const BOTS: [(&str, &str); 4] =
-    [("announcements", "running"), ("bulletin-board", "running"), ("mailbox", "waiting"), ("welcome", "waiting")];
+const BOTS: [(&str, &str); 7] = [
+    ("announcements", "running"),
+    ("bulletin-board", "running"),
+    ("feed", "waiting"),
+    ("mailbox", "waiting"),
+    ("network-watch", "waiting"),
+    ("relay-warden", "waiting"),
+    ("welcome", "waiting"),
+];
 
 fn scripts() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../scripts")

@@ -65,6 +65,11 @@ pub(super) fn perform(vm: Rc<Vm>, job: Job, seq: Option<u64>) -> LocalBoxFuture<
                 // Taken away where the handler began to wait for a person.
                 let seq = running.seq.take();
                 let said = match (&ran.result, answer) {
+                    // A person waits: what went wrong stands in the admin's log, that it did is said here.
+                    (Err(_), Some(mut out)) => {
+                        out.payload = format!("{what} failed here; the bot's admin can see why").into_bytes();
+                        deliver(&vm.ctx, out).await.map(|_| ())
+                    }
                     (Ok(Value::String(text)), Some(mut out)) => {
                         out.payload = text.as_bytes().to_vec();
                         deliver(&vm.ctx, out).await.map(|_| ())
