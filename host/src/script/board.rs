@@ -13,7 +13,7 @@ mod view;
 
 #[cfg(feature = "fuzz-doors")]
 pub(crate) use entry::fuzz;
-pub(crate) use entry::{Act, Entry, Source, TEXT_BYTES, parse, reason, write};
+pub(crate) use entry::{Act, Entry, Source, TEXT_BYTES, is_entry, parse, reason, write};
 pub(crate) use fold::{Change, Settings};
 pub(crate) use kept::{Board, Kept};
 pub(crate) use reference::Reference;

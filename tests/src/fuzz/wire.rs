@@ -7,6 +7,7 @@ use bytes::Bytes;
 use qpq_plugin_api::stream;
 use qpq_schemas::channel::ChannelKey;
 use qpq_schemas::content::Content;
+use qpq_schemas::emergency::Notice;
 use qpq_schemas::envelope::{
     AAD_LEN, DEFAULT_MAX_PAYLOAD, Draft, Envelope, EnvelopeRef, Flags, Kind, LARGEST_PAYLOAD, Priority,
 };
@@ -32,6 +33,7 @@ pub(super) const TARGETS: &[Target] = &[
     Target { name: "sealed", feed: feed_sealed, seeds: sealed },
     Target { name: "channel", feed: feed_channel, seeds: channel_payloads },
     Target { name: "invite", feed: feed_invite, seeds: invites },
+    Target { name: "notice", feed: feed_notice, seeds: notices },
     Target { name: "content", feed: feed_content, seeds: contents },
 ];
 
@@ -226,6 +228,30 @@ fn feed_channel(bytes: &[u8]) {
     let plain = channel().map(|channel| channel.open_bytes(&AAD, bytes));
     if let Some(Ok(plain)) = plain {
         assert_eq!(plain, b"a notice");
+    }
+}
+
+fn notices() -> Seeds {
+    let topic = ChannelKey::open("emergency").expect("a name").topic_id();
+    let notice = |signers: u8| {
+        let mut notice = Notice::new(topic, 1_800_000_000_000, "the dam breaks:\nleave the valley").expect("a text");
+        (0..signers).for_each(|n| notice.sign(&SigningKey::from_seed(&[n; 32])).expect("room"));
+        notice
+    };
+    [0, 1, 16].map(notice).iter().flat_map(|notice| [notice.encode(), notice.to_text().into_bytes()]).collect()
+}
+
+/// A notice that is read is written as it was, and is read again from its text. What nobody signed has no quorum.
+fn feed_notice(bytes: &[u8]) {
+    let text = std::str::from_utf8(bytes).ok().and_then(|text| Notice::from_text(text).ok());
+    let read = Notice::decode(bytes).ok();
+    if let Some(notice) = &read {
+        assert_eq!(notice.encode(), bytes, "a notice has one form");
+    }
+    for notice in [read, text].into_iter().flatten() {
+        assert_eq!(Notice::from_text(&notice.to_text()).as_ref(), Ok(&notice));
+        let good = notice.signatures().filter(|(_, good)| *good).count();
+        assert!(!notice.has_quorum(|_| true, good + 1), "{good} signatures are good");
     }
 }
 

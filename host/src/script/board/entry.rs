@@ -108,6 +108,11 @@ impl Entry {
     }
 }
 
+/// Whether the text of a broadcast is an entry of a board.
+pub(crate) fn is_entry(payload: &[u8]) -> bool {
+    std::str::from_utf8(payload).is_ok_and(|text| parse(text).is_some())
+}
+
 /// Reads an entry's text: the verb, whom it is written for, and what belongs to the verb.
 pub(crate) fn parse(text: &str) -> Option<(Option<PeerId>, Act)> {
     let (verb, rest) = word(text.strip_prefix('!')?);

@@ -11,6 +11,7 @@ use qpq_schemas::{MessageId, PeerId};
 use crate::api::{ApiError, ChannelInfo, InboxItem, InboxPage, InboxQuery};
 
 use super::super::api::{MAX_MESSAGE_BYTES, clean, event_needs};
+use super::super::board;
 use super::super::dispatch::command_name;
 use super::super::limits::{REGISTRATIONS, STORE_KEY_BYTES, ScriptLimits};
 use super::super::manifest::Permissions;
@@ -250,7 +251,9 @@ impl Gate {
     }
 
     fn may_see(&self, item: &InboxItem) -> bool {
-        if item.problem.is_some() || item.own && item.automatic {
+        // What its own node's bots said it never hears; but what they wrote on a board stands there.
+        let is_said = |item: &InboxItem| item.topic.is_none() || !board::is_entry(&item.payload);
+        if item.problem.is_some() || item.own && item.automatic && is_said(item) {
             return false;
         }
         match &item.topic {

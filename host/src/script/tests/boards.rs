@@ -8,7 +8,7 @@ use serde_json::json;
 use super::live::{Live, Store};
 use super::{holds, limits, raises, run, run_with, texts, write};
 use crate::api::InboxItem;
-use crate::script::double::message;
+use crate::script::double::{SELF, message};
 use crate::script::{MemoryNode, ScriptConfig, run_once};
 
 const EVE: [u8; 32] = [0xee; 32];
@@ -194,6 +194,31 @@ fn what_people_typed_before_the_bot_was_there_is_on_the_board_and_what_they_type
     change(via, "new by a program of eve");
     assert_eq!(live.ask(EVE, None, "?"), "4: by a program, I am a program, which?, Lost: two cats");
     live.stop();
+}
+
+#[test]
+fn what_programs_of_its_own_node_wrote_stands_on_the_board_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "bot.lua", READER);
+    let node = Arc::new(MemoryNode::default());
+    let own = |item: InboxItem| InboxItem { own: true, automatic: true, from: SELF, ..item };
+    node.put(own(typed(1, &format!("!post for:{KEY} for eve"))));
+    node.put(own(typed(2, "!post by itself")));
+    let live = Live::with_node(config(dir.path()), Store::default(), Arc::clone(&node));
+    live.running("bot");
+    assert_eq!(live.ask(EVE, None, "?"), "2: by itself, for eve");
+    live.stop();
+}
+
+/// The same promises, kept by bots in processes of their own.
+mod in_processes {
+    use crate::script::tests::process::in_processes;
+
+    in_processes!(
+        super::what_people_typed_before_the_bot_was_there_is_on_the_board_and_what_they_type_now_changes_it,
+        super::what_programs_of_its_own_node_wrote_stands_on_the_board_after_a_restart,
+        super::a_new_version_goes_on_with_the_board_and_one_with_other_options_reads_it_anew,
+    );
 }
 
 #[test]

@@ -171,6 +171,15 @@ fn messages_that_are_not_for_the_bot_are_bare_places() {
 }
 
 #[test]
+fn what_its_own_nodes_programs_wrote_on_a_board_is_seen() {
+    let mut case = case(&["listen:board"]);
+    let own = |seq, topic| InboxItem { own: true, automatic: true, ..item(seq, EVE, topic, "!post by a program") };
+    let page = case.hand(vec![own(1, Some("board")), own(2, Some("news")), own(3, None)]);
+    let seen: Vec<bool> = page.items.iter().map(|item| item.problem.is_none()).collect();
+    assert_eq!(seen, [true, false, false]);
+}
+
+#[test]
 fn commands_are_seen_in_private_without_the_permission_to_read_everything() {
     let mut case = case(&["reply", "listen:board"]);
     case.gate.loaded(vec![offer("list")], vec!["board".into()]).unwrap();
