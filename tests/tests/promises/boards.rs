@@ -20,7 +20,8 @@ end)
 /// What a node's bot says is on the board, asked from another node.
 fn board_of(bot: &TestNode, asker: &TestNode) -> Outcome<String> {
     let key = bot.peer_id()?;
-    let answers = || Ok(asker.inbox()?.into_iter().filter(|message| message.from == key).collect::<Vec<_>>());
+    let answers =
+        || -> Outcome<Vec<_>> { Ok(asker.inbox()?.into_iter().filter(|message| message.from == key).collect()) };
     let before = answers()?.len();
     asker.send(&key, "!dump")?;
     let answer = asker.wait("the bot answers", || Ok(answers()?.into_iter().nth(before)))?;
