@@ -346,3 +346,26 @@ async fn editors_files_are_written_and_settings_of_the_author_kept() {
     assert_eq!(std::fs::read_to_string(dir.path().join(".luarc.json")).unwrap(), "{}");
     assert!(std::fs::read_to_string(dir.path().join("meta/mesh.lua")).unwrap().starts_with("---@meta"));
 }
+
+#[tokio::test]
+async fn a_new_bot_passes_its_tests_and_a_failure_names_the_line_and_the_seed() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().to_str().unwrap();
+    outcome(Arc::default(), &["script", "new", "greeter", "--single", "--dir", place]).await.unwrap();
+    let passed = outcome(Arc::default(), &["script", "test", place]).await.unwrap();
+    assert!(passed.show(false).contains("2 passed, 0 failed"), "{}", passed.show(false));
+    assert!(passed.print(true).is_ok());
+    let test = "\ntest('it', function(t) t:equal(1, 2) end)";
+    std::fs::write(dir.path().join("greeter_more_test.lua"), test).unwrap();
+    let failed = outcome(Arc::default(), &["script", "test", place, "--seed", "7", "--filter", "it"]).await.unwrap();
+    let text = failed.show(false);
+    assert!(text.contains("✗ it") && text.contains("greeter_more_test.lua:2: expected 2, got 1"), "{text}");
+    assert!(text.contains("--seed 7"), "{text}");
+    assert!(matches!(failed.print(true), Err(Failure::Told)));
+    let json: serde_json::Value = serde_json::from_str(&failed.show(true)).unwrap();
+    assert_eq!((&json["schema"], &json["seed"]), (&"qpq.script-test/1".into(), &7.into()));
+    let failure = json["tests"].as_array().unwrap().iter().find(|test| test["name"] == "it").unwrap();
+    assert_eq!(failure["error"]["line"], 2, "{failure}");
+    let nothing = outcome(Arc::default(), &["script", "test", place, "--filter", "nothing like it"]).await.unwrap_err();
+    assert_eq!(nothing.exit_code(), 1);
+}

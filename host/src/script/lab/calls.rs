@@ -375,6 +375,8 @@ mod tests {
             let takes = call.params.iter().any(|param| param.kind == Kind::Options);
             assert_eq!(takes, !call.options.is_empty(), "{}", call.name);
             assert!(!call.help.is_empty() && call.is_method(), "{}", call.name);
+            let undocumented = call.params.iter().chain(call.options).find(|param| param.doc.is_empty());
+            assert!(undocumented.is_none(), "{}: {undocumented:?}", call.name);
         }
     }
 

@@ -189,18 +189,18 @@ impl Play {
         let until = self.stage.passed() + within;
         let mut looked = 0;
         loop {
-            let all = self.stage.world().posted.clone();
-            for (place, posted) in all.iter().enumerate().skip(looked) {
+            let new: Vec<Posted> = self.stage.world().posted.iter().skip(looked).cloned().collect();
+            for (place, posted) in (looked..).zip(&new) {
                 let (topic, bot) = (posted.topic.as_deref(), Some(posted.bot.as_str()));
-                let new = posted.node == node && !posted.expected;
-                if new && filter.fits(self, posted.to, topic, bot, &posted.payload)? {
+                let counts = posted.node == node && !posted.expected;
+                if counts && filter.fits(self, posted.to, topic, bot, &posted.payload)? {
                     if let Some(posted) = self.stage.world().posted.get_mut(place) {
                         posted.expected = true;
                     }
                     return Ok(Some(posted.clone()));
                 }
             }
-            looked = all.len();
+            looked += new.len();
             let world = self.stage.shared_world();
             let more = Until::Holds(Box::new(move || lock(&world).posted.len() > looked));
             if !self.stage.wait(more, until).await {
