@@ -21,6 +21,10 @@ use super::source::Source;
 use super::store::MemoryStore;
 use super::vm::Vm;
 
+mod places;
+
+pub use places::{Place, place};
+
 /// A bot that looks at each message.
 const BOT: &str = "local seen = 0\nmesh.on_envelope(function(msg) seen = seen + #msg.text end)\n";
 /// The raw side: makes the same table and calls the same function.

@@ -1,7 +1,7 @@
 //! An event of a bot against a raw call of the same machine with the same table.
 
 use qpq_host::script::bench;
-use qpq_tests::{Failure, Outcome};
+use qpq_tests::{Failure, Outcome, binaries};
 
 use crate::rate::median;
 use crate::report::{Goal, Report};
@@ -30,5 +30,31 @@ pub(crate) fn measure(report: &mut Report) -> Outcome {
     let entry = report.add("a small bot's machine at rest, resident", resident as f64 / 1024.0, "KiB");
     entry.goal(Goal::AtMost(300.0));
     report.add("the same, as Luau counts pages that it has not touched too", memory as f64 / 1024.0, "KiB");
+    places(report)
+}
+
+/// A bot on a thread of the node, and in a process of its own.
+fn places(report: &mut Report) -> Outcome {
+    let qpq = binaries::qpq()?;
+    let mut starts = (Vec::new(), Vec::new());
+    let mut events = (Vec::new(), Vec::new());
+    let mut memory = None;
+    for _ in 0..TURNS {
+        let thread = bench::place(None, EVENTS.into()).map_err(Failure::new)?;
+        let process = bench::place(Some(&qpq), EVENTS.into()).map_err(Failure::new)?;
+        starts.0.push(thread.start_ms);
+        starts.1.push(process.start_ms);
+        events.0.push(thread.event_us);
+        events.1.push(process.event_us);
+        memory = memory.max(process.pss_bytes);
+    }
+    report.add("a bot starts on a thread", median(starts.0), "ms");
+    report.add("a bot starts in a process", median(starts.1), "ms");
+    let thread = median(events.0);
+    report.add("an event on a thread, with the inbox", thread, "us");
+    report.add("an event in a process, with the inbox", median(events.1), "us").ratio_to(thread, "of a thread's");
+    if let Some(bytes) = memory {
+        report.add("a bot's process at rest, its share of what it shares", bytes as f64 / 1024.0, "KiB");
+    }
     Ok(())
 }

@@ -8,6 +8,7 @@ use mlua::{Lua, LuaOptions, StdLib};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::super::budget::thread_cpu;
+use super::super::limits::ScriptLimits;
 
 #[cfg(target_os = "linux")]
 mod filter;
@@ -21,13 +22,20 @@ const STORE_COPIES: u64 = 4;
 /// What compiling takes, for each byte of source.
 const SOURCE_COPIES: u64 = 48;
 
-/// Memory of its own that the process of a bot may take, in bytes: its machine's and what the host needs around it.
-pub(super) fn data_bytes(memory: usize, store: usize, sources: usize) -> u64 {
+/// What an entry of a board takes, in bytes: twice what a board bounds itself to.
+const BOARD_ENTRY_BYTES: u64 = 4 << 10;
+
+/// Memory of its own that the process of a bot may take, in bytes: its machine's, its boards', and what the host needs
+/// around them.
+pub(super) fn data_bytes(limits: &ScriptLimits, source_bytes: usize) -> u64 {
     let times = |bytes: usize, times: u64| (bytes as u64).saturating_mul(times);
-    BASE_BYTES
-        .saturating_add(memory as u64)
-        .saturating_add(times(store, STORE_COPIES))
-        .saturating_add(times(sources, SOURCE_COPIES))
+    let parts = [
+        limits.memory_bytes as u64,
+        times(limits.store_bytes, STORE_COPIES),
+        times(limits.board_posts, BOARD_ENTRY_BYTES),
+        times(source_bytes, SOURCE_COPIES),
+    ];
+    parts.into_iter().fold(BASE_BYTES, u64::saturating_add)
 }
 
 /// The descriptors of this process, where the system tells. Called once before anything is opened, it gives those that
@@ -102,7 +110,10 @@ mod tests {
 
     #[test]
     fn the_bound_of_memory_follows_from_what_the_bot_may_have() {
-        assert_eq!(data_bytes(16 << 20, 1 << 20, 0), (24 + 16 + 4) << 20);
-        assert!(data_bytes(usize::MAX, usize::MAX, usize::MAX) > data_bytes(16 << 20, 0, 0));
+        let limits =
+            ScriptLimits { memory_bytes: 16 << 20, store_bytes: 1 << 20, board_posts: 1_024, ..Default::default() };
+        assert_eq!(data_bytes(&limits, 0), (24 + 16 + 4 + 4) << 20);
+        let huge = ScriptLimits { memory_bytes: usize::MAX, store_bytes: usize::MAX, ..limits };
+        assert_eq!(data_bytes(&huge, usize::MAX), u64::MAX);
     }
 }

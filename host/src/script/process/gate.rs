@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use qpq_schemas::{MessageId, PeerId};
 
-use crate::api::{ApiError, ChannelInfo, InboxItem, InboxPage, InboxQuery};
+use crate::api::{ApiError, ChannelInfo, InboxItem, InboxPage, InboxQuery, PeerInfo};
 
 use super::super::api::{MAX_MESSAGE_BYTES, clean, event_needs};
 use super::super::board;
@@ -67,6 +67,8 @@ pub(super) struct Gate {
     origins: Origins,
     /// The last place in the inbox that was handed over.
     handed: u64,
+    /// Messages from people that nothing was published for yet.
+    asked: usize,
     /// Who was written to, and so may answer.
     written: Written,
 }
@@ -82,6 +84,7 @@ impl Gate {
             topics,
             origins: Origins::default(),
             handed: 0,
+            asked: 0,
             written: Written::default(),
         }
     }
@@ -145,6 +148,12 @@ impl Gate {
             Call::Peers => self.require("peers", None).map(|()| call),
             Call::Routes => self.require("routes", None).map(|()| call),
             Call::Channels => self.require("channels", None).map(|()| call),
+            Call::Plugins | Call::PluginSwap(..) => self.require("relay", Some("plugins")).map(|()| call),
+            Call::StoreStats => self.require("relay", Some("store")).map(|()| call),
+            Call::SetTrust(..) => self.require("relay", Some("trust")).map(|()| call),
+            Call::LimitLink(..) => self.require("relay", Some("limit")).map(|()| call),
+            Call::Machine => self.require("machine", None).map(|()| call),
+            Call::Source(ref name) => self.require("source", Some(name)).map(|()| call),
             Call::Send(mut request) => {
                 check_name("recipient", &request.to)?;
                 check_message(&request.payload, request.priority)?;
@@ -159,7 +168,7 @@ impl Gate {
                 check_message(&request.payload, request.priority)?;
                 let answers = self.answers_on(&request.topic);
                 self.may_write(answers, "broadcast", Some(&request.topic))?;
-                traffic.admit(!answers, request.payload.len(), now).map_err(Refusal::Answer)?;
+                self.charge_broadcast(answers, request.payload.len(), traffic, now)?;
                 request.automatic = true;
                 Ok(Call::Broadcast(request))
             }
@@ -168,7 +177,7 @@ impl Gate {
                 self.listen(topic.clone())?;
                 Ok(Call::Subscribe(topic))
             }
-            Call::Inbox(query) => Ok(Call::Inbox(self.query(query))),
+            Call::Inbox(query) => Ok(Call::Inbox(self.query(query)?)),
             Call::InboxAck(seq) if seq <= self.handed => Ok(Call::InboxAck(seq)),
             Call::InboxAck(_) => broken("messages acknowledged that were never handed over"),
             Call::Commit(ops) => {
@@ -190,19 +199,41 @@ impl Gate {
         broken(format!("a message to somebody who wrote none, without the permission \"{need}\""))
     }
 
+    /// A broadcast that answers counts as a message. So does one for each message that came from a person, where there is no
+    /// room for it as a broadcast: it may have been asked for elsewhere, as a post on a board is.
+    fn charge_broadcast(
+        &mut self,
+        answers: bool,
+        bytes: usize,
+        traffic: &mut Traffic,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let charged = match traffic.admit(!answers, bytes, now) {
+            Err(_) if !answers && self.asked > 0 => {
+                self.asked -= 1;
+                traffic.admit(false, bytes, now)
+            }
+            charged => charged,
+        };
+        charged.map_err(Refusal::Answer)
+    }
+
     /// Whether a broadcast counts as an answer, which has the larger quota.
     fn answers_on(&self, topic: &str) -> bool {
         self.permissions.allows("reply", None) && self.origins.topics.contains(topic)
     }
 
     /// The reader is always this bot, and nobody waits inside the node for a process.
-    fn query(&self, query: InboxQuery) -> InboxQuery {
-        InboxQuery {
+    fn query(&self, query: InboxQuery) -> Result<InboxQuery, Refusal> {
+        if let Some(topic) = &query.topic {
+            self.require("listen", Some(topic))?;
+        }
+        Ok(InboxQuery {
             reader: query.reader.map(|_| reader(&self.bot)),
             limit: query.limit.clamp(1, PAGE),
             wait_ms: 0,
             ..query
-        }
+        })
     }
 
     fn check_op(&self, op: &StoreOp) -> Result<(), Refusal> {
@@ -223,13 +254,14 @@ impl Gate {
     }
 
     /// A page of the inbox as the bot may see it. What isn't for it stays as a bare place, so that it goes on from there.
-    pub(super) fn hand_over(&mut self, page: InboxPage, newest: bool) -> InboxPage {
+    /// A look back at one channel doesn't move its own place.
+    pub(super) fn hand_over(&mut self, page: InboxPage, query: &InboxQuery) -> InboxPage {
         let InboxPage { items, next_after } = page;
         let (count, mut bytes) = (items.len(), 0);
         let mut kept = Vec::with_capacity(count);
         for item in items {
             // The newest are only asked for to learn the end.
-            let item = if !newest && self.may_see(&item) { item } else { blank(item.seq) };
+            let item = if !query.newest && self.may_see(&item) { item } else { blank(item.seq) };
             bytes += item.payload.len();
             if bytes > PAGE_BYTES && !kept.is_empty() {
                 break;
@@ -241,7 +273,9 @@ impl Gate {
         }
         let cut = kept.len() < count;
         let next_after = kept.last().filter(|_| cut).map_or(next_after, |last| last.seq);
-        self.handed = self.handed.max(next_after).max(kept.last().map_or(0, |last| last.seq));
+        if query.topic.is_none() {
+            self.handed = self.handed.max(next_after).max(kept.last().map_or(0, |last| last.seq));
+        }
         InboxPage { items: kept, next_after }
     }
 
@@ -278,6 +312,7 @@ impl Gate {
         peers.insert(item.from);
         topics.extend(item.topic.clone());
         self.written.answered(item);
+        self.asked = (self.asked + usize::from(!item.automatic)).min(QUESTIONS);
     }
 
     /// A message went to somebody, who may answer it: it may have been a question.
@@ -330,18 +365,26 @@ pub(super) fn strip(mut answer: Answer) -> Answer {
         channel.invite = None;
         channel.subscribers.clear();
     };
+    let nowhere = |peer: &mut PeerInfo| {
+        peer.addresses.clear();
+        peer.discovered.clear();
+        peer.last_error = None;
+        peer.links.iter_mut().for_each(|link| link.remote.clear());
+    };
     match &mut answer {
-        Answer::Peers(peers) => {
-            for peer in peers {
-                peer.addresses.clear();
-                peer.discovered.clear();
-                peer.last_error = None;
-                peer.links.iter_mut().for_each(|link| link.remote.clear());
-            }
-        }
+        Answer::Peers(peers) => peers.iter_mut().for_each(nowhere),
+        Answer::Peer(peer) => nowhere(peer),
         Answer::Channels(channels) => channels.iter_mut().for_each(bare),
         Answer::Channel(channel) => bare(channel),
-        Answer::Busy(_) | Answer::Routes(_) | Answer::Receipt(_) | Answer::Page(_) | Answer::Done(()) => {}
+        Answer::Busy(_)
+        | Answer::Routes(_)
+        | Answer::Receipt(_)
+        | Answer::Page(_)
+        | Answer::Plugins(_)
+        | Answer::StoreStats(_)
+        | Answer::Machine(_)
+        | Answer::Source(_)
+        | Answer::Done(()) => {}
     }
     answer
 }

@@ -100,6 +100,12 @@ macro_rules! reader {
             _ => None,
         }
     };
+    ($variant:ident boxed) => {
+        |answer| match answer {
+            Answer::$variant(value) => Some(*value),
+            _ => None,
+        }
+    };
 }
 
 fn not_here<T: Send + 'static>() -> Reply<T> {
@@ -124,6 +130,38 @@ impl NodeApi for Link {
         self.ask(Call::Channels, reader!(Channels))
     }
 
+    fn plugins(&self) -> Reply<Vec<PluginStatus>> {
+        self.ask(Call::Plugins, reader!(Plugins))
+    }
+
+    fn plugin_swap(&self, name: String, file: Option<String>) -> Reply<PluginStatus> {
+        self.ask(Call::PluginSwap(name, file), |answer| match answer {
+            Answer::Plugins(mut plugins) => plugins.pop(),
+            _ => None,
+        })
+    }
+
+    fn store_stats(&self) -> Reply<StoreStats> {
+        self.ask(Call::StoreStats, reader!(StoreStats boxed))
+    }
+
+    fn machine(&self) -> Reply<MachineReport> {
+        self.ask(Call::Machine, reader!(Machine))
+    }
+
+    /// The host knows the bot's name itself.
+    fn source(&self, _bot: String, name: String) -> Reply<SourceText> {
+        self.ask(Call::Source(name), reader!(Source))
+    }
+
+    fn set_trust(&self, peer: String, trust: Trust) -> Reply<PeerInfo> {
+        self.ask(Call::SetTrust(peer, trust), reader!(Peer boxed))
+    }
+
+    fn limit_link(&self, peer: String, limit: Option<LinkLimit>) -> Reply<()> {
+        self.ask(Call::LimitLink(peer, limit), reader!(Done))
+    }
+
     fn send(&self, request: SendRequest) -> Reply<Receipt> {
         self.ask(Call::Send(request), reader!(Receipt))
     }
@@ -133,10 +171,7 @@ impl NodeApi for Link {
     }
 
     fn subscribe(&self, topic: String) -> Reply<ChannelInfo> {
-        self.ask(Call::Subscribe(topic), |answer| match answer {
-            Answer::Channel(channel) => Some(*channel),
-            _ => None,
-        })
+        self.ask(Call::Subscribe(topic), reader!(Channel boxed))
     }
 
     fn inbox(&self, query: InboxQuery) -> Reply<InboxPage> {
@@ -168,10 +203,6 @@ impl NodeApi for Link {
         not_here()
     }
 
-    fn set_trust(&self, _peer: String, _trust: Trust) -> Reply<PeerInfo> {
-        not_here()
-    }
-
     fn export_blocks(&self) -> Reply<String> {
         not_here()
     }
@@ -196,10 +227,6 @@ impl NodeApi for Link {
         not_here()
     }
 
-    fn store_stats(&self) -> Reply<StoreStats> {
-        not_here()
-    }
-
     fn why(&self, _id: String) -> Reply<WhyReport> {
         not_here()
     }
@@ -216,15 +243,7 @@ impl NodeApi for Link {
         not_here()
     }
 
-    fn plugins(&self) -> Reply<Vec<PluginStatus>> {
-        not_here()
-    }
-
     fn plugin_enable(&self, _name: String) -> Reply<PluginStatus> {
-        not_here()
-    }
-
-    fn plugin_swap(&self, _name: String, _file: Option<String>) -> Reply<PluginStatus> {
         not_here()
     }
 

@@ -46,7 +46,7 @@ impl Case {
 
     fn hand(&mut self, items: Vec<InboxItem>) -> InboxPage {
         let next_after = items.last().map_or(0, |item| item.seq);
-        self.gate.hand_over(InboxPage { items, next_after }, false)
+        self.gate.hand_over(InboxPage { items, next_after }, &InboxQuery::default())
     }
 }
 
@@ -70,6 +70,11 @@ fn put(key: &[u8], value: usize) -> Call {
 fn what_it_has_no_permission_for_it_cannot_do() {
     let mut nothing = case(&[]);
     let calls = [Call::Peers, Call::Routes, Call::Channels, send(EVE.to_string()), broadcast("news"), put(b"k", 1)];
+    for (need, call) in relay_calls() {
+        nothing.breaks(call.clone());
+        assert!(case(&[need]).call(call.clone()).is_ok(), "{need}");
+        case(&["relay:none", "source:other"]).breaks(call);
+    }
     for call in calls.into_iter().chain([Call::Subscribe("news".to_owned())]) {
         nothing.breaks(call);
     }
@@ -80,6 +85,20 @@ fn what_it_has_no_permission_for_it_cannot_do() {
     assert!(all.call(Call::Subscribe("news".to_owned())).is_ok());
     all.breaks(broadcast("board"));
     all.breaks(Call::Subscribe("board".to_owned()));
+}
+
+/// The calls of bots that look after a node, and what each wants.
+fn relay_calls() -> [(&'static str, Call); 7] {
+    let peer = || EVE.to_string();
+    [
+        ("relay:plugins", Call::Plugins),
+        ("relay:plugins", Call::PluginSwap("x".to_owned(), None)),
+        ("relay:store", Call::StoreStats),
+        ("relay:trust", Call::SetTrust(peer(), Trust::Trusted)),
+        ("relay", Call::LimitLink(peer(), None)),
+        ("machine", Call::Machine),
+        ("source:weather", Call::Source("weather".to_owned())),
+    ]
 }
 
 #[test]
@@ -129,6 +148,16 @@ fn quotas_are_charged_at_the_host() {
 }
 
 #[test]
+fn what_people_asked_for_may_be_published_beyond_the_quota_of_broadcasts_once_each() {
+    let mut case = case(&["direct", "broadcast"]);
+    assert!(case.call(broadcast("board")).is_ok());
+    assert_eq!(case.refused(broadcast("board")), "rate-limited");
+    case.hand(vec![item(1, EVE, None, "!post hello"), InboxItem { automatic: true, ..item(2, BOB, None, "x") }]);
+    assert!(case.call(broadcast("board")).is_ok());
+    assert_eq!(case.refused(broadcast("board")), "rate-limited");
+}
+
+#[test]
 fn messages_that_no_machine_sends_end_it() {
     let mut case = case(&["send"]);
     let request = SendRequest { to: "bob".into(), payload: vec![0; MAX_MESSAGE_BYTES + 1], ..SendRequest::default() };
@@ -155,6 +184,18 @@ fn only_what_was_handed_over_can_be_acknowledged() {
     case.breaks(Call::InboxAck(3));
     case.gate.handed_before(9);
     assert!(case.call(Call::InboxAck(9)).is_ok());
+}
+
+#[test]
+fn a_look_back_at_a_channel_moves_no_place_and_shows_no_other_channel() {
+    let mut case = case(&["listen:board"]);
+    let of = |topic: &str| InboxQuery { topic: Some(topic.to_owned()), ..InboxQuery::default() };
+    case.breaks(Call::Inbox(of("news")));
+    let Ok(Call::Inbox(query)) = case.call(Call::Inbox(of("board"))) else { panic!("refused") };
+    let page = InboxPage { items: vec![item(9, EVE, Some("board"), "post")], next_after: 9 };
+    let page = case.gate.hand_over(page, &query);
+    assert_eq!((page.items[0].payload.as_slice(), case.gate.handed()), (&b"post"[..], 0));
+    case.breaks(Call::InboxAck(9));
 }
 
 #[test]
@@ -206,7 +247,7 @@ fn without_that_permission_it_sees_answers_to_its_questions_and_no_more() {
 fn the_newest_message_tells_its_place_and_nothing_else() {
     let mut case = case(&["direct"]);
     let page = InboxPage { items: vec![item(7, EVE, None, "secret")], next_after: 7 };
-    let page = case.gate.hand_over(page, true);
+    let page = case.gate.hand_over(page, &InboxQuery { newest: true, ..InboxQuery::default() });
     assert_eq!((page.items[0].seq, page.items[0].payload.len(), case.gate.handed()), (7, 0, 7));
 }
 

@@ -15,7 +15,7 @@ impl Guard {
         let changes = siblings.join(&told.bot, told.generation);
         let (read, write) = socket.into_split();
         let limits = start.effective_limits();
-        let bound = confine::data_bytes(limits.memory_bytes, limits.store_bytes, start.source.bytes());
+        let bound = confine::data_bytes(&limits, start.source.bytes());
         let load = (
             LOAD_CPU + Duration::from_millis(limits.cpu_at_load_ms),
             LOAD_WALL + Duration::from_secs(limits.handler_life_secs),

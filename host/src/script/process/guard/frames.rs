@@ -94,7 +94,7 @@ impl Guard {
         let admitted = self.gate.admit(call, &mut lock(&self.shared.traffic), self.shared.clock.now());
         match admitted {
             Ok(Call::Commit(ops)) => self.commit(id, &ops),
-            Ok(Call::Inbox(query)) if self.phase != Phase::Active => {
+            Ok(Call::Inbox(query)) if self.waits(&query) => {
                 self.held.push((id, query));
                 Ok(())
             }
@@ -111,7 +111,7 @@ impl Guard {
     pub(super) fn queue(&mut self, id: u64, call: Call) {
         let kept = match &call {
             Call::Inbox(query) => Kept::Inbox(query.clone()),
-            Call::Peers | Call::Routes | Call::Channels => Kept::Wide,
+            Call::IsBusy | Call::Peers | Call::Routes | Call::Channels | Call::Plugins | Call::Source(_) => Kept::Wide,
             Call::Send(request) => Kept::Sent(request.to.clone()),
             _ => Kept::Other,
         };
@@ -162,45 +162,57 @@ impl Guard {
                 self.queue(id, call);
             }
         }
-        let newest = match kept {
-            Kept::Inbox(query) if self.phase != Phase::Active => {
+        let query = match kept {
+            Kept::Inbox(query) if self.waits(&query) => {
                 self.held.push((id, query));
                 return Ok(());
             }
-            Kept::Inbox(query) => query.newest,
+            Kept::Inbox(query) => Some(query),
             Kept::Commit(bytes) => {
                 self.commit_bytes = self.commit_bytes.saturating_sub(bytes);
-                false
+                None
             }
             Kept::Sent(to) => {
                 if let Ok(Answer::Receipt(receipt)) = &result {
                     self.gate.wrote(&to, receipt.id);
                 }
-                false
+                None
             }
-            Kept::Wide | Kept::Other => false,
+            Kept::Wide | Kept::Other => None,
         };
         if matches!(result, Ok(Answer::Page(_))) {
             self.others()?;
         }
-        let answer = result.map(|answer| self.passed(answer, newest));
+        let answer = result.map(|answer| self.passed(answer, query.as_ref()));
         self.push(&ToChild::Answer { id, answer })
     }
 
+    /// Whether a read of the inbox has to wait until the bot is active: one that moves its place. A look back at a channel
+    /// doesn't.
+    fn waits(&self, query: &InboxQuery) -> bool {
+        self.phase != Phase::Active && query.topic.is_none()
+    }
+
     /// An answer as the bot may see it, and what follows from it for the bot's figures.
-    fn passed(&mut self, answer: Answer, newest: bool) -> Answer {
+    fn passed(&mut self, answer: Answer, query: Option<&InboxQuery>) -> Answer {
         let figures = &self.shared.figures;
         match &answer {
             Answer::Receipt(_) => _ = figures.sent.fetch_add(1, Ordering::Relaxed),
             Answer::Channel(_) => lock(&self.shared.face).topics = self.gate.topics().cloned().collect(),
             _ => {}
         }
-        let Answer::Page(page) = answer else { return strip(answer) };
-        let page = self.gate.hand_over(page, newest);
-        let at = self.gate.handed();
-        figures.pulled.store(at, Ordering::Relaxed);
-        self.shared.inbox_seq.fetch_max(at, Ordering::Relaxed);
-        Answer::Page(page)
+        match (answer, query) {
+            (Answer::Page(page), Some(query)) => {
+                let page = self.gate.hand_over(page, query);
+                if query.topic.is_none() {
+                    let at = self.gate.handed();
+                    figures.pulled.store(at, Ordering::Relaxed);
+                    self.shared.inbox_seq.fetch_max(at, Ordering::Relaxed);
+                }
+                Answer::Page(page)
+            }
+            (answer, _) => strip(answer),
+        }
     }
 
     /// Tells the process which commands the other bots answer, where that has changed: it is about to need it.

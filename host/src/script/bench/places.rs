@@ -1,0 +1,89 @@
+//! The same bot on a thread and in a process: how long it takes to start, what it takes at rest, what an event costs.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use qpq_schemas::PeerId;
+
+use super::super::double::MemoryNode;
+use super::super::host::{Isolation, ScriptConfig, ScriptHost};
+use super::super::process::ChildProgram;
+use super::super::store::MemoryStore;
+use super::BOT;
+
+/// A measurement that takes longer than that has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_micros(100);
+
+/// What a bot takes in one place.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// From the order to run it until it runs, in milliseconds; with the reading of its file.
+    pub start_ms: f64,
+    /// An event with its share of reading the inbox, in microseconds of wall time.
+    pub event_us: f64,
+    /// Memory of its process that it shares with nobody or in part, in bytes; `None` for a thread, and where the system
+    /// doesn't tell.
+    pub pss_bytes: Option<u64>,
+}
+
+/// Measures a small bot on a thread, or with `program`, which is the node's, in a process.
+///
+/// # Errors
+/// When the bot doesn't run or doesn't get through its events.
+pub fn place(program: Option<&Path>, events: u64) -> Result<Place, String> {
+    let dir = std::env::temp_dir().join(format!("qpq-places-{:016x}", rand::random::<u64>()));
+    std::fs::create_dir_all(&dir).and_then(|()| std::fs::write(dir.join("bot.lua"), BOT)).map_err(|e| e.to_string())?;
+    let mut config = ScriptConfig { dirs: vec![dir.clone()], watch: false, ..ScriptConfig::default() };
+    config.limits.cpu_percent = 100;
+    if let Some(program) = program {
+        config.isolation = Isolation::Process;
+        config.child = ChildProgram { program: program.to_owned(), ..ChildProgram::default() };
+    }
+    let measured = measure(config, events);
+    let _ = std::fs::remove_dir_all(&dir);
+    measured
+}
+
+fn measure(config: ScriptConfig, events: u64) -> Result<Place, String> {
+    let node = Arc::new(MemoryNode::default());
+    let started = Instant::now();
+    let host = ScriptHost::start(config, Arc::clone(&node) as _, Arc::new(MemoryStore::default()));
+    wait(|| host.list().iter().any(|bot| bot.state == "running"))?;
+    let start_ms = started.elapsed().as_secs_f64() * 1e3;
+    wait(|| node.acked("bot:bot").is_some())?;
+    let last = (0..events).map(|_| node.arrive(PeerId([1; 32]), None, &[b'x'; 256])).last().unwrap_or(0);
+    let begun = Instant::now();
+    host.inbox_grew(last);
+    wait(|| host.list().iter().any(|bot| bot.events >= events))?;
+    let event_us = begun.elapsed().as_secs_f64() * 1e6 / events.max(1) as f64;
+    let pss_bytes = child().and_then(pss);
+    host.stop(Duration::from_secs(5));
+    Ok(Place { start_ms, event_us, pss_bytes })
+}
+
+fn wait(done: impl Fn() -> bool) -> Result<(), String> {
+    let begun = Instant::now();
+    while !done() {
+        if begun.elapsed() > PATIENCE {
+            return Err("the bot didn't get there in a minute".to_owned());
+        }
+        std::thread::sleep(POLL);
+    }
+    Ok(())
+}
+
+/// The one process that a thread of this process has started.
+fn child() -> Option<u32> {
+    let tasks = std::fs::read_dir("/proc/self/task").ok()?.flatten();
+    tasks
+        .filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok()?.split(' ').next()?.parse().ok())
+        .next()
+}
+
+fn pss(pid: u32) -> Option<u64> {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? << 10)
+}
