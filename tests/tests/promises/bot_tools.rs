@@ -43,7 +43,7 @@ fn a_bot_that_asks_for_more_waits_until_the_admin_approves_and_then_runs() -> Ou
     let listed = node.cli(&["script", "list"])?;
     ensure!(listed.contains("`qpq script approve caller`"), "no remedy: {listed}");
     let unasked = node.run(&["script", "approve", "caller"])?;
-    let told = &unasked.stderr;
+    let told = unasked.stderr.clone();
     ensure!(unasked.code == Some(2) && told.contains("write direct messages to anybody"), "{unasked:?}");
     ensure!(bot(&node)?["state"] == "waiting", "it was approved without a yes");
     node.cli(&["script", "approve", "caller", "--yes"])?;

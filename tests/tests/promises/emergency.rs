@@ -16,13 +16,17 @@ fn name_admins(line: &mut Line) -> Outcome {
     line.b.wait_links(2)
 }
 
-/// How urgent a node takes a message to be, once it is there.
-fn priority(node: &TestNode, id: &str) -> Outcome<u64> {
+/// A message of a node's inbox, once it is there.
+fn shown(node: &TestNode, id: &str) -> Outcome<serde_json::Value> {
     node.wait(&format!("message {id} is here"), || {
-        let output = node.run(&["mesh", "why", id, "--json"])?;
-        let told: serde_json::Value = serde_json::from_str(&output.stdout).unwrap_or_default();
-        Ok(told["priority"].as_u64())
+        let page = node.json(&["mesh", "inbox"])?;
+        Ok(page["items"].as_array().into_iter().flatten().find(|item| item["id"] == id).cloned())
     })
+}
+
+/// How urgent a node takes a message to be.
+fn priority(node: &TestNode, id: &str) -> Outcome<u64> {
+    Ok(shown(node, id)?["priority"].as_u64().unwrap_or_default())
 }
 
 fn notice(node: &TestNode, arguments: &[&str]) -> Outcome<serde_json::Value> {
@@ -33,6 +37,7 @@ fn notice(node: &TestNode, arguments: &[&str]) -> Outcome<serde_json::Value> {
 fn two_of_three_admins_proclaim_an_emergency_that_relays_put_first_also_after_a_crash() -> Outcome {
     let mut line = Line::start()?;
     name_admins(&mut line)?;
+    line.b.subscribe("emergency")?;
     line.c.subscribe("emergency")?;
     let drafted = notice(&line.a, &["draft", "the dam breaks:", "leave the valley", "--ttl", "6h"])?;
     let draft = drafted["notice"].as_str().unwrap_or_default();
@@ -53,11 +58,8 @@ fn two_of_three_admins_proclaim_an_emergency_that_relays_put_first_also_after_a_
     let receipt = line.a.json(&["mesh", "emergency", "publish", by_a, by_c])?;
     let id = receipt["id"].as_str().unwrap_or_default();
 
-    let shown = line.c.wait_id(id)?;
-    ensure!(shown.text == "the dam breaks: leave the valley", "the notice is not readable: {shown:?}");
-    let page = line.c.json(&["mesh", "inbox"])?;
-    let item = page["items"].as_array().into_iter().flatten().find(|item| item["id"] == id).cloned();
-    let item = item.unwrap_or_default();
+    let item = shown(&line.c, id)?;
+    ensure!(item["text"] == "the dam breaks: leave the valley", "the notice is not readable: {item}");
     ensure!(item["priority"] == 3 && item["notice"]["counted"] == 2, "C does not show who signed: {item}");
     ensure!(priority(&line.b, id)? == 3, "the relay does not put it first");
     line.b.kill()?;
@@ -70,6 +72,7 @@ fn two_of_three_admins_proclaim_an_emergency_that_relays_put_first_also_after_a_
 fn what_is_only_marked_as_an_emergency_counts_as_high() -> Outcome {
     let mut line = Line::start()?;
     name_admins(&mut line)?;
+    line.b.subscribe("emergency")?;
     let channel = line.a.json(&["mesh", "broadcast", "emergency", "help!", "--priority", "emergency"])?;
     ensure!(priority(&line.b, channel["id"].as_str().unwrap_or_default())? == 2, "a word was enough");
     let to_b = line.a.json(&["mesh", "send", &line.b.peer_id()?, "help!", "--priority", "emergency"])?;
