@@ -371,7 +371,10 @@ impl fmt::Display for SwapProblem {
                 )
             }
             Self::NotRunning(state) => {
-                write!(f, "it is {state}, so there is nothing to replace. Start it: qpq plugin enable NAME; or another library in its place: qpq plugin swap NAME FILE")
+                write!(
+                    f,
+                    "it is {state}, so there is nothing to replace. Start it: qpq plugin enable NAME; or another library in its place: qpq plugin swap NAME FILE"
+                )
             }
             Self::Fatal(found) => write!(f, "found {found}. Report it to the plugin's author."),
             Self::TakeOver(why) => write!(f, "the new library could not take over: {why}"),

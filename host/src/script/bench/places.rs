@@ -53,7 +53,7 @@ fn measure(config: ScriptConfig, events: u64) -> Result<Place, String> {
     wait(|| host.list().iter().any(|bot| bot.state == "running"))?;
     let start_ms = started.elapsed().as_secs_f64() * 1e3;
     wait(|| node.acked("bot:bot").is_some())?;
-    let last = (0..events).map(|_| node.arrive(PeerId([1; 32]), None, &[b'x'; 256])).last().unwrap_or(0);
+    let last = (0..events).map(|_| node.arrive(PeerId([1; 32]), None, &[b'x'; 256])).fold(0, u64::max);
     let begun = Instant::now();
     host.inbox_grew(last);
     wait(|| host.list().iter().any(|bot| bot.events >= events))?;

@@ -281,7 +281,8 @@ impl Supervisor {
             let _ = reply.send(Err(ApiError::new("unknown-permission", wrong)));
             return;
         }
-        let grant = (!revoke).then(|| Grant { needs: if needs.is_empty() { asked } else { needs }, trusted });
+        let needs = if needs.is_empty() { asked } else { needs };
+        let grant = if revoke { None } else { Some(Grant { needs, trusted }) };
         if let Err(error) = self.approvals.set(name, grant) {
             let _ = reply.send(Err(error));
             return;

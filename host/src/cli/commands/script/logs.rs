@@ -75,7 +75,10 @@ fn line_text(line: &ScriptLogLine, args: &ScriptLogsArgs, style: Style) -> Strin
     };
     let place = [&line.event, &line.place].into_iter().flatten().map(|part| clean(part)).collect::<Vec<_>>().join(" ");
     let place = if place.is_empty() { place } else { format!(" {}", style.dim(&place)) };
-    let mut text = format!("{when} {level} {}{place}: {}", style.bold(&clean(&line.bot)), clean(&line.text));
+    // What the host says about a bot begins with its name, which stands there already.
+    let (bot, said) = (clean(&line.bot), clean(&line.text));
+    let said = said.strip_prefix(&format!("{bot}: ")).unwrap_or(&said);
+    let mut text = format!("{when} {level} {}{place}: {said}", style.bold(&bot));
     if args.traceback {
         for call in line.traceback.iter().flat_map(|calls| calls.lines()) {
             text += &format!("\n    {}", style.dim(&clean(call)));

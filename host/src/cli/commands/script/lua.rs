@@ -19,6 +19,9 @@ use helper::Helper;
 /// What is typed and not yet sent, in bytes: more than a bot takes at once.
 const TYPED_BYTES: usize = 64 << 10;
 
+/// How the machine says that a table can't be written.
+const READ_ONLY: &str = "attempt to modify a readonly table";
+
 /// A session in one bot.
 pub(in crate::cli) struct Session {
     bot: String,
@@ -33,7 +36,7 @@ impl Session {
     /// Runs one piece.
     pub(super) async fn once(&self, node: &dyn NodeApi, code: String) -> Result<Answer, Failure> {
         let evaluated = self.eval(node, code).await?;
-        let answer = Answer::new("qpq.script-eval/1", &evaluated, text(&evaluated, Style::PLAIN));
+        let answer = Answer::new("qpq.script-eval/1", &evaluated, self.text(&evaluated, Style::PLAIN));
         Ok(if evaluated.error.is_some() { answer.failed() } else { answer })
     }
 
@@ -74,7 +77,7 @@ impl Session {
         loop {
             match editor.readline(&prompt) {
                 Ok(code) if code.trim().is_empty() => {}
-                Ok(code) => self.show(node, code, setting, print).await?,
+                Ok(code) => _ = self.show(node, code, setting, print).await?,
                 Err(ReadlineError::Interrupted) => {}
                 Err(ReadlineError::Eof) => return Ok(()),
                 Err(error) => return Err(broken(&error)),
@@ -82,14 +85,14 @@ impl Session {
         }
     }
 
-    /// Lines from a pipe; those that only together are a statement are taken together.
+    /// Lines from a pipe; those that only together are a statement are taken together. When one failed, the session did.
     async fn read(
         &self,
         node: &dyn NodeApi,
         setting: &Setting,
         print: &mut dyn FnMut(&str) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let mut code = String::new();
+        let (mut code, mut failed) = (String::new(), false);
         // Not held over an await, so that nothing else of this process waits for it.
         while let Some(line) = std::io::stdin().lock().lines().next() {
             code += &line.map_err(Failure::io)?;
@@ -99,33 +102,38 @@ impl Session {
             }
             let piece = std::mem::take(&mut code);
             if !piece.trim().is_empty() {
-                self.show(node, piece, setting, print).await?;
+                failed |= !self.show(node, piece, setting, print).await?;
             }
         }
-        if code.trim().is_empty() { Ok(()) } else { self.show(node, code, setting, print).await }
+        if !code.trim().is_empty() {
+            failed |= !self.show(node, code, setting, print).await?;
+        }
+        if failed { Err(Failure::Told) } else { Ok(()) }
     }
 
+    /// Runs a piece and shows what it came to; whether it went well.
     async fn show(
         &self,
         node: &dyn NodeApi,
         code: String,
         setting: &Setting,
         print: &mut dyn FnMut(&str) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let evaluated = tokio::select! {
             evaluated = self.eval(node, code) => evaluated?,
-            _ = tokio::signal::ctrl_c() => return print("Interrupted; the bot may still be at it."),
+            _ = tokio::signal::ctrl_c() => return print("Interrupted; the bot may still be at it.").map(|()| false),
         };
         if setting.json {
-            return print(&Answer::new("qpq.script-eval/1", &evaluated, "").show(true));
+            print(&Answer::new("qpq.script-eval/1", &evaluated, "").show(true))?;
+        } else {
+            print(&self.text(&evaluated, setting.style))?;
         }
-        print(&text(&evaluated, setting.style))
+        Ok(evaluated.error.is_none())
     }
-}
 
-fn text(evaluated: &ScriptEvaluated, style: Style) -> String {
-    match &evaluated.error {
-        Some(error) => style.alarm(&clean_lines(error)),
-        None => clean_lines(&evaluated.result),
+    fn text(&self, evaluated: &ScriptEvaluated, style: Style) -> String {
+        let Some(error) = &evaluated.error else { return clean_lines(&evaluated.result) };
+        let hint = if !self.write && error.contains(READ_ONLY) { "; --write lets a session change things" } else { "" };
+        style.alarm(&format!("{}{hint}", clean_lines(error)))
     }
 }

@@ -22,7 +22,7 @@ pub(super) enum Line {
     /// How far somebody has read.
     Read { reader: String, seq: u64 },
     /// A message.
-    Message(Message),
+    Message(Box<Message>),
 }
 
 /// A message, its payload as text where it is one, else as hexadecimal digits.
@@ -49,7 +49,8 @@ impl Line {
     pub(super) fn message(item: &InboxItem) -> Self {
         let text = std::str::from_utf8(&item.payload).ok().map(str::to_owned);
         let payload_hex = text.is_none().then(|| item.payload.iter().map(|byte| format!("{byte:02x}")).collect());
-        Self::Message(Message { text, payload_hex, item: InboxItem { payload: Vec::new(), ..item.clone() } })
+        let item = InboxItem { payload: Vec::new(), ..item.clone() };
+        Self::Message(Box::new(Message { text, payload_hex, item }))
     }
 
     pub(super) fn progress(node: PeerId, progress: Progress) -> Self {
