@@ -64,7 +64,7 @@ local msg = {}
 --- Permission: reply.
 ---@param message string|table the text, any bytes; a table is sent as JSON. At most 60,000 bytes
 ---@param options? mesh.message.reply.options options by name
----@return mesh.receipt?, mesh.error?
+---@return mesh.receipt?, mesh.error
 function msg:reply(message, options) end
 
 ---@class mesh.message.ask.options
@@ -77,14 +77,14 @@ function msg:reply(message, options) end
 --- Permission: reply.
 ---@param question string|table the text; a table is sent as JSON
 ---@param options? mesh.message.ask.options options by name
----@return mesh.message?, mesh.error?
+---@return mesh.message?, mesh.error
 function msg:ask(question, options) end
 
 --- Reacts to the message.
 --- It waits; other handlers go on meanwhile.
 --- Permission: reply.
 ---@param emoji string an emoji, or another few characters
----@return mesh.receipt?, mesh.error?
+---@return mesh.receipt?, mesh.error
 function msg:react(emoji) end
 
 --- What happened to the bot or in the mesh; which fields there are depends on the event.
@@ -129,7 +129,7 @@ local board = {}
 --- It waits; other handlers go on meanwhile.
 ---@param text string what is written
 ---@param options? mesh.board.post.options options by name
----@return mesh.post?, mesh.error?
+---@return mesh.post?, mesh.error
 function board:post(text, options) end
 
 ---@class mesh.board.reply.options
@@ -140,7 +140,7 @@ function board:post(text, options) end
 ---@param id string the post's id, or its first 6 digits or more
 ---@param text string what is written
 ---@param options? mesh.board.reply.options options by name
----@return mesh.post?, mesh.error?
+---@return mesh.post?, mesh.error
 function board:reply(id, text, options) end
 
 ---@class mesh.board.edit.options
@@ -151,7 +151,7 @@ function board:reply(id, text, options) end
 ---@param id string the post's id, or its first 6 digits or more
 ---@param text string what is written
 ---@param options? mesh.board.edit.options options by name
----@return mesh.post?, mesh.error?
+---@return mesh.post?, mesh.error
 function board:edit(id, text, options) end
 
 ---@class mesh.board.delete.options
@@ -161,19 +161,19 @@ function board:edit(id, text, options) end
 --- It waits; other handlers go on meanwhile.
 ---@param id string the post's id, or its first 6 digits or more
 ---@param options? mesh.board.delete.options options by name
----@return boolean?, mesh.error?
+---@return boolean?, mesh.error
 function board:delete(id, options) end
 
 --- Keeps a post above the others.
 --- It waits; other handlers go on meanwhile.
 ---@param id string the post's id, or its first 6 digits or more
----@return mesh.post?, mesh.error?
+---@return mesh.post?, mesh.error
 function board:pin(id) end
 
 --- Ends a pin.
 --- It waits; other handlers go on meanwhile.
 ---@param id string the post's id, or its first 6 digits or more
----@return mesh.post?, mesh.error?
+---@return mesh.post?, mesh.error
 function board:unpin(id) end
 
 ---@class mesh.board.hide.options
@@ -183,30 +183,30 @@ function board:unpin(id) end
 --- It waits; other handlers go on meanwhile.
 ---@param id string the post's id, or its first 6 digits or more
 ---@param options? mesh.board.hide.options options by name
----@return mesh.post?, mesh.error?
+---@return mesh.post?, mesh.error
 function board:hide(id, options) end
 
 --- Takes a hide back.
 --- It waits; other handlers go on meanwhile.
 ---@param id string the post's id, or its first 6 digits or more
----@return mesh.post?, mesh.error?
+---@return mesh.post?, mesh.error
 function board:show(id) end
 
 --- Leaves out all that somebody writes, for 30 days.
 --- It waits; other handlers go on meanwhile.
 ---@param key string whose posts: a key of 64 digits
----@return boolean?, mesh.error?
+---@return boolean?, mesh.error
 function board:ban(key) end
 
 --- Ends a ban.
 --- It waits; other handlers go on meanwhile.
 ---@param key string whose posts: a key of 64 digits
----@return boolean?, mesh.error?
+---@return boolean?, mesh.error
 function board:unban(key) end
 
 --- One post, also a hidden one.
 ---@param id string the post's id, or its first 6 digits or more
----@return mesh.post?, mesh.error?
+---@return mesh.post?, mesh.error
 function board:get(id) end
 
 ---@class mesh.board.list.options
@@ -228,7 +228,7 @@ function board:list(options) end
 --- A post and the replies below it, each with its `depth`.
 ---@param id string the post's id, or its first 6 digits or more
 ---@param options? mesh.board.thread.options options by name
----@return mesh.post[]?, mesh.error?
+---@return mesh.post[]?, mesh.error
 function board:thread(id, options) end
 
 ---@class mesh.board.search.options
@@ -476,12 +476,6 @@ function node:bot_state(bot) end
 --- It waits; other handlers go on meanwhile.
 ---@param event mesh.event_name the event's name
 ---@param filter? test.node.emit.options its fields
----@overload fun(event: "board", fn: fun(event: mesh.board_event))
----@overload fun(event: "board", filter: table, fn: fun(event: mesh.board_event))
----@overload fun(event: "start"|"reload"|"stop"|"peer_up"|"peer_down"|"link_change"|"route_change"|"delivered"|"failed"|"evicted", fn: fun(event: mesh.event))
----@overload fun(event: "start"|"reload"|"stop"|"peer_up"|"peer_down"|"link_change"|"route_change"|"delivered"|"failed"|"evicted", filter: table, fn: fun(event: mesh.event))
----@overload fun(event: "envelope"|"broadcast"|"reaction", fn: fun(msg: mesh.message))
----@overload fun(event: "envelope"|"broadcast"|"reaction", filter: table, fn: fun(msg: mesh.message))
 function node:emit(event, filter) end
 
 --- What bots read as the source of that name; without a text, reading fails with that code (source-failed if not said).
@@ -759,7 +753,7 @@ function mesh.command(name, options, fn) end
 ---@param to string a key, a unique beginning of one, or a nickname
 ---@param message string|table the text, any bytes; a table is sent as JSON. At most 60,000 bytes
 ---@param options? mesh.send.options options by name
----@return mesh.receipt?, mesh.error?
+---@return mesh.receipt?, mesh.error
 function mesh.send(to, message, options) end
 
 ---@class mesh.broadcast.options
@@ -775,7 +769,7 @@ function mesh.send(to, message, options) end
 ---@param topic string the channel's name
 ---@param message string|table the text, any bytes; a table is sent as JSON. At most 60,000 bytes
 ---@param options? mesh.broadcast.options options by name
----@return mesh.receipt?, mesh.error?
+---@return mesh.receipt?, mesh.error
 function mesh.broadcast(topic, message, options) end
 
 ---@class mesh.every.options
@@ -833,25 +827,25 @@ function mesh.config(defaults) end
 --- Permission: listen, or listen:TOPIC; to write also broadcast, or broadcast:TOPIC.
 ---@param topic string the channel that the board is on
 ---@param options? mesh.board.options options by name
----@return mesh.board?, mesh.error?
+---@return mesh.board?, mesh.error
 function mesh.board(topic, options) end
 
 --- The peers that this node knows.
 --- It waits; other handlers go on meanwhile.
 --- Permission: peers.
----@return mesh.peer[]?, mesh.error?
+---@return mesh.peer[]?, mesh.error
 function mesh.peers() end
 
 --- The routing table.
 --- It waits; other handlers go on meanwhile.
 --- Permission: routes.
----@return mesh.route[]?, mesh.error?
+---@return mesh.route[]?, mesh.error
 function mesh.routes() end
 
 --- The channels that this node has joined.
 --- It waits; other handlers go on meanwhile.
 --- Permission: channels.
----@return mesh.channel[]?, mesh.error?
+---@return mesh.channel[]?, mesh.error
 function mesh.channels() end
 
 --- Reads a file or HTTP address that the admin named for this bot under [scripts.bots.NAME.sources], 256 KiB at most; of a file also when it was changed (Unix seconds).
@@ -864,7 +858,7 @@ function mesh.source(name) end
 --- What babeld and batman-adv on this machine know of neighbours and gateways.
 --- It waits; other handlers go on meanwhile.
 --- Permission: machine.
----@return mesh.machine?, mesh.error?
+---@return mesh.machine?, mesh.error
 function mesh.machine() end
 
 mesh.base64 = {}
@@ -876,7 +870,7 @@ function mesh.base64.encode(bytes) end
 
 --- Reads base64; nil and an error when it is none.
 ---@param text string the base64; its padding may be missing
----@return string?, mesh.error?
+---@return string?, mesh.error
 function mesh.base64.decode(text) end
 
 mesh.json = {}
@@ -915,21 +909,21 @@ mesh.relay = {}
 --- It waits; other handlers go on meanwhile.
 --- Permission: relay:trust, or relay.
 ---@param peer string a key, a unique beginning of one, or a nickname
----@return mesh.peer?, mesh.error?
+---@return mesh.peer?, mesh.error
 function mesh.relay.allow(peer) end
 
 --- Refuses a peer's links and messages from now on.
 --- It waits; other handlers go on meanwhile.
 --- Permission: relay:trust, or relay.
 ---@param peer string a key, a unique beginning of one, or a nickname
----@return mesh.peer?, mesh.error?
+---@return mesh.peer?, mesh.error
 function mesh.relay.block(peer) end
 
 --- Takes an allow or a block back.
 --- It waits; other handlers go on meanwhile.
 --- Permission: relay:trust, or relay.
 ---@param peer string a key, a unique beginning of one, or a nickname
----@return mesh.peer?, mesh.error?
+---@return mesh.peer?, mesh.error
 function mesh.relay.unblock(peer) end
 
 ---@class mesh.relay.limit.options
@@ -941,13 +935,13 @@ function mesh.relay.unblock(peer) end
 --- Permission: relay:limit, or relay.
 ---@param peer string a key, a unique beginning of one, or a nickname
 ---@param options? mesh.relay.limit.options options by name
----@return boolean?, mesh.error?
+---@return boolean?, mesh.error
 function mesh.relay.limit(peer, options) end
 
 --- The plugins of the node and their states.
 --- It waits; other handlers go on meanwhile.
 --- Permission: relay:plugins, or relay.
----@return mesh.plugin[]?, mesh.error?
+---@return mesh.plugin[]?, mesh.error
 function mesh.relay.plugins() end
 
 --- Replaces a running plugin by another library, without losing a message.
@@ -955,13 +949,13 @@ function mesh.relay.plugins() end
 --- Permission: relay:plugins, or relay.
 ---@param plugin string the plugin's name
 ---@param file? string the new library; its own file, read anew, if not said
----@return mesh.plugin?, mesh.error?
+---@return mesh.plugin?, mesh.error
 function mesh.relay.swap(plugin, file) end
 
 --- The figures of the node's store.
 --- It waits; other handlers go on meanwhile.
 --- Permission: relay:store, or relay.
----@return mesh.store_stats?, mesh.error?
+---@return mesh.store_stats?, mesh.error
 function mesh.relay.store() end
 
 mesh.store = {}
@@ -981,14 +975,14 @@ function mesh.store:get(key, default) end
 ---@param key string 1 to 128 bytes; keys sort by their bytes
 ---@param value any plain data: texts, numbers, true and false, tables of them
 ---@param options? mesh.store.set.options options by name
----@return boolean?, mesh.error?
+---@return boolean?, mesh.error
 function mesh.store:set(key, value, options) end
 
 --- Adds to a number, which is 0 where the key isn't there, and returns it.
 --- Permission: store.
 ---@param key string 1 to 128 bytes; keys sort by their bytes
 ---@param by? number how much; 1 if not said
----@return number?, mesh.error?
+---@return number?, mesh.error
 function mesh.store:incr(key, by) end
 
 --- Removes a key; whether it was there.

@@ -13,7 +13,7 @@ mod words;
 
 use std::collections::BTreeMap;
 
-use super::api::{Call, EVENTS, Event, GROUPS, Group, TYPES, Type};
+use super::api::{Call, EVENTS, Event, GROUPS, Group, Kind, Param, TYPES, Type};
 use super::lab::{TEST_GROUPS, TEST_TYPES};
 
 /// A generated file.
@@ -119,9 +119,16 @@ fn handler_argument(gives: &str) -> &'static str {
     TYPES.iter().find(|table| table.name == gives && !table.receiver.is_empty()).map_or("event", |table| table.receiver)
 }
 
-/// Whether an argument of a call is the name of an event.
+/// Whether a call takes the name of an event and a function for it.
 fn takes_event(call: &Call) -> bool {
-    call.params.iter().any(|param| param.type_words == EVENT_NAME)
+    let has = |fits: fn(&Param) -> bool| call.params.iter().any(fits);
+    has(|param| param.type_words == EVENT_NAME) && has(|param| param.kind == Kind::Function)
+}
+
+/// What a call returns, as editors are told it: the error behind a result that may be nil is there whenever somebody looks at it,
+/// and neither language server can tell that from the result.
+fn returns_for_editors(call: &Call) -> String {
+    call.returns.replace("?, mesh.error?", "?, mesh.error")
 }
 
 /// The names of all events, as a type.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::super::api::{ALIASES, Call, EVENTS, Kind, Param, Type};
 use super::{EVENT_NAME, NOTICE, event_names, events_by_table, handler_argument, options_name, owner, parts, remarks};
-use super::{calls, tables, takes_event, types, values};
+use super::{calls, returns_for_editors, tables, takes_event, types, values};
 
 pub(super) fn text() -> String {
     let mut out = String::from("---@meta\n\n");
@@ -75,7 +75,7 @@ fn function(out: &mut String, call: &Call) {
         _ = writeln!(out, "---@param {}{mark} {} {}", param.name, words(call, param), param.doc);
     }
     if !call.returns.is_empty() {
-        _ = writeln!(out, "---@return {}", call.returns);
+        _ = writeln!(out, "---@return {}", returns_for_editors(call));
     }
     overloads(out, call);
     let names: Vec<&str> = call.params.iter().map(|param| param.name).collect();
@@ -97,7 +97,8 @@ fn overloads(out: &mut String, call: &Call) {
         }
     } else if let (true, [first, _, last]) = (call.skips_middle(), call.params) {
         let argument = |param: &Param| format!("{}: {}", param.name, words(call, param));
-        let results = if call.returns.is_empty() { String::new() } else { format!(": {}", call.returns) };
+        let returns = returns_for_editors(call);
+        let results = if returns.is_empty() { String::new() } else { format!(": {returns}") };
         _ = writeln!(out, "---@overload fun({}, {}){results}", argument(first), argument(last));
     }
 }

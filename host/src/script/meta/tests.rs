@@ -58,6 +58,19 @@ fn the_definitions_are_sound_lua_and_luau() {
 }
 
 #[test]
+fn every_type_that_the_luau_definitions_name_is_defined_there() {
+    let text = text("meta/mesh.d.luau");
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("--"));
+    // Types of the API, and nothing else there, begin with a capital.
+    for name in
+        code.flat_map(|line| line.split(|c: char| !is_name(c))).filter(|name| name.starts_with(char::is_uppercase))
+    {
+        assert!(text.contains(&format!("export type {name} =")), "{name}");
+    }
+}
+
+#[test]
 fn the_meta_file_defines_every_call_and_value() {
     let lua = Lua::new();
     // Receivers of methods are locals there; for a look from outside they become globals.

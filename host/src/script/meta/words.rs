@@ -185,7 +185,7 @@ pub(super) fn luau_name(name: &str) -> String {
         "integer" => "number".to_owned(),
         "table" => "{ [any]: any }".to_owned(),
         "function" => "(...any) -> ...any".to_owned(),
-        name if name.contains('.') && !name.starts_with('"') => {
+        name if name.contains('.') && !name.starts_with(['"', '.']) => {
             let part = |part: &str| {
                 let (first, rest) = part.split_at_checked(1).unwrap_or(("", part));
                 format!("{}{rest}", first.to_uppercase())
@@ -215,6 +215,7 @@ mod tests {
         ] {
             assert_eq!(one(words).map(|found| found.luau()).as_deref(), Some(luau), "{words}");
         }
+        assert_eq!(one("fun()").unwrap().handler().luau(), "() -> ...any");
         assert_eq!(one("fun()").unwrap().or_nothing().luau(), "(() -> ())?");
         assert_eq!(list("mesh.receipt?, mesh.error?").unwrap().len(), 2);
         for wrong in ["", "fun(", "table<a", "a b", "\"open", &"fun(a: ".repeat(99)] {
