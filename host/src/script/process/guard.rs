@@ -138,7 +138,10 @@ pub(crate) fn start(start: StartVersion, program: &ChildProgram, pool: &mut Pool
             Told { bot: start.shared.name.clone(), generation: start.generation, messages: start.messages.clone() };
         match UnixStream::from_std(socket) {
             Ok(socket) => Guard::new(start, process, socket, receiver, siblings).run().await,
-            Err(error) => told.loaded(Err(Failure::new(Kind::Panic, format!("no socket for the bot: {error}")))),
+            Err(error) => {
+                told.loaded(Err(Failure::new(Kind::Panic, format!("no socket for the bot: {error}"))));
+                told.ended(End::Done);
+            }
         }
     });
     Ok(version)
@@ -199,6 +202,8 @@ struct Guard {
     /// The figures at the last report.
     seen: wire::Report,
     rate: Bucket,
+    /// For the lines of the bot's log: what it writes, and as much again for what the host says about it.
+    book_rate: Bucket,
     inbox_told: u64,
     news_due: bool,
     look_at: Instant,

@@ -135,7 +135,9 @@ impl Watch {
         }
         self.pings += 1;
         self.ping = Some(Ping { id: self.pings, asked: now, cpu: self.cpu });
-        Verdict::Fine { ping: Some(self.pings), look: now + BUSY_LOOK }
+        // Where nobody can tell whether it does anything, it is not asked all the time.
+        let look = if sample.cpu.is_some() { BUSY_LOOK } else { IDLE_LOOK };
+        Verdict::Fine { ping: Some(self.pings), look: now + look }
     }
 }
 
@@ -213,6 +215,20 @@ mod tests {
         let sample = Sample { cpu: Some(Duration::from_secs(30)), resident: None };
         let verdict = case.watch.look(sample, true, case.start + Duration::from_secs(30));
         assert!(matches!(verdict, Verdict::Fine { .. }));
+    }
+
+    #[test]
+    fn a_process_whose_cpu_time_nobody_can_read_is_asked_now_and_then_and_ended_when_it_is_silent() {
+        let mut case = Case::loaded();
+        let unseen = Sample::default();
+        let Verdict::Fine { ping: Some(id), look } = case.watch.look(unseen, false, case.start) else {
+            panic!("ended")
+        };
+        assert_eq!(look - case.start, IDLE_LOOK);
+        case.watch.pong(id);
+        assert!(pinged(&case.watch.look(unseen, false, look)).is_some());
+        assert!(matches!(case.watch.look(unseen, false, look + SILENT_UNSEEN), Verdict::Fine { ping: None, .. }));
+        assert!(matches!(case.watch.look(unseen, false, look + SILENT_UNSEEN * 2), Verdict::End(_)));
     }
 
     #[test]

@@ -16,6 +16,7 @@ impl Guard {
         let (read, write) = socket.into_split();
         let limits = start.effective_limits();
         let bound = confine::data_bytes(&limits, start.source.bytes());
+        let lines = 2.0 * f64::from(limits.log_lines_per_second);
         let load = (
             LOAD_CPU + Duration::from_millis(limits.cpu_at_load_ms),
             LOAD_WALL + Duration::from_secs(limits.handler_life_secs),
@@ -40,6 +41,7 @@ impl Guard {
             others: Vec::new(),
             seen: wire::Report::default(),
             rate: Bucket::new(FRAMES_AT_ONCE, FRAMES_PER_SECOND, now),
+            book_rate: Bucket::new(lines, lines, now),
             inbox_told: 0,
             news_due: false,
             look_at: now,

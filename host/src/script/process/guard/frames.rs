@@ -52,6 +52,8 @@ impl Guard {
                 Ok(())
             }
             ToHost::State { state, timers } => self.state(state, timers),
+            // Why it was killed is for the host to say.
+            ToHost::Ended(End::Killed(_)) => Err(Fall::Broken("it said that it was killed".to_owned())),
             ToHost::Ended(end) => Err(Fall::Done(end)),
             ToHost::Evaluated { id, evaluated } => {
                 self.evaluated(id, evaluated);
@@ -235,7 +237,11 @@ impl Guard {
         figures.memory.store(report.memory, Ordering::Relaxed);
         figures.timers.store(report.timers, Ordering::Relaxed);
         figures.handlers.store(report.handlers, Ordering::Relaxed);
+        let now = Instant::now();
         for (about, text) in report.log.iter().take(REPORT_LINES) {
+            if !self.book_rate.try_take(1.0, now) {
+                break;
+            }
             let About { level, event, place, traceback } = about.clone();
             let short = |text: String| clean(&text, ABOUT_BYTES);
             let (event, place, traceback) = (event.map(short), place.map(short), traceback.map(|text| lines(&text)));
