@@ -46,7 +46,7 @@ fn places(report: &mut Report) -> Outcome {
         starts.1.push(process.start_ms);
         events.0.push(thread.event_us);
         events.1.push(process.event_us);
-        memory = memory.max(process.pss_bytes);
+        memory = memory.max(process.own_bytes);
     }
     report.add("a bot starts on a thread", median(starts.0), "ms");
     report.add("a bot starts in a process", median(starts.1), "ms");
@@ -54,7 +54,7 @@ fn places(report: &mut Report) -> Outcome {
     report.add("an event on a thread, with the inbox", thread, "us");
     report.add("an event in a process, with the inbox", median(events.1), "us").ratio_to(thread, "of a thread's");
     if let Some(bytes) = memory {
-        report.add("a bot's process at rest, its share of what it shares", bytes as f64 / 1024.0, "KiB");
+        report.add("a bot's process at rest, beside the program's file", bytes as f64 / 1024.0, "KiB");
     }
     Ok(())
 }
