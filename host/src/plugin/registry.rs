@@ -38,6 +38,9 @@ const PAUSE_LOOK: Duration = Duration::from_millis(2);
 /// Events that wait for the shell; supervisors wait when it is full.
 const MAX_EVENTS: usize = 64;
 
+/// Stands for the kind of a plugin whose library was never loaded.
+pub(super) const KIND_UNKNOWN: &str = "unknown";
+
 /// One configured plugin.
 #[derive(Debug, Clone)]
 pub struct PluginSpec {
@@ -359,7 +362,7 @@ fn supervise(spec: PluginSpec, shared: &Arc<Shared>) -> Entry {
     let (commands, receiver) = mpsc::channel(8);
     let status = PluginStatus {
         name: spec.name.clone(),
-        kind: "unknown".to_owned(),
+        kind: KIND_UNKNOWN.to_owned(),
         version: String::new(),
         file: spec.file.display().to_string(),
         sha256: String::new(),

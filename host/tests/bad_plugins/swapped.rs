@@ -194,11 +194,28 @@ async fn libraries_are_capped_and_the_old_one_runs_on_at_the_cap() {
     assert!(swap(&bench, &shop.path("t.so")).await.is_ok(), "one that is mapped already costs nothing");
 }
 
+/// The plugin's file is none, so it never started.
+async fn stopped(shop: &Workshop) -> Bench {
+    let mut bench = Bench::start(shop, vec![spec("t", shop.file("t.so", b"hello"), shop.behave(""))]);
+    bench.failed().await;
+    bench
+}
+
 #[tokio::test]
 async fn a_plugin_that_does_not_run_has_nothing_to_be_swapped() {
     let shop = Workshop::new();
-    let mut bench = Bench::start(&shop, vec![spec("t", shop.file("t.so", b"hello"), shop.behave(""))]);
-    bench.failed().await;
-    let error = tokio::time::timeout(PATIENCE, swap(&bench, &another(&shop, &[]))).await.expect("an answer");
+    let bench = stopped(&shop).await;
+    let error = tokio::time::timeout(PATIENCE, bench.registry.swap("t", None)).await.expect("an answer");
     assert!(error.expect_err("refused").to_string().contains("qpq plugin enable"));
+}
+
+#[tokio::test]
+async fn another_library_starts_in_the_place_of_one_that_does_not_run() {
+    let shop = Workshop::new();
+    let mut bench = stopped(&shop).await;
+    swap(&bench, &shop.file("worse.so", b"no library either")).await.expect_err("refused");
+    swap(&bench, &another(&shop, &[])).await.expect("taken");
+    bench.started().await;
+    let status = bench.status().await;
+    assert_eq!((status.state.as_str(), status.version.as_str()), ("active", "0.2.0"));
 }

@@ -9,6 +9,7 @@ use crate::api::SwapReport;
 use crate::plugin::error::{PluginError, SwapProblem};
 use crate::plugin::instance::{End, Instance, STOP_DEADLINE};
 use crate::plugin::loader::Image;
+use crate::plugin::registry::KIND_UNKNOWN;
 use crate::plugin::swap::{DRAIN, Probation, keep};
 use crate::plugin::{check, file};
 
@@ -79,8 +80,7 @@ impl Supervisor {
         }
         let image = Arc::clone(&self.shared).load(&self.spec, file).await?;
         let new = &image.descriptor.info;
-        // One that was never loaded has no kind yet.
-        if !kind.is_empty() && new.kind != kind {
+        if kind != KIND_UNKNOWN && new.kind != kind {
             return Err(self.problem(SwapProblem::OtherKind(new.kind.clone(), kind.to_owned())));
         }
         if new.kind == "store" {
