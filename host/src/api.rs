@@ -38,9 +38,13 @@ const BUSY_IN_FLIGHT: usize = 32;
 /// A running node, as its clients and bots see it.
 pub trait NodeApi: Send + Sync + 'static {
     /// The node's state in one page: uptime, links, plugins, bots, warnings.
-    fn status(&self) -> Reply<NodeStatus>;
+    fn status(&self) -> Reply<NodeStatus> {
+        not_here()
+    }
     /// The public half of the node's identity, and where it listens.
-    fn identity(&self) -> Reply<IdentityInfo>;
+    fn identity(&self) -> Reply<IdentityInfo> {
+        not_here()
+    }
     /// Every peer in the directory, and the links to those that are up.
     fn peers(&self) -> Reply<Vec<PeerInfo>>;
     /// Whether a link has so much to carry that what can wait should.
@@ -52,95 +56,149 @@ pub trait NodeApi: Send + Sync + 'static {
         })
     }
     /// Notes a server's address (`host:port`, or a transport URI) and keeps a link to it from now on.
-    fn note_server(&self, address: String) -> Reply<ServerNote>;
+    fn note_server(&self, _address: String) -> Reply<ServerNote> {
+        not_here()
+    }
     /// Keeps no link to that address any more, noted by the user or found. A remark says where it still stands: it comes
     /// back from there when the node starts again.
-    fn forget_server(&self, address: String) -> Reply<Option<String>>;
+    fn forget_server(&self, _address: String) -> Reply<Option<String>> {
+        not_here()
+    }
     /// Measures the round trip to a neighbour `count` times (1 to 100) over each link to it.
-    fn ping(&self, peer: String, count: u32) -> Reply<PingReport>;
+    fn ping(&self, _peer: String, _count: u32) -> Reply<PingReport> {
+        not_here()
+    }
     /// Says how far a peer is trusted; durable. Blocking one closes its links.
-    fn set_trust(&self, peer: String, trust: Trust) -> Reply<PeerInfo>;
+    fn set_trust(&self, _peer: String, _trust: Trust) -> Reply<PeerInfo> {
+        not_here()
+    }
     /// The blocked peers as text, one key on each line.
-    fn export_blocks(&self) -> Reply<String>;
+    fn export_blocks(&self) -> Reply<String> {
+        not_here()
+    }
     /// Blocks the peers of such a list, too: all of them, or none when a line is wrong.
-    fn import_blocks(&self, list: String) -> Reply<BlocksImported>;
+    fn import_blocks(&self, _list: String) -> Reply<BlocksImported> {
+        not_here()
+    }
     /// Seals, signs and stores a direct message. The reply comes once it is durable here.
     fn send(&self, request: SendRequest) -> Reply<Receipt>;
     /// Encrypts, signs and stores a broadcast. The reply comes once it is durable here.
     fn broadcast(&self, request: BroadcastRequest) -> Reply<Receipt>;
     /// Takes in an envelope that its sender has signed already, in wire form.
-    fn enqueue(&self, envelope: Bytes) -> Reply<Receipt>;
+    fn enqueue(&self, _envelope: Bytes) -> Reply<Receipt> {
+        not_here()
+    }
     /// Joins a channel by topic name or invite string, for good.
     fn subscribe(&self, topic: String) -> Reply<ChannelInfo>;
     /// Leaves a channel.
-    fn unsubscribe(&self, topic: String) -> Reply<()>;
+    fn unsubscribe(&self, _topic: String) -> Reply<()> {
+        not_here()
+    }
     /// Makes a private channel of that name with a random key, and joins it.
-    fn create_private(&self, name: String) -> Reply<ChannelInfo>;
+    fn create_private(&self, _name: String) -> Reply<ChannelInfo> {
+        not_here()
+    }
     /// The channels that this node has joined.
     fn channels(&self) -> Reply<Vec<ChannelInfo>>;
     /// A notice of an emergency that nobody has signed yet, good for `ttl_secs` (`None`: a day).
-    fn emergency_draft(&self, text: String, ttl_secs: Option<u32>) -> Reply<NoticeInfo>;
+    fn emergency_draft(&self, _text: String, _ttl_secs: Option<u32>) -> Reply<NoticeInfo> {
+        not_here()
+    }
     /// The notice with this node's signature too. Several copies, each with signatures of others, are put together.
-    fn emergency_sign(&self, copies: Vec<String>) -> Reply<NoticeInfo>;
+    fn emergency_sign(&self, _copies: Vec<String>) -> Reply<NoticeInfo> {
+        not_here()
+    }
     /// Who has signed a notice, and who is missing.
-    fn emergency_show(&self, copies: Vec<String>) -> Reply<NoticeInfo>;
+    fn emergency_show(&self, _copies: Vec<String>) -> Reply<NoticeInfo> {
+        not_here()
+    }
     /// Publishes a notice that enough admins have signed, to go before everything else.
-    fn emergency_publish(&self, copies: Vec<String>) -> Reply<Receipt>;
+    fn emergency_publish(&self, _copies: Vec<String>) -> Reply<Receipt> {
+        not_here()
+    }
     /// Messages for this node: direct ones and those of subscribed channels, in order of arrival.
     fn inbox(&self, query: InboxQuery) -> Reply<InboxPage>;
     /// Notes that `reader` has handled all up to `seq`; durable.
     fn inbox_ack(&self, reader: String, seq: u64) -> Reply<()>;
     /// Receipts for the user's messages that asked for one, in order of arrival.
-    fn deliveries(&self, query: DeliveryQuery) -> Reply<DeliveryPage>;
+    fn deliveries(&self, _query: DeliveryQuery) -> Reply<DeliveryPage> {
+        not_here()
+    }
     /// What the routing plugin knows.
     fn routes(&self) -> Reply<RouteTable>;
     /// The store-and-forward figures.
     fn store_stats(&self) -> Reply<StoreStats>;
     /// What became of a message: its id, or at least 8 digits of the beginning.
-    fn why(&self, id: String) -> Reply<WhyReport>;
+    fn why(&self, _id: String) -> Reply<WhyReport> {
+        not_here()
+    }
     /// What waits for one recipient, in the order in which it goes.
-    fn queue(&self, query: QueueQuery) -> Reply<QueuePage>;
+    fn queue(&self, _query: QueueQuery) -> Reply<QueuePage> {
+        not_here()
+    }
     /// Envelopes that are held here, to be carried to another node in a file. They stay here as well.
-    fn export_mail(&self, query: ExportQuery) -> Reply<ExportPage>;
+    fn export_mail(&self, _query: ExportQuery) -> Reply<ExportPage> {
+        not_here()
+    }
     /// Takes in envelopes that came in a file, as if a neighbour offered them: one outcome for each, in order. At most 256.
-    fn import_mail(&self, envelopes: Vec<Bytes>) -> Reply<Vec<ImportOutcome>>;
+    fn import_mail(&self, _envelopes: Vec<Bytes>) -> Reply<Vec<ImportOutcome>> {
+        not_here()
+    }
     /// The loaded plugins and their states.
     fn plugins(&self) -> Reply<Vec<PluginStatus>>;
     /// Enables a plugin that was disabled after too many failures, and starts it at once.
-    fn plugin_enable(&self, name: String) -> Reply<PluginStatus>;
+    fn plugin_enable(&self, _name: String) -> Reply<PluginStatus> {
+        not_here()
+    }
     /// Replaces a running plugin by the library in `file` (`None`: its configured file), without losing a message.
-    fn plugin_swap(&self, name: String, file: Option<String>) -> Reply<PluginStatus>;
+    fn plugin_swap(&self, _name: String, _file: Option<String>) -> Reply<PluginStatus> {
+        not_here()
+    }
     /// How this domain and the others stand.
-    fn federation(&self) -> Reply<FederationReport>;
+    fn federation(&self) -> Reply<FederationReport> {
+        not_here()
+    }
     /// The bots and their states.
-    fn scripts(&self) -> Reply<Vec<BotStatus>>;
+    fn scripts(&self) -> Reply<Vec<BotStatus>> {
+        not_here()
+    }
     /// Loads one bot anew, or all of them.
-    fn script_reload(&self, name: Option<String>) -> Reply<Vec<BotStatus>>;
+    fn script_reload(&self, _name: Option<String>) -> Reply<Vec<BotStatus>> {
+        not_here()
+    }
     /// Grants a bot the permissions that it asks for, or takes them back; durable. It is loaded anew.
-    fn script_approve(&self, name: String, approval: ScriptApproval) -> Reply<BotStatus>;
+    fn script_approve(&self, _name: String, _approval: ScriptApproval) -> Reply<BotStatus> {
+        not_here()
+    }
     /// What bots logged, oldest first.
-    fn script_logs(&self, query: ScriptLogQuery) -> Reply<ScriptLogPage>;
+    fn script_logs(&self, _query: ScriptLogQuery) -> Reply<ScriptLogPage> {
+        not_here()
+    }
     /// Runs a piece of Lua inside a running bot, within its sandbox and its budget for one event.
-    fn script_eval(&self, eval: ScriptEval) -> Reply<ScriptEvaluated>;
+    fn script_eval(&self, _eval: ScriptEval) -> Reply<ScriptEvaluated> {
+        not_here()
+    }
     /// What the admin named as a source for a bot. Only bots ask for it.
     fn source(&self, _bot: String, _name: String) -> Reply<SourceText> {
-        not_for_clients()
+        not_here()
     }
     /// What the machine's own mesh routing knows. Only bots ask for it.
     fn machine(&self) -> Reply<MachineReport> {
-        not_for_clients()
+        not_here()
     }
     /// Bounds what a neighbour may bring in, in place of what the configuration says, until the node stops; `None` lifts it.
     /// Only bots ask for it.
     fn limit_link(&self, _peer: String, _limit: Option<LinkLimit>) -> Reply<()> {
-        not_for_clients()
+        not_here()
     }
     /// Drains and stops the node.
-    fn shutdown(&self) -> Reply<()>;
+    fn shutdown(&self) -> Reply<()> {
+        not_here()
+    }
 }
 
-fn not_for_clients<T: Send + 'static>() -> Reply<T> {
-    Box::pin(std::future::ready(Err(ApiError::new("not-here", "this is for the bots of a node alone"))))
+fn not_here<T: Send + 'static>() -> Reply<T> {
+    Box::pin(std::future::ready(Err(ApiError::new("not-here", "there is nothing of this kind here"))))
 }
 
 /// Why a call was not done. `code` is stable and made for programs, `message` says what, where and how to mend it.

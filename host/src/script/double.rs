@@ -3,15 +3,12 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use qpq_schemas::{MessageId, PeerId, TopicId};
 
 use crate::api::{
-    ApiError, BlocksImported, BotStatus, BroadcastRequest, ChannelInfo, Delivery, DeliveryPage, DeliveryQuery,
-    ExportPage, ExportQuery, FederationReport, IdentityInfo, ImportOutcome, InboxItem, InboxPage, InboxQuery,
-    MachineReport, NodeApi, NodeStatus, NoticeInfo, PeerInfo, PingReport, PluginStatus, QueuePage, QueueQuery, Receipt,
-    Reply, RouteInfo, RouteTable, ScriptApproval, ScriptEval, ScriptEvaluated, ScriptLogPage, ScriptLogQuery,
-    SendRequest, ServerNote, StoreStats, Trust, WhyReport,
+    ApiError, BroadcastRequest, ChannelInfo, Delivery, DeliveryPage, DeliveryQuery, IdentityInfo, InboxItem, InboxPage,
+    InboxQuery, MachineReport, NodeApi, PeerInfo, PluginStatus, Receipt, Reply, RouteInfo, RouteTable, SendRequest,
+    StoreStats,
 };
 
 /// How long messages live when the sender doesn't say, in seconds.
@@ -245,14 +242,6 @@ impl NodeApi for MemoryNode {
         ready(Ok(RouteTable { plugin: "none".to_owned(), routes, ..RouteTable::default() }))
     }
 
-    fn status(&self) -> Reply<NodeStatus> {
-        not_here()
-    }
-
-    fn note_server(&self, _address: String) -> Reply<ServerNote> {
-        not_here()
-    }
-
     fn deliveries(&self, query: DeliveryQuery) -> Reply<DeliveryPage> {
         let inner = self.inner();
         let next_after = inner.delivered.len() as u64;
@@ -260,64 +249,8 @@ impl NodeApi for MemoryNode {
         ready(Ok(DeliveryPage { items: query.after.map(newer).unwrap_or_default(), next_after }))
     }
 
-    fn forget_server(&self, _address: String) -> Reply<Option<String>> {
-        not_here()
-    }
-
-    fn ping(&self, _peer: String, _count: u32) -> Reply<PingReport> {
-        not_here()
-    }
-
-    fn federation(&self) -> Reply<FederationReport> {
-        not_here()
-    }
-
-    fn set_trust(&self, _peer: String, _trust: Trust) -> Reply<PeerInfo> {
-        not_here()
-    }
-
-    fn export_blocks(&self) -> Reply<String> {
-        not_here()
-    }
-
-    fn import_blocks(&self, _list: String) -> Reply<BlocksImported> {
-        not_here()
-    }
-
-    fn plugin_swap(&self, _name: String, _file: Option<String>) -> Reply<PluginStatus> {
-        not_here()
-    }
-
-    fn enqueue(&self, _envelope: Bytes) -> Reply<Receipt> {
-        not_here()
-    }
-
-    fn unsubscribe(&self, _topic: String) -> Reply<()> {
-        not_here()
-    }
-
-    fn create_private(&self, _name: String) -> Reply<ChannelInfo> {
-        not_here()
-    }
-
     fn store_stats(&self) -> Reply<StoreStats> {
         self.inner().stats.clone().map_or_else(not_here, |stats| ready(Ok(stats)))
-    }
-
-    fn why(&self, _: String) -> Reply<WhyReport> {
-        not_here()
-    }
-
-    fn queue(&self, _: QueueQuery) -> Reply<QueuePage> {
-        not_here()
-    }
-
-    fn export_mail(&self, _: ExportQuery) -> Reply<ExportPage> {
-        not_here()
-    }
-
-    fn import_mail(&self, _: Vec<Bytes>) -> Reply<Vec<ImportOutcome>> {
-        not_here()
     }
 
     fn plugins(&self) -> Reply<Vec<PluginStatus>> {
@@ -326,49 +259,5 @@ impl NodeApi for MemoryNode {
 
     fn machine(&self) -> Reply<MachineReport> {
         self.inner().machine.clone().map_or_else(not_here, |machine| ready(Ok(machine)))
-    }
-
-    fn plugin_enable(&self, _name: String) -> Reply<PluginStatus> {
-        not_here()
-    }
-
-    fn scripts(&self) -> Reply<Vec<BotStatus>> {
-        not_here()
-    }
-
-    fn script_reload(&self, _name: Option<String>) -> Reply<Vec<BotStatus>> {
-        not_here()
-    }
-
-    fn script_approve(&self, _name: String, _approval: ScriptApproval) -> Reply<BotStatus> {
-        not_here()
-    }
-
-    fn script_logs(&self, _query: ScriptLogQuery) -> Reply<ScriptLogPage> {
-        not_here()
-    }
-
-    fn script_eval(&self, _eval: ScriptEval) -> Reply<ScriptEvaluated> {
-        not_here()
-    }
-
-    fn emergency_draft(&self, _text: String, _ttl_secs: Option<u32>) -> Reply<NoticeInfo> {
-        not_here()
-    }
-
-    fn emergency_sign(&self, _copies: Vec<String>) -> Reply<NoticeInfo> {
-        not_here()
-    }
-
-    fn emergency_show(&self, _copies: Vec<String>) -> Reply<NoticeInfo> {
-        not_here()
-    }
-
-    fn emergency_publish(&self, _copies: Vec<String>) -> Reply<Receipt> {
-        not_here()
-    }
-
-    fn shutdown(&self) -> Reply<()> {
-        not_here()
     }
 }

@@ -3,17 +3,14 @@
 use std::future::ready;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use futures::FutureExt;
 
 use super::super::lock;
 use super::world::World;
 use crate::api::{
-    ApiError, BlocksImported, BotStatus, BroadcastRequest, ChannelInfo, DeliveryPage, DeliveryQuery, ExportPage,
-    ExportQuery, FederationReport, IdentityInfo, ImportOutcome, InboxPage, InboxQuery, LinkLimit, MachineReport,
-    NodeApi, NodeStatus, NoticeInfo, PeerInfo, PingReport, PluginStatus, QueuePage, QueueQuery, Receipt, Reply,
-    RouteTable, ScriptApproval, ScriptEval, ScriptEvaluated, ScriptLogPage, ScriptLogQuery, SendRequest, ServerNote,
-    SourceText, StoreStats, Trust, WhyReport,
+    ApiError, BotStatus, BroadcastRequest, ChannelInfo, DeliveryPage, DeliveryQuery, IdentityInfo, InboxPage,
+    InboxQuery, LinkLimit, MachineReport, NodeApi, PeerInfo, PluginStatus, Receipt, Reply, RouteTable, SendRequest,
+    SourceText, StoreStats, Trust,
 };
 use crate::node::door::route_table;
 
@@ -41,10 +38,6 @@ impl Door {
 
 fn gone() -> ApiError {
     ApiError::new("stopping", "there is no such node")
-}
-
-fn not_here<T: Send + 'static>() -> Reply<T> {
-    ready(Err(ApiError::new("not-here", "a virtual node has none of this"))).boxed()
 }
 
 impl NodeApi for Door {
@@ -128,64 +121,8 @@ impl NodeApi for Door {
         })
     }
 
-    fn status(&self) -> Reply<NodeStatus> {
-        not_here()
-    }
-
-    fn note_server(&self, _: String) -> Reply<ServerNote> {
-        not_here()
-    }
-
-    fn forget_server(&self, _: String) -> Reply<Option<String>> {
-        not_here()
-    }
-
-    fn ping(&self, _: String, _: u32) -> Reply<PingReport> {
-        not_here()
-    }
-
     fn set_trust(&self, peer: String, trust: Trust) -> Reply<PeerInfo> {
         self.answer(|world| world.judge(self.node, &peer, trust))
-    }
-
-    fn export_blocks(&self) -> Reply<String> {
-        not_here()
-    }
-
-    fn import_blocks(&self, _: String) -> Reply<BlocksImported> {
-        not_here()
-    }
-
-    fn enqueue(&self, _: Bytes) -> Reply<Receipt> {
-        not_here()
-    }
-
-    fn unsubscribe(&self, _: String) -> Reply<()> {
-        not_here()
-    }
-
-    fn create_private(&self, _: String) -> Reply<ChannelInfo> {
-        not_here()
-    }
-
-    fn why(&self, _: String) -> Reply<WhyReport> {
-        not_here()
-    }
-
-    fn queue(&self, _: QueueQuery) -> Reply<QueuePage> {
-        not_here()
-    }
-
-    fn export_mail(&self, _: ExportQuery) -> Reply<ExportPage> {
-        not_here()
-    }
-
-    fn import_mail(&self, _: Vec<Bytes>) -> Reply<Vec<ImportOutcome>> {
-        not_here()
-    }
-
-    fn plugin_enable(&self, _: String) -> Reply<PluginStatus> {
-        not_here()
     }
 
     fn plugin_swap(&self, name: String, file: Option<String>) -> Reply<PluginStatus> {
@@ -202,45 +139,5 @@ impl NodeApi for Door {
 
     fn limit_link(&self, peer: String, limit: Option<LinkLimit>) -> Reply<()> {
         self.answer(|world| world.limit(self.node, &peer, limit))
-    }
-
-    fn federation(&self) -> Reply<FederationReport> {
-        not_here()
-    }
-
-    fn script_reload(&self, _: Option<String>) -> Reply<Vec<BotStatus>> {
-        not_here()
-    }
-
-    fn script_approve(&self, _: String, _: ScriptApproval) -> Reply<BotStatus> {
-        not_here()
-    }
-
-    fn script_logs(&self, _: ScriptLogQuery) -> Reply<ScriptLogPage> {
-        not_here()
-    }
-
-    fn script_eval(&self, _: ScriptEval) -> Reply<ScriptEvaluated> {
-        not_here()
-    }
-
-    fn emergency_draft(&self, _: String, _: Option<u32>) -> Reply<NoticeInfo> {
-        not_here()
-    }
-
-    fn emergency_sign(&self, _: Vec<String>) -> Reply<NoticeInfo> {
-        not_here()
-    }
-
-    fn emergency_show(&self, _: Vec<String>) -> Reply<NoticeInfo> {
-        not_here()
-    }
-
-    fn emergency_publish(&self, _: Vec<String>) -> Reply<Receipt> {
-        not_here()
-    }
-
-    fn shutdown(&self) -> Reply<()> {
-        not_here()
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::{Notify, oneshot};
@@ -108,10 +108,6 @@ macro_rules! reader {
     };
 }
 
-fn not_here<T: Send + 'static>() -> Reply<T> {
-    Box::pin(std::future::ready(Err(ApiError::new("not-here", "bots have no use for this"))))
-}
-
 /// What bots use goes to the host; the rest isn't here.
 impl NodeApi for Link {
     fn is_busy(&self) -> Reply<bool> {
@@ -182,120 +178,12 @@ impl NodeApi for Link {
     fn inbox_ack(&self, _reader: String, seq: u64) -> Reply<()> {
         self.ask(Call::InboxAck(seq), reader!(Done))
     }
-
-    fn status(&self) -> Reply<NodeStatus> {
-        not_here()
-    }
-
-    fn identity(&self) -> Reply<IdentityInfo> {
-        not_here()
-    }
-
-    fn note_server(&self, _address: String) -> Reply<ServerNote> {
-        not_here()
-    }
-
-    fn forget_server(&self, _address: String) -> Reply<Option<String>> {
-        not_here()
-    }
-
-    fn ping(&self, _peer: String, _count: u32) -> Reply<PingReport> {
-        not_here()
-    }
-
-    fn export_blocks(&self) -> Reply<String> {
-        not_here()
-    }
-
-    fn import_blocks(&self, _list: String) -> Reply<BlocksImported> {
-        not_here()
-    }
-
-    fn enqueue(&self, _envelope: Bytes) -> Reply<Receipt> {
-        not_here()
-    }
-
-    fn unsubscribe(&self, _topic: String) -> Reply<()> {
-        not_here()
-    }
-
-    fn create_private(&self, _name: String) -> Reply<ChannelInfo> {
-        not_here()
-    }
-
-    fn deliveries(&self, _query: DeliveryQuery) -> Reply<DeliveryPage> {
-        not_here()
-    }
-
-    fn why(&self, _id: String) -> Reply<WhyReport> {
-        not_here()
-    }
-
-    fn queue(&self, _query: QueueQuery) -> Reply<QueuePage> {
-        not_here()
-    }
-
-    fn export_mail(&self, _query: ExportQuery) -> Reply<ExportPage> {
-        not_here()
-    }
-
-    fn import_mail(&self, _envelopes: Vec<Bytes>) -> Reply<Vec<ImportOutcome>> {
-        not_here()
-    }
-
-    fn plugin_enable(&self, _name: String) -> Reply<PluginStatus> {
-        not_here()
-    }
-
-    fn federation(&self) -> Reply<FederationReport> {
-        not_here()
-    }
-
-    fn scripts(&self) -> Reply<Vec<BotStatus>> {
-        not_here()
-    }
-
-    fn script_reload(&self, _name: Option<String>) -> Reply<Vec<BotStatus>> {
-        not_here()
-    }
-
-    fn script_approve(&self, _name: String, _approval: ScriptApproval) -> Reply<BotStatus> {
-        not_here()
-    }
-
-    fn script_logs(&self, _query: ScriptLogQuery) -> Reply<ScriptLogPage> {
-        not_here()
-    }
-
-    fn script_eval(&self, _eval: ScriptEval) -> Reply<ScriptEvaluated> {
-        not_here()
-    }
-
-    fn emergency_draft(&self, _: String, _: Option<u32>) -> Reply<NoticeInfo> {
-        not_here()
-    }
-
-    fn emergency_sign(&self, _: Vec<String>) -> Reply<NoticeInfo> {
-        not_here()
-    }
-
-    fn emergency_show(&self, _: Vec<String>) -> Reply<NoticeInfo> {
-        not_here()
-    }
-
-    fn emergency_publish(&self, _: Vec<String>) -> Reply<Receipt> {
-        not_here()
-    }
-
-    fn shutdown(&self) -> Reply<()> {
-        not_here()
-    }
 }
 
 impl BotStore for Link {
     /// The entries came with the bot.
     fn load(&self, _bot: &str) -> Reply<Vec<StoredEntry>> {
-        not_here()
+        Box::pin(std::future::ready(Err(ApiError::new("not-here", "the entries came with the bot"))))
     }
 
     fn commit(&self, _bot: &str, ops: Vec<StoreOp>) -> Reply<()> {
