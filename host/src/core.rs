@@ -178,6 +178,8 @@ pub struct Core {
     /// Ways have changed since it was said last, and when it may be said again.
     routes_changed: bool,
     routes_told_ms: u64,
+    /// The second of the last eviction, and how many of other nodes' messages were told in it.
+    evictions_told: (u64, u32),
     next_tick_ms: u64,
     next_sweep_ms: u64,
     /// Whether the clock may be believed.
@@ -226,6 +228,7 @@ impl Core {
             next_retirement_ms: None,
             twin_until_ms: 0,
             routes_changed: false,
+            evictions_told: (0, 0),
             routes_told_ms: 0,
             next_tick_ms: 0,
             next_sweep_ms: 0,

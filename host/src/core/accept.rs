@@ -13,6 +13,10 @@ use super::{Core, Effect, Notice, Ticket};
 use crate::api::{self, ApiError};
 use crate::store::{Batch, End, Fate, Filed, Head, NewRecord, Places, Quota, SeenState};
 
+/// Evictions of other nodes' messages that are told in a second. A full relay evicts one for each that comes, and who is told
+/// can't write to that many senders.
+const EVICTIONS_TOLD: u32 = 16;
+
 /// When a neighbour may offer again what came while a forged copy of it was being checked, in seconds.
 const RETRY_FORGED_SECS: u16 = 1;
 
@@ -99,6 +103,20 @@ impl Core {
         view.kind() == Kind::Direct && view.flags().receipt_wanted && view.destination() == me.0 && view.sender() != me
     }
 
+    fn tell_evicted(&mut self, gone: &Head, now_ms: u64) {
+        let second = now_ms / 1_000;
+        if self.evictions_told.0 != second {
+            self.evictions_told = (second, 0);
+        }
+        if gone.sender != self.config.me {
+            if self.evictions_told.1 == EVICTIONS_TOLD {
+                return;
+            }
+            self.evictions_told.1 += 1;
+        }
+        self.effects.push(Effect::Notice(Notice::Evicted { id: gone.id, from: gone.sender }));
+    }
+
     /// Finds a place for an envelope and has it written. Whether there is one.
     fn take_up(&mut self, mut candidate: Candidate, now_ms: u64) -> bool {
         self.hear_of(&candidate, now_ms);
@@ -107,10 +125,9 @@ impl Core {
         let is_kept = admitted.is_ok();
         match admitted {
             Ok(evicted) => {
+                evicted.iter().for_each(|gone| self.tell_evicted(&gone.head, now_ms));
                 let batch = &mut self.unwritten.arrivals;
                 evicted.iter().for_each(|gone| gone.put_into(batch));
-                let told = evicted.iter().map(|gone| Notice::Evicted { id: gone.head.id, from: gone.head.sender });
-                self.effects.extend(told.map(Effect::Notice));
                 // Its record says that it is held; the id is written apart only when the record goes.
                 self.shelf.file(&head.id, batch);
                 batch.append.push(NewRecord { head, wire: candidate.envelope.wire().clone() });

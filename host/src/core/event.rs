@@ -263,7 +263,7 @@ pub enum Notice {
         /// Its recipient.
         to: PeerId,
     },
-    /// A message made room for another one.
+    /// A message made room for another one. Told for all of this node's own, and for a few of others in a second.
     Evicted {
         /// The message.
         id: MessageId,
