@@ -6,6 +6,8 @@ mod when;
 
 use std::io::IsTerminal;
 
+use rustyline::hint::Hint;
+
 pub(super) use clean::{clean, clean_lines};
 pub(super) use table::Table;
 pub(super) use when::{ago, bytes, clock, duration, now_ms};
@@ -48,5 +50,18 @@ impl Style {
     /// For what needs attention.
     pub(super) fn alarm(self, text: &str) -> String {
         self.paint("31", text)
+    }
+}
+
+/// A hint that only tells: it is no text to take over.
+pub(super) struct Missing(pub(super) String);
+
+impl Hint for Missing {
+    fn display(&self) -> &str {
+        &self.0
+    }
+
+    fn completion(&self) -> Option<&str> {
+        None
     }
 }

@@ -5,14 +5,14 @@ use std::borrow::Cow;
 use clap::CommandFactory;
 use rustyline::completion::Completer;
 use rustyline::highlight::Highlighter;
-use rustyline::hint::{Hint, Hinter};
+use rustyline::hint::Hinter;
 use rustyline::validate::Validator;
 use rustyline::{Context, Result};
 
 use super::complete::{complete, hint};
 use super::names::Names;
 use crate::cli::args::Line;
-use crate::cli::term::Style;
+use crate::cli::term::{Missing, Style};
 
 /// Completion and hints from the table of commands and the node's names.
 pub(super) struct Helper {
@@ -27,19 +27,6 @@ impl Helper {
         let mut table = Line::command();
         table.build();
         Self { table, names, style }
-    }
-}
-
-/// A hint that only tells: it is no text to take over.
-pub(super) struct Missing(String);
-
-impl Hint for Missing {
-    fn display(&self) -> &str {
-        &self.0
-    }
-
-    fn completion(&self) -> Option<&str> {
-        None
     }
 }
 

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use rustyline::completion::Completer;
 use rustyline::highlight::Highlighter;
-use rustyline::hint::{Hint, Hinter};
+use rustyline::hint::Hinter;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Context, Result};
 
-use crate::cli::term::Style;
+use crate::cli::term::{Missing, Style};
 use crate::script::meta::signature;
 use crate::script::{GROUPS, calls, typed_is_unfinished};
 
@@ -43,19 +43,6 @@ fn missing(text: &str) -> Option<String> {
     let (_, name) = last_name(text.strip_suffix('(')?);
     let call = calls().find(|call| call.name == name)?;
     signature(call).strip_prefix(&format!("{name}(")).map(str::to_owned)
-}
-
-/// A hint that only tells: it is no text to take over.
-pub(super) struct Missing(String);
-
-impl Hint for Missing {
-    fn display(&self) -> &str {
-        &self.0
-    }
-
-    fn completion(&self) -> Option<&str> {
-        None
-    }
 }
 
 impl Completer for Helper {
