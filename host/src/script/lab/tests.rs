@@ -1,5 +1,7 @@
 //! What tests of bots can rely on.
 
+mod day;
+
 use std::path::Path;
 
 use super::{TestOrder, TestReport, TestRun, run_tests};
