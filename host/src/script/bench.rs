@@ -21,9 +21,12 @@ use super::source::Source;
 use super::store::MemoryStore;
 use super::vm::Vm;
 
+mod crowd;
+mod folder;
 mod places;
 
-pub use places::{Place, place};
+pub use crowd::{Crowd, crowd};
+pub use places::{Place, place, reload};
 
 /// A bot that looks at each message.
 const BOT: &str = "local seen = 0\nmesh.on_envelope(function(msg) seen = seen + #msg.text end)\n";

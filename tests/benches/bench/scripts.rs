@@ -12,6 +12,12 @@ const EVENTS: u32 = 20_000;
 /// Machines whose memory is measured together.
 const MACHINES: usize = 50;
 
+/// Reloads; the median counts.
+const RELOADS: u32 = 50;
+
+/// Times that each hostile bot does its worst.
+const ATTACKS: u32 = 3;
+
 /// Turns; the median counts.
 const TURNS: usize = 5;
 
@@ -30,7 +36,28 @@ pub(crate) fn measure(report: &mut Report) -> Outcome {
     let entry = report.add("a small bot's machine at rest, resident", resident as f64 / 1024.0, "KiB");
     entry.goal(Goal::AtMost(300.0));
     report.add("the same, as Luau counts pages that it has not touched too", memory as f64 / 1024.0, "KiB");
-    places(report)
+    let entry = report.add("a reload with state, from the order until the new version runs", reload()?, "ms");
+    entry.goal(Goal::AtMost(5.0));
+    places(report)?;
+    crowd(report)
+}
+
+fn reload() -> Outcome<f64> {
+    Ok(median(bench::reload(RELOADS).map_err(Failure::new)?))
+}
+
+/// Twenty bots that answer beside each of those that mean harm.
+fn crowd(report: &mut Report) -> Outcome {
+    let crowd = bench::crowd(ATTACKS).map_err(Failure::new)?;
+    let (stop, whose) = crowd.slowest_stop;
+    report
+        .add(format!("the slowest stop of {} attacks (\"{whose}\")", crowd.attacks), stop, "ms")
+        .goal(Goal::AtMost(150.0));
+    let memory = crowd.most_memory_bytes as f64 / f64::from(1 << 20);
+    report.add("the most memory that one of them had", memory, "MiB").goal(Goal::AtMost(16.0));
+    report.add("p99 of 20 honest bots' answers, nobody else at work", crowd.alone_p99_ms, "ms");
+    report.add("p99 of their answers beside the attacks", crowd.honest_p99_ms, "ms").goal(Goal::AtMost(200.0));
+    Ok(())
 }
 
 /// A bot on a thread of the node, and in a process of its own.

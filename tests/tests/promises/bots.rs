@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use qpq_tests::{Line, Outcome, TestNode, binaries, ensure};
+use qpq_host::script::bench;
+use qpq_tests::{Failure, Line, Outcome, TestNode, binaries, ensure, skip};
 
 /// A bot that answers `!ping` with a text that tells its version.
 fn ping_bot(answer: &str) -> String {
@@ -129,6 +130,14 @@ fn hostile_bots_do_not_stop_the_node_or_the_honest_bot() -> Outcome {
     let broken = pair.bot("broken")?;
     ensure!(broken["problem"].as_str().is_some_and(|why| why.contains("broken.lua:")), "no file and line: {broken}");
     ensure!(pair.bots.is_alive(), "the node died");
+    Ok(())
+}
+
+#[test]
+fn twenty_honest_bots_answer_everything_beside_every_way_to_do_harm() -> Outcome {
+    let crowd = bench::crowd(skip::rounds(1, 50) as u32).map_err(Failure::new)?;
+    println!("{crowd:?}");
+    ensure!(crowd.most_memory_bytes <= 16 << 20, "a bot had {} bytes", crowd.most_memory_bytes);
     Ok(())
 }
 

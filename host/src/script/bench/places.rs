@@ -11,10 +11,11 @@ use super::super::host::{Isolation, ScriptConfig, ScriptHost};
 use super::super::process::ChildProgram;
 use super::super::store::MemoryStore;
 use super::BOT;
+use super::folder::Folder;
 
 /// A measurement that takes longer than that has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_micros(100);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const POLL: Duration = Duration::from_micros(100);
 /// Messages that come together: ten pages of the inbox. The node in memory copies all that wait for each page.
 const ROUND: u64 = 320;
 
@@ -35,17 +36,46 @@ pub struct Place {
 /// # Errors
 /// When the bot doesn't run or doesn't get through its events.
 pub fn place(program: Option<&Path>, events: u64) -> Result<Place, String> {
-    let dir = std::env::temp_dir().join(format!("qpq-places-{:016x}", rand::random::<u64>()));
-    std::fs::create_dir_all(&dir).and_then(|()| std::fs::write(dir.join("bot.lua"), BOT)).map_err(|e| e.to_string())?;
-    let mut config = ScriptConfig { dirs: vec![dir.clone()], watch: false, ..ScriptConfig::default() };
+    let folder = Folder::new()?;
+    folder.write(Path::new("bot.lua"), BOT)?;
+    let mut config = ScriptConfig { dirs: vec![folder.path().to_owned()], watch: false, ..ScriptConfig::default() };
     config.limits.cpu_percent = 100;
     if let Some(program) = program {
         config.isolation = Isolation::Process;
         config.child = ChildProgram { program: program.to_owned(), ..ChildProgram::default() };
     }
-    let measured = measure(config, events);
-    let _ = std::fs::remove_dir_all(&dir);
-    measured
+    measure(config, events)
+}
+
+/// How long a reload takes, from the order until the new version runs with the old one's state, in milliseconds.
+///
+/// # Errors
+/// When the bot doesn't run.
+pub fn reload(times: u32) -> Result<Vec<f64>, String> {
+    let folder = Folder::new()?;
+    let config = ScriptConfig { dirs: vec![folder.path().to_owned()], watch: false, ..ScriptConfig::default() };
+    let write = |version: u32| {
+        let text = format!(
+            "mesh.state.loads = (mesh.state.loads or 0) + 1 mesh.every('1h', function() end) -- {version}\n{BOT}"
+        );
+        folder.write(Path::new("bot.lua"), &text)
+    };
+    write(0)?;
+    let host = ScriptHost::start(config, Arc::new(MemoryNode::default()), Arc::new(MemoryStore::default()));
+    wait(|| host.list().iter().any(|bot| bot.state == "running"))?;
+    let mut taken = Vec::new();
+    for version in 1..=times {
+        write(version)?;
+        let begun = Instant::now();
+        let list =
+            futures::executor::block_on(host.reload(Some("bot".to_owned()))).map_err(|error| error.to_string())?;
+        taken.push(begun.elapsed().as_secs_f64() * 1e3);
+        if list.iter().any(|bot| bot.loads != version + 1 || bot.problem.is_some()) {
+            return Err(format!("the new version doesn't run: {list:?}"));
+        }
+    }
+    host.stop(Duration::from_secs(5));
+    Ok(taken)
 }
 
 fn measure(config: ScriptConfig, events: u64) -> Result<Place, String> {
