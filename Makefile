@@ -63,7 +63,7 @@ sim: ## Simulate networks; NODES=, TOPOLOGY=, SEED=, JSON=1 and more, see `targe
 
 soak: release nightly-quic ## The long programmes: thousands of crash cycles, long fuzzing, swaps between builds of several compilers
 	QPQ_SOAK=1 $(CARGO) test --release -p qpq-tests -- --nocapture
-	QPQ_SEEDS=500 $(CARGO) test --release -p qpq-host --lib -- core::tests
+	QPQ_SEEDS=500 $(CARGO) test --release -p qpq-host --lib -- core::tests script::lab::tests::day
 
 clean: ## Remove what was built
 	$(CARGO) clean
