@@ -87,13 +87,13 @@ impl Meter {
         wall.min(thread_cpu().saturating_sub(self.baseline.get().1))
     }
 
-    /// The machine asks whether to go on.
-    pub(crate) fn interrupt(&self) -> mlua::Result<VmState> {
+    /// The machine asks whether to go on. `place` says where it is, as errors begin: `init.lua:3: `.
+    pub(crate) fn interrupt(&self, place: impl Fn() -> String) -> mlua::Result<VmState> {
         if !self.armed.get() {
             return Ok(VmState::Continue);
         }
         if self.stopped.get() {
-            return Err(stop());
+            return Err(stop(&place()));
         }
         let skipped = self.skipped.get() + 1;
         self.skipped.set(skipped % INTERRUPTS_PER_LOOK);
@@ -107,13 +107,13 @@ impl Meter {
         let left = self.left.get().saturating_sub(self.used(now));
         if left.is_zero() {
             self.stopped.set(true);
-            return Err(stop());
+            return Err(stop(&place()));
         }
         self.look_at.set(now + left);
         Ok(VmState::Continue)
     }
 }
 
-fn stop() -> mlua::Error {
-    mlua::Error::RuntimeError(CPU_MESSAGE.to_owned())
+fn stop(place: &str) -> mlua::Error {
+    mlua::Error::RuntimeError(format!("{place}{CPU_MESSAGE}"))
 }

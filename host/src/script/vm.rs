@@ -25,6 +25,8 @@ const COLLECT_ABOVE: usize = 50;
 const TURN: Duration = Duration::from_millis(50);
 /// Coroutines of finished handlers that are kept for the next ones.
 const COROUTINES_KEPT: usize = 4;
+/// Calls that are looked through for the line at which a handler was stopped.
+const PLACE_LEVELS: usize = 20;
 const LIBRARIES: [StdLib; 8] = [
     StdLib::COROUTINE,
     StdLib::TABLE,
@@ -76,7 +78,7 @@ impl Vm {
         lua.gc_collect()?;
         lua.set_memory_limit(ctx.limits.memory_bytes)?;
         let watched = Rc::clone(&meter);
-        lua.set_interrupt(move |_| watched.interrupt());
+        lua.set_interrupt(move |lua| watched.interrupt(|| place(lua)));
         Ok(Rc::new(Self {
             lua,
             ctx,
@@ -220,6 +222,18 @@ fn prepare_process() {
         // the prelude bounds the range.
         let _ = Lua::set_fflag("LuauTableMoveTimeoutFix", true);
     });
+}
+
+/// The innermost line of the bot's that runs now, as an error begins; empty where there is none.
+fn place(lua: &Lua) -> String {
+    let line = |level| {
+        lua.inspect_stack(level, |call| {
+            let (source, line) = (call.source(), call.current_line()?);
+            let file = source.short_src.filter(|file| file != "host")?;
+            Some(format!("{file}:{line}: "))
+        })
+    };
+    (0..PLACE_LEVELS).map_while(line).flatten().next().unwrap_or_default()
 }
 
 fn run_prelude(lua: &Lua, ctx: &Rc<Ctx>, program: &Rc<Program>) -> mlua::Result<Helpers> {

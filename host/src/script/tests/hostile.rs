@@ -66,6 +66,17 @@ fn endless_loops_are_stopped_wherever_they_hide() {
 }
 
 #[test]
+fn a_stopped_loop_is_named_with_its_line() {
+    let line = |code: &str| attack(code).error.and_then(|error| Some((error.file?, error.line?)));
+    // The handler's first line is the second of the file.
+    assert_eq!(line("local n = 0\n\nwhile true do n = n + 1 end"), Some(("bot.lua".to_owned(), 4)));
+    assert_eq!(line("\nlocal function spin() while true do end end\nspin()"), Some(("bot.lua".to_owned(), 3)));
+    assert_eq!(line("\n\nreturn (('a'):rep(30000)):find(('a*'):rep(30) .. 'b')"), Some(("bot.lua".to_owned(), 4)));
+    assert_eq!(line("\n\nwhile true do pcall(function() while true do end end) end"), Some(("bot.lua".to_owned(), 4)));
+    assert_eq!(line("coroutine.wrap(function()\nwhile true do end end)()"), Some(("bot.lua".to_owned(), 3)));
+}
+
+#[test]
 fn handlers_that_only_yield_or_wait_end_too() {
     stopped("while true do coroutine.yield() end");
     let report = attack("while true do mesh.json.encode({}) end");
