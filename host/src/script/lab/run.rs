@@ -283,7 +283,12 @@ fn play(
     }
     play.collect_errors();
     let errors = play.errors.take();
-    let mut details = if failure.is_some() { play.details.take() } else { Vec::new() };
+    let mut details = Vec::new();
+    if failure.is_some() {
+        details.extend(play.details.take());
+        let said = vm.ctx.shared.book.after(0);
+        details.extend(said.iter().map(|line| format!("the test said: {}", line.text)));
+    }
     details.extend(errors.iter().map(|(_, error)| format!("the bot failed: {error}")));
     let unexpected = || {
         let (_, first) = errors.first()?;

@@ -99,6 +99,12 @@ fn a_failing_test_is_reported_with_file_and_line_and_what_was_sent_instead() {
 }
 
 #[test]
+fn what_a_test_writes_to_the_log_is_shown_when_it_fails() {
+    let report = fails(ECHO, "mesh.log.info('so far', 1)\nt:ok(false)", 3, "");
+    assert_eq!(report.details, ["the test said: so far 1"]);
+}
+
+#[test]
 fn a_test_fails_when_its_bot_did_unless_it_expects_that() {
     let tests = "test('it', function(t) t:receive{ text = '!fail' } end)";
     let report = run(ECHO, tests).tests.into_iter().next().unwrap();
