@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -17,6 +18,11 @@ use crate::script::bot_name_problem;
 /// Stands for the bot's name in the templates.
 const NAME: &str = "NAME";
 
+/// How often a running node is asked whether it has taken the bot up, and the pause between. A node that watches its
+/// folders has it after half a second.
+const LOOKS: u32 = 20;
+const LOOK: Duration = Duration::from_millis(100);
+
 /// A file of a bot in a folder, and its text.
 const FOLDER: [(&str, &str); 4] = [
     ("init.lua", include_str!("new/init.lua")),
@@ -30,6 +36,9 @@ struct Report {
     name: String,
     path: PathBuf,
     files: Vec<PathBuf>,
+    /// Whether a node has taken it up.
+    #[serde(rename = "running")]
+    is_running: bool,
     next: Vec<String>,
 }
 
@@ -55,7 +64,21 @@ pub(super) async fn run(setting: &Setting, connect: Connect<'_>, args: &NewScrip
         write(path, text).map_err(|error| Failure::new("io", format!("{}: {error}", path.display())))?;
     }
     let path = dir.join(if args.single { format!("{name}.lua") } else { name.clone() });
-    Ok(answer(name, path, files.into_iter().map(|(path, _)| path).collect()))
+    let is_running = setting.target.is_none() && is_taken_up(connect, name).await;
+    Ok(answer(name, path, files.into_iter().map(|(path, _)| path).collect(), is_running))
+}
+
+/// Waits a moment for the running node to take the bot up. Whether it has.
+async fn is_taken_up(connect: Connect<'_>, name: &str) -> bool {
+    let Ok(node) = connect() else { return false };
+    for _ in 0..LOOKS {
+        match node.scripts().await {
+            Ok(bots) if bots.iter().any(|bot| bot.name == name && bot.state == "running") => return true,
+            Ok(_) => tokio::time::sleep(LOOK).await,
+            Err(_) => return false,
+        }
+    }
+    false
 }
 
 /// Where each file goes, with its text.
@@ -76,20 +99,22 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     io::Write::write_all(&mut file, text.as_bytes())
 }
 
-fn answer(name: &str, path: PathBuf, files: Vec<PathBuf>) -> Answer {
+fn answer(name: &str, path: PathBuf, files: Vec<PathBuf>, is_running: bool) -> Answer {
     let shown = path.display();
     let next = vec![
         format!("qpq script check {shown}"),
         format!("qpq script test {shown}"),
-        format!("qpq script run {shown} --event '{{\"text\": \"!hello\"}}'"),
+        format!("qpq script run {shown} --event '{{\"text\": \"!{name}\"}}'"),
         "qpq script list".to_owned(),
     ];
-    let mut text = format!("{name} is in {shown}. A node that has its bots there runs it now. Next:\n");
+    let state = if is_running { "The node runs it now." } else { "No running node has its bots there." };
+    let mut text = format!("{name} is in {shown}. {state} Next:\n");
     for command in &next {
         text += &format!("  {command}\n");
     }
-    text += "Send `!hello` to the node and the bot answers. `qpq script editor` lets your editor complete its calls.";
-    Answer::new("qpq.script-new/1", &Report { name: name.to_owned(), path, files, next }, text)
+    text +=
+        &format!("Send `!{name}` to its node and it answers. `qpq script editor` lets your editor complete its calls.");
+    Answer::new("qpq.script-new/1", &Report { name: name.to_owned(), path, files, is_running, next }, text)
 }
 
 #[cfg(test)]
@@ -107,7 +132,7 @@ mod tests {
             }
             let bot = dir.path().join(if single { "greeter.lua" } else { "greeter" });
             assert_eq!(check(&bot), []);
-            let event = serde_json::json!({ "text": "!hello", "from_name": "anna" });
+            let event = serde_json::json!({ "text": "!greeter", "from_name": "anna" });
             let report = run_once(&bot, &event, &ScriptLimits::default());
             assert_eq!(report.error, None);
             assert!(report.outputs[0]["text"].as_str().unwrap().contains("anna"), "{report:?}");

@@ -1,6 +1,6 @@
 -- NAME: a bot to change into your own. It greets people, and counts how often.
 --
---   !hello    says hello
+--   !NAME    says hello
 --
 -- `qpq script help` lists all calls, `qpq script help mesh.command` explains one.
 
@@ -14,7 +14,7 @@ local cfg = mesh.config {
 }
 
 -- A string that a command returns is its answer.
-mesh.command("hello", { help = "say hello" }, function(msg)
+mesh.command("NAME", { help = "say hello" }, function(msg)
   local count, err = mesh.store:incr("greeted/" .. msg.from)
   if not count then
     -- What the world does comes back as nil and an error; here: the bot's store is full.
