@@ -87,13 +87,19 @@ pub fn bots_at(path: &Path) -> Vec<PathBuf> {
 pub(crate) fn bot_at(path: &Path) -> Option<Found> {
     let name = if path.is_dir() {
         let name = path.file_name()?.to_str()?;
-        let has_init = ["init.lua", "init.luau"].iter().any(|init| path.join(init).is_file());
-        (has_init && !NO_BOTS.contains(&name)).then_some(name)?
+        (!NO_BOTS.contains(&name) && is_meant_as_bot(path)).then_some(name)?
     } else {
         let stem = path.file_stem()?.to_str()?;
         (is_lua(path) && !stem.ends_with("_test") && path.is_file()).then_some(stem)?
     };
     is_name(name).then(|| Found { name: name.to_owned(), path: path.to_path_buf() })
+}
+
+/// Whether a folder has a manifest or sources. One without `init.lua` is told as a bot that doesn't load.
+fn is_meant_as_bot(folder: &Path) -> bool {
+    let is_part = |path: PathBuf| is_lua(&path) || path.file_name().is_some_and(|name| name == "bot.toml");
+    let entries = std::fs::read_dir(folder).into_iter().flatten().take(MAX_ENTRIES).flatten();
+    entries.map(|entry| entry.path()).any(|path| is_part(path.clone()) && path.is_file())
 }
 
 /// Whether a folder's files may be bots: not those of the library and of the editors' definitions.
@@ -129,6 +135,10 @@ fn is_lua(path: &Path) -> bool {
 pub(crate) fn read(path: &Path, max_bytes: usize) -> Result<Source, SourceError> {
     let mut reader = Reader { files: BTreeMap::new(), hash: Xxh3::new(), bytes: 0, max_bytes };
     let (main, manifest) = if path.is_dir() { reader.folder(path)? } else { reader.single(path)? };
+    // What an editor or a copy that broke off left behind; a version that works isn't given up for it.
+    if reader.files.get(&main).is_some_and(|text| text.trim().is_empty()) {
+        return Err(reader.error(&main, None, "the file is empty".to_owned()));
+    }
     Ok(Source { manifest, main, files: reader.files, hash: reader.hash.digest() })
 }
 
@@ -200,7 +210,7 @@ impl Reader {
         let main = ["init.lua", "init.luau"].map(|init| format!("{folder}/{init}"));
         match main.into_iter().find(|main| self.files.contains_key(main)) {
             Some(main) => Ok((main, manifest)),
-            None => Err(self.error(&folder, None, "the folder has no init.lua".to_owned())),
+            None => Err(self.error(&folder, None, "the folder has no init.lua, with which a bot begins".to_owned())),
         }
     }
 
@@ -278,17 +288,28 @@ mod tests {
     #[test]
     fn files_and_folders_are_bots_and_the_library_is_not() {
         let dir = tempfile::tempdir().unwrap();
-        for folder in ["board", "lib", "empty"] {
+        for folder in ["board", "lib", "empty", "main-only"] {
             fs::create_dir(dir.path().join(folder)).unwrap();
         }
-        for file in ["hello.lua", "hello_test.lua", "board/init.lua", "lib/init.lua", "notes.txt", "bad name.lua"] {
+        let others = ["lib/init.lua", "notes.txt", "bad name.lua", "main-only/main.lua"];
+        for file in ["hello.lua", "hello_test.lua", "board/init.lua"].iter().chain(&others) {
             fs::write(dir.path().join(file), "return 1").unwrap();
         }
         let names: Vec<String> = discover(&[dir.path().to_path_buf()]).into_iter().map(|bot| bot.name).collect();
-        assert_eq!(names, ["board", "hello"]);
+        assert_eq!(names, ["board", "hello", "main-only"]);
+        let error = read(&dir.path().join("main-only"), 1 << 20).unwrap_err();
+        assert!(error.message.contains("no init.lua"), "what doesn't load is told: {error:?}");
         let board = read(&dir.path().join("board"), 1 << 20).unwrap();
         assert_eq!(board.main, "board/init.lua");
         assert!(board.files.contains_key("lib/init.lua"));
+    }
+
+    #[test]
+    fn an_empty_file_is_no_version_of_a_bot() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("hello.lua");
+        fs::write(&file, " \n").unwrap();
+        assert_eq!(read(&file, 1 << 20).unwrap_err().message, "the file is empty");
     }
 
     #[test]

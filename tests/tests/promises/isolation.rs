@@ -152,7 +152,7 @@ fn a_bot_whose_process_is_killed_comes_back_with_its_store_and_loses_no_message(
 #[test]
 fn no_process_of_a_bot_outlives_its_node() -> Outcome {
     let busy = "mesh.every('1s', function() for i = 1, 100000 do end end)";
-    let plan = || TestNode::plan("bots").script("busy.lua", busy).script("idle.lua", "");
+    let plan = || TestNode::plan("bots").script("busy.lua", busy).script("idle.lua", "-- nothing");
     let mut stopped = Pair::start(plan())?;
     let (node, children) = (stopped.bots.pid()?, processes(stopped.bots.pid()?));
     ensure!(children.len() == 2, "{children:?}");

@@ -17,5 +17,6 @@ pub(super) fn luarc() -> String {
 /// `selene.toml`
 pub(super) fn selene() -> String {
     let notice = NOTICE.map(|line| format!("# {line}\n")).concat();
-    format!("{notice}std = \"meta/mesh\"\nexclude = [\"meta/**\"]\n")
+    // A short `if … then return end` on one line is how bots are written.
+    format!("{notice}std = \"meta/mesh\"\nexclude = [\"meta/**\"]\n\n[lints]\nmultiple_statements = \"allow\"\n")
 }

@@ -39,7 +39,8 @@ pub(super) fn text() -> String {
         match TYPES.iter().find(|table| table.name == value.type_words) {
             Some(table) => {
                 for field in table.fields {
-                    _ = writeln!(out, "  {}.{}:\n    property: read-only", value.name, field.name);
+                    // A property would have no methods, and most are texts: `mesh.self.id:sub(1, 8)`.
+                    _ = writeln!(out, "  {}.{}:\n    any: true", value.name, field.name);
                 }
             }
             None => _ = writeln!(out, "  {}:\n    any: true", value.name),

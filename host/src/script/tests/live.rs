@@ -337,7 +337,7 @@ fn live_events_timers_start_and_stop_reach_the_bot() {
 fn what_the_admin_did_not_grant_or_misspelt_is_said() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "asks/bot.toml", "needs = [\"send\", \"store\"]");
-    write(dir.path(), "asks/init.lua", "");
+    write(dir.path(), "asks/init.lua", "-- nothing");
     write(dir.path(), "conf.lua", "\nlocal cfg = mesh.config { channel = 'x', n = 1 }");
     let mut config = config(dir.path());
     let wrong = serde_json::json!({ "chanel": "y" }).as_object().cloned().unwrap();
@@ -470,7 +470,7 @@ fn messages_reach_the_new_version_while_the_old_one_finishes() {
 #[test]
 fn a_storm_of_saves_ends_with_the_last_version() {
     let dir = tempfile::tempdir().unwrap();
-    write(dir.path(), "bot.lua", "");
+    write(dir.path(), "bot.lua", "-- nothing");
     let live = Live::start(ScriptConfig { watch: true, ..config(dir.path()) }, Store::default());
     live.running("bot");
     for i in 0..100 {

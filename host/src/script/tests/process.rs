@@ -195,8 +195,8 @@ fn a_bot_that_takes_too_much_memory_is_told_so_and_goes_on() {
 #[test]
 fn a_bot_says_where_it_runs() {
     let dir = tempfile::tempdir().unwrap();
-    write(dir.path(), "inside.lua", "");
-    write(dir.path(), "outside.lua", "");
+    write(dir.path(), "inside.lua", "-- nothing");
+    write(dir.path(), "outside.lua", "-- nothing");
     let mut config = config(dir.path());
     config.isolation = Isolation::Thread;
     let outside = crate::script::BotConfig { isolation: Some(Isolation::Process), ..Default::default() };

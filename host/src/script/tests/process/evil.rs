@@ -62,7 +62,7 @@ impl Evil {
 #[track_caller]
 fn end_of(child: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
-    write(dir.path(), "bot.lua", "");
+    write(dir.path(), "bot.lua", "-- nothing");
     write(dir.path(), "honest.lua", "mesh.on_broadcast('honest', function(msg) msg:reply(msg.text) end)");
     let mut config = config(dir.path());
     config.child = program(&format!("{}::{child}", module_path!()));
