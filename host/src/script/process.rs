@@ -28,6 +28,8 @@ mod watch;
 pub(crate) mod wire;
 
 pub(crate) use guard::{Pool, start};
+#[cfg(test)]
+pub(crate) use probe::probe_with;
 pub use probe::{Found, Probed, probe};
 pub use spawn::ChildProgram;
 

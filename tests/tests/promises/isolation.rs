@@ -53,7 +53,7 @@ fn the_process_of_a_bot_gets_no_file_socket_program_thread_or_memory_beyond_its_
         let probed = try_to(what)?;
         ensure!(probed.signal == Some(SIGSYS) && probed.found.is_none(), "{what}: {probed:?}");
     }
-    for what in ["read", "write", "list", "signal"] {
+    for what in ["read", "write", "list", "signal", "shared", "stack"] {
         let found = found(try_to(what)?)?;
         ensure!(found.outcome.starts_with("refused: Operation not permitted"), "{what}: {found:?}");
     }

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 use bytes::BytesMut;
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 use serde::{Deserialize, Serialize};
 
 use super::spawn::{ChildProgram, Process};
@@ -46,10 +47,13 @@ pub struct Found {
 }
 
 /// Has `program` try one thing in a process like a bot's: `nothing`, `read`, `write`, `list`, `socket`, `exec`, `thread`,
-/// `signal` or `memory`. Blocks until it has ended.
+/// `signal`, `memory`, `shared` or `stack`. Blocks until it has ended.
 pub fn probe(program: &Path, what: &str) -> io::Result<Probed> {
-    let program = ChildProgram { program: program.to_owned(), arguments: vec![PROBE_ARGUMENT.into()] };
-    let (process, mut socket) = Process::start(&program, what)?;
+    probe_with(&ChildProgram { program: program.to_owned(), arguments: vec![PROBE_ARGUMENT.into()] }, what)
+}
+
+pub(crate) fn probe_with(program: &ChildProgram, what: &str) -> io::Result<Probed> {
+    let (process, mut socket) = Process::start(program, what)?;
     let mut first = BytesMut::new();
     wire::put(&mut first, &ToChild::Confine { data_bytes: DATA_BYTES })
         .map_err(|BadFrame(why)| io::Error::other(why))?;
@@ -103,8 +107,18 @@ fn attempt(what: &str) -> io::Result<()> {
             (0..DATA_BYTES / 4_096).for_each(|_| all.push(vec![1u8; 4_096]));
             Ok(())
         }
+        "shared" => map(MapFlags::SHARED),
+        "stack" => map(MapFlags::PRIVATE | MapFlags::GROWSDOWN),
         _ => Ok(()),
     }
+}
+
+/// Memory that the system might not count as the process's own.
+#[allow(unsafe_code, reason = "asks the system for memory past the allocator, as an attack would")]
+fn map(flags: MapFlags) -> io::Result<()> {
+    // SAFETY: the system picks the place, and nothing uses it.
+    unsafe { mmap_anonymous(std::ptr::null_mut(), 4_096, ProtFlags::READ | ProtFlags::WRITE, flags) }?;
+    Ok(())
 }
 
 fn signal_the_host() -> io::Result<()> {

@@ -33,16 +33,17 @@ pub(super) struct Sample {
 pub(super) fn sample(pid: u32) -> Sample {
     let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
     let cpu = read("stat").and_then(|text| cpu_in_stat(&text));
-    let resident =
-        read("statm").and_then(|text| own_pages(&text)).map(|pages| pages * rustix::param::page_size() as u64);
+    let resident = read("status").and_then(|text| own_memory(&text));
     Sample { cpu, resident }
 }
 
-/// Resident pages without those of files.
-fn own_pages(statm: &str) -> Option<u64> {
-    let mut fields = statm.split_whitespace().skip(1).map(str::parse::<u64>);
-    let (resident, shared) = (fields.next()?.ok()?, fields.next()?.ok()?);
-    Some(resident.saturating_sub(shared))
+/// Memory that isn't of files, in bytes: the process's own, and what it might share with others.
+fn own_memory(status: &str) -> Option<u64> {
+    let kib = |name: &str| {
+        let figure = status.lines().find_map(|line| line.strip_prefix(name))?;
+        figure.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+    };
+    Some(kib("RssAnon:")?.saturating_add(kib("RssShmem:")?).saturating_mul(1 << 10))
 }
 
 /// What follows from a look.
@@ -246,6 +247,13 @@ mod tests {
         assert!(matches!(watch.look(at(LOAD_CPU), false, start), Verdict::Fine { ping: None, .. }));
         assert!(matches!(watch.look(at(LOAD_CPU), false, start + LOAD_WALL * 2), Verdict::End(_)));
         assert!(matches!(watch.look(at(LOAD_CPU * 2), false, start), Verdict::End(_)));
+    }
+
+    #[test]
+    fn shared_memory_counts_as_a_processs_own_and_that_of_files_does_not() {
+        let status = "Name:\tqpq\nVmRSS:\t  20 kB\nRssAnon:\t     7 kB\nRssFile:\t   10 kB\nRssShmem:\t    3 kB\n";
+        assert_eq!(own_memory(status), Some(10 << 10));
+        assert_eq!(own_memory("RssAnon:\t7 kB\nRssShmem:\t\n"), None);
     }
 
     #[test]

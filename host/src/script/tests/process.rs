@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::live::{EVE, Live, Store};
 use super::write;
-use crate::script::process::child_main;
+use crate::script::process::{child_main, probe_with};
 use crate::script::{ChildProgram, Isolation, ScriptConfig};
 
 mod evil;
@@ -50,6 +50,25 @@ fn as_a_bots_process() {
     // Run by hand it has no socket to read from.
     child_main(["__bot".into()].into_iter());
     std::process::exit(0);
+}
+
+#[test]
+#[ignore = "the program of a process that tries what it must not"]
+fn as_a_probe() {
+    child_main(["__bot-probe".into(), std::env::args_os().next_back().unwrap()].into_iter());
+    std::process::exit(0);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_process_gets_no_memory_that_does_not_count_for_its_bound() {
+    let program = program(concat!(module_path!(), "::as_a_probe"));
+    for what in ["shared", "stack"] {
+        let probed = probe_with(&program, what).unwrap();
+        let found = probed.found.clone().unwrap_or_else(|| panic!("{probed:?}"));
+        assert!(found.outcome.starts_with("refused: Operation not permitted"), "{what}: {found:?}");
+    }
+    assert_eq!(probe_with(&program, "nothing").unwrap().found.unwrap().outcome, "done");
 }
 
 fn config(dir: &Path) -> ScriptConfig {

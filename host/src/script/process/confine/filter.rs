@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const ON_DESCRIPTORS: [&str; 8] =
     ["read", "write", "readv", "writev", "recvfrom", "sendto", "epoll_ctl", "epoll_pwait"];
 /// Calls that are harmless whatever their arguments.
-const HARMLESS: [&str; 28] = [
+const HARMLESS: [&str; 27] = [
     "brk",
     "clock_getres",
     "clock_gettime",
@@ -26,7 +26,6 @@ const HARMLESS: [&str; 28] = [
     "getrandom",
     "gettid",
     "gettimeofday",
-    "madvise",
     "membarrier",
     "mremap",
     "munmap",
@@ -103,6 +102,12 @@ const ATTACKS: [&str; 57] = [
     "userfaultfd",
 ];
 
+/// The bits of `mmap`'s flags that decide whether the memory counts for the bound of the process: `MAP_TYPE`,
+/// `MAP_GROWSDOWN` and `MAP_HUGETLB`. Shared memory, stacks and huge pages don't, or not in each of its counters.
+const KIND_OF_MEMORY: u64 = 0x0f | 0x100 | 0x4_0000;
+/// `MAP_PRIVATE`, and none of the others.
+const PRIVATE: u32 = 0x02;
+
 /// The older names of the same calls, which newer architectures don't have.
 fn older(arch: TargetArch) -> (&'static [&'static str], &'static [&'static str]) {
     match arch {
@@ -118,13 +123,18 @@ fn older(arch: TargetArch) -> (&'static [&'static str], &'static [&'static str])
 fn filters(arch: TargetArch, own: Option<&[u32]>, pid: u32) -> Value {
     const EXECUTABLE: u64 = 4; // PROT_EXEC
     const NO_PERMISSION: u32 = 1; // EPERM
+    const FIRST_HARMFUL_ADVICE: u32 = 100; // MADV_HWPOISON
     let equals = |index: u8, value: u32| json!({ "index": index, "type": "dword", "op": "eq", "val": value });
     let no_code = json!({ "index": 2, "type": "dword", "op": { "masked_eq": EXECUTABLE }, "val": 0 });
+    let counted = json!({ "index": 3, "type": "dword", "op": { "masked_eq": KIND_OF_MEMORY }, "val": PRIVATE });
     let (harmless, attacks) = older(arch);
     let mut allowed: Vec<Value> =
         HARMLESS.iter().chain(harmless).map(|syscall| json!({ "syscall": syscall })).collect();
-    // Memory of its own, never of a file, and never to be run as code.
-    allowed.push(json!({ "syscall": "mmap", "args": [no_code, equals(4, u32::MAX)] }));
+    // Memory of its own that counts, never of a file, and never to be run as code.
+    allowed.push(json!({ "syscall": "mmap", "args": [no_code, counted, equals(4, u32::MAX)] }));
+    // Root's could take pages from the whole machine.
+    let own_advice = json!({ "index": 2, "type": "dword", "op": "lt", "val": FIRST_HARMFUL_ADVICE });
+    allowed.push(json!({ "syscall": "madvise", "args": [own_advice] }));
     allowed.push(json!({ "syscall": "mprotect", "args": [no_code] }));
     // A signal to itself, to give up.
     allowed.push(json!({ "syscall": "tgkill", "args": [equals(0, pid)] }));
