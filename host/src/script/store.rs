@@ -62,6 +62,10 @@ pub trait BotStore: Send + Sync + 'static {
 /// Keys that begin with this byte are the host's own and invisible to scripts.
 pub(crate) const HOST_PREFIX: u8 = 0;
 
+fn is_bots(key: &[u8]) -> bool {
+    key.first() != Some(&HOST_PREFIX)
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub value: Vec<u8>,
@@ -114,7 +118,7 @@ impl Cache {
         let kib = limits.store_bytes >> 10;
         let message = format!(
             "the bot's store is full ({} keys of {}, {} KiB of {kib}): delete something or give entries a ttl",
-            self.entries.len(),
+            self.keys(),
             limits.store_keys,
             self.bytes >> 10
         );
@@ -156,7 +160,8 @@ impl Cache {
         }
     }
 
-    /// Whether the store keeps to its quota with these changes, or at least grows no further beyond it.
+    /// Whether the store keeps to its quota with these changes, or at least grows no further beyond it. The host's own keys
+    /// aren't counted: the bot doesn't see them.
     fn fits(&self, ops: &[StoreOp], limits: &ScriptLimits) -> bool {
         // The last change of a key counts.
         let last: BTreeMap<&[u8], Option<usize>> = ops
@@ -166,19 +171,21 @@ impl Cache {
                 StoreOp::Delete { key } => (key.as_slice(), None),
             })
             .collect();
-        let (mut bytes, mut keys) = (self.bytes, self.entries.len());
+        let before = self.keys();
+        let (mut bytes, mut keys) = (self.bytes, before);
         for (key, size) in &last {
             let old = self.entries.get(*key).map(|old| key.len() + old.value.len());
             bytes = bytes - old.unwrap_or(0) + size.unwrap_or(0);
-            keys = keys - usize::from(old.is_some()) + usize::from(size.is_some());
+            if is_bots(key) {
+                keys = keys - usize::from(old.is_some()) + usize::from(size.is_some());
+            }
         }
-        (bytes <= limits.store_bytes || bytes <= self.bytes)
-            && (keys <= limits.store_keys || keys <= self.entries.len())
+        (bytes <= limits.store_bytes || bytes <= self.bytes) && (keys <= limits.store_keys || keys <= before)
     }
 
     /// The entries, as they are stored; without `all` the host's own alone.
     pub(crate) fn entries(&self, all: bool) -> Vec<StoredEntry> {
-        let wanted = |(key, _): &(&Vec<u8>, &Entry)| all || key.first() == Some(&HOST_PREFIX);
+        let wanted = |(key, _): &(&Vec<u8>, &Entry)| all || !is_bots(key);
         let entry = |(key, entry): (&Vec<u8>, &Entry)| (key.clone(), entry.value.clone(), entry.expires_ms);
         self.entries.iter().filter(wanted).map(entry).collect()
     }
@@ -188,7 +195,7 @@ impl Cache {
         let old = self.entries.get(key);
         let old_bytes = old.map_or(0, |old| key.len() + old.value.len());
         let after = self.bytes - old_bytes + key.len() + entry.value.len();
-        let fits = after <= limits.store_bytes && (old.is_some() || self.keys() < limits.store_keys);
+        let fits = after <= limits.store_bytes && (old.is_some() || !is_bots(key) || self.keys() < limits.store_keys);
         fits.then_some(after)
     }
 
@@ -217,9 +224,7 @@ impl Cache {
         now_ms: u64,
     ) -> Option<(&[u8], &Entry)> {
         use std::ops::Bound::{Excluded, Included, Unbounded};
-        let fits = |(key, entry): &(&Vec<u8>, &Entry)| {
-            key.starts_with(prefix) && key.first() != Some(&HOST_PREFIX) && entry.alive(now_ms)
-        };
+        let fits = |(key, entry): &(&Vec<u8>, &Entry)| key.starts_with(prefix) && is_bots(key) && entry.alive(now_ms);
         let found = if reverse {
             let end = match after {
                 Some(key) => Excluded(key.to_vec()),
@@ -337,6 +342,22 @@ mod tests {
             "store-full"
         );
         assert_eq!(cache.bytes(), 4);
+    }
+
+    #[test]
+    fn the_hosts_own_keys_take_no_room_from_the_bots_wherever_it_is_counted() {
+        let limits = ScriptLimits { store_keys: 2, ..ScriptLimits::default() };
+        let put = |key: &[u8]| StoreOp::Put { key: key.to_vec(), value: b"x".to_vec(), expires_ms: None };
+        let (mut childs, mut hosts) = (Cache::default(), Cache::default());
+        hosts.apply(&[put(b"a"), put(b"\0begun"), put(b"b")], &limits, 0).unwrap();
+        for key in [&b"a"[..], b"b", b"\0begun"] {
+            childs.put(key, entry("x", None), &limits, 0).unwrap();
+        }
+        assert_eq!((hosts.keys(), childs.keys()), (2, 2));
+        hosts.apply(&[put(b"\0other")], &limits, 0).unwrap();
+        for full in [hosts.apply(&[put(b"c")], &limits, 0), childs.put(b"c", entry("x", None), &limits, 0)] {
+            assert!(full.unwrap_err().message.contains("2 keys of 2"));
+        }
     }
 
     #[test]
