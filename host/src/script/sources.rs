@@ -1,17 +1,20 @@
 //! What bots may read from outside: the files and HTTP addresses that the admin has named for them.
 //!
-//! A bot asks for a source by the admin's name for it and never learns or chooses the place.
+//! A bot asks for a source by the admin's name for it and never learns or chooses the place, which may hold a password. What
+//! went wrong there stands in the node's log.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use tokio::sync::Mutex;
 
 use crate::api::{ApiError, SourceText};
 
-use super::{BotConfig, lock, nearest};
+use super::{BotConfig, nearest};
 
 /// Longest text of a source, in bytes; a longer one is refused, not cut.
 const SOURCE_TEXT_BYTES: u64 = 256 << 10;
@@ -21,14 +24,31 @@ const FRESH: Duration = Duration::from_secs(5);
 const HTTP_TIME: Duration = Duration::from_secs(15);
 
 /// What one read came to, and when.
-type Kept = (Instant, Result<SourceText, ApiError>);
+#[derive(Debug)]
+struct Kept {
+    at: Instant,
+    result: Result<SourceText, ApiError>,
+    /// What the admin was told last; nothing while all is well.
+    told: Option<String>,
+}
+
+/// Why a source can't be read.
+#[derive(Debug)]
+struct Failed {
+    code: &'static str,
+    /// In words that say nothing of the place.
+    why: String,
+    /// All that is known, for the admin.
+    whole: String,
+}
 
 /// The sources of all bots.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
     /// By the bot's name and the source's.
     places: BTreeMap<(String, String), String>,
-    /// The last reads. A lock for each source: of several that ask at once one reads.
+    /// The last reads. A lock for each source, locked while somebody reads: of several that ask at once one does, and the
+    /// others need no thread to wait.
     kept: BTreeMap<(String, String), Arc<Mutex<Option<Kept>>>>,
 }
 
@@ -53,17 +73,16 @@ impl Sources {
         let (Some(place), Some(kept)) = (self.places.get(&key), self.kept.get(&key)) else {
             return Err(self.unknown(bot, name));
         };
-        let (place, kept) = (place.clone(), Arc::clone(kept));
+        let (place, mut kept) = (place.clone(), Arc::clone(kept).lock_owned().await);
+        if let Some(kept) = &*kept
+            && kept.at.elapsed() < FRESH
+        {
+            return kept.result.clone();
+        }
+        // The lock goes along: should whoever asks give up meanwhile, nobody else begins a second read.
         let read = move || {
-            let mut kept = lock(&kept);
-            match &*kept {
-                Some((at, result)) if at.elapsed() < FRESH => result.clone(),
-                _ => {
-                    let result = read(&place);
-                    *kept = Some((Instant::now(), result.clone()));
-                    result
-                }
-            }
+            let before = kept.take();
+            kept.insert(Kept::read(&key, &place, before.as_ref())).result.clone()
         };
         tokio::task::spawn_blocking(read).await.map_err(|error| ApiError::new("internal", error.to_string()))?
     }
@@ -81,28 +100,47 @@ impl Sources {
     }
 }
 
-fn failed(place: &str, why: impl std::fmt::Display) -> ApiError {
-    ApiError::new("source-failed", format!("{place}: {why}"))
+impl Kept {
+    /// Reads a source. The admin is told of a failure once, and then of another one.
+    fn read((bot, name): &(String, String), place: &str, before: Option<&Self>) -> Self {
+        let result = read(place);
+        let told = result.as_ref().err().map(|failed| failed.whole.clone());
+        if let Some(whole) = &told
+            && before.is_none_or(|before| before.told != told)
+        {
+            tracing::warn!(target: "qpq::script", bot, "the source '{name}' at {place} can't be read: {whole}");
+        }
+        let shown = super::duration::shorten(name);
+        let error = |failed: Failed| {
+            ApiError::new(failed.code, format!("the source '{shown}': {}; the node's log has more", failed.why))
+        };
+        Self { at: Instant::now(), result: result.map_err(error), told }
+    }
 }
 
-fn too_large() -> ApiError {
-    ApiError::new("too-large", format!("the source has more than {} KiB", SOURCE_TEXT_BYTES >> 10))
+fn failed(why: impl Into<String>, whole: impl std::fmt::Display) -> Failed {
+    Failed { code: "source-failed", why: why.into(), whole: whole.to_string() }
 }
 
-fn read(place: &str) -> Result<SourceText, ApiError> {
+fn too_large() -> Failed {
+    let why = format!("it has more than {} KiB", SOURCE_TEXT_BYTES >> 10);
+    Failed { code: "too-large", whole: why.clone(), why }
+}
+
+fn read(place: &str) -> Result<SourceText, Failed> {
     if place.starts_with("http://") || place.starts_with("https://") { fetch(place) } else { file(place) }
 }
 
-fn file(place: &str) -> Result<SourceText, ApiError> {
+fn file(place: &str) -> Result<SourceText, Failed> {
     let path = Path::new(place);
     if !path.is_absolute() {
-        return Err(failed(place, "the place of a source is an absolute path or an http(s) address"));
+        return Err(failed("its place is wrong", "the place of a source is an absolute path or an http(s) address"));
     }
-    let told = |error: std::io::Error| failed(place, error);
+    let told = |error: std::io::Error| failed("the file can't be read", error);
     // Looked at before it is opened: opening a pipe would wait for its other end.
     let meta = std::fs::metadata(path).map_err(told)?;
     if !meta.is_file() {
-        return Err(failed(place, "it is no file"));
+        return Err(failed("the file can't be read", "it is no file"));
     }
     let mut text = Vec::new();
     File::open(path).map_err(told)?.take(SOURCE_TEXT_BYTES + 1).read_to_end(&mut text).map_err(told)?;
@@ -114,18 +152,30 @@ fn file(place: &str) -> Result<SourceText, ApiError> {
 }
 
 /// Without redirects: they would lead to places that the admin didn't name.
-fn fetch(place: &str) -> Result<SourceText, ApiError> {
+fn fetch(place: &str) -> Result<SourceText, Failed> {
     let config = ureq::Agent::config_builder().timeout_global(Some(HTTP_TIME)).max_redirects(0);
     let agent: ureq::Agent = config.user_agent(concat!("qpq/", env!("CARGO_PKG_VERSION"))).build().into();
-    let answer = agent.get(place).call().map_err(|error| failed(place, error))?;
+    let answer = agent.get(place).call().map_err(|error| refused(&error))?;
     if !answer.status().is_success() {
-        return Err(failed(place, format!("the server answered {}", answer.status())));
+        return Err(refused(&ureq::Error::StatusCode(answer.status().as_u16())));
     }
     let text = answer.into_body().with_config().limit(SOURCE_TEXT_BYTES).read_to_vec();
     match text {
         Ok(text) => Ok(SourceText { text, changed_ms: None }),
         Err(ureq::Error::BodyExceedsLimit(_)) => Err(too_large()),
-        Err(error) => Err(failed(place, error)),
+        Err(error) => Err(refused(&error)),
+    }
+}
+
+/// Of what went wrong only the number of an answer is for the bot: other errors may quote the address.
+fn refused(error: &ureq::Error) -> Failed {
+    match error {
+        ureq::Error::StatusCode(status) => {
+            let why = format!("the server answered {status}");
+            failed(why.clone(), why)
+        }
+        ureq::Error::Timeout(_) => failed("the server took too long", error),
+        _ => failed("the server can't be asked", error),
     }
 }
 
@@ -169,6 +219,28 @@ mod tests {
         assert_eq!(code("relative/path".to_owned()).await, "source-failed");
         assert_eq!(code("/nowhere/at/all".to_owned()).await, "source-failed");
         assert_eq!(code("http://127.0.0.1:1/".to_owned()).await, "source-failed");
+    }
+
+    #[tokio::test]
+    async fn a_bot_never_learns_the_place_of_a_source() {
+        let answer = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n".to_vec();
+        let places = [
+            format!("{}?key=SECRET", serve(answer)),
+            "http://127.0.0.1:1/?key=SECRET".to_owned(),
+            "http://user:SECRET@nowhere.invalid:99999/".to_owned(),
+            "/nowhere/SECRET".to_owned(),
+            "SECRET".to_owned(),
+        ];
+        let mut said = Vec::new();
+        for place in places {
+            let error = sources(&place).read("feed", "weather").await.unwrap_err();
+            assert!(
+                error.message.starts_with("the source 'weather': ") && !error.message.contains("SECRET"),
+                "{error}"
+            );
+            said.push(error.message);
+        }
+        assert!(said[0].contains("the server answered 500"), "{said:?}");
     }
 
     /// Serves one answer, and returns the address.
