@@ -263,8 +263,7 @@ impl ScriptHost {
     /// # Errors
     /// When the node is stopping.
     pub async fn machine(&self) -> Result<MachineReport, ApiError> {
-        let machine = Arc::clone(&self.machine);
-        tokio::task::spawn_blocking(move || machine.look()).await.map_err(|_| stopped())
+        self.machine.look().await.map_err(|_| stopped())
     }
 
     /// Stops the bots: they get their `stop` event, finish what they do, and their stores are written. Blocks until

@@ -8,12 +8,13 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::api::{MachineNeighbour, MachineReport};
+use tokio::sync::Mutex;
+use tokio::task::JoinError;
 
-use super::lock;
+use crate::api::{MachineNeighbour, MachineReport};
 
 mod babel;
 mod batman;
@@ -35,28 +36,38 @@ pub(crate) struct Machine {
     /// A path of a Unix socket, or HOST:PORT.
     babel: Option<String>,
     batctl: Option<PathBuf>,
-    kept: Mutex<Option<(Instant, MachineReport)>>,
+    /// Locked while somebody looks: of all who ask at once one does, and the others need no thread to wait.
+    kept: Arc<Mutex<Option<(Instant, MachineReport)>>>,
 }
 
 impl Machine {
     pub(crate) fn new(babel: Option<String>, batctl: Option<PathBuf>) -> Self {
-        Self { babel, batctl, kept: Mutex::default() }
+        Self { babel, batctl, kept: Arc::default() }
     }
 
-    /// Asks both. Blocks, a few seconds at most.
-    pub(crate) fn look(&self) -> MachineReport {
-        let mut kept = lock(&self.kept);
+    /// Asks both, on a thread made for what blocks. Takes a few seconds at most.
+    ///
+    /// # Errors
+    /// When the node is stopping.
+    pub(crate) async fn look(self: &Arc<Self>) -> Result<MachineReport, JoinError> {
+        let mut kept = Arc::clone(&self.kept).lock_owned().await;
         if let Some((at, report)) = &*kept
             && at.elapsed() < FRESH
         {
-            return report.clone();
+            return Ok(report.clone());
         }
+        let machine = Arc::clone(self);
+        // The lock goes along: should whoever asks give up meanwhile, nobody else begins a second look.
+        let looking = move || kept.insert((Instant::now(), machine.ask())).1.clone();
+        tokio::task::spawn_blocking(looking).await
+    }
+
+    fn ask(&self) -> MachineReport {
         let mut report = MachineReport::default();
         self.ask_babel(&mut report);
         self.ask_batman(&mut report);
         report.neighbours.truncate(LISTED);
         report.gateways.truncate(LISTED);
-        *kept = Some((Instant::now(), report.clone()));
         report
     }
 

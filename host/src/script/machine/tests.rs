@@ -23,13 +23,13 @@ const DUMP: &str = "add interface wlan0 up true ipv6 fe80::1\n\
     add route 5ae1 prefix 10.1.0.0/16 from 0.0.0.0/0 installed yes id 02:bb metric 200 refmetric 9 via fe80::2 if wlan0\n\
     ok\n";
 
-#[test]
-fn babeld_is_read_over_its_socket() {
+#[tokio::test]
+async fn babeld_is_read_over_its_socket() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("babel.sock");
     babeld(&path, DUMP);
-    let machine = Machine::new(Some(path.to_str().unwrap().to_owned()), None);
-    let report = machine.look();
+    let machine = Arc::new(Machine::new(Some(path.to_str().unwrap().to_owned()), None));
+    let report = machine.look().await.unwrap();
     assert!(report.sources.contains(&"babel".to_owned()), "{report:?}");
     let first = &report.neighbours[0];
     assert_eq!((first.address.as_str(), first.interface.as_str()), ("fe80::2", "wlan0"));
@@ -37,11 +37,35 @@ fn babeld_is_read_over_its_socket() {
     assert_eq!(report.routes, 2);
     let gateway = &report.gateways[0];
     assert_eq!((gateway.address.as_str(), gateway.via.as_str()), ("02:aa", "fe80::2"));
-    assert_eq!(machine.look(), report, "asked again at once, it is not asked again");
+    assert_eq!(machine.look().await.unwrap(), report, "asked again at once, it is not asked again");
 }
 
 #[test]
-fn batctl_is_asked_for_json() {
+fn of_all_who_ask_at_once_one_looks_and_the_others_keep_no_thread() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("babel.sock");
+    let hangs = UnixListener::bind(&path).unwrap();
+    let machine = Arc::new(Machine::new(Some(path.to_str().unwrap().to_owned()), None));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().max_blocking_threads(2).build().unwrap();
+    runtime.block_on(async {
+        let ask = |_| {
+            let machine = Arc::clone(&machine);
+            tokio::spawn(async move { machine.look().await.unwrap() })
+        };
+        let asked: Vec<_> = (0..20).map(ask).collect();
+        tokio::task::yield_now().await;
+        // What else blocks has a thread meanwhile.
+        tokio::task::spawn_blocking(|| ()).await.unwrap();
+        assert!(asked.iter().all(|one| !one.is_finished()));
+        drop(hangs);
+        for one in asked {
+            assert!(one.await.unwrap().problems[0].starts_with("babeld"));
+        }
+    });
+}
+
+#[tokio::test]
+async fn batctl_is_asked_for_json() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("batctl");
     let program = r#"#!/bin/sh
@@ -53,19 +77,19 @@ esac
 "#;
     std::fs::write(&path, program).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let report = Machine::new(Some("/nowhere".to_owned()), Some(path)).look();
+    let report = Arc::new(Machine::new(Some("/nowhere".to_owned()), Some(path))).look().await.unwrap();
     assert_eq!(report.sources, ["batman"]);
     assert!(report.problems[0].starts_with("babeld at /nowhere"), "{report:?}");
     assert_eq!((report.neighbours[0].kbit, report.neighbours[0].seen_ms), (Some(54_000), Some(120)));
     assert_eq!((report.gateways[0].address.as_str(), report.gateways[0].via.as_str()), ("02:09", "02:01"));
 }
 
-#[test]
-fn nonsense_is_a_problem_told_and_nothing_worse() {
+#[tokio::test]
+async fn nonsense_is_a_problem_told_and_nothing_worse() {
     let mut report = MachineReport::default();
     babel::read("add\nadd neighbour\nadd route 1 prefix\n\0\u{1b}[31m add neighbour x if\n", &mut report);
     assert!(batman::read("[{}]", "[]", &mut report).is_err());
     assert!(batman::read("no json", "[]", &mut report).is_err());
-    let none = Machine::new(None, Some("/nowhere/batctl".into())).look();
+    let none = Arc::new(Machine::new(None, Some("/nowhere/batctl".into()))).look().await.unwrap();
     assert_eq!((none.sources.len(), none.problems.len()), (0, 1), "{none:?}");
 }
