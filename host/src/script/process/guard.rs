@@ -49,7 +49,7 @@ use pool::Siblings;
 const OUT_HIGH: usize = 1 << 20;
 /// Calls of one process under way. A bot has one for each handler at most, and one for each channel that it joins.
 const MAX_CALLS: usize = 512;
-/// Of those that may bring large answers, so many are done at a time.
+/// Of those that may bring large answers or take long, so many are done at a time.
 const WIDE_AT_ONCE: usize = 4;
 /// Frames of a process a second, and at once. A page of 4 KiB counts as one more. What comes faster waits.
 const FRAMES_PER_SECOND: f64 = 5_000.0;
@@ -103,7 +103,7 @@ enum Phase {
 #[derive(Debug)]
 enum Kept {
     Inbox(InboxQuery),
-    /// It may bring a large answer.
+    /// It may bring a large answer, or take long.
     Wide,
     /// A message, and whom it goes to.
     Sent(String),
@@ -389,6 +389,8 @@ impl Guard {
 
     fn obey(&mut self, order: Order) -> Result<(), Fall> {
         match order {
+            // It was told to end meanwhile.
+            Order::Activate { .. } | Order::Freeze(_) if matches!(self.phase, Phase::Ending(_)) => Ok(()),
             Order::Activate { reloaded } => {
                 let pulled = self.shared.figures.pulled.load(Ordering::Relaxed);
                 if reloaded {
@@ -411,7 +413,6 @@ impl Guard {
                 }
                 self.news()
             }
-            // It was told to end meanwhile.
             Order::Thaw => Ok(()),
             Order::Eval { code, write, reply } => {
                 self.evals.retain(|(_, reply)| !reply.is_closed());

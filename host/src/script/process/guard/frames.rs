@@ -54,6 +54,10 @@ impl Guard {
             ToHost::State { state, timers } => self.state(state, timers),
             // Why it was killed is for the host to say.
             ToHost::Ended(End::Killed(_)) => Err(Fall::Broken("it said that it was killed".to_owned())),
+            // One that went of its own accord would look as if it ran on.
+            ToHost::Ended(End::Done) if !matches!(self.phase, Phase::Loading | Phase::Ending(_)) => {
+                Err(Fall::Broken("it said that it is done when nobody had told it to end".to_owned()))
+            }
             ToHost::Ended(end) => Err(Fall::Done(end)),
             ToHost::Evaluated { id, evaluated } => {
                 self.evaluated(id, evaluated);
@@ -113,7 +117,14 @@ impl Guard {
     pub(super) fn queue(&mut self, id: u64, call: Call) {
         let kept = match &call {
             Call::Inbox(query) => Kept::Inbox(query.clone()),
-            Call::IsBusy | Call::Peers | Call::Routes | Call::Channels | Call::Plugins | Call::Source(_) => Kept::Wide,
+            Call::IsBusy
+            | Call::Peers
+            | Call::Routes
+            | Call::Channels
+            | Call::Plugins
+            | Call::StoreStats
+            | Call::Machine
+            | Call::Source(_) => Kept::Wide,
             Call::Send(request) => Kept::Sent(request.to.clone()),
             _ => Kept::Other,
         };

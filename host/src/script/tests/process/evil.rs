@@ -120,6 +120,10 @@ evil! {
         }
     };
     a_process_that_leaves ends leaves with "its process ended" |_evil| {};
+    a_process_that_says_that_it_is_done ends resigns with "nobody had told it to end" |mut evil| {
+        evil.say(&ToHost::Ended(crate::script::worker::End::Done));
+        evil.linger();
+    };
     a_process_that_only_hangs_up ends hangs_up with "its process hung up" |evil| {
         evil.socket.shutdown(std::net::Shutdown::Both).unwrap();
         loop {
