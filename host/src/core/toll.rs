@@ -40,13 +40,16 @@ impl Tolls {
         Self { limit, limits: BTreeMap::new(), used: BTreeMap::new() }
     }
 
-    /// Bounds one neighbour anew. Beyond [`MAX_TOLLS`] of them others keep the common bound.
+    /// Whether there is room for a bound of this neighbour's own.
+    fn has_room(&self, peer: &PeerId) -> bool {
+        self.limits.len() < MAX_TOLLS || self.limits.contains_key(peer)
+    }
+
+    /// Bounds one neighbour anew. Without room for that it keeps the common bound.
     pub(super) fn set_limit(&mut self, peer: PeerId, limit: Option<Limit>) {
         self.used.remove(&peer);
         match limit {
-            Some(limit) if self.limits.len() < MAX_TOLLS || self.limits.contains_key(&peer) => {
-                self.limits.insert(peer, limit);
-            }
+            Some(limit) if self.has_room(&peer) => _ = self.limits.insert(peer, limit),
             Some(_) => {}
             None => _ = self.limits.remove(&peer),
         }
@@ -62,6 +65,11 @@ impl Tolls {
 }
 
 impl Core {
+    /// How many neighbours have bounds of their own already, if one more is too many.
+    pub fn too_many_limits(&self, peer: &PeerId) -> Option<usize> {
+        (!self.tolls.has_room(peer)).then_some(MAX_TOLLS)
+    }
+
     /// Counts an envelope on whoever brought it; where that one has brought enough, what to answer. A peer that the admin
     /// trusts is bounded by what there is room for.
     pub(super) fn admit_from(
@@ -98,5 +106,25 @@ impl Core {
             Some(Charge::Domain(domain)) => self.give_back_to_domain(domain, bytes),
             None => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_that_finds_no_room_is_known_before_it_is_set() {
+        let bound = Some(Limit { messages_per_minute: 1, bytes_per_minute: 1_000 });
+        let peer = |n: usize| {
+            let mut key = [0; 32];
+            key.iter_mut().zip(n.to_le_bytes()).for_each(|(to, from)| *to = from);
+            PeerId(key)
+        };
+        let mut tolls = Tolls::new(Limit { messages_per_minute: 9, bytes_per_minute: 9_000 });
+        (0..MAX_TOLLS).for_each(|n| tolls.set_limit(peer(n), bound));
+        assert!(!tolls.has_room(&peer(MAX_TOLLS)) && tolls.has_room(&peer(0)));
+        tolls.set_limit(peer(0), None);
+        assert!(tolls.has_room(&peer(MAX_TOLLS)));
     }
 }

@@ -323,6 +323,15 @@ impl NodeApi for Door {
                 messages_per_minute: limit.messages_per_minute,
                 bytes_per_minute: limit.bytes_per_minute,
             });
+            if limit.is_some()
+                && let Some(bounded) = door.shared.ask(move |core| core.too_many_limits(&peer)).await?
+            {
+                let message = format!(
+                    "{bounded} neighbours have bounds of their own already, the most there may be; lift one first, as \
+                     mesh.relay.limit(PEER) does"
+                );
+                return Err(ApiError::new("too-many-limits", message));
+            }
             door.shared.event(Event::Limit { peer, limit }).await
         })
     }
