@@ -13,8 +13,12 @@ use crate::api::{ScriptLogLine, ScriptLogPage, ScriptLogQuery};
 use super::failure::Failure;
 use super::lock;
 
-/// Lines kept for each bot: with a kibibyte at most for each, that is a quarter of a mebibyte.
+/// Lines kept for each bot.
 const LINES_KEPT: usize = 250;
+/// What they may take together, in bytes. The newest stays however long it is: some kibibytes at most.
+const BYTES_KEPT: usize = 256 << 10;
+/// What a line takes beside its texts, in bytes.
+const LINE_BYTES: usize = size_of::<ScriptLogLine>();
 /// Lines of an answer where the reader names no number.
 const DEFAULT_LIMIT: usize = 100;
 /// Lines of an answer at most.
@@ -124,28 +128,47 @@ impl About {
     }
 }
 
+/// What a line takes, in bytes.
+fn bytes(line: &ScriptLogLine) -> usize {
+    let texts = [Some(&line.text), line.event.as_ref(), line.place.as_ref(), line.traceback.as_ref()];
+    LINE_BYTES + line.bot.len() + texts.into_iter().flatten().map(String::len).sum::<usize>()
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    all: VecDeque<ScriptLogLine>,
+    bytes: usize,
+}
+
+impl Lines {
+    fn push(&mut self, line: ScriptLogLine) {
+        self.bytes += bytes(&line);
+        self.all.push_back(line);
+        while self.all.len() > LINES_KEPT || self.bytes > BYTES_KEPT && self.all.len() > 1 {
+            self.bytes -= self.all.pop_front().as_ref().map_or(0, bytes);
+        }
+    }
+}
+
 /// The lines of one bot; the oldest go when it is full.
 #[derive(Debug, Default)]
-pub(crate) struct Book(Mutex<VecDeque<ScriptLogLine>>);
+pub(crate) struct Book(Mutex<Lines>);
 
 impl Book {
     /// Notes a line.
     pub(crate) fn add(&self, counter: &Counter, bot: &str, at_ms: u64, about: About, text: String) {
         let mut lines = lock(&self.0);
         let seq = counter.next();
-        if lines.len() >= LINES_KEPT {
-            lines.pop_front();
-        }
         let About { level, event, place, traceback } = about;
         let (bot, level) = (bot.to_owned(), level.word().to_owned());
-        lines.push_back(ScriptLogLine { seq, at_ms, bot, level, event, place, text, traceback });
+        lines.push(ScriptLogLine { seq, at_ms, bot, level, event, place, text, traceback });
         drop(lines);
         counter.tell(seq);
     }
 
     /// The lines after a number.
     pub(crate) fn after(&self, seq: u64) -> Vec<ScriptLogLine> {
-        lock(&self.0).iter().filter(|line| line.seq > seq).cloned().collect()
+        lock(&self.0).all.iter().filter(|line| line.seq > seq).cloned().collect()
     }
 }
 
@@ -154,6 +177,18 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+
+    #[test]
+    fn a_book_takes_no_more_memory_than_it_says_however_long_its_lines_are() {
+        let (counter, book) = (Counter::default(), Book::default());
+        let about = || About { traceback: Some("t".repeat(4_000)), ..About::default() };
+        (0..LINES_KEPT).for_each(|n| book.add(&counter, "bot", 1, about(), format!("{n} {}", "x".repeat(2_000))));
+        let lines = book.after(0);
+        assert!(lines.iter().map(bytes).sum::<usize>() <= BYTES_KEPT && lines.len() > 20, "{}", lines.len());
+        assert!(lines.last().unwrap().text.starts_with("249 "));
+        book.add(&counter, "bot", 1, about(), "x".repeat(BYTES_KEPT));
+        assert_eq!(book.after(0).len(), 1);
+    }
 
     #[tokio::test]
     async fn the_newest_lines_come_in_order_and_then_those_that_follow() {
