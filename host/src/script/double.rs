@@ -84,17 +84,20 @@ impl MemoryNode {
     }
 
     /// From now on the node knows this peer.
-    pub fn meet(&self, peer: PeerInfo) {
+    #[cfg(test)]
+    pub(crate) fn meet(&self, peer: PeerInfo) {
         self.inner().peers.push(peer);
     }
 
     /// From now on the routing table has this line.
-    pub fn learn(&self, route: RouteInfo) {
+    #[cfg(test)]
+    pub(crate) fn learn(&self, route: RouteInfo) {
         self.inner().routes.push(route);
     }
 
     /// From now on there is something for relay bots to look at.
-    pub fn reveal(&self, plugins: Vec<PluginStatus>, stats: StoreStats, machine: MachineReport) {
+    #[cfg(test)]
+    pub(crate) fn reveal(&self, plugins: Vec<PluginStatus>, stats: StoreStats, machine: MachineReport) {
         let mut inner = self.inner();
         (inner.plugins, inner.stats, inner.machine) = (Some(plugins), Some(stats), Some(machine));
     }
