@@ -13,6 +13,7 @@ use mlua::Value;
 use mlua::function::AsyncCallFuture;
 
 use super::failure::{Failure, Kind};
+use super::locked::Locked;
 use super::vm::Vm;
 
 /// What runs at the moment, for those calls of the API that need to know.
@@ -45,6 +46,8 @@ pub(crate) struct Call {
     vm: Rc<Vm>,
     running: Rc<Running>,
     read_only: bool,
+    /// The bot's tables, while it runs without a right to change them.
+    locked: Option<Locked>,
     future: Option<Pin<Box<AsyncCallFuture<Value>>>>,
     left: Duration,
     cpu: Duration,
@@ -94,6 +97,7 @@ impl Call {
             vm,
             running,
             read_only: false,
+            locked: None,
             future: Some(Box::pin(future)),
             left: budget,
             cpu: Duration::ZERO,
@@ -107,19 +111,19 @@ impl Call {
         Self { read_only, ..self }
     }
 
-    fn enter(&self) {
+    fn enter(&mut self) {
         self.vm.pulse().enter();
         *self.vm.ctx.running.borrow_mut() = Some(Rc::clone(&self.running));
         if self.read_only {
             self.vm.ctx.read_only.set(true);
-            self.vm.protect_state(true);
+            self.locked = Some(self.vm.lock_tables());
         }
     }
 
-    fn leave(&self) {
+    fn leave(&mut self) {
         if self.read_only {
             self.vm.ctx.read_only.set(false);
-            self.vm.protect_state(false);
+            self.locked = None;
         }
         self.vm.pulse().leave();
     }

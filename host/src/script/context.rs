@@ -37,6 +37,8 @@ pub(crate) struct Helpers {
     pub methods: Table,
     /// Where messages came from.
     pub origins: Table,
+    /// What `require` has loaded.
+    pub modules: Table,
     /// Makes the iterator of the store.
     pub make_each: Function,
     pub timer_methods: Table,

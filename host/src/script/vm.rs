@@ -14,6 +14,7 @@ use super::call::{Call, Ran, Running};
 use super::context::{Ctx, Helpers, Parts};
 use super::failure::{Failure, Kind};
 use super::limits::{GC, PATTERN_WORK, STATE_BYTES, TABLE_MOVE};
+use super::locked::Locked;
 use super::plain::Plain;
 use super::program::{Program, prelude};
 use super::pulse::Pulse;
@@ -114,8 +115,8 @@ impl Vm {
         Call::new(Rc::clone(self), running, function.call_async(args), budget)
     }
 
-    /// Runs a piece of Lua that the admin typed: an expression, or statements. Without `write` it can't change anything but
-    /// tables that it makes itself.
+    /// Runs a piece of Lua that the admin typed: an expression, or statements. Without `write` it can't change the bot's tables.
+    /// A function of the bot that it calls can still change that function's own variables.
     pub(crate) fn eval(self: &Rc<Self>, code: &str, write: bool) -> Result<Call, Failure> {
         let function = self.guard(|| {
             let function = super::program::typed(&self.lua, code)?;
@@ -131,11 +132,10 @@ impl Vm {
         Ok(self.call(Running::new("repl", None), &function, (), budget).read_only(!write))
     }
 
-    /// The bot's state can't be written while a reader looks at it.
-    pub(super) fn protect_state(&self, protect: bool) {
-        if let Ok(Value::Table(state)) = self.mesh.raw_get("state") {
-            state.set_readonly(protect);
-        }
+    /// Locks the bot's tables while a reader looks at them.
+    pub(super) fn lock_tables(&self) -> Locked {
+        let modules = self.ctx.helpers().map(|helpers| helpers.modules.clone());
+        Locked::below([Some(self.mesh.clone()), Some(self.lua.globals()), modules.ok()].into_iter().flatten())
     }
 
     /// Whether handlers are to pause.
@@ -271,6 +271,7 @@ fn run_prelude(lua: &Lua, ctx: &Rc<Ctx>, program: &Rc<Program>) -> mlua::Result<
         message: made.raw_get("message")?,
         methods: made.raw_get("methods")?,
         origins: made.raw_get("origins")?,
+        modules: made.raw_get("modules")?,
         make_each: made.raw_get("make_each")?,
         timer_methods,
         timer_meta,

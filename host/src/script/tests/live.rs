@@ -408,7 +408,12 @@ fn the_log_names_bot_event_and_line_and_an_errors_calls() {
 #[test]
 fn an_admin_looks_into_a_running_bot_and_changes_nothing_unless_asked() {
     let dir = tempfile::tempdir().unwrap();
-    write(dir.path(), "bot.lua", "mesh.state.count = 41 mesh.store:set('a', { 1, 'x' }) counter = 7");
+    std::fs::create_dir(dir.path().join("lib")).unwrap();
+    write(&dir.path().join("lib"), "words.lua", "return { x = 1, deep = { y = {} } }");
+    let text = "mesh.state.count = 41 mesh.store:set('a', { 1, 'x' }) counter = 7\n\
+                mesh.state.list = { { 1 } } mesh.state.list.loop = mesh.state.list kept = { {} }\n\
+                mesh.state.frozen = table.freeze({ { 1 } }) require('lib/words')";
+    write(dir.path(), "bot.lua", text);
     let live = Live::of(dir.path());
     live.running("bot");
     let run = |code: &str, write| {
@@ -418,13 +423,29 @@ fn an_admin_looks_into_a_running_bot_and_changes_nothing_unless_asked() {
     assert_eq!(run("mesh.state.count + 1", false).result, "42");
     assert_eq!(run("mesh.store:get('a')", false).result, "{ 1, \"x\" }");
     assert_eq!(run("local t = {} for i = 1, 3 do t[i] = i end return t", false).result, "{ 1, 2, 3 }");
-    for change in ["mesh.store:set('a', 1)", "mesh.state.count = 1", "counter = 1", "mesh.broadcast('x', 'y')"] {
+    let changes = [
+        "mesh.store:set('a', 1)",
+        "mesh.state.count = 1",
+        "mesh.state.list[1] = 5",
+        "mesh.state.list[1][1] = 5",
+        "mesh.state.frozen[1][1] = 5",
+        "table.insert(mesh.state.list, 5)",
+        "require('lib/words').x = 2",
+        "require('lib/words').deep.y.z = 2",
+        "kept[1].x = 1",
+        "counter = 1",
+        "mesh.broadcast('x', 'y')",
+    ];
+    for change in changes {
         let error = run(change, false).error.unwrap();
         assert!(error.contains("read-only") || error.contains("readonly"), "{change}: {error}");
     }
     assert_eq!(run("mesh.state.count", false).result, "41");
     assert_eq!(run("mesh.state.count = 1", true).error, None);
     assert_eq!(run("mesh.state.count", false).result, "1");
+    assert_eq!(run("mesh.state.list[1][1] = 5 require('lib/words').deep.y = 6", true).error, None);
+    assert!(run("mesh.state.frozen[2] = 5", true).error.is_some());
+    assert_eq!(run("{ mesh.state.list[1][1], require('lib/words').deep.y }", false).result, "{ 5, 6 }");
     assert!(run("while true do end", false).error.unwrap().contains("CPU"));
     assert!(run("1 +", false).error.unwrap().contains("repl:1"));
     let nobody = ScriptEval { bot: "bott".to_owned(), ..ScriptEval::default() };

@@ -65,7 +65,7 @@ impl Session {
         let may = if self.write {
             "It may change and send things."
         } else {
-            "It can't change or send anything; --write lets it."
+            "It can't send or store anything, nor change the bot's tables; --write lets it."
         };
         print(&format!("Lua in {name}. {may} Tab completes, Ctrl-D leaves."))?;
         let broken = |error: &ReadlineError| Failure::new("terminal", format!("The terminal cannot be used: {error}."));
