@@ -742,7 +742,7 @@ function mesh.command(name, options, fn) end
 ---@class mesh.send.options
 ---@field ttl? mesh.duration how long it lives on its way, such as "3d"; what the node is set to if not said
 ---@field priority? mesh.priority what goes first when a link or a store is crowded; normal if not said
----@field receipt? boolean ask for a receipt: the event `delivered` tells of it
+---@field receipt? boolean ask for a receipt: the event `delivered` tells bots with the permission `peers` of it
 ---@field plain? boolean send without sealing, readable by every relay
 ---@field optional? boolean it may wait while a link is busy or the quota is used up, and be merged with what waits already
 ---@field merge? string a name: of what is optional and waits, the newest with that name is sent alone

@@ -17,7 +17,7 @@ pub const PERMISSIONS: [(&str, &str); 12] = [
     ("broadcast", "publish on channels, or on one: `broadcast:announcements`"),
     ("send", "write direct messages to anybody"),
     ("store", "keep data over restarts"),
-    ("peers", "see the peers and their links"),
+    ("peers", "see the peers and their links, and what became of this node's messages"),
     ("routes", "see the routing table"),
     ("channels", "see the joined channels"),
     ("relay", "look after this node: all of it, or `relay:trust`, `relay:limit`, `relay:plugins`, `relay:store`"),

@@ -19,7 +19,8 @@ const CALLS: &[Call] = &[
         &[
             LIFE,
             PRIORITY,
-            maybe("receipt", Kind::Boolean).doc("ask for a receipt: the event `delivered` tells of it"),
+            maybe("receipt", Kind::Boolean)
+                .doc("ask for a receipt: the event `delivered` tells bots with the permission `peers` of it"),
             maybe("plain", Kind::Boolean).doc("send without sealing, readable by every relay"),
             OPTIONAL,
             MERGE,

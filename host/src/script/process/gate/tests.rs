@@ -311,7 +311,16 @@ fn live_events_reach_those_who_may_hear_them() {
     let event = |kind| LiveEvent { kind, peer: Some(EVE), name: None, id: None, detail: None };
     let (none, peers) = (case(&["direct"]), case(&["peers"]));
     assert!(!none.gate.hears(&event(LiveKind::PeerUp)) && peers.gate.hears(&event(LiveKind::PeerUp)));
-    assert!(!peers.gate.hears(&event(LiveKind::RouteChange)) && none.gate.hears(&event(LiveKind::Delivered)));
+    assert!(!peers.gate.hears(&event(LiveKind::RouteChange)));
+}
+
+#[test]
+fn whom_the_node_writes_to_only_those_hear_who_may_see_peers() {
+    let (none, peers) = (case(&["direct", "send"]), case(&["peers"]));
+    for kind in [LiveKind::Delivered, LiveKind::Failed, LiveKind::Evicted] {
+        let event = LiveEvent { kind, peer: Some(EVE), name: None, id: None, detail: None };
+        assert!(!none.gate.hears(&event) && peers.gate.hears(&event));
+    }
 }
 
 #[test]
