@@ -1,10 +1,14 @@
 //! What loads, but is probably not meant so: `qpq script check` warns of it.
 
-use super::api::{EVENTS, calls};
+use super::api::{Call, EVENTS, Named, calls, named};
 use super::limits::ScriptLimits;
-use super::manifest::Manifest;
+use super::manifest::{Manifest, Permissions};
 use super::once::{Diagnostic, Severity};
 use super::source::Source;
+
+mod mentions;
+
+use mentions::{Mention, mentions};
 
 /// Advice on a bot; `silent` are its commands without help.
 pub(super) fn on(source: &Source, silent: &[String]) -> Vec<Diagnostic> {
@@ -15,7 +19,67 @@ pub(super) fn on(source: &Source, silent: &[String]) -> Vec<Diagnostic> {
         let warn = |(message, help): (String, &str)| warning(&manifest, None, message, help);
         advice.extend(unused_needs(source).chain(unused_config(source)).chain(raised_limits(source)).map(warn));
     }
+    advice.extend(source.files.iter().flat_map(|(file, text)| on_mentions(source, file, text)));
     advice
+}
+
+/// What is misspelt in a file, and what its calls want and the bot doesn't ask for: in a handler that shows only when it runs.
+fn on_mentions(source: &Source, file: &str, text: &str) -> Vec<Diagnostic> {
+    // Not every bot uses all of the library.
+    let own = *file == *source.main || !file.starts_with("lib/");
+    let mut asked = Vec::new();
+    let advise = |mention: Mention<'_>| match meant(&mention) {
+        Named::Unknown(told) => {
+            Some(warning(file, Some(mention.line), told, "mend the name; one that is only asked for may stay"))
+        }
+        Named::Call(call) if own && !asked.contains(&call.name) => {
+            let need = wanted(source, call)?;
+            asked.push(call.name);
+            Some(without_need(source, file, mention.line, call, need))
+        }
+        Named::Call(_) | Named::Other => None,
+    };
+    mentions(text).into_iter().filter_map(advise).collect()
+}
+
+fn meant(mention: &Mention<'_>) -> Named {
+    match (mention.root, mention.words.as_slice()) {
+        ("mesh", words) => named(words),
+        // What else is called `msg` has methods of its own.
+        (_, [method]) => {
+            calls().find(|call| call.name.strip_prefix("msg:") == Some(method)).map_or(Named::Other, Named::Call)
+        }
+        _ => Named::Other,
+    }
+}
+
+/// The permission that a call wants, if the bot asks for none that may do. A permission for one channel or source may.
+fn wanted(source: &Source, call: &Call) -> Option<&'static str> {
+    let has = Permissions::new(source.manifest.needs.clone());
+    let names = |need: &str| has.needs().iter().any(|has| has.split(':').next() == Some(need));
+    // `relay:trust, or relay`; what may be wanted besides stands behind a semicolon.
+    let asks = call.asks.split(';').next().unwrap_or_default();
+    let mut ways =
+        call.needs.into_iter().chain(asks.split(", or ").filter(|way| !way.is_empty() && !way.contains(' ')));
+    let may_do = |way: &str| match way.split_once(':') {
+        Some((need, part)) if part.chars().all(char::is_lowercase) => has.allows(need, Some(part)),
+        Some((need, _)) => names(need),
+        None => names(way) && (way != "relay" || has.allows(way, None)),
+    };
+    let first = ways.next()?;
+    (!may_do(first) && !ways.any(may_do)).then_some(first)
+}
+
+fn without_need(source: &Source, file: &str, line: usize, call: &Call, need: &str) -> Diagnostic {
+    let needs: Vec<String> =
+        source.manifest.needs.iter().map(String::as_str).chain([need]).map(|need| format!("\"{need}\"")).collect();
+    let list = format!("needs = [{}]", needs.join(", "));
+    let help = match source.main.split_once('/') {
+        Some(_) => format!("write in bot.toml: {list}"),
+        None => format!("make the bot a folder with init.lua and a bot.toml that says: {list}"),
+    };
+    let message = format!("{} wants the permission \"{need}\", which the bot doesn't ask for", call.name);
+    warning(file, Some(line), message, &help)
 }
 
 fn warning(file: &str, line: Option<usize>, message: String, help: &str) -> Diagnostic {
@@ -112,6 +176,49 @@ mod tests {
         {
             assert!(message.contains(part), "{message}");
         }
+    }
+
+    #[test]
+    fn a_call_in_a_handler_that_lacks_its_permission_is_named_with_its_line() {
+        let toml = "needs = [\"direct\", \"reply\", \"broadcast:news\", \"relay:trust\"]";
+        let lua = "mesh.on_envelope(function(msg)\n  -- mesh.routes()\n  local all = mesh.peers()\n  msg:reply('x')\n\
+                   mesh.broadcast('news', 'x')\n mesh.relay.block('x')\n mesh.relay.store()\n mesh.peers() end)";
+        let found = checked(toml, lua);
+        assert_eq!(found.len(), 2, "{found:?}");
+        let [(severity, file, line, message), (.., store_line, store)] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((*severity, file.as_str(), *line), (Severity::Warning, "bot/init.lua", Some(3)));
+        assert!(message.starts_with("mesh.peers wants the permission \"peers\""), "{message}");
+        assert!(*store_line == Some(7) && store.contains("\"relay:store\""), "{store}");
+        let found = checked("needs = [\"direct\"]", "mesh.on_envelope(function(msg) msg:reply('x') end)");
+        assert!(found.len() == 1 && found[0].3.starts_with("msg:reply wants"), "{found:?}");
+        // What fails at load is told once.
+        let found = checked("", "\nmesh.peers()");
+        assert!(found.len() == 1 && found[0].0 == Severity::Error, "{found:?}");
+    }
+
+    #[test]
+    fn a_misspelt_name_of_mesh_is_named_with_its_line_and_the_right_one() {
+        let lua = "mesh.on_envelope(function(msg)\n  if msg.text == 'x' then mesh.lgo.info('x') end\nend)";
+        let found = checked("needs = [\"direct\"]", lua);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].0, found[0].2), (Severity::Warning, Some(2)));
+        assert_eq!(found[0].3, "there is no mesh.lgo; did you mean mesh.log?");
+    }
+
+    #[test]
+    fn a_test_is_checked_with_the_bot_that_it_belongs_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let (bot, test) = (dir.path().join("hello.lua"), dir.path().join("hello_test.lua"));
+        std::fs::write(&bot, "mesh.command('hi', function() end)").unwrap();
+        std::fs::write(&test, "return { ['it says hi'] = function(t) end }").unwrap();
+        let found = check(&test);
+        assert!(found.len() == 1 && found[0].message.contains("!hi"), "{found:?}");
+        std::fs::write(&test, "return {\n  local\n}").unwrap();
+        let found = check(&test);
+        assert!(found.len() == 1 && found[0].file == "hello_test.lua" && found[0].line == Some(2), "{found:?}");
+        std::fs::remove_file(&bot).unwrap();
+        std::fs::write(&test, "return {}").unwrap();
+        assert!(check(&test).is_empty(), "one of the library");
     }
 
     #[test]

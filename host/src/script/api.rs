@@ -4,6 +4,7 @@ mod args;
 mod board;
 mod events;
 mod memory;
+mod names;
 mod network;
 mod relay;
 mod table;
@@ -25,6 +26,7 @@ pub(crate) use args::Args;
 pub(crate) use board::table as post_table;
 pub(crate) use events::{Command, Handler, event_needs, help};
 pub(crate) use memory::state_table;
+pub(crate) use names::{Named, Unread, named, nearest_method};
 pub use table::{
     ALIASES, Alias, Call, ERRORS, EVENTS, Event, Field, GROUPS, Group, KEPT_GLOBALS, Kind, Param, REMOVED_GLOBALS,
     TYPES, Type, calls,
@@ -191,6 +193,7 @@ pub(crate) fn install(lua: &Lua, ctx: &Rc<Ctx>) -> mlua::Result<Table> {
     board::install(&mut installer)?;
     tools::install(&mut installer)?;
     installer.check_complete(|name| !name.starts_with(board::METHODS))?;
+    names::watch(lua, ctx, &mesh)?;
     for pair in mesh.pairs::<Value, Value>() {
         // `mesh.state` is the bot's own; the other tables are the host's.
         if let (Value::String(name), Value::Table(table)) = pair?

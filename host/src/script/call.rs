@@ -79,7 +79,10 @@ impl Future for Call {
                 return this.wait(cx);
             }
             Ok(Poll::Ready(Ok(value))) if !spent.stopped => Ok(value),
-            Ok(Poll::Ready(Err(error))) => Err(Failure::from_lua(&error, this.vm.source())),
+            Ok(Poll::Ready(Err(error))) => {
+                let unread = this.vm.ctx.unread.take();
+                Err(Failure::from_lua(&error, this.vm.source()).naming(unread))
+            }
             Ok(_) => Err(Failure::new(Kind::Cpu, "")),
             Err(_) => {
                 this.vm.set_broken();

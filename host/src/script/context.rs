@@ -11,7 +11,7 @@ use qpq_schemas::PeerId;
 
 use crate::api::{ApiError, NodeApi};
 
-use super::api::{Command, Fault, Handler, Timers};
+use super::api::{Command, Fault, Handler, Timers, Unread};
 use super::asked::Asked;
 use super::board::Board;
 use super::call::Running;
@@ -96,6 +96,8 @@ pub(crate) struct Ctx {
     pub handled: RefCell<Vec<u64>>,
     /// Calls that change something are refused at the moment.
     pub read_only: Cell<bool>,
+    /// The last name that was read in `mesh` and isn't there.
+    pub unread: RefCell<Option<Unread>>,
 }
 
 impl Ctx {
@@ -125,6 +127,7 @@ impl Ctx {
             asked: RefCell::default(),
             handled: RefCell::default(),
             read_only: Cell::new(false),
+            unread: RefCell::default(),
         };
         (ctx, parts.program)
     }

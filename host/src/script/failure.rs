@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::api::clean;
+use super::api::{Unread, clean, nearest_method};
 use super::budget::CPU_MESSAGE;
 use super::cut;
 use super::shared::PROBLEM_BYTES;
@@ -14,6 +14,9 @@ use super::source::Source;
 const TRACEBACK_LINES: usize = 20;
 /// Length of one of them, in bytes.
 const TRACEBACK_LINE_BYTES: usize = 200;
+
+/// Luau's words when what is called isn't there. It names no name.
+const CALLED_NOTHING: &str = "attempt to call a nil value";
 
 /// The kinds of failure; the words are those of reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +88,17 @@ impl Failure {
         Self { kind, message: clean(&explain(message), PROBLEM_BYTES), file, line, traceback }
     }
 
+    /// The same, with the name of what isn't there, should that have been called where it was read.
+    pub(crate) fn naming(mut self, unread: Option<Unread>) -> Self {
+        if self.message == CALLED_NOTHING
+            && let Some(unread) = unread
+            && (self.file.as_ref(), self.line) == (Some(&unread.file), Some(unread.line))
+        {
+            self.message = unread.told;
+        }
+        self
+    }
+
     /// The same, told as what it is: the budget was used up.
     pub(crate) fn of_cpu(mut self, budget: Duration) -> Self {
         self.kind = Kind::Cpu;
@@ -139,12 +153,16 @@ fn place<'t>(text: &'t str, source: &Source) -> Option<(String, usize, &'t str)>
     None
 }
 
-/// Luau's words for awaiting in the wrong place say little to a bot's author.
+/// Luau's words for awaiting in the wrong place say little to a bot's author; nor do those for a misspelt method.
 fn explain(message: &str) -> String {
     if message.contains("attempt to yield across metamethod/C-call boundary") {
         return "calls that wait (mesh.send, mesh.sleep …) can't be used inside table.sort, string.gsub callbacks or \
                 metamethods: do it before or after"
             .to_owned();
     }
-    message.to_owned()
+    let method = message.strip_prefix("attempt to call missing method '").and_then(|rest| rest.split_once('\''));
+    match method.and_then(|(wrong, _)| nearest_method(wrong)) {
+        Some(near) => format!("{message}; did you mean {near}?"),
+        None => message.to_owned(),
+    }
 }

@@ -21,4 +21,5 @@ mod tests;
 mod world;
 
 pub use calls::{TEST_CALLS, TEST_GROUPS, TEST_TYPES};
+pub(crate) use find::bot_of;
 pub use run::{TestOrder, TestReport, TestRun, run_tests};

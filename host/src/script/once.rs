@@ -18,13 +18,14 @@ use super::context::Parts;
 use super::dispatch::{self, Job};
 use super::double::{MemoryNode, SELF, Sent, message};
 use super::failure::{Failure, Kind};
+use super::lab::bot_of;
 use super::limits::{SOURCE_BYTES, ScriptLimits};
 use super::lock;
 use super::manifest::Permissions;
 use super::program::Program;
 use super::pulse::Pulse;
 use super::shared::Shared;
-use super::source::{bot_at, read};
+use super::source::{bot_at, is_test, read, read_test};
 use super::store::{Cache, MemoryStore};
 use super::vm::Vm;
 use super::watched::{Lost, watched};
@@ -133,10 +134,13 @@ pub fn run_once(file: &Path, event: &Json, limits: &ScriptLimits) -> RunReport {
 }
 
 /// What is wrong with a bot: each file is compiled, then the bot is loaded in the sandbox. With what loads, but is probably not
-/// meant so. Empty when all is well.
+/// meant so. Of a test, by its file's name, the test and its bot are. Empty when all is well.
 pub fn check(path: &Path) -> Vec<Diagnostic> {
     // A bot is called like its folder, also when that is `.`.
     let path = &path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    if is_test(path) {
+        return check_test(path);
+    }
     let source = match read(path, SOURCE_BYTES) {
         Ok(source) => source,
         Err(error) => return vec![diagnostic(path, &Failure::from(error))],
@@ -153,8 +157,24 @@ pub fn check(path: &Path) -> Vec<Diagnostic> {
         let (file, line) = (error.file, error.line);
         diagnostic(path, &Failure { file, line, ..Failure::new(kind, error.message) })
     };
+    let mut found: Vec<Diagnostic> = report.error.map(problem).into_iter().collect();
+    let known = found.first().map(|error| (error.file.clone(), error.line));
     let advice = advice::on(&texts, &report.silent_commands);
-    report.error.map(problem).into_iter().chain(advice).collect()
+    found.extend(advice.into_iter().filter(|advice| known != Some((advice.file.clone(), advice.line))));
+    found
+}
+
+/// What is wrong with a test: it is compiled, and the bot that it belongs to is checked.
+fn check_test(test: &Path) -> Vec<Diagnostic> {
+    let bot = bot_of(test).map(|bot| bot.path);
+    let source = match read_test(test, bot.as_deref(), SOURCE_BYTES) {
+        Ok(source) => source,
+        Err(error) => return vec![diagnostic(test, &Failure::from(error))],
+    };
+    match Program::compile(source) {
+        Ok(_) => bot.map_or_else(Vec::new, |bot| check(&bot)),
+        Err(failures) => failures.iter().map(|failure| diagnostic(test, failure)).collect(),
+    }
 }
 
 fn refused(message: &str) -> RunReport {

@@ -30,6 +30,11 @@ impl TestFile {
     }
 }
 
+/// The bot that a test is for.
+pub(crate) fn bot_of(test: &Path) -> Option<Found> {
+    TestFile::of(test.to_path_buf()).bot
+}
+
 /// The bot that a test's name begins with: `board_test.lua` and `board_search_test.lua` test `board`.
 fn beside(test: &Path) -> Option<Found> {
     let folder = test.parent().filter(|folder| holds_bots(folder))?;

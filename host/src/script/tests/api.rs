@@ -36,6 +36,19 @@ fn bots_answer_no_programs_unless_they_ask_for_them_and_never_their_own() {
 }
 
 #[test]
+fn a_misspelt_call_is_told_the_right_name_at_its_line_and_a_name_may_be_asked_for() {
+    raises("\nlocal x = 1\nmesh.brodcast('x', 'y')", 3, "there is no mesh.brodcast; did you mean mesh.broadcast?");
+    raises("local t = {}\nmesh.relay.alow(t)", 2, "there is no mesh.relay.alow; did you mean mesh.relay.allow?");
+    raises("mesh.store:gett('x')", 1, "did you mean mesh.store:get?");
+    raises("mesh.after(1, nil, 2)\nmesh.nothing_like_it()", 1, "mesh.after");
+    raises("local absent = mesh.foo\nlocal nothing\nnothing()", 3, "attempt to call a nil value");
+    holds(
+        "assert(mesh.foo == nil and mesh.relay.foo == nil and not rawget(mesh, 'foo')) if mesh.foo then error('x') end",
+    );
+    holds("assert(getmetatable(mesh) == 'mesh' and not pcall(function() mesh.foo() end))");
+}
+
+#[test]
 fn filters_compare_fields() {
     let text = r#"mesh.on("broadcast", { topic = "a", from_name = "eve" }, function(msg) msg:reply("yes") end)"#;
     assert_eq!(texts(&run_with(text, &json!({"topic": "a", "from_name": "eve"}))), ["yes"]);
