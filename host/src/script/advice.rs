@@ -26,7 +26,7 @@ pub(super) fn on(source: &Source, silent: &[String]) -> Vec<Diagnostic> {
 /// What is misspelt in a file, and what its calls want and the bot doesn't ask for: in a handler that shows only when it runs.
 fn on_mentions(source: &Source, file: &str, text: &str) -> Vec<Diagnostic> {
     // Not every bot uses all of the library.
-    let own = *file == *source.main || !file.starts_with("lib/");
+    let own = !file.starts_with("lib/");
     let mut asked = Vec::new();
     let advise = |mention: Mention<'_>| match meant(&mention) {
         Named::Unknown(told) => {
