@@ -1,8 +1,9 @@
 //! Emergencies: what goes before everything else, once enough admins have signed it.
 //!
 //! Anybody can mark an envelope as an emergency. It counts as one only if it is a broadcast on the channel for emergencies
-//! and holds a notice with the signatures of enough of the admins that this node's configuration names, and dies no later
-//! than the notice is over. Everything else that is marked so counts as high. The rules stand in `host/docs/emergency.md`.
+//! and holds a notice with the signatures of enough of the admins that this node's configuration names, dies when the notice
+//! is over, and may go as far as any. Everything else that is marked so counts as high. The rules stand in
+//! `host/docs/emergency.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,6 +26,12 @@ const MAX_COUNTED: usize = 1_024;
 /// Envelopes with the same notice that count as an emergency. Who has a notice can send it again and again; a few times is
 /// for those who publish it at two places at once.
 const COPIES: usize = 3;
+/// How much sooner than its notice an envelope may be over, in milliseconds: a life is a whole number of seconds. A notice is
+/// no secret, and copies of it that die at once shall not use up the few that count.
+const SOONER_MS: u64 = 2_000;
+/// Links that an envelope must still be free to cross: more than any mesh is wide. For the same reason: a copy that ends here
+/// shall not stand for one that goes on.
+const LINKS_LEFT: u8 = 64;
 /// Notices that are remembered. Those that are over first go.
 const MAX_NOTICES: usize = 256;
 
@@ -90,20 +97,23 @@ impl Emergency {
 /// The notice in an envelope, if it may be an emergency; nothing of it is proven yet.
 fn notice_in(view: EnvelopeRef<'_>, policy: &EmergencyPolicy) -> Option<Notice> {
     let topic = policy.channel.topic_id();
+    let goes_on = view.max_hops() == u8::MAX && view.hop_count() <= u8::MAX - LINKS_LEFT;
     let fits = view.kind() == Kind::Broadcast
         && view.flags().priority == Priority::Emergency
         && view.destination() == topic.0
+        && goes_on
         && view.payload().len() <= CHANNEL_OVERHEAD + CONTENT_HEADER_LEN + MAX_NOTICE_BYTES;
     let content = fits.then(|| policy.channel.open_payload(view).ok()).flatten()?;
     let content = Content::decode(&content).ok().filter(|content| content.kind == KIND_NOTICE)?;
     let notice = Notice::decode(&content.body).ok()?;
-    (notice.topic() == topic && view.expires_ms() <= notice.until_ms()).then_some(notice)
+    let life = notice.until_ms().saturating_sub(SOONER_MS)..=notice.until_ms();
+    (notice.topic() == topic && life.contains(&view.expires_ms())).then_some(notice)
 }
 
 /// What a look at an envelope came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
-    /// It holds no notice of the channel for emergencies, or one that is over too soon.
+    /// It holds no notice of the channel for emergencies, or lives shorter or longer than that, or goes less far than it must.
     None,
     /// Enough admins have signed.
     Proven,

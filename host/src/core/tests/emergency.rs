@@ -43,6 +43,7 @@ struct Marked {
     content: Vec<u8>,
     ttl_secs: u32,
     priority: Priority,
+    max_hops: u8,
     nonce: u64,
 }
 
@@ -58,6 +59,7 @@ impl Marked {
             content: Content { automatic: false, kind, reply_to: None, body }.encode(),
             ttl_secs: 3_600,
             priority: Priority::Emergency,
+            max_hops: u8::MAX,
             nonce: 1,
         }
     }
@@ -68,7 +70,7 @@ impl Marked {
         let mut draft = Draft {
             kind: self.kind,
             flags,
-            max_hops: 9,
+            max_hops: self.max_hops,
             ttl_secs: self.ttl_secs,
             created_ms: NOW_MS,
             nonce: self.nonce.to_be_bytes(),
@@ -194,6 +196,8 @@ fn two_of_three_admins_make_an_emergency_and_nothing_less_does() {
         ("a notice for another channel", Marked::holding(&for_elsewhere)),
         ("a notice that is over", over),
         ("an envelope that outlives its notice", Marked { ttl_secs: 3_601, ..Marked::holding(&both) }),
+        ("an envelope that dies before its notice is over", Marked { ttl_secs: 3_597, ..Marked::holding(&both) }),
+        ("an envelope that may not go everywhere", Marked { max_hops: 254, ..Marked::holding(&both) }),
         ("a notice in a text", Marked::with(0, both.to_text().into_bytes())),
         ("another channel", Marked { destination: elsewhere.0, ..Marked::holding(&both) }),
         ("a direct message", Marked { kind: Kind::Direct, destination: [9; 32], ..Marked::holding(&both) }),
@@ -239,6 +243,24 @@ fn a_notice_that_is_sent_again_and_again_loses_its_precedence() {
     let again = Marked { nonce: 9, ..Marked::holding(&notice("the dam breaks", &[2, 3])) }.envelope();
     let id = relay.bring(&again);
     assert_eq!(relay.priority(&id), Priority::High, "it is the same notice, whoever has signed it");
+}
+
+#[test]
+fn copies_that_die_soon_or_end_near_take_no_precedence_from_the_true_one() {
+    let mut relay = Relay::new(Some(two_of_three()));
+    let signed = notice("the dam breaks", &[1, 2]);
+    let copies = (0..9).map(|nonce| match nonce % 3 {
+        0 => Marked { nonce, ttl_secs: 1, ..Marked::holding(&signed) }.envelope(),
+        1 => Marked { nonce, max_hops: 1, ..Marked::holding(&signed) }.envelope(),
+        _ => Marked { nonce, ..Marked::holding(&signed) }.envelope().with_hop_count(250),
+    });
+    for copy in copies {
+        let id = relay.bring(&copy);
+        assert_eq!(relay.priority(&id), Priority::High);
+    }
+    let far = Marked { nonce: 50, ..Marked::holding(&signed) }.envelope().with_hop_count(100);
+    let truth = relay.bring(&far);
+    assert_eq!(relay.priority(&truth), Priority::Emergency, "also far from where it was published");
 }
 
 #[test]
