@@ -1,5 +1,6 @@
 //! `bot.toml`: what a bot is called, what it needs, and how it is configured.
 
+use qpq_schemas::channel::normalise;
 use serde::{Deserialize, Serialize};
 
 use super::limits::LimitsPatch;
@@ -114,7 +115,10 @@ pub(crate) fn check_need(need: &str) -> Result<(), String> {
         return Err(format!("needs: \"{need}\" is no permission{near} There are: {}", names.join(", ")));
     }
     match (name, channel) {
-        ("listen" | "broadcast" | "source", _) | (_, None) => {}
+        ("listen" | "broadcast", Some(channel)) => {
+            normalise(channel).map_err(|error| format!("needs: \"{need}\": {error}"))?;
+        }
+        ("source", _) | (_, None) => {}
         ("relay", Some(part)) if RELAY_PARTS.contains(&part) => {}
         ("relay", Some(_)) => {
             return Err(format!("needs: \"{need}\": the parts of relay are {}", RELAY_PARTS.join(", ")));
@@ -148,13 +152,23 @@ fn split(need: &str) -> (&str, Option<&str>) {
     need.split_once(':').map_or((need, None), |(name, channel)| (name, Some(channel)))
 }
 
+fn in_one_form(need: String) -> String {
+    match split(&need) {
+        (name @ ("listen" | "broadcast"), Some(channel)) => {
+            normalise(channel).map_or(need.clone(), |channel| format!("{name}:{channel}"))
+        }
+        _ => need,
+    }
+}
+
 /// The permissions that a bot has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Permissions(Vec<String>);
 
 impl Permissions {
+    /// Channels take their one form: who wrote `listen:Board` may listen to `board`.
     pub(crate) fn new(needs: Vec<String>) -> Self {
-        Self(needs)
+        Self(needs.into_iter().map(in_one_form).collect())
     }
 
     pub(crate) fn needs(&self) -> &[String] {
@@ -211,5 +225,14 @@ mod tests {
         assert!(!has.allows("broadcast", Some("board")) && !has.allows("send", None));
         let wants = Permissions::new(vec!["broadcast:board".into(), "store".into()]);
         assert_eq!(wants.missing_from(&has), vec!["broadcast:board".to_owned()]);
+    }
+
+    #[test]
+    fn a_channel_is_the_same_however_its_name_is_written() {
+        let has = Permissions::new(vec!["listen:#Board".into(), "source:Weather".into()]);
+        assert!(has.allows("listen", Some("board")) && has.allows("source", Some("Weather")));
+        assert!(!has.allows("source", Some("weather")), "sources have their admin's names");
+        assert!(Permissions::new(vec!["listen:board".into()]).missing_from(&has).is_empty());
+        assert!(check_need("listen:a\u{7}b").is_err() && check_need("listen:#Board").is_ok());
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use qpq_schemas::channel::normalise;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -335,7 +336,7 @@ impl Event {
         }
         let text = |key: &str| fields.get(key).and_then(Json::as_str);
         let flag = |key: &str| fields.get(key).and_then(Json::as_bool).unwrap_or(false);
-        let topic = text("topic");
+        let topic = text("topic").map(|name| normalise(name).map_err(|error| format!("topic: {error}"))).transpose()?;
         match text("event").or(text("type")) {
             Some("start") => return Ok(Self::Life("start")),
             Some("stop") => return Ok(Self::Life("stop")),
@@ -356,7 +357,7 @@ impl Event {
         let from_name = text("from_name").map(str::to_owned);
         let payload = text("text").unwrap_or_default().as_bytes().to_vec();
         let (automatic, own) = (flag("automatic"), flag("own"));
-        let item = InboxItem { payload, from_name, automatic, own, seq: 1, ..message(from, topic) };
+        let item = InboxItem { payload, from_name, automatic, own, seq: 1, ..message(from, topic.as_deref()) };
         Ok(Self::Message(Box::new(item)))
     }
 }

@@ -1,6 +1,7 @@
 //! Checks what a script passes against the table of calls, and says what is wrong in its terms.
 
 use mlua::{Function, LuaString, MultiValue, Table, Value};
+use qpq_schemas::channel::normalise;
 
 use super::super::context::Ctx;
 use super::super::plain::Plain;
@@ -66,6 +67,11 @@ impl Args {
     /// A name: a string that is UTF-8.
     pub(crate) fn name(&self, i: usize) -> Result<String, String> {
         String::from_utf8(self.bytes(i)).map_err(|_| format!("argument {} must be UTF-8", i + 1))
+    }
+
+    /// A channel's name in its one form, as messages carry it: `#News` is `news`.
+    pub(crate) fn topic(&self, i: usize) -> Result<String, String> {
+        normalise(&self.name(i)?).map_err(|error| format!("argument {} (topic): {error}", i + 1))
     }
 
     pub(crate) fn function(&self, i: usize) -> Result<Function, String> {

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use mlua::{IntoLua, Lua, Table, Value};
-use qpq_schemas::channel::normalise;
 use qpq_schemas::envelope::MAX_TTL_SECS;
 use qpq_schemas::{MessageId, PeerId};
 
@@ -90,8 +89,7 @@ fn install_methods(installer: &mut Installer<'_>) -> mlua::Result<()> {
 }
 
 async fn open(lua: Lua, ctx: Rc<Ctx>, args: Args) -> Outcome {
-    let topic = normalise(&args.name(0).map_err(Fault::Misuse)?)
-        .map_err(|error| Fault::Misuse(format!("argument 1 (topic): {error}")))?;
+    let topic = args.topic(0).map_err(Fault::Misuse)?;
     let settings = settings(&ctx, &args)?;
     make_methods(&lua, &ctx)?;
     ctx.listen(&topic)?;

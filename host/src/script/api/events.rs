@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use mlua::{Function, Lua, Table, Value};
 use qpq_schemas::PeerId;
+use qpq_schemas::channel::normalise;
 
 use super::super::context::Ctx;
 use super::super::duration::shorten;
@@ -94,9 +95,9 @@ pub(super) fn install(installer: &mut Installer<'_>) -> mlua::Result<()> {
         done(lua, ())
     })?;
     installer.sync("mesh.on_broadcast", |lua, ctx, args| {
-        let topic = args.name(0).map_err(Fault::Misuse)?;
+        let topic = args.topic(0).map_err(Fault::Misuse)?;
         ctx.listen(&topic)?;
-        let filter = vec![(Value::String(lua.create_string("topic")?), args.value(0))];
+        let filter = vec![(Value::String(lua.create_string("topic")?), Value::String(lua.create_string(&topic)?))];
         register(ctx, "broadcast", filter, false, args.function(1).map_err(Fault::Misuse)?)?;
         done(lua, ())
     })?;
@@ -112,7 +113,7 @@ fn on(lua: &Lua, ctx: &Rc<Ctx>, args: &Args) -> Outcome {
         return Err(Fault::Misuse(format!("there is no event '{}'{near} (events: {all})", shorten(&name))));
     };
     let (filter, automatic, topic) =
-        args.table(1).map_or(Ok((Vec::new(), false, None)), |table| read_filter(&table))?;
+        args.table(1).map_or(Ok((Vec::new(), false, None)), |table| read_filter(lua, &table))?;
     match (topic, event.needs) {
         (Some(topic), "listen") => ctx.listen(&topic)?,
         (Some(topic), _) if event.name == "reaction" => ctx.listen(&topic)?,
@@ -125,16 +126,22 @@ fn on(lua: &Lua, ctx: &Rc<Ctx>, args: &Args) -> Outcome {
 
 type Filter = (Vec<(Value, Value)>, bool, Option<String>);
 
-fn read_filter(table: &Table) -> Result<Filter, Fault> {
+/// Channels are compared as messages name them, whatever the script wrote.
+fn read_filter(lua: &Lua, table: &Table) -> Result<Filter, Fault> {
     let (mut filter, mut automatic, mut topic) = (Vec::new(), false, None);
     for pair in table.pairs::<Value, Value>() {
-        let (key, value) = pair?;
+        let (key, mut value) = pair?;
         let Value::String(name) = &key else {
             return Err(Fault::Misuse("argument 2 (filter) has names as keys, as in { topic = \"board\" }".to_owned()));
         };
         match (&*name.to_string_lossy(), &value) {
             ("automatic", Value::Boolean(wanted)) => automatic = *wanted,
-            ("topic", Value::String(name)) => topic = Some(name.to_string_lossy()),
+            (field @ ("topic" | "board"), Value::String(text)) => {
+                let channel = normalise(&text.to_string_lossy())
+                    .map_err(|error| Fault::Misuse(format!("argument 2 (filter.{field}): {error}")))?;
+                value = Value::String(lua.create_string(&channel)?);
+                topic = if field == "topic" { Some(channel) } else { topic };
+            }
             _ => {}
         }
         // `automatic = true` lets messages of other programs in; it doesn't shut people's out.
@@ -173,7 +180,12 @@ fn command(lua: &Lua, ctx: &Rc<Ctx>, args: &Args) -> Outcome {
     }
     ctx.room_to_register()?;
     ctx.require("reply", None)?;
-    let channels = args.option_names("channel").map_err(Fault::Misuse)?.unwrap_or_default();
+    let named = args.option_names("channel").map_err(Fault::Misuse)?.unwrap_or_default();
+    let channels: Vec<String> = named
+        .iter()
+        .map(|name| normalise(name))
+        .collect::<Result<_, _>>()
+        .map_err(|error| Fault::Misuse(format!("options.channel: {error}")))?;
     for channel in &channels {
         ctx.listen(channel)?;
     }

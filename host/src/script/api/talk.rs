@@ -110,7 +110,8 @@ async fn send(lua: Lua, ctx: Rc<Ctx>, args: Args) -> Outcome {
 }
 
 async fn broadcast(lua: Lua, ctx: Rc<Ctx>, args: Args) -> Outcome {
-    let topic = args.name(0).map_err(Fault::Misuse)?;
+    // Who names the channel may be a person, so a bad name is no mistake of the bot's.
+    let topic = args.topic(0).map_err(|error| Fault::World(ApiError::new("bad-topic", error)))?;
     ctx.require("broadcast", Some(&topic))?;
     let mut out = outgoing(Target::Channel(topic), &args, 1, false)?;
     out.max_hops = args.option_number("hops").map(hops).transpose()?;

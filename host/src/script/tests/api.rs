@@ -1,6 +1,7 @@
 use serde_json::json;
 
-use super::{holds, raises, run, run_folder, run_with, texts};
+use super::{holds, limits, raises, run, run_folder, run_with, texts, write};
+use crate::script::run_once;
 
 #[test]
 fn a_direct_message_reaches_the_bot_and_its_answer_goes_back() {
@@ -53,6 +54,41 @@ fn filters_compare_fields() {
     let text = r#"mesh.on("broadcast", { topic = "a", from_name = "eve" }, function(msg) msg:reply("yes") end)"#;
     assert_eq!(texts(&run_with(text, &json!({"topic": "a", "from_name": "eve"}))), ["yes"]);
     assert!(run_with(text, &json!({"topic": "a", "from_name": "bob"})).outputs.is_empty());
+}
+
+#[test]
+fn a_channel_is_the_same_however_a_bot_writes_its_name() {
+    let bots = [
+        "mesh.on_broadcast('#Board', function(msg) msg:reply('heard') end)",
+        "mesh.on('broadcast', { topic = 'BOARD' }, function(msg) msg:reply('heard') end)",
+        "mesh.command('x', { channel = { ' Board ' } }, function() return 'heard' end)",
+        "mesh.on_broadcast('board', function(msg) assert(mesh.broadcast('#Board', 'heard')) end)",
+    ];
+    for bot in bots {
+        let report = run_with(bot, &json!({"topic": "Board", "text": "!x"}));
+        assert_eq!((texts(&report), report.outputs[0]["topic"].as_str()), (vec!["heard"], Some("board")), "{bot}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "bot/bot.toml", "needs = [\"listen:Board\", \"broadcast:#BOARD\"]\n");
+    write(dir.path(), "bot/init.lua", "local board = assert(mesh.board('Board'))\nassert(board:post('x'))");
+    let report = run_once(&dir.path().join("bot"), &json!({"text": ""}), &limits());
+    assert_eq!((report.error, report.outputs[0]["topic"].as_str()), (None, Some("board")));
+}
+
+#[test]
+fn a_name_that_no_channel_has_is_a_mistake_where_the_bot_listens_and_an_answer_where_it_writes() {
+    raises("mesh.on_broadcast('a\\0b', function() end)", 1, "argument 1 (topic)");
+    raises("mesh.on('broadcast', { topic = '#' }, function() end)", 1, "argument 2 (filter.topic)");
+    raises("mesh.command('x', { channel = '' }, function() end)", 1, "options.channel");
+    holds("local ok, err = mesh.broadcast('#', 'x') assert(ok == nil and err.code == 'bad-topic')");
+}
+
+#[test]
+fn a_run_without_a_node_says_what_a_node_would_say() {
+    let failing = run_with("mesh.command('x', {}, function() error('no') end)", &json!({"text": "!x"}));
+    assert_eq!(texts(&failing), ["!x failed here; the bot's admin can see why"]);
+    let long = run_with("mesh.command('x', {}, function() return ('x'):rep(70000) end)", &json!({"text": "!x"}));
+    assert!(long.log.iter().any(|line| line.contains("an answer was not sent")), "{long:?}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mlua::Lua;
 use qpq_schemas::PeerId;
+use qpq_schemas::channel::normalise;
 
 use super::super::super::api::{Args, Fault, done};
 use super::super::super::lock;
@@ -107,7 +108,7 @@ impl Filter {
         Ok(Self {
             peer: text(args, way)?.map(|peer| (peer.clone(), World::key(&peer))),
             way,
-            topic: text(args, "topic")?,
+            topic: text(args, "topic")?.map(|topic| normalise(&topic).unwrap_or(topic)),
             text: exact,
             pattern: text(args, "match")?,
             bot: text(args, "bot")?,
