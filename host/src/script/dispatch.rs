@@ -9,7 +9,7 @@ use crate::api::InboxItem;
 
 mod boards;
 
-pub(super) use boards::{first_reading, hear};
+pub(super) use boards::{due_readings, first_reading, hear, next_reading};
 
 use super::api::{Command, Handler, Outgoing, PRIORITIES, help};
 use super::board::Board;

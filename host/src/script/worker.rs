@@ -395,6 +395,7 @@ impl Worker {
             let now = self.vm.ctx.now();
             let due = self.vm.ctx.timers.borrow_mut().take_due(now);
             self.ready.extend(due.into_iter().map(|timer| (dispatch::timer(timer.function), None)));
+            self.ready.extend(dispatch::due_readings(&self.vm).into_iter().map(|job| (job, None)));
         }
         if self.phase != Phase::Frozen && self.paused_until.is_none() {
             self.settle_contests();
@@ -502,6 +503,9 @@ impl Worker {
     fn next_wake(&self) -> Instant {
         let now = self.now();
         let active = self.phase == Phase::Active && self.paused_until.is_none() && !self.crowded();
+        let reading = dispatch::next_reading(&self.vm)
+            .filter(|_| active)
+            .map(|ms| now + Duration::from_millis(ms.min(3_600_000)));
         let timer = self.vm.ctx.timers.borrow().next_due().filter(|_| active);
         let timer = timer.map(|due| now + Duration::from_secs_f64((due - self.vm.ctx.now()).clamp(0.0, 3_600.0)));
         let cpu = self.cpu_wait().filter(|_| !self.ready.is_empty()).map(|wait| now + wait);
@@ -513,7 +517,7 @@ impl Worker {
         let fetch = self.fetch_not_before.filter(|_| self.wants_page());
         let contest =
             contest::next_due(&self.contests).filter(|_| self.phase != Phase::Frozen && self.paused_until.is_none());
-        let moments = [timer, cpu, ending, contest, self.chatter_at, self.ack_at, self.paused_until, fetch];
+        let moments = [timer, reading, cpu, ending, contest, self.chatter_at, self.ack_at, self.paused_until, fetch];
         moments.into_iter().flatten().fold(now + IDLE, Instant::min)
     }
 }

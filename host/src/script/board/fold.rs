@@ -114,6 +114,17 @@ impl Replica {
         self.stale
     }
 
+    /// When it becomes stale by itself, if nothing else happens: at the next end of something that kept others out.
+    pub(crate) fn stale_from(&self) -> Option<u64> {
+        let room = self.expiries.first().map(|(at, _)| *at).filter(|_| self.floor.is_some());
+        room.into_iter().chain(self.marks.next_expiry()).min()
+    }
+
+    /// What was to be told once more could not be.
+    pub(crate) fn set_stale(&mut self) {
+        self.stale = true;
+    }
+
     /// All entries will be told once more. What is held stays meanwhile.
     pub(crate) fn begin_again(&mut self) {
         self.stale = false;

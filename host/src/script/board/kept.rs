@@ -63,13 +63,39 @@ impl Board {
         })
     }
 
-    /// Whether it is time to read the inbox again.
-    pub(crate) fn wants_reading(&self, now_ms: u64) -> bool {
-        self.at(now_ms, |kept| kept.replica.is_stale() && kept.reread_ms <= now_ms)
+    /// When the inbox is to be read again, as far as that is known: on a quiet channel nothing else would ask for it.
+    pub(crate) fn next_reading_ms(&self, now_ms: u64) -> Option<u64> {
+        self.at(now_ms, |kept| {
+            let stale = kept.replica.is_stale().then_some(now_ms).or_else(|| kept.replica.stale_from());
+            stale.map(|at| at.max(kept.reread_ms))
+        })
     }
 
-    /// Reads what the inbox has that was not read yet; all of it, where the replica asks for that.
+    /// Whether it is time to read the inbox again; then it is whoever asked who does.
+    pub(crate) fn takes_reading(&self, now_ms: u64) -> bool {
+        self.at(now_ms, |kept| {
+            let due = kept.replica.is_stale() && kept.reread_ms <= now_ms;
+            if due {
+                kept.reread_ms = now_ms + REREAD_MS;
+            }
+            due
+        })
+    }
+
+    /// Reads what the inbox has that was not read yet; all of it, where the replica asks for that. What could not be read
+    /// is read another time.
     pub(crate) async fn read(&self, node: &Arc<dyn NodeApi>, now_ms: impl Fn() -> u64) -> Result<(), ApiError> {
+        let result = self.read_on(node, &now_ms).await;
+        if result.is_err() {
+            self.at(now_ms(), |kept| {
+                kept.replica.set_stale();
+                kept.reread_ms = now_ms() + REREAD_MS;
+            });
+        }
+        result
+    }
+
+    async fn read_on(&self, node: &Arc<dyn NodeApi>, now_ms: &impl Fn() -> u64) -> Result<(), ApiError> {
         for _ in 0..ROUNDS {
             let mut after = self.at(now_ms(), |kept| {
                 if kept.replica.is_stale() {

@@ -76,6 +76,11 @@ impl Marks {
         any
     }
 
+    /// When the first of them is past its time.
+    pub(super) fn next_expiry(&self) -> Option<u64> {
+        self.expiries.first().map(|(at, _)| *at)
+    }
+
     /// All entries will be told again: older ones may count once more.
     pub(super) fn begin_again(&mut self) {
         self.floor = None;

@@ -19,7 +19,7 @@ pub(in super::super) fn hear(vm: &Vm, item: &InboxItem) -> Result<Vec<Job>, Fail
     let Some(board) = board else { return Ok(Vec::new()) };
     let heard = board.hear(item, now_ms);
     let mut jobs = Vec::new();
-    if board.wants_reading(now_ms) {
+    if board.takes_reading(now_ms) {
         jobs.push(Job::Read(Arc::clone(&board)));
     }
     if let Some((entry, change)) = heard
@@ -41,6 +41,20 @@ pub(in super::super) fn hear(vm: &Vm, item: &InboxItem) -> Result<Vec<Job>, Fail
 /// and then.
 pub(in super::super) fn first_reading(vm: &Vm) -> Vec<Job> {
     vm.ctx.boards.borrow().iter().map(|board| Job::Read(Arc::clone(board))).collect()
+}
+
+/// The readings that are due.
+pub(in super::super) fn due_readings(vm: &Vm) -> Vec<Job> {
+    let now_ms = vm.ctx.now_ms();
+    let boards = vm.ctx.boards.borrow();
+    boards.iter().filter(|board| board.takes_reading(now_ms)).map(|board| Job::Read(Arc::clone(board))).collect()
+}
+
+/// When the next one is due, in milliseconds from now.
+pub(in super::super) fn next_reading(vm: &Vm) -> Option<u64> {
+    let now_ms = vm.ctx.now_ms();
+    let boards = vm.ctx.boards.borrow();
+    boards.iter().filter_map(|board| board.next_reading_ms(now_ms)).min().map(|at| at.saturating_sub(now_ms))
 }
 
 /// Each handler gets a table of its own: the post, with what happened to it.

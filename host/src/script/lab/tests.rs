@@ -284,6 +284,83 @@ fn settings_reloads_and_live_events() {
 }
 
 #[test]
+fn a_bot_waits_for_what_the_admin_of_the_test_did_not_grant() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "news/bot.toml", "needs = [\"direct\", \"reply\", \"store\", \"send\"]\n");
+    let bot = "mesh.command('who', {}, function(msg) return 'asked ' .. mesh.store:incr('asked') end)";
+    write(dir.path(), "news/init.lua", bot);
+    let test = "test('it', function(t)
+        t:grant{ 'direct', 'reply', 'store' }
+        t:receive{ text = '!who' }
+        t:expect_nothing{}
+        local state, why = t:bot_state()
+        t:equal(state, 'waiting')
+        t:matches(why, 'news: asks for \"send\", which nobody has approved yet')
+        t:grant{ 'direct', 'reply', 'store', 'send' }
+        t:reload()
+        t:equal((t:bot_state()), 'running')
+        t:receive{ text = '!who' }
+        t:expect_sent{ text = 'asked 1' }
+        t:grant{ 'direct' }
+        t:reload()
+        t:receive{ text = '!who' }
+        t:expect_sent{ text = 'asked 2' } -- the version before goes on
+        t:stop()
+        t:start()
+        t:equal((t:bot_state()), 'waiting')
+        t:grant{ 'direct', 'reply', 'store', 'send' }
+        t:reload()
+        t:receive{ text = '!who' }
+        t:expect_sent{ text = 'asked 3' }
+    end)";
+    write(dir.path(), "news/news_test.lua", test);
+    let run = run_tests(&TestOrder { paths: vec![dir.path().join("news")], ..TestOrder::default() }).unwrap();
+    assert!(run.ok && run.passed == 1, "{run:#?}");
+}
+
+#[test]
+fn the_log_says_how_many_lines_were_too_many_for_it() {
+    passes(
+        "mesh.command('log', { args = '<n>' }, function(_, n) for i = 1, n do mesh.log.info(i) end end)",
+        "test('it', function(t)
+            t:receive{ text = '!log 25' }
+            t:equal(#t:log(), 20)
+            t:advance('2s')
+            t:receive{ text = '!log 1' }
+            t:equal(#t:log(), 22)
+            t:equal(t:log()[21], '5 lines before this one were left out: the log takes 20 a second')
+        end)",
+    );
+}
+
+#[test]
+fn a_board_on_a_quiet_channel_reads_again_what_belongs_on_it() {
+    passes(
+        "local board = assert(mesh.board('Board'))
+         mesh.command('ban', { args = '<key>' }, function(_, key) board:ban(key) end)
+         mesh.command('unban', { args = '<key>' }, function(_, key) board:unban(key) end)
+         mesh.command('size', {}, function() return tostring(board:size()) end)",
+        "test('it', function(t)
+            t:limits{ broadcasts_per_minute = 10 }
+            t:receive{ from = 'anna', topic = 'board', text = '!post hello' }
+            local function size(n)
+                t:receive{ from = 'ben', text = '!size' }
+                t:expect_sent{ to = 'ben', text = n }
+            end
+            for _ = 1, 2 do
+                t:receive{ from = 'ben', text = '!ban ' .. t:key('anna') }
+                t:expect_sent{ topic = 'board' }
+                size('0')
+                t:receive{ from = 'ben', text = '!unban ' .. t:key('anna') }
+                t:expect_sent{ topic = 'board' }
+            end
+            t:advance('6m')
+            size('1')
+        end)",
+    );
+}
+
+#[test]
 fn hopeless_tests_end() {
     let endless = run(ECHO, "test('it', function(t) while true do end end)").tests.remove(0);
     assert_eq!(endless.error.unwrap().message, "stopped after 5000 ms of CPU time, the budget");

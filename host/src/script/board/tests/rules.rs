@@ -182,6 +182,20 @@ fn a_full_board_keeps_the_newest_and_what_is_pinned() {
 }
 
 #[test]
+fn a_full_board_knows_when_something_ends_that_kept_others_out() {
+    let mut board = Board::with(1);
+    board.ttl_ms = DAY_MS;
+    board.say(BEN, "!post for a day");
+    assert_eq!(board.replica.stale_from(), None, "nothing was kept out");
+    board.ttl_ms = DAY_MS / 2;
+    board.say(BEN, "!post for half a day");
+    let ends_ms = board.now_ms + DAY_MS / 2;
+    assert_eq!(board.replica.stale_from(), Some(ends_ms));
+    board.replica.expire(ends_ms);
+    assert!(board.replica.is_stale(), "the older one belongs here now");
+}
+
+#[test]
 fn long_posts_push_out_more_than_short_ones() {
     let mut board = Board::with(8);
     (0..8).for_each(|n| _ = board.say(BEN, &format!("!post {n}")));
