@@ -31,6 +31,7 @@ pub(crate) mod fuzz;
 mod host;
 mod lab;
 pub mod limits;
+mod loads;
 mod locked;
 mod log;
 mod machine;

@@ -74,8 +74,13 @@ impl Approvals {
         // Where the configuration names what is granted, that alone counts, beside what was approved.
         let mut granted = config.granted.clone().unwrap_or(free);
         granted.extend(self.of(bot).into_iter().flat_map(|grant| grant.needs.iter().cloned()));
-        Permissions::new(needs.to_vec()).missing_from(&Permissions::new(granted))
+        missing(needs, granted)
     }
+}
+
+/// What of these needs was not granted.
+pub(crate) fn missing(needs: &[String], granted: Vec<String>) -> Vec<String> {
+    Permissions::new(needs.to_vec()).missing_from(&Permissions::new(granted))
 }
 
 #[cfg(test)]

@@ -13,10 +13,10 @@ use serde_json::Value as Json;
 use crate::api::InboxItem;
 
 use super::advice;
-use super::api::{Command, deliver};
-use super::call::{Ran, Running};
+use super::api::Command;
+use super::call::Ran;
 use super::context::Parts;
-use super::dispatch::{self, Job};
+use super::dispatch;
 use super::double::{MemoryNode, SELF, Sent, message};
 use super::failure::{Failure, Kind};
 use super::lab::bot_of;
@@ -30,6 +30,7 @@ use super::source::{bot_at, is_test, read, read_test};
 use super::store::{Cache, MemoryStore};
 use super::vm::Vm;
 use super::watched::{Lost, watched};
+use super::worker::{Finished, perform};
 
 /// Who sends the event, when it doesn't say.
 const SENDER: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -281,32 +282,16 @@ async fn happen(vm: &Rc<Vm>, event: &Event, report: &mut RunReport) {
     match jobs {
         Err(failure) => report.note(&failure),
         Ok(jobs) => {
-            for ran in join_all(jobs.into_iter().map(|job| perform(vm, job))).await.into_iter().flatten() {
-                add(report, &ran);
+            for finished in join_all(jobs.into_iter().map(|job| perform(Rc::clone(vm), job, None))).await {
+                if let Finished::Event { ran, .. } = &finished {
+                    add(report, ran);
+                }
+                if let Finished::Event { unsaid: Some(error), .. } | Finished::Said { unsaid: Some(error), .. } =
+                    finished
+                {
+                    vm.ctx.shared.keep_unsaid(&error);
+                }
             }
-        }
-    }
-}
-
-async fn perform(vm: &Rc<Vm>, job: Job) -> Option<Ran> {
-    match job {
-        Job::Read(board) => {
-            let _ = board.read(&vm.ctx.node, || vm.ctx.now_ms()).await;
-            None
-        }
-        Job::Say(out) => {
-            let _ = deliver(&vm.ctx, out).await;
-            None
-        }
-        Job::Call { what, function, args, answer } => {
-            let budget = Duration::from_millis(vm.ctx.limits.cpu_per_event_ms);
-            let running = Running::new(&*what, None);
-            let ran = vm.call(running, &function, args, budget).await;
-            if let (Ok(mlua::Value::String(text)), Some(mut out)) = (&ran.result, answer) {
-                out.payload = text.as_bytes().to_vec();
-                let _ = deliver(&vm.ctx, out).await;
-            }
-            Some(ran)
         }
     }
 }

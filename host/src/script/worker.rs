@@ -16,17 +16,17 @@ use tokio::sync::oneshot;
 
 use crate::api::{ApiError, InboxPage, Reply, ScriptEvaluated};
 
-use super::api::{clean, deliver_when_free};
+use super::api::deliver_when_free;
 use super::call::Ran;
 use super::chatter::LOOK;
 use super::dispatch::{self, Job};
 use super::failure::{Failure, Kind};
 use super::limits::{HANDLER_LIFE_SECS, LIVE_QUEUE};
 use super::lock;
-use super::log::{About, Level};
+use super::log::About;
 use super::plain::Plain;
 use super::pulse::Pulse;
-use super::shared::{PROBLEM_BYTES, Shared, State, Verdict};
+use super::shared::{Shared, State, Verdict};
 use super::vm::Vm;
 
 mod contest;
@@ -35,7 +35,7 @@ mod job;
 
 use contest::Contests;
 pub(crate) use inbox::{BEGUN, PAGE, reader};
-use job::perform;
+pub(crate) use job::perform;
 
 /// The longest sleep of an idle bot. Nothing depends on it: everything that happens wakes the thread.
 const IDLE: Duration = Duration::from_secs(3_600);
@@ -70,7 +70,7 @@ pub(crate) enum End {
 }
 
 /// Something that a worker waited for.
-enum Finished {
+pub(crate) enum Finished {
     Event {
         what: String,
         ran: Ran,
@@ -475,9 +475,7 @@ impl Worker {
 
     fn unsaid(&self, error: Option<ApiError>) {
         if let Some(error) = error {
-            let line = clean(&format!("an answer was not sent: {error}"), PROBLEM_BYTES);
-            tracing::warn!(target: "qpq::script", bot = %self.shared.name, "{line}");
-            self.shared.keep_log(About { level: Level::Warn, ..About::default() }, line);
+            self.shared.keep_unsaid(&error);
         }
     }
 
@@ -503,11 +501,11 @@ impl Worker {
     fn next_wake(&self) -> Instant {
         let now = self.now();
         let active = self.phase == Phase::Active && self.paused_until.is_none() && !self.crowded();
+        let timer = self.vm.ctx.timers.borrow().next_due().filter(|_| active);
+        let timer = timer.map(|due| now + Duration::from_secs_f64((due - self.vm.ctx.now()).clamp(0.0, 3_600.0)));
         let reading = dispatch::next_reading(&self.vm)
             .filter(|_| active)
             .map(|ms| now + Duration::from_millis(ms.min(3_600_000)));
-        let timer = self.vm.ctx.timers.borrow().next_due().filter(|_| active);
-        let timer = timer.map(|due| now + Duration::from_secs_f64((due - self.vm.ctx.now()).clamp(0.0, 3_600.0)));
         let cpu = self.cpu_wait().filter(|_| !self.ready.is_empty()).map(|wait| now + wait);
         let ending = match self.phase {
             Phase::Ending(deadline) => Some(deadline),

@@ -1,7 +1,6 @@
 //! Which version of which bot runs, and what follows from what happens to it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,11 +14,11 @@ use super::super::clock::Clock;
 use super::super::failure::{Failure, Kind};
 use super::super::limits::STUCK;
 use super::super::lock;
-use super::super::log::{About, Counter, Level};
+use super::super::log::Counter;
 use super::super::manifest;
 use super::super::plain::Plain;
 use super::super::process::{self, Pool};
-use super::super::shared::{Among, Faults, Shared, State, Verdict};
+use super::super::shared::{Among, Shared, State, Verdict};
 use super::super::source::{Found, discover, read};
 use super::super::store::BotStore;
 use super::super::worker::{End, Order};
@@ -218,10 +217,7 @@ impl Supervisor {
         bot.hash = source.hash;
         let config = self.config.bots.get(name).cloned().unwrap_or_default();
         let missing = self.approvals.missing(name, &source.manifest.needs, &config);
-        {
-            let mut face = lock(&bot.shared.face);
-            (face.needs, face.missing) = (source.manifest.needs.clone(), missing.clone());
-        }
+        bot.shared.asks_for(&source.manifest.needs, &missing);
         if !missing.is_empty() {
             self.hold(name, &missing);
             return;
@@ -257,16 +253,8 @@ impl Supervisor {
     /// The version waits for the admin. The one before it goes on, where there is one.
     fn hold(&mut self, name: &str, missing: &[String]) {
         let Some(bot) = self.bots.get_mut(name) else { return };
-        let list = missing.join("\", \"");
-        let why = format!(
-            "{name}: asks for \"{list}\", which nobody has approved yet; `qpq script approve {name}` grants it"
-        );
+        let why = bot.shared.held(missing, bot.current.is_some());
         tracing::warn!(target: "qpq::script", bot = name, "{why}");
-        bot.shared.keep_log(About { level: Level::Warn, ..About::default() }, why.clone());
-        lock(&bot.shared.face).load_problem = Some(why);
-        if bot.current.is_none() {
-            bot.shared.set_state(State::Waiting);
-        }
         self.settle_waiters(name);
     }
 
@@ -338,16 +326,7 @@ impl Supervisor {
                 }
                 bot.current = bot.next.take();
                 bot.store_read = true;
-                if !std::mem::take(&mut bot.restarting) {
-                    *lock(&bot.shared.faults) = Faults::default();
-                }
-                bot.shared.figures.loads.fetch_add(1, Ordering::Relaxed);
-                {
-                    let mut face = lock(&bot.shared.face);
-                    (face.commands, face.topics, face.version) = (loaded.commands, loaded.topics, loaded.version);
-                    (face.load_problem, face.run_problem, face.state) = (None, None, State::Running);
-                    face.isolation = loaded.isolation;
-                }
+                bot.shared.took_over(loaded, std::mem::take(&mut bot.restarting));
                 tracing::info!(target: "qpq::script", bot = name, reloaded, "bot loaded");
                 if let Some(current) = &bot.current {
                     let _ = current.orders.send(Order::Activate { reloaded });
@@ -367,15 +346,10 @@ impl Supervisor {
     /// The old version goes on; the error stays visible until it is mended.
     fn load_failed(&mut self, name: &str, failure: &Failure) {
         let Some(bot) = self.bots.get_mut(name) else { return };
-        let shown = if failure.file.is_some() { failure.to_string() } else { format!("{name}: {failure}") };
+        let shown = bot.shared.not_loaded(failure, bot.current.is_some());
         tracing::error!(target: "qpq::script", bot = name, "bot not loaded: {shown}");
-        bot.shared.keep_log(About::failure("load", failure), failure.message.clone());
-        lock(&bot.shared.face).load_problem = Some(shown);
-        match &bot.current {
-            Some(current) => {
-                let _ = current.orders.send(Order::Thaw);
-            }
-            None => bot.shared.set_state(State::Failed),
+        if let Some(current) = &bot.current {
+            let _ = current.orders.send(Order::Thaw);
         }
         self.settle_waiters(name);
     }
@@ -401,12 +375,9 @@ impl Supervisor {
     }
 
     fn disable(&mut self, name: &str) {
-        let Some(bot) = self.bots.get_mut(name) else { return };
-        let mut face = lock(&bot.shared.face);
-        face.state = State::Disabled;
-        let last = face.run_problem.take().unwrap_or_default();
-        face.run_problem =
-            Some(format!("disabled after too much CPU time; mend it, then `qpq script reload {name}`. Last: {last}"));
+        if let Some(bot) = self.bots.get(name) {
+            bot.shared.disabled();
+        }
     }
 
     /// Counts a fall, and starts the bot anew after a while, or not at all after too many.

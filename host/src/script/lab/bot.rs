@@ -3,23 +3,22 @@
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::{AbortHandle, abortable};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
+use super::super::approvals;
 use super::super::clock::Clock;
 use super::super::failure::Failure;
 use super::super::host::thread::{Start, load};
 use super::super::limits::ScriptLimits;
 use super::super::lock;
-use super::super::log::About;
 use super::super::plain::Plain;
 use super::super::pulse::Pulse;
-use super::super::shared::{Among, Faults, Shared, State};
-use super::super::source::read;
+use super::super::shared::{Among, Shared, State};
+use super::super::source::{Source, read};
 use super::super::worker::{End, Order, Worker};
 use super::super::{BotConfig, LimitsPatch};
 use super::door::Door;
@@ -42,6 +41,8 @@ pub(super) struct Bot {
     /// Of all versions that may run.
     alive: RefCell<Vec<AbortHandle>>,
     started: Cell<bool>,
+    /// A version has read its store since the node's start.
+    store_read: Cell<bool>,
 }
 
 impl Bot {
@@ -58,6 +59,7 @@ impl Bot {
             orders: RefCell::default(),
             alive: RefCell::default(),
             started: Cell::new(false),
+            store_read: Cell::new(false),
         }
     }
 
@@ -94,8 +96,8 @@ impl Bot {
 
     /// The life of one version: it is read and loaded, takes over and works.
     pub(super) fn launch(self: &Rc<Self>, state: Option<Plain>, pulse: Arc<Pulse>) -> impl Future<Output = ()> + use<> {
-        let fresh = !self.started.replace(true);
-        if fresh {
+        if !self.started.replace(true) {
+            self.store_read.set(false);
             let old = self.shared();
             let limits = ScriptLimits::default().replaced(&self.config.borrow().limits);
             let mut among = Among { clock: self.clock.clone(), ..Among::default() };
@@ -109,18 +111,21 @@ impl Bot {
             }
             *self.shared.borrow_mut() = shared;
         }
-        let (life, handle) = abortable(Rc::clone(self).live(fresh, state, pulse));
+        let (life, handle) = abortable(Rc::clone(self).live(state, pulse));
         self.alive.borrow_mut().push(handle);
         async move { _ = life.await } // a crash is no news to anybody
     }
 
-    async fn live(self: Rc<Self>, fresh: bool, state: Option<Plain>, pulse: Arc<Pulse>) {
+    async fn live(self: Rc<Self>, state: Option<Plain>, pulse: Arc<Pulse>) {
         let (orders, receiver) = unbounded_channel();
-        let loaded = match self.start(fresh, state) {
-            Ok(start) => load(start, &pulse).await,
-            Err(failure) => Err(failure),
+        let source = match read(&self.path, ScriptLimits::default().source_bytes) {
+            Ok(source) => source,
+            Err(error) => return self.load_failed(&error.into()),
         };
-        let (vm, loaded) = match loaded {
+        if !self.is_granted(&source) {
+            return self.thaw();
+        }
+        let (vm, loaded) = match load(self.start(source, state), &pulse).await {
             Ok(loaded) => loaded,
             Err(failure) => return self.load_failed(&failure),
         };
@@ -130,52 +135,59 @@ impl Bot {
         if let Some(old) = old {
             _ = old.send(Order::Retire);
         }
-        *lock(&shared.faults) = Faults::default();
-        shared.figures.loads.fetch_add(1, Ordering::Relaxed);
-        {
-            let mut face = lock(&shared.face);
-            (face.commands, face.topics, face.version) = (loaded.commands, loaded.topics, loaded.version);
-            (face.load_problem, face.run_problem, face.state) = (None, None, State::Running);
-        }
+        self.store_read.set(true);
+        shared.took_over(loaded, false);
         _ = orders.send(Order::Activate { reloaded }); // its receiver is here
         drop(orders);
         match Worker::new(vm, pulse, receiver).run().await {
             End::Done => {}
-            End::Disabled => shared.set_state(State::Disabled),
+            End::Disabled => shared.disabled(),
+            // No test goes on with a machine that failed inside.
             End::Broken | End::Killed(_) => shared.set_state(State::Failed),
         }
     }
 
-    fn start(&self, fresh: bool, state: Option<Plain>) -> Result<Start, Failure> {
-        let limits = ScriptLimits::default();
-        let source = read(&self.path, limits.source_bytes)?;
+    /// Whether it has what it asks for. A test that says nothing of permissions grants them all.
+    fn is_granted(&self, source: &Source) -> bool {
+        let (needs, granted) = (&source.manifest.needs, self.config.borrow().granted.clone());
+        let missing = granted.map_or_else(Vec::new, |granted| approvals::missing(needs, granted));
+        let shared = self.shared();
+        shared.asks_for(needs, &missing);
+        if !missing.is_empty() {
+            shared.held(&missing, self.orders.borrow().is_some());
+        }
+        missing.is_empty()
+    }
+
+    fn start(&self, source: Source, state: Option<Plain>) -> Start {
         let mut config = self.config.borrow().clone();
         config.limits = LimitsPatch { cpu_percent: Some(CPU_PERCENT), ..config.limits };
         let door = Door { world: Arc::clone(&self.world), node: self.node, bot: self.shared().name.clone() };
         let store = lock(&self.world).nodes.get(self.node).map(|node| Arc::clone(&node.store)).unwrap_or_default();
-        Ok(Start {
+        Start {
             shared: self.shared(),
             generation: 0,
             node: Arc::new(door),
             kv: store,
-            limits,
+            limits: ScriptLimits::default(),
             config,
             source,
             state,
-            read_store: fresh,
+            read_store: !self.store_read.get(),
             messages: channel().0, // nobody supervises
-        })
+        }
     }
 
     /// The old version goes on, if there is one.
     fn load_failed(&self, failure: &Failure) {
-        let shared = self.shared();
-        shared.keep_log(About::failure("load", failure), failure.message.clone());
-        shared.keep_problem(failure.to_string());
-        lock(&shared.face).load_problem = Some(failure.to_string());
-        match self.orders.borrow().as_ref() {
-            Some(old) => _ = old.send(Order::Thaw),
-            None => shared.set_state(State::Failed),
+        let shown = self.shared().not_loaded(failure, self.orders.borrow().is_some());
+        self.shared().keep_problem(shown);
+        self.thaw();
+    }
+
+    fn thaw(&self) {
+        if let Some(old) = self.orders.borrow().as_ref() {
+            _ = old.send(Order::Thaw);
         }
     }
 }

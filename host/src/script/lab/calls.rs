@@ -116,7 +116,7 @@ pub const TEST_CALLS: &[Call] = &[
         &[param("permissions", Kind::Table).of("string[]").doc("their names")],
         &[],
         "",
-        "The permissions that the admin grants.",
+        "The permissions that the admin grants. A version that needs others waits, as on a node: `t:bot_state()` is `waiting`. All, if not said.",
     ),
     now(
         "node:store",

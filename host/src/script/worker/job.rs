@@ -46,7 +46,7 @@ fn shown(value: &Value) -> String {
 }
 
 /// Does a job: calls, makes what was stored durable, answers.
-pub(super) fn perform(vm: Rc<Vm>, job: Job, seq: Option<u64>) -> LocalBoxFuture<'static, Finished> {
+pub(crate) fn perform(vm: Rc<Vm>, job: Job, seq: Option<u64>) -> LocalBoxFuture<'static, Finished> {
     Box::pin(async move {
         match job {
             Job::Read(board) => {

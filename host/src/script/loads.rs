@@ -1,0 +1,71 @@
+//! What a bot's status says of the versions that were loaded: the same on a node as in a test.
+
+use std::sync::atomic::Ordering;
+
+use crate::api::ApiError;
+
+use super::api::clean;
+use super::failure::Failure;
+use super::host::thread::Loaded;
+use super::lock;
+use super::log::{About, Level};
+use super::shared::{Faults, PROBLEM_BYTES, Shared, State};
+
+impl Shared {
+    /// A version was read, and asks for this.
+    pub(crate) fn asks_for(&self, needs: &[String], missing: &[String]) {
+        let mut face = lock(&self.face);
+        (face.needs, face.missing) = (needs.to_vec(), missing.to_vec());
+    }
+
+    /// A version waits for the admin. Says why. The one before it may go on.
+    pub(crate) fn held(&self, missing: &[String], goes_on: bool) -> String {
+        let (name, list) = (&self.name, missing.join("\", \""));
+        let why = format!(
+            "{name}: asks for \"{list}\", which nobody has approved yet; `qpq script approve {name}` grants it"
+        );
+        self.keep_log(About { level: Level::Warn, ..About::default() }, why.clone());
+        let mut face = lock(&self.face);
+        face.load_problem = Some(why.clone());
+        face.state = if goes_on { face.state } else { State::Waiting };
+        why
+    }
+
+    /// A version took over. One that is started again after a fall keeps what is held against it.
+    pub(crate) fn took_over(&self, loaded: Loaded, after_fall: bool) {
+        if !after_fall {
+            *lock(&self.faults) = Faults::default();
+        }
+        self.figures.loads.fetch_add(1, Ordering::Relaxed);
+        let mut face = lock(&self.face);
+        (face.commands, face.topics, face.version) = (loaded.commands, loaded.topics, loaded.version);
+        (face.load_problem, face.run_problem, face.state) = (None, None, State::Running);
+        face.isolation = loaded.isolation;
+    }
+
+    /// A version could not be loaded. Says why: it stays visible until it is mended. The one before it may go on.
+    pub(crate) fn not_loaded(&self, failure: &Failure, goes_on: bool) -> String {
+        let shown = if failure.file.is_some() { failure.to_string() } else { format!("{}: {failure}", self.name) };
+        self.keep_log(About::failure("load", failure), failure.message.clone());
+        let mut face = lock(&self.face);
+        face.load_problem = Some(shown.clone());
+        face.state = if goes_on { face.state } else { State::Failed };
+        shown
+    }
+
+    /// An answer stayed here.
+    pub(crate) fn keep_unsaid(&self, error: &ApiError) {
+        let line = clean(&format!("an answer was not sent: {error}"), PROBLEM_BYTES);
+        tracing::warn!(target: "qpq::script", bot = %self.name, "{line}");
+        self.keep_log(About { level: Level::Warn, ..About::default() }, line);
+    }
+
+    /// It used too much CPU too often.
+    pub(crate) fn disabled(&self) {
+        let mut face = lock(&self.face);
+        face.state = State::Disabled;
+        let (name, last) = (&self.name, face.run_problem.take().unwrap_or_default());
+        face.run_problem =
+            Some(format!("disabled after too much CPU time; mend it, then `qpq script reload {name}`. Last: {last}"));
+    }
+}
