@@ -1,22 +1,10 @@
 -- Times as admins write them.
 local clock = {}
 
-local UNITS = { s = 1, m = 60, h = 3600, d = 86400, w = 604800 }
-
--- The seconds of a duration such as "90m" or "1d12h"; nil when it is none.
-function clock.seconds(text)
-  local sum = 0
-  local rest = text:gsub("(%d+)([smhdw])", function(number, unit)
-    sum = sum + tonumber(number) * UNITS[unit]
-    return ""
-  end)
-  return rest == "" and sum > 0 and sum or nil
-end
-
 -- The moment that a text begins with, "+2h" or "2026-12-24 18:00" in UTC, and the rest of the text; nil when there is none.
 function clock.moment(text, now)
   local ahead, rest = text:match("^%+(%S+)%s+(.+)$")
-  local secs = ahead and clock.seconds(ahead)
+  local secs = ahead and mesh.seconds(ahead)
   if secs then
     return now + secs, rest
   end

@@ -9,8 +9,8 @@
 local clock = require("clock")
 local notices = require("notices")
 local cfg = mesh.config {}
-local EVERY = assert(clock.seconds(cfg.every), "every: write a duration such as 6h")
-local KEEP = assert(clock.seconds(cfg.keep), "keep: write a duration such as 3d")
+local EVERY = assert(mesh.seconds(cfg.every))
+local KEEP = assert(mesh.seconds(cfg.keep))
 local LIFE = math.min(EVERY, 30 * 86400) -- what is said lives until it is repeated: nobody needs both
 local RETRY = 90                         -- seconds until a notice is tried again that could not go out
 local YEAR = 366 * 86400                 -- no notice is planned farther ahead, or stays longer
@@ -99,8 +99,8 @@ admins_command("announce", "<text>", "post a notice for " .. cfg.keep, function(
 end)
 
 admins_command("announce-for", "<duration> <text>", "post one for as long as 12h", function(msg, duration, text)
-  local life = clock.seconds(duration)
-  if not life or life > YEAR then
+  local life = mesh.seconds(duration)
+  if not life or life < 1 or life > YEAR then
     return "'" .. duration .. "' is no duration: write one such as 90m, 12h or 7d, a year at most"
   end
   return post(msg, text, mesh.now(), life)

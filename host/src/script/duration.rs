@@ -14,6 +14,9 @@ pub(crate) fn parse(text: &str) -> Result<f64, String> {
             digits.push(c);
             continue;
         }
+        if c == ' ' && digits.is_empty() {
+            continue; // "1h 30m"
+        }
         let unit = match c {
             's' => 1.0,
             'm' if letters.next_if_eq(&'s').is_some() => 0.001,
@@ -54,10 +57,11 @@ mod tests {
     fn durations_read_as_people_write_them() {
         assert_eq!(parse("90s"), Ok(90.0));
         assert_eq!(parse("1h30m"), Ok(5_400.0));
+        assert_eq!(parse(" 1h  30m "), Ok(5_400.0));
         assert_eq!(parse("3d"), Ok(259_200.0));
         assert_eq!(parse("0.5s"), Ok(0.5));
         assert_eq!(parse("1s20ms"), Ok(1.02));
-        for wrong in ["", "10", "m", "ten m", "5y", "-5s", "99999w"] {
+        for wrong in ["", "10", "m", "1 h", "1h 30", "ten m", "5y", "-5s", "99999w"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

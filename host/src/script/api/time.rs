@@ -8,8 +8,9 @@ use mlua::{Function, Lua, Value};
 use super::super::context::Ctx;
 use super::super::cron::Cron;
 use super::super::limits::TIMER_MIN_SECS;
-use super::super::lock;
+use super::super::{duration, lock};
 use super::{Args, Fault, Installer, Outcome, done};
+use crate::api::ApiError;
 
 /// Unix times in seconds are no more precise than a quarter of a microsecond; what is nearer than this is due.
 const PRECISION: f64 = 1e-6;
@@ -86,6 +87,10 @@ impl Timers {
 
 pub(super) fn install(installer: &mut Installer<'_>) -> mlua::Result<()> {
     installer.sync("mesh.now", |lua, ctx, _| done(lua, (ctx.now() * 1_000.0).floor() / 1_000.0))?;
+    installer.sync("mesh.seconds", |lua, _, args| match duration::parse(&String::from_utf8_lossy(&args.bytes(0))) {
+        Ok(secs) => done(lua, secs),
+        Err(error) => Err(Fault::World(ApiError::new("bad-duration", error))),
+    })?;
     installer.waiting("mesh.sleep", sleep)?;
     installer.sync("mesh.every", |lua, ctx, args| {
         let period = args.duration(0).map_err(Fault::Misuse)?;

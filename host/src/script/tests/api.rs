@@ -295,6 +295,11 @@ fn tools_do_what_they_say() {
         assert(mesh.json.decode('{"a":[1,null,2.5]}').a[3] == 2.5)
         assert(mesh.base64.decode(mesh.base64.encode("\0\1\255")) == "\0\1\255")
         assert(mesh.text.truncate("grüße", 6) == "gr…" or mesh.text.truncate("grüße", 6))
+        assert(mesh.seconds("1h 30m") == 5400 and mesh.seconds("3d") == 259200 and mesh.seconds("0s") == 0)
+        for _, wrong in { "", "10", "soon", "99999w", "\255" } do
+            local secs, err = mesh.seconds(wrong)
+            assert(secs == nil and err.code == "bad-duration", wrong)
+        end
         assert(math.abs(mesh.now() - os.time()) < 2 and os.date("%Y", 0) == "1970")
         mesh.log.info("a", 1, nil, { } ~= nil)
     "#,

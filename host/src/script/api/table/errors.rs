@@ -4,6 +4,7 @@
 pub const ERRORS: &[(&str, &str)] = &[
     ("rate-limited", "the bot's quota of messages, broadcasts or bytes is used up; the message says for how long"),
     ("store-full", "the bot's store has as many bytes or keys as it may have; delete something, or set a ttl"),
+    ("bad-duration", "the text is no duration"),
     ("bad-json", "the text is no JSON"),
     ("bad-base64", "the text is no base64"),
     ("too-large", "more than the call takes at once"),

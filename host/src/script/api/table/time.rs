@@ -43,6 +43,14 @@ const CALLS: &[Call] = &[
         "",
         "Suspends this handler for a while.",
     )),
+    call(
+        "mesh.seconds",
+        &[param("text", Kind::Text).doc("a duration as people write it, such as \"10m\", \"3d\" or \"1h 30m\"")],
+        &[],
+        "number?, mesh.error?",
+        "",
+        "The seconds of a duration that somebody typed; nil and an error when it is none.",
+    ),
     call("mesh.now", &[], &[], "number", "", "Unix time in seconds, with milliseconds behind the point."),
 ];
 
