@@ -39,7 +39,7 @@ local function lines(posts)
   return list
 end
 
-command("post", "<text>", "put up a post", function(msg, text)
+command("post", "<text>", "put up a post for " .. cfg.keep .. " (typed on the channel: for as long as your node lets messages live)", function(msg, text)
   local post, err
   if msg.topic then
     post, err = board:get(msg.id), "it is too long, or its author is banned here"

@@ -11,12 +11,12 @@ return function(board, command, moderators)
     end)
   end
 
-  -- `done` tells whether a post is as it was wanted, `write` makes the entry.
-  local function moderate(name, args, help, word, done, write)
+  -- `done` tells whether a post is as it was wanted; in a direct message `board[name]` makes the entry.
+  local function moderate(name, args, help, word, done)
     moderator_command(name, args, help, function(msg, id, reason)
       local post, err = board:get(id)
       if post and not msg.topic then
-        post, err = write(post.id, reason)
+        post, err = board[name](board, post.id, { by = msg, reason = reason })
       end
       if err and err.code == "not-moderator" then
         return "this node's own word doesn't count on its board: write it on the channel"
@@ -25,16 +25,12 @@ return function(board, command, moderators)
     end)
   end
 
-  moderate("pin", "<id>", "keep a post above the others", "pinned",
-    function(post) return post.pinned end, function(id) return board:pin(id) end)
-  moderate("unpin", "<id>", "end a pin", "unpinned",
-    function(post) return not post.pinned end, function(id) return board:unpin(id) end)
-  moderate("hide", "<id> [reason]", "leave a post out of lists", "hidden",
-    function(post) return post.hidden end, function(id, reason) return board:hide(id, { reason = reason or "" }) end)
-  moderate("show", "<id>", "take a hide back", "shown again",
-    function(post) return not post.hidden end, function(id) return board:show(id) end)
+  moderate("pin", "<id>", "keep a post above the others", "pinned", function(post) return post.pinned end)
+  moderate("unpin", "<id>", "end a pin", "unpinned", function(post) return not post.pinned end)
+  moderate("hide", "<id> [reason]", "leave a post out of lists", "hidden", function(post) return post.hidden end)
+  moderate("show", "<id>", "take a hide back", "shown again", function(post) return not post.hidden end)
 
-  local function judge(name, help, done, write)
+  local function judge(name, help, done)
     moderator_command(name, "<key>", help, function(msg, word)
       local post = board:get(word)
       if post then
@@ -46,12 +42,12 @@ return function(board, command, moderators)
       end
       local ok, err = msg.topic ~= nil, nil -- on the channel the entry is made already
       if not ok then
-        ok, err = write(word)
+        ok, err = board[name](board, word, { by = msg })
       end
       return ok and word:sub(1, 6) .. " is " .. done or err.message
     end)
   end
 
-  judge("ban", "leave out all that a key writes, for 30 days", "banned for 30 days", function(key) return board:ban(key) end)
-  judge("unban", "end a ban", "banned no more", function(key) return board:unban(key) end)
+  judge("ban", "leave out all that a key writes, for 30 days", "banned for 30 days")
+  judge("unban", "end a ban", "banned no more")
 end

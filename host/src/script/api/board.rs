@@ -60,7 +60,7 @@ fn install_methods(installer: &mut Installer<'_>) -> mlua::Result<()> {
     installer.waiting("board:unban", |lua, ctx, args| write(lua, ctx, args, Verb::Ban(false)))?;
     installer.sync("board:get", |lua, ctx, args| {
         reading(ctx, args, |kept| {
-            let id = find(kept, &args.name(0).map_err(Fault::Misuse)?)?;
+            let id = find(kept, &String::from_utf8_lossy(&args.bytes(0)))?;
             done(lua, kept.replica.post(&id).map(|post| table(lua, kept, &post)).transpose()?)
         })
     })?;
@@ -77,12 +77,12 @@ fn install_methods(installer: &mut Installer<'_>) -> mlua::Result<()> {
     })?;
     installer.sync("board:thread", |lua, ctx, args| {
         reading(ctx, args, |kept| {
-            let id = find(kept, &args.name(0).map_err(Fault::Misuse)?)?;
+            let id = find(kept, &String::from_utf8_lossy(&args.bytes(0)))?;
             tables(lua, kept, &kept.replica.thread(&id, limit(args)))
         })
     })?;
     installer.sync("board:search", |lua, ctx, args| {
-        let words = args.name(0).map_err(Fault::Misuse)?;
+        let words = String::from_utf8_lossy(&args.bytes(0)).into_owned();
         reading(ctx, args, |kept| tables(lua, kept, &kept.replica.search(&words, skip(args), limit(args))))
     })?;
     installer.sync("board:size", |lua, ctx, args| reading(ctx, args, |kept| done(lua, kept.replica.size())))
@@ -264,8 +264,13 @@ async fn write(lua: Lua, ctx: Rc<Ctx>, args: Args, verb: Verb) -> Outcome {
     let open = handle(&ctx, &args)?;
     ctx.require("broadcast", Some(&open.topic))?;
     let person = person(&ctx, &args)?;
-    let on_behalf = person.as_ref().map(|person| person.key);
-    let (act, about, rest_ms) = open.at(ctx.now_ms(), |kept| draft(&ctx, &args, verb, kept, on_behalf))?;
+    let asker = person.as_ref().map(|person| person.key);
+    // A moderator's word is that of whoever signs it, so nobody's name stands in it.
+    let on_behalf = asker.filter(|_| !verb.moderates());
+    let (act, about, rest_ms) = open.at(ctx.now_ms(), |kept| {
+        may_moderate(&ctx, verb, kept, asker)?;
+        draft(&ctx, &args, verb, kept, on_behalf)
+    })?;
     let text = board::write(on_behalf, &act);
     let ttl_secs = ttl_secs(&open, verb, rest_ms, ctx.now_ms());
     let out = Outgoing {
@@ -289,6 +294,24 @@ async fn write(lua: Lua, ctx: Rc<Ctx>, args: Args, verb: Verb) -> Outcome {
     })
 }
 
+fn world(code: &str, what: &str) -> Fault {
+    Fault::World(ApiError::new(code, what))
+}
+
+/// A bot moderates with its node's key, and only that counts with others; so for a person it does only what the person's own
+/// key could do.
+fn may_moderate(ctx: &Ctx, verb: Verb, kept: &Kept, asker: Option<PeerId>) -> Result<(), Fault> {
+    let moderators = &kept.replica.settings().moderators;
+    let asked = "only those whom this board's options name as moderators can ask for that";
+    let own = "this board's options name other moderators than this node; add \"self\" to them";
+    match asker {
+        _ if !verb.moderates() => Ok(()),
+        Some(key) if !moderators.contains(&key) => Err(world("not-moderator", asked)),
+        _ if !moderators.contains(&ctx.self_id) => Err(world("not-moderator", own)),
+        _ => Ok(()),
+    }
+}
+
 /// What is to be written, the post that it is about, and when that ends.
 fn draft(
     ctx: &Ctx,
@@ -297,35 +320,32 @@ fn draft(
     kept: &Kept,
     on_behalf: Option<PeerId>,
 ) -> Result<(Act, Option<MessageId>, Option<u64>), Fault> {
-    let world = |code: &str, what: &str| Fault::World(ApiError::new(code, what));
     let me = ctx.self_id;
-    if verb.moderates() && !kept.replica.settings().moderators.contains(&me) {
-        return Err(world("not-moderator", "this board's options name other moderators; add \"self\" to them"));
-    }
     if [me, on_behalf.unwrap_or(me)].iter().any(|key| kept.replica.bans(key)) {
         return Err(world("banned", "a moderator has banned the author from this board"));
     }
-    let argument = |at: usize| args.name(at).map_err(Fault::Misuse);
+    // All of it may come from people, so nothing in it is a mistake of the bot's.
+    let word = String::from_utf8_lossy(&args.bytes(0)).into_owned();
     if verb == Verb::Post {
-        let act = Act::Post { text: text(&argument(0)?, 0)? };
+        let act = Act::Post { text: text(args, 0)? };
         return checked(on_behalf, act).map(|act| (act, None, None));
     }
     if let Verb::Ban(on) = verb {
-        let key = author(ctx, &argument(0)?)?;
+        let key = author(ctx, &word).map_err(|_| world("bad-key", "write a key of 64 hexadecimal digits"))?;
         if kept.replica.settings().moderators.contains(&key) {
             return Err(world("moderator", "a moderator can't be banned; take the key out of the board's moderators"));
         }
         return Ok((Act::Ban { key, on }, None, None));
     }
-    let id = find(kept, &argument(0)?)?;
+    let id = find(kept, &word)?;
     let is_own = kept.replica.owner(&id) == Some((me, on_behalf));
     if matches!(verb, Verb::Edit | Verb::Delete) && !is_own {
         return Err(world("not-yours", "only its author can change a post, by the same way as it was written"));
     }
     let of = Reference::to(&id);
     let act = match verb {
-        Verb::Reply => Act::Reply { to: of, text: text(&argument(1)?, 1)? },
-        Verb::Edit => Act::Edit { of, text: text(&argument(1)?, 1)? },
+        Verb::Reply => Act::Reply { to: of, text: text(args, 1)? },
+        Verb::Edit => Act::Edit { of, text: text(args, 1)? },
         Verb::Pin(on) => Act::Pin { of, on },
         Verb::Hide(on) => Act::Hide { of, on, reason: reason(args)? },
         _ => Act::Delete { of },
@@ -341,14 +361,17 @@ fn checked(on_behalf: Option<PeerId>, act: Act) -> Result<Act, Fault> {
     if board::parse(&written).is_some_and(|read| read == (on_behalf, act.clone())) {
         return Ok(act);
     }
-    let mistake = "a post can't begin with \"for:\" and a key; name the person in the options: { by = msg }";
-    Err(Fault::Misuse(mistake.to_owned()))
+    Err(world(
+        "bad-text",
+        "a post can't begin with \"for:\" and a key: that names the person for whom a program writes",
+    ))
 }
 
-fn text(text: &str, place: usize) -> Result<Box<str>, Fault> {
+fn text(args: &Args, place: usize) -> Result<Box<str>, Fault> {
+    let text = args.name(place).map_err(|_| world("bad-text", "a post is a text in UTF-8"))?;
     let text = text.trim();
     if text.is_empty() {
-        return Err(Fault::Misuse(format!("argument {} (text) must not be empty", place + 1)));
+        return Err(world("bad-text", "a post must not be empty"));
     }
     if text.len() > TEXT_BYTES {
         let what = format!("a post has at most {TEXT_BYTES} bytes, this one has {}", text.len());

@@ -7,6 +7,9 @@ const TEXT: Param = param("text", Kind::Text).doc("what is written");
 const BY: Param = maybe("by", Kind::Any)
     .of("mesh.message|string")
     .doc("for whom it is written: the message that asked for it, or a key; this node itself if not said");
+const ORDERED_BY: Param = maybe("by", Kind::Any)
+    .of("mesh.message|string")
+    .doc("who orders it: the message that asked for it, or a key; nothing is done unless it is one of the board's moderators");
 const POST: &str = "mesh.post?, mesh.error?";
 const DONE: &str = "boolean?, mesh.error?";
 
@@ -47,29 +50,29 @@ const CALLS: &[Call] = &[
         "",
         "Takes a post down everywhere. Only its author can.",
     ))),
-    writing(waiting(call("board:pin", &[ID], &[], POST, "", "Keeps a post above the others."))),
-    writing(waiting(call("board:unpin", &[ID], &[], POST, "", "Ends a pin."))),
+    writing(waiting(call("board:pin", &[ID, OPTS], &[ORDERED_BY], POST, "", "Keeps a post above the others."))),
+    writing(waiting(call("board:unpin", &[ID, OPTS], &[ORDERED_BY], POST, "", "Ends a pin."))),
     writing(waiting(call(
         "board:hide",
         &[ID, OPTS],
-        &[maybe("reason", Kind::Text).doc("why, for those who look at hidden posts")],
+        &[maybe("reason", Kind::Text).doc("why, for those who look at hidden posts"), ORDERED_BY],
         POST,
         "",
         "Leaves a post out of lists, wherever this node is named as a moderator.",
     ))),
-    writing(waiting(call("board:show", &[ID], &[], POST, "", "Takes a hide back."))),
+    writing(waiting(call("board:show", &[ID, OPTS], &[ORDERED_BY], POST, "", "Takes a hide back."))),
     writing(waiting(call(
         "board:ban",
-        &[param("key", Kind::Text).doc("whose posts: a key of 64 digits")],
-        &[],
+        &[param("key", Kind::Text).doc("whose posts: a key of 64 digits"), OPTS],
+        &[ORDERED_BY],
         DONE,
         "",
         "Leaves out all that somebody writes, for 30 days.",
     ))),
     writing(waiting(call(
         "board:unban",
-        &[param("key", Kind::Text).doc("whose posts: a key of 64 digits")],
-        &[],
+        &[param("key", Kind::Text).doc("whose posts: a key of 64 digits"), OPTS],
+        &[ORDERED_BY],
         DONE,
         "",
         "Ends a ban.",
