@@ -164,20 +164,29 @@ function board:edit(id, text, options) end
 ---@return boolean?, mesh.error
 function board:delete(id, options) end
 
+---@class mesh.board.pin.options
+---@field by? mesh.message|string who orders it: the message that asked for it, or a key; nothing is done unless it is one of the board's moderators
+
 --- Keeps a post above the others.
 --- It waits; other handlers go on meanwhile.
 ---@param id string the post's id, or its first 6 digits or more
+---@param options? mesh.board.pin.options options by name
 ---@return mesh.post?, mesh.error
-function board:pin(id) end
+function board:pin(id, options) end
+
+---@class mesh.board.unpin.options
+---@field by? mesh.message|string who orders it: the message that asked for it, or a key; nothing is done unless it is one of the board's moderators
 
 --- Ends a pin.
 --- It waits; other handlers go on meanwhile.
 ---@param id string the post's id, or its first 6 digits or more
+---@param options? mesh.board.unpin.options options by name
 ---@return mesh.post?, mesh.error
-function board:unpin(id) end
+function board:unpin(id, options) end
 
 ---@class mesh.board.hide.options
 ---@field reason? string why, for those who look at hidden posts
+---@field by? mesh.message|string who orders it: the message that asked for it, or a key; nothing is done unless it is one of the board's moderators
 
 --- Leaves a post out of lists, wherever this node is named as a moderator.
 --- It waits; other handlers go on meanwhile.
@@ -186,23 +195,35 @@ function board:unpin(id) end
 ---@return mesh.post?, mesh.error
 function board:hide(id, options) end
 
+---@class mesh.board.show.options
+---@field by? mesh.message|string who orders it: the message that asked for it, or a key; nothing is done unless it is one of the board's moderators
+
 --- Takes a hide back.
 --- It waits; other handlers go on meanwhile.
 ---@param id string the post's id, or its first 6 digits or more
+---@param options? mesh.board.show.options options by name
 ---@return mesh.post?, mesh.error
-function board:show(id) end
+function board:show(id, options) end
+
+---@class mesh.board.ban.options
+---@field by? mesh.message|string who orders it: the message that asked for it, or a key; nothing is done unless it is one of the board's moderators
 
 --- Leaves out all that somebody writes, for 30 days.
 --- It waits; other handlers go on meanwhile.
 ---@param key string whose posts: a key of 64 digits
+---@param options? mesh.board.ban.options options by name
 ---@return boolean?, mesh.error
-function board:ban(key) end
+function board:ban(key, options) end
+
+---@class mesh.board.unban.options
+---@field by? mesh.message|string who orders it: the message that asked for it, or a key; nothing is done unless it is one of the board's moderators
 
 --- Ends a ban.
 --- It waits; other handlers go on meanwhile.
 ---@param key string whose posts: a key of 64 digits
+---@param options? mesh.board.unban.options options by name
 ---@return boolean?, mesh.error
-function board:unban(key) end
+function board:unban(key, options) end
 
 --- One post, also a hidden one.
 ---@param id string the post's id, or its first 6 digits or more
@@ -447,7 +468,7 @@ function node:config(values) end
 ---@param limits table names with their values, as in [scripts.limits]
 function node:limits(limits) end
 
---- The permissions that the admin grants.
+--- The permissions that the admin grants. A version that needs others waits, as on a node: `t:bot_state()` is `waiting`. All, if not said.
 ---@param permissions string[] their names
 function node:grant(permissions) end
 
@@ -807,6 +828,11 @@ function mesh.at(when, fn, options) end
 ---@param duration mesh.duration how long; a handler lives 30 s at most
 function mesh.sleep(duration) end
 
+--- The seconds of a duration that somebody typed; nil and an error when it is none.
+---@param text string a duration as people write it, such as "10m", "3d" or "1h 30m"
+---@return number?, mesh.error
+function mesh.seconds(text) end
+
 --- Unix time in seconds, with milliseconds behind the point.
 ---@return number
 function mesh.now() end
@@ -887,19 +913,19 @@ function mesh.json.decode(text) end
 
 mesh.log = {}
 
---- Writes a line to the bot's log, which `qpq script logs` shows. 20 lines a second, 1 KiB each.
+--- Writes a line to the bot's log, which `qpq script logs` shows. 20 lines a second, 1 KiB each; how many were too many stands before the next.
 ---@param ... any values; apart by spaces in the line
 function mesh.log.debug(...) end
 
---- Writes a line to the bot's log, which `qpq script logs` shows. 20 lines a second, 1 KiB each.
+--- Writes a line to the bot's log, which `qpq script logs` shows. 20 lines a second, 1 KiB each; how many were too many stands before the next.
 ---@param ... any values; apart by spaces in the line
 function mesh.log.info(...) end
 
---- Writes a line to the bot's log, which `qpq script logs` shows. 20 lines a second, 1 KiB each.
+--- Writes a line to the bot's log, which `qpq script logs` shows. 20 lines a second, 1 KiB each; how many were too many stands before the next.
 ---@param ... any values; apart by spaces in the line
 function mesh.log.warn(...) end
 
---- Writes a line to the bot's log, which `qpq script logs` shows. 20 lines a second, 1 KiB each.
+--- Writes a line to the bot's log, which `qpq script logs` shows. 20 lines a second, 1 KiB each; how many were too many stands before the next.
 ---@param ... any values; apart by spaces in the line
 function mesh.log.error(...) end
 

@@ -94,6 +94,8 @@ pub(crate) struct Ctx {
     pub asked: RefCell<Asked>,
     /// Messages that count as handled although their handlers still run: they wait for people.
     pub handled: RefCell<Vec<u64>>,
+    /// Lines that were too many for the log, since the last one in it.
+    pub unlogged: Cell<u64>,
     /// Calls that change something are refused at the moment.
     pub read_only: Cell<bool>,
     /// The last name that was read in `mesh` and isn't there.
@@ -126,6 +128,7 @@ impl Ctx {
             running: RefCell::default(),
             asked: RefCell::default(),
             handled: RefCell::default(),
+            unlogged: Cell::new(0),
             read_only: Cell::new(false),
             unread: RefCell::default(),
         };

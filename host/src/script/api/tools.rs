@@ -76,7 +76,13 @@ fn log(lua: &Lua, ctx: &Rc<Ctx>, args: &Args, level: Level) -> Outcome {
     }
     let line = clean(&line, LOG_LINE_BYTES);
     if !lock(&ctx.shared.traffic).log.try_take(1.0, ctx.shared.clock.now()) {
+        ctx.unlogged.set(ctx.unlogged.get() + 1);
         return done(lua, ());
+    }
+    if let lost @ 1.. = ctx.unlogged.take() {
+        let most = ctx.limits.log_lines_per_second;
+        let line = format!("{lost} lines before this one were left out: the log takes {most} a second");
+        ctx.shared.keep_log(About { level: Level::Warn, event: ctx.doing(), ..About::default() }, line);
     }
     let place = caller(lua);
     write(&ctx.shared.name, level, place.as_deref(), &line);

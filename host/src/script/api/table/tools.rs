@@ -3,7 +3,7 @@
 use super::{Call, Group, Kind, Param, REST, call, param};
 
 const LINE: &[Param] = &[REST.doc("values; apart by spaces in the line")];
-const NOTED: &str = "Writes a line to the bot's log, which `qpq script logs` shows. 20 lines a second, 1 KiB each.";
+const NOTED: &str = "Writes a line to the bot's log, which `qpq script logs` shows. 20 lines a second, 1 KiB each; how many were too many stands before the next.";
 
 const CALLS: &[Call] = &[
     call("mesh.log.debug", LINE, &[], "", "", NOTED),
