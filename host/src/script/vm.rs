@@ -71,6 +71,8 @@ impl Vm {
         mesh.raw_set("state", api::state_table(&lua, state)?)?;
         lua.globals().raw_set("mesh", &mesh)?;
         lua.sandbox(true)?;
+        // The table that a bot's own globals are in; those of the host behind it can't be changed.
+        lua.globals().raw_set("_G", lua.globals())?;
         let (goal, multiplier, step) = GC;
         let params = mlua::state::GcIncParams::default().goal(goal).step_multiplier(multiplier).step_size(step);
         lua.gc_restart();
@@ -124,6 +126,7 @@ impl Vm {
             let meta = self.lua.create_table()?;
             meta.raw_set("__index", self.lua.globals())?;
             env.set_metatable(Some(meta))?;
+            env.raw_set("_G", &env)?;
             env.set_readonly(!write);
             function.set_environment(if write { self.lua.globals() } else { env })?;
             Ok(function)
@@ -296,12 +299,18 @@ fn instead(_: &Lua, name: Value) -> mlua::Result<Option<&'static str>> {
     Ok(api::REMOVED_GLOBALS.iter().find(|(gone, _)| *gone.as_bytes() == *name).map(|(_, hint)| *hint))
 }
 
-/// The chunk of a module and its key; or nil and why there is none.
+/// The chunk of a module and its key; or nil and why there is none. Points stand for folders, as elsewhere. The bot's own
+/// folder comes first, then the shared library, whose modules name each other without `lib/`.
 fn module(lua: &Lua, program: &Program, name: &str) -> mlua::Result<MultiValue> {
     let folder = program.source.main.split_once('/').map(|(folder, _)| folder);
-    let own = folder.map(|folder| format!("{folder}/{name}"));
-    let bases = own.into_iter().chain(name.starts_with("lib/").then(|| name.to_owned()));
-    let paths = bases.flat_map(|base| [".lua", ".luau", "/init.lua"].map(|end| format!("{base}{end}")));
+    let names = [name.to_owned(), name.replace('.', "/")];
+    let own = names.iter().filter_map(|name| folder.map(|folder| format!("{folder}/{name}")));
+    let whole = names.iter().filter(|name| name.starts_with("lib/")).cloned();
+    let shared = names.iter().map(|name| format!("lib/{name}"));
+    let paths = own
+        .chain(whole)
+        .chain(shared)
+        .flat_map(|base| [".lua", ".luau", "/init.lua"].map(|end| format!("{base}{end}")));
     for path in paths {
         if let Some(chunk) = program.chunk(lua, &path) {
             return (chunk?, path).into_lua_multi(lua);

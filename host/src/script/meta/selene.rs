@@ -7,7 +7,7 @@ use super::{NOTICE, calls, owner, parts, takes_event, values};
 
 /// Globals and fields of selene's Luau that bots don't have either. It drops only what is named in full.
 const REMOVED: &[(&str, &[&str])] = &[
-    ("", &["_G", "_VERSION", "arg"]),
+    ("", &["arg"]),
     ("os", &["difftime", "execute", "exit", "getenv", "remove", "rename", "setlocale", "tmpname"]),
     (
         "io",

@@ -10,9 +10,9 @@ fn exactly_the_named_globals_are_there() {
         local known = {}
         for name in ("assert error ipairs next pairs pcall xpcall rawequal rawget rawlen rawset select setmetatable " ..
             "getmetatable tonumber tostring type typeof unpack string table math coroutine utf8 bit32 buffer os " ..
-            "mesh require"):gmatch("%S+") do known[name] = true end
+            "mesh require _G _VERSION"):gmatch("%S+") do known[name] = true end
         for _, name in { "print", "io", "debug", "load", "loadstring", "dofile", "loadfile", "getfenv", "setfenv",
-            "collectgarbage", "gcinfo", "newproxy", "package", "_G", "_VERSION", "vector", "integer", "shared" } do
+            "collectgarbage", "gcinfo", "newproxy", "package", "vector", "integer", "shared" } do
             local ok, value = pcall(function() return ({ f = function() return nil end }).f() end)
             assert(ok)
         end
@@ -23,13 +23,40 @@ fn exactly_the_named_globals_are_there() {
         for name in pairs(os) do names[#names + 1] = name end
         table.sort(names)
         assert(table.concat(names, " ") == "clock date time")
-        assert(_G == nil and _VERSION == nil and vector == nil)
+        assert(_VERSION:find("^Luau") and vector == nil)
+        mine = 1
+        assert(_G.mine == 1 and rawget(_G, "mine") == 1 and rawget(_G, "io") == nil and _G.string == string)
+        _G.other = 2
+        assert(other == 2 and _G._G == _G)
+    "#,
+    );
+}
+
+#[test]
+fn what_was_removed_can_be_named_and_the_languages_own_libraries_required() {
+    holds(
+        r#"
+        local load, print, getinfo, stderr = load or loadstring, print, debug.getinfo, io.stderr
+        assert(require("string") == string and require("math") == math)
+        assert(require("io") == io and require("debug") == debug)
+        assert(package.config:sub(1, 1) == "/" and type(package.loaded) == "table")
+        assert(select(2, xpcall(function() error("no", 0) end, debug.traceback)) == "no")
+        for _, use in {
+            function() load("return 1") end, function() print("x") end, function() getinfo(1) end, function() debug.getmetatable("").__index = {} end,
+            function() stderr:write("x") end, function() io.open("x") end,
+            function() setmetatable(io, nil) end,
+        } do
+            assert(not pcall(use))
+        end
+        assert(not pcall(require, "mesh") and not pcall(require, "print2"))
     "#,
     );
 }
 
 #[test]
 fn what_was_removed_says_what_to_use() {
+    raises("local print = print\nprint('x')", 2, "print is not there for bots");
+    raises("io.stderr:write('x')", 1, "io is not there for bots");
     raises("print('x')", 1, "print is not there for bots: use mesh.log.info");
     raises("\nlocal f = io.open('/etc/passwd')", 2, "io is not there for bots");
     raises("loadstring('return 1')()", 1, "loadstring is not there for bots");
@@ -84,6 +111,8 @@ fn require_stays_within_the_folder_and_the_library() {
         r#"
         local util = require("util")
         assert(util.double(2) == 4 and require("util") == util and require("lib/shared").name == "shared")
+        assert(require("shared") == require("lib/shared") and require("lib.shared") == require("lib/shared"))
+        assert(require("deep.down") == 7 and require("table").own)
         for _, name in { "../other/init", "/etc/passwd", "..", "other", "lib/../other/init", "util.lua", "" } do
             local ok, err = pcall(require, name)
             assert(not ok and err:find("there is no module", 1, true), tostring(err))
@@ -92,6 +121,8 @@ fn require_stays_within_the_folder_and_the_library() {
         assert(not ok and err:find("circle", 1, true))"#,
     );
     write(dir.path(), "bot/util.lua", "return { double = function(n) return 2 * n end }");
+    write(dir.path(), "bot/deep/down.lua", "return 7");
+    write(dir.path(), "bot/table.lua", "return { own = true }");
     write(dir.path(), "bot/circle.lua", "return require('circle')");
     write(dir.path(), "lib/shared.lua", "return { name = 'shared' }");
     write(dir.path(), "other/init.lua", "return 1");

@@ -1,6 +1,7 @@
 //! The globals of bots.
 
-/// Globals that bots have, beside `mesh` and `require`. `os` has `time`, `date` and `clock` alone, by the bot's clock.
+/// Globals that bots have, beside `mesh` and `require`. `os` has `time`, `date` and `clock` alone, by the bot's clock; `_G` is the
+/// bot's own table of globals.
 pub const KEPT_GLOBALS: &[&str] = &[
     "assert",
     "error",
@@ -29,6 +30,8 @@ pub const KEPT_GLOBALS: &[&str] = &[
     "bit32",
     "buffer",
     "os",
+    "_G",
+    "_VERSION",
 ];
 
 /// Globals of other hosts that bots don't have, and what to use instead: said when a bot names one.
