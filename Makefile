@@ -32,7 +32,8 @@ test: ## All tests. Those that need root, `ip`, `nft` or python3 say so and are 
 	$(CARGO) test --workspace
 
 test-tools: ## Install what some tests need beside root and python3 (Debian and its kin, as root)
-	apt-get install -y iproute2 nftables avahi-daemon avahi-utils python3-zeroconf python3-venv dbus dnsmasq-base
+	apt-get install -y iproute2 nftables avahi-daemon avahi-utils python3-zeroconf python3-venv dbus dnsmasq-base \
+		lua-dkjson lua-inspect lua-penlight lua-basexx lua-binaryheap lua-fifo lua-messagepack lua-moses lua-markdown lua-argparse lua-mediator
 	python3 -m venv target/python && target/python/bin/pip install -q pycapnp
 
 check: ## Formatting, lints and documentation

@@ -5,6 +5,7 @@ mod boards;
 mod bundled;
 mod cookbook;
 mod hostile;
+mod known;
 mod libraries;
 mod live;
 mod process;
