@@ -61,8 +61,11 @@ local function say()
   if timer then
     timer:cancel()
   end
-  local next = first_due(notices.list())
-  timer = next < math.huge and mesh.after(math.max(1, next - mesh.now()), say)
+  local next = first_due(notices.all())
+  timer = nil
+  if next < math.huge then
+    timer = mesh.after(math.max(1, next - mesh.now()), say)
+  end
   return problem
 end
 
@@ -70,7 +73,7 @@ local function post(msg, text, at, life)
   text = text:gsub("%s+", " ")
   if #text > cfg.longest then
     return "a notice has at most " .. cfg.longest .. " bytes; yours has " .. #text
-  elseif #notices.list() >= cfg.most then
+  elseif #notices.all() >= cfg.most then
     return "there are " .. cfg.most .. " notices already, the most there may be; withdraw one"
   elseif #notices.list(function(notice) return notice.cause == msg.id end) > 0 then
     return -- after a crash the last commands come once more

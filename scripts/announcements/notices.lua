@@ -11,15 +11,19 @@ local function keep(notice)
   return mesh.store:set(key_of(notice.id), notice, { ttl = math.max(1, notice.ends - mesh.now()) })
 end
 
--- Those for which `wanted` holds, all if it isn't said; the oldest first.
+-- Those for which `wanted` holds, the oldest first.
 function notices.list(wanted)
   local list = {}
   for _, notice in mesh.store:each("n/") do
-    if not wanted or wanted(notice) then
+    if wanted(notice) then
       list[#list + 1] = notice
     end
   end
   return list
+end
+
+function notices.all()
+  return notices.list(function() return true end)
 end
 
 -- Gives it a number; nil and an error when there is no room.

@@ -1,7 +1,7 @@
 -- What is there now: id → label, and which kinds could be read.
 
 local function name_of(key, name)
-  return name or key:sub(1, 10)
+  return name or string.sub(key, 1, 10)
 end
 
 local function around()
