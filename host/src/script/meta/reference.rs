@@ -111,8 +111,9 @@ fn globals(out: &mut String) {
     let kept = KEPT_GLOBALS.iter().map(|name| code(name)).collect::<Vec<_>>().join(", ");
     _ = writeln!(
         out,
-        "\n## Globals\n\n`mesh`, `require` (files of the bot's folder and of the shared `lib/`), {kept}. `os` has `time`, `date` and \
-         `clock`, by the bot's clock.\n\nWhat other hosts have and bots don't:\n"
+        "\n## Globals\n\n`mesh`, `require` (files of the bot's folder and of the shared `lib/`, and the language's own libraries), {kept}. \
+         `os` has `time`, `date` and `clock`, by the bot's clock.\n\nWhat other hosts have and bots don't. It may be named; calling it \
+         raises an error:\n"
     );
     rows(out, &["global", "instead"]);
     for (name, instead) in REMOVED_GLOBALS {
