@@ -81,6 +81,12 @@ fn libraries_and_metatables_cannot_be_poisoned() {
             function() os.time = nil end,
             function() setmetatable(mesh, {}) end,
             function() coroutine.yield = nil end,
+            function() getmetatable(_G).__index = {} end,
+            function() getmetatable(_G).__index.string = nil end,
+            function() rawset(getmetatable(_G).__index, "mesh2", 1) end,
+            function() setmetatable(getmetatable(_G).__index, {}) end,
+            function() table.clear(getmetatable(_G).__index) end,
+            function() io.open = 1 end,
         } do
             assert(not pcall(attack))
         end
