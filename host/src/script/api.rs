@@ -32,7 +32,9 @@ pub use table::{
     TYPES, Type, calls,
 };
 pub(crate) use table::{call, field, maybe, param, table, waiting};
-pub(crate) use talk::{MAX_MESSAGE_BYTES, Outgoing, PRIORITIES, Target, deliver, deliver_when_free};
+#[cfg(test)]
+pub(crate) use talk::Target;
+pub(crate) use talk::{MAX_MESSAGE_BYTES, Outgoing, PRIORITIES, deliver, deliver_when_free};
 pub(crate) use time::Timers;
 pub(crate) use tools::clean;
 

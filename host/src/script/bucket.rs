@@ -23,12 +23,12 @@ impl Bucket {
         self.filled = now;
     }
 
-    /// Seconds until `amount` is there; 0 when it is.
+    /// Seconds until `amount` is there; 0 when it is, infinite when it never will be.
     pub(crate) fn wait(&mut self, amount: f64, now: Instant) -> f64 {
         self.fill(now);
         if self.level >= amount {
             0.0
-        } else if self.per_second > 0.0 {
+        } else if self.per_second > 0.0 && amount <= self.capacity {
             (amount - self.level) / self.per_second
         } else {
             f64::INFINITY
@@ -82,5 +82,6 @@ mod tests {
         assert!(!bucket.try_take(1.0, start));
         assert!((bucket.wait(1.0, start) - 2.0).abs() < 0.01);
         assert!(bucket.try_take(1.0, start + Duration::from_secs(2)));
+        assert!(bucket.wait(2.5, start).is_infinite());
     }
 }

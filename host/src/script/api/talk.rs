@@ -31,7 +31,7 @@ pub(crate) enum Target {
 }
 
 /// A message on its way out.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outgoing {
     pub target: Target,
     pub payload: Vec<u8>,
@@ -55,7 +55,12 @@ impl Outgoing {
         matches!(self.target, Target::Channel(_)) && !self.reply
     }
 
-    /// In how many seconds the quota has room for it.
+    /// Whether another one goes to the same place in the same way, whatever it says.
+    pub(crate) fn goes_as(&self, other: &Self) -> bool {
+        Self { payload: Vec::new(), ..self.clone() } == Self { payload: Vec::new(), ..other.clone() }
+    }
+
+    /// In how many seconds the quota has room for it; never is infinite.
     fn wait(&self, ctx: &Ctx) -> f64 {
         lock(&ctx.shared.traffic).wait(self.is_published(), self.payload.len(), ctx.shared.clock.now())
     }
@@ -127,10 +132,11 @@ async fn say(lua: &Lua, ctx: &Rc<Ctx>, args: &Args, out: Outgoing) -> Outcome {
         }
         return give_receipt(lua, &deliver(ctx, out).await?);
     }
-    let now = ctx.shared.clock.now();
-    let waits = !lock(&ctx.shared.chatter).is_empty() || out.wait(ctx) > 0.0;
-    if waits || ctx.node.is_busy().await? {
-        lock(&ctx.shared.chatter).add(out, merge, now);
+    let (now, wait) = (ctx.shared.clock.now(), out.wait(ctx));
+    // What never has room is refused now.
+    let waits = wait.is_finite() && (wait > 0.0 || !lock(&ctx.shared.chatter).is_empty());
+    if waits || wait.is_finite() && ctx.node.is_busy().await? {
+        lock(&ctx.shared.chatter).add(out, merge, ctx.shared.limits.bytes_per_hour as usize, now);
         ctx.shared.wake.notify_one();
         let table = lua.create_table_with_capacity(0, 1)?;
         table.raw_set("queued", true)?;
@@ -168,6 +174,9 @@ async fn ask(lua: Lua, ctx: Rc<Ctx>, args: Args) -> Outcome {
         let message = format!("{QUESTIONS} questions wait already, the limit; give them a shorter timeout");
         return Err(Fault::World(ApiError::new("too-many-questions", message)));
     }
+    if ctx.retired.get() {
+        return Err(Fault::World(ended()));
+    }
     let origin = Origin::of(&ctx, &args)?;
     let topic = match &origin.target {
         Target::Channel(topic) => Some(topic.clone()),
@@ -186,7 +195,7 @@ async fn ask(lua: Lua, ctx: Rc<Ctx>, args: Args) -> Outcome {
         ctx.shared.wake.notify_one();
     }
     let answered = tokio::select! {
-        answer = answer => answer.map_err(|_| ApiError::new("ended", "the bot was loaded anew or stopped before an answer came")),
+        answer = answer => answer.map_err(|_| ended()),
         () = ctx.shared.clock.sleep_until(until) => Err(ApiError::new("timeout", format!("no answer in {timeout} s"))),
     };
     if let Some(running) = &running {
@@ -194,6 +203,10 @@ async fn ask(lua: Lua, ctx: Rc<Ctx>, args: Args) -> Outcome {
     }
     let item = answered?;
     done(&lua, message_table(&lua, &ctx, &item)?)
+}
+
+fn ended() -> ApiError {
+    ApiError::new("ended", "the bot was loaded anew or stopped before an answer came")
 }
 
 /// Where a message came from, out of its script's reach.
