@@ -28,6 +28,7 @@ mod elect;
 mod failure;
 #[cfg(feature = "fuzz-doors")]
 pub(crate) mod fuzz;
+mod handover;
 mod host;
 mod lab;
 pub mod limits;

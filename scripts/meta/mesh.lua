@@ -22,7 +22,7 @@
 ---@alias mesh.event_name
 ---| "start" # The bot begins: after its first load, and after each start of the node.
 ---| "reload" # A new version took over from one that ran. `mesh.state` is that of the old one.
----| "stop" # The bot ends, or makes way for a new version. What it does now must be quick.
+---| "stop" # The bot ends: the node stops, or the bot is taken away. What it does now must be quick. A new version that takes over is no end.
 ---| "envelope" # A direct message came that is none of this bot's commands.
 ---| "broadcast" # A message came on a channel. `{ topic = … }` joins that channel.
 ---| "reaction" # Somebody reacted to a message of this node; with `{ topic = … }`, on that channel.

@@ -10,7 +10,7 @@ use super::Config;
 use crate::core::emergency::EmergencyPolicy;
 use crate::core::quota::Limit;
 use crate::core::shelf::StoreLimits;
-use crate::script::{BotConfig, ChildProgram, ScriptConfig, ScriptLimits};
+use crate::script::{BotConfig, ScriptConfig, ScriptLimits};
 use crate::store;
 
 impl Config {
@@ -75,8 +75,8 @@ impl Config {
             babel: self.scripts.babel.clone(),
             batctl: self.scripts.batctl.clone(),
             isolation: self.scripts.isolation,
-            child: ChildProgram::default(),
             bots,
+            ..ScriptConfig::default()
         }
     }
 

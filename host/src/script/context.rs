@@ -100,6 +100,8 @@ pub(crate) struct Ctx {
     pub read_only: Cell<bool>,
     /// The last name that was read in `mesh` and isn't there.
     pub unread: RefCell<Option<Unread>>,
+    /// Held while changes are on their way to the disk: whoever waits for his own may find them among another's.
+    writing: tokio::sync::Mutex<()>,
 }
 
 impl Ctx {
@@ -131,6 +133,7 @@ impl Ctx {
             unlogged: Cell::new(0),
             read_only: Cell::new(false),
             unread: RefCell::default(),
+            writing: tokio::sync::Mutex::default(),
         };
         (ctx, parts.program)
     }
@@ -203,6 +206,7 @@ impl Ctx {
 
     /// Makes what the bot changed in its store durable.
     pub(crate) async fn flush(&self) -> Result<(), ApiError> {
+        let _writing = self.writing.lock().await;
         let dirty = lock(&self.shared.store).take_dirty();
         if dirty.is_empty() {
             return Ok(());

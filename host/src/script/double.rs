@@ -45,6 +45,8 @@ struct Inner {
     delivered: Vec<Delivery>,
     ids: u64,
     refusal: Option<ApiError>,
+    /// Places in the inbox can't be written.
+    ack_refusal: Option<ApiError>,
 }
 
 /// A node that keeps everything in memory and talks to nobody.
@@ -115,6 +117,11 @@ impl MemoryNode {
     /// From now on refuses to send with this error; `None` accepts again.
     pub fn refuse(&self, error: Option<ApiError>) {
         self.inner().refusal = error;
+    }
+
+    /// From now on refuses to write a reader's place with this error; `None` accepts again.
+    pub fn refuse_acks(&self, error: Option<ApiError>) {
+        self.inner().ack_refusal = error;
     }
 
     fn record(&self, sent: Sent, ttl_secs: Option<u32>) -> Reply<Receipt> {
@@ -235,6 +242,9 @@ impl NodeApi for MemoryNode {
 
     fn inbox_ack(&self, reader: String, seq: u64) -> Reply<()> {
         let mut inner = self.inner();
+        if let Some(error) = inner.ack_refusal.clone() {
+            return ready(Err(error));
+        }
         let place = inner.acked.entry(reader).or_default();
         *place = (*place).max(seq);
         ready(Ok(()))

@@ -15,6 +15,7 @@ use crate::api::{
     ScriptLogQuery, SourceText,
 };
 
+use super::handover::Handover;
 use super::limits::{LimitsPatch, ScriptLimits};
 use super::log::Counter;
 use super::machine::Machine;
@@ -62,6 +63,9 @@ pub struct ScriptConfig {
     /// The program that runs the bots in processes of their own; this one when left out.
     #[serde(skip)]
     pub child: ChildProgram,
+    /// When a bot is started anew that fell again, or whose thread hangs.
+    #[serde(skip)]
+    pub restart_after: Duration,
     /// What is different for one bot, by its name.
     pub bots: BTreeMap<String, BotConfig>,
 }
@@ -77,6 +81,7 @@ impl Default for ScriptConfig {
             batctl: None,
             isolation: Isolation::default(),
             child: ChildProgram::default(),
+            restart_after: Duration::from_secs(60),
             bots: BTreeMap::new(),
         }
     }
@@ -127,6 +132,8 @@ pub(crate) enum Message {
     Approve { name: String, approval: ScriptApproval, reply: oneshot::Sender<Result<(), ApiError>> },
     /// Run a piece of Lua in a bot.
     Eval { eval: ScriptEval, reply: oneshot::Sender<Result<oneshot::Receiver<ScriptEvaluated>, ApiError>> },
+    /// A version begins nothing more, and hands over.
+    Frozen { bot: String, generation: u32, handover: Handover },
     /// A worker's version runs, or doesn't.
     Loaded { bot: String, generation: u32, result: LoadResult },
     /// A worker ended.

@@ -1,6 +1,6 @@
 //! What belongs to a bot and outlives each of its machines: figures, quotas, store, faults.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
@@ -18,6 +18,7 @@ use super::bucket::Bucket;
 use super::chatter::Chatter;
 use super::clock::Clock;
 use super::elect::Election;
+use super::handover::Carried;
 use super::limits::{CPU_WINDOW, ERRORS_TO_PAUSE, KILL_WINDOW, KILLS_TO_DISABLE, LIVE_QUEUE, PAUSES, ScriptLimits};
 use super::lock;
 use super::log::{About, Book, Counter};
@@ -224,8 +225,11 @@ impl Traffic {
         let wait = self.wait(published, bytes, now);
         let (what, bucket) = self.counted(published);
         if wait > 0.0 {
-            let message =
-                format!("the bot's quota of {what} is used up for {wait:.0} s; send fewer, or ask the admin for more");
+            let message = if wait.is_finite() {
+                format!("the bot's quota of {what} is used up for {wait:.0} s; send fewer, or ask the admin for more")
+            } else {
+                format!("the bot's quota never has room for such {what}; send shorter ones, or ask the admin for more")
+            };
             return Err(ApiError::new("rate-limited", message));
         }
         bucket.take(1.0);
@@ -335,7 +339,7 @@ pub(crate) struct Shared {
     /// The boards of its last machines: a new one goes on with what is the same.
     pub boards: Mutex<Vec<Arc<Board>>>,
     /// When named timers are due, for the next machine (Unix seconds).
-    pub timers: Mutex<BTreeMap<String, f64>>,
+    pub timers: Mutex<Carried>,
     pub book: Book,
     /// Numbers the lines of all bots.
     pub lines: Arc<Counter>,
@@ -395,6 +399,15 @@ impl Shared {
         queue.push_back(event);
         drop(queue);
         self.wake.notify_one();
+    }
+
+    /// Puts events back that nobody has looked at, before those that came since; the oldest go when there is no room.
+    pub(crate) fn put_back_live(&self, events: impl Iterator<Item = LiveEvent>) {
+        let mut queue = lock(&self.live);
+        let newer = std::mem::take(&mut *queue);
+        queue.extend(events.chain(newer));
+        let excess = queue.len().saturating_sub(LIVE_QUEUE);
+        queue.drain(..excess);
     }
 
     /// Whether of the bots of this node that answer this command there, this one does: the first by name. `help` is answered

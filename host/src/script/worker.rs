@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -12,19 +11,18 @@ use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::oneshot;
 
-use crate::api::{ApiError, InboxPage, Reply, ScriptEvaluated};
+use crate::api::{ApiError, InboxPage, Reply};
 
 use super::api::deliver_when_free;
 use super::call::Ran;
 use super::chatter::LOOK;
 use super::dispatch::{self, Job};
 use super::failure::{Failure, Kind};
-use super::limits::{HANDLER_LIFE_SECS, LIVE_QUEUE};
+use super::handover::Place;
+use super::limits::LIVE_QUEUE;
 use super::lock;
 use super::log::About;
-use super::plain::Plain;
 use super::pulse::Pulse;
 use super::shared::{Shared, State, Verdict};
 use super::vm::Vm;
@@ -32,29 +30,15 @@ use super::vm::Vm;
 mod contest;
 mod inbox;
 mod job;
+mod orders;
 
 use contest::Contests;
 pub(crate) use inbox::{BEGUN, PAGE, reader};
 pub(crate) use job::perform;
+pub(crate) use orders::Order;
 
 /// The longest sleep of an idle bot. Nothing depends on it: everything that happens wakes the thread.
 const IDLE: Duration = Duration::from_secs(3_600);
-
-/// What the supervisor tells a worker.
-pub(crate) enum Order {
-    /// Begin: take events.
-    Activate { reloaded: bool },
-    /// Take no new events and hand over `mesh.state`.
-    Freeze(Sender<Option<Plain>>),
-    /// Go on, the new version failed.
-    Thaw,
-    /// A new version took over: finish what is running, then end.
-    Retire,
-    /// The node stops.
-    Stop,
-    /// Run a piece of Lua that the admin typed.
-    Eval { code: String, write: bool, reply: oneshot::Sender<ScriptEvaluated> },
-}
 
 /// Why a worker ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,7 +77,7 @@ enum Happened {
     Order(Option<Order>),
     Finished(Finished),
     Page(Result<InboxPage, ApiError>),
-    Acked(Result<(), ApiError>),
+    Acked(Result<u64, ApiError>),
     Woken,
     Tick,
 }
@@ -102,9 +86,19 @@ enum Happened {
 enum Phase {
     Waiting,
     Active,
+    /// Handed over; it begins nothing more.
     Frozen,
-    /// Finishing what runs.
+    /// Finishing what has begun.
     Ending(Instant),
+}
+
+/// A message that is not finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Open {
+    /// Jobs that are not done.
+    left: usize,
+    /// Something of it was done, or runs.
+    begun: bool,
 }
 
 /// The thread's state.
@@ -118,18 +112,23 @@ pub(crate) struct Worker {
     phase: Phase,
     running: FuturesUnordered<LocalBoxFuture<'static, Finished>>,
     ready: VecDeque<(Job, Option<u64>)>,
-    /// Messages begun and not finished: sequence number and jobs left.
-    open: BTreeMap<u64, usize>,
+    /// Messages that are not finished, by their place in the inbox.
+    open: BTreeMap<u64, Open>,
     /// Commands that bots of other nodes could answer, too.
     contests: Contests,
     /// The last message pulled; `None` before the first page.
     after: Option<u64>,
+    /// What was handed over to this version.
+    inherited: Place,
+    /// The versions before this one have ended.
+    settled: bool,
     acked: u64,
     behind: bool,
     /// The boards have read what came between the load and the first page.
     read_boards: bool,
     fetch: Option<Reply<InboxPage>>,
-    ack: Option<Reply<()>>,
+    /// Comes to the place that was written.
+    ack: Option<LocalBoxFuture<'static, Result<u64, ApiError>>>,
     ack_at: Option<Instant>,
     fetch_not_before: Option<Instant>,
     paused_until: Option<Instant>,
@@ -152,6 +151,8 @@ impl Worker {
             open: BTreeMap::new(),
             contests: Contests::new(),
             after: None,
+            inherited: Place::default(),
+            settled: true,
             acked: 0,
             behind: true,
             read_boards: false,
@@ -181,6 +182,7 @@ impl Worker {
             for seq in self.vm.ctx.handled.take() {
                 self.close(Some(seq));
             }
+            self.end_pause();
             self.subscribe();
             self.start_ready();
             self.show();
@@ -202,18 +204,19 @@ impl Worker {
             return Some(end.clone());
         }
         let Phase::Ending(deadline) = self.phase else { return None };
-        let done = self.running.is_empty() && self.ready.is_empty() && self.contests.is_empty();
+        let may_leave = self.settled || self.vm.ctx.retired.get();
+        let done = self.running.is_empty() && self.ready.is_empty() && may_leave;
         (done || self.now() >= deadline).then_some(End::Done)
     }
 
     async fn wait(&mut self) -> Happened {
         let until = self.next_wake();
-        // One that is about to end gets no more orders, and takes no news away from the version that follows it.
-        let listens = !matches!(self.phase, Phase::Ending(_));
+        // Another one takes no news away from the version that is or will be active.
+        let listens = self.phase == Phase::Active;
         let Self { orders, alone, running, fetch, ack, shared, .. } = self;
         tokio::select! {
             biased;
-            order = orders.recv(), if listens && !*alone => Happened::Order(order),
+            order = orders.recv(), if !*alone => Happened::Order(order),
             Some(finished) = running.next(), if !running.is_empty() => Happened::Finished(finished),
             page = maybe(fetch) => Happened::Page(page),
             result = maybe(ack) => Happened::Acked(result),
@@ -224,9 +227,12 @@ impl Worker {
 
     fn handle(&mut self, happened: Happened) {
         match happened {
-            Happened::Order(order) => {
-                self.alone = order.is_none();
-                self.obey(order.unwrap_or(Order::Stop));
+            Happened::Order(Some(order)) => self.obey(order),
+            Happened::Order(None) => {
+                self.alone = true;
+                if !matches!(self.phase, Phase::Ending(_)) {
+                    self.obey(Order::Stop);
+                }
             }
             Happened::Finished(finished) => self.finished(finished),
             Happened::Page(page) => {
@@ -235,9 +241,8 @@ impl Worker {
             }
             Happened::Acked(result) => {
                 self.ack = None;
-                if let Err(error) = result {
-                    tracing::warn!(target: "qpq::script", bot = %self.shared.name, "place in the inbox not written: {error}");
-                }
+                self.acked(result);
+                self.plan_ack();
             }
             Happened::Woken => {
                 self.behind = true;
@@ -248,71 +253,24 @@ impl Worker {
         }
     }
 
-    fn obey(&mut self, order: Order) {
-        match order {
-            Order::Activate { reloaded } if self.phase == Phase::Waiting => {
-                self.phase = Phase::Active;
-                let jobs = dispatch::plain(&self.vm, if reloaded { "reload" } else { "start" }, |_| Ok(()));
-                self.queue(jobs, None);
-                if reloaded {
-                    self.after = Some(self.shared.figures.pulled.load(Ordering::Relaxed)).filter(|at| *at > 0);
-                }
-            }
-            Order::Freeze(reply) => {
-                self.phase = Phase::Frozen;
-                *lock(&self.shared.timers) = self.vm.ctx.timers.borrow().pace().collect();
-                let _ = reply.send(self.state());
-            }
-            Order::Thaw if self.phase == Phase::Frozen => {
-                self.phase = Phase::Active;
-                self.live_events();
-            }
-            // It was told to stop meanwhile.
-            Order::Activate { .. } | Order::Thaw => {}
-            Order::Eval { code, write, reply } => {
-                let evaluated = job::evaluate(Rc::clone(&self.vm), code, write);
-                self.running.push(Box::pin(async move {
-                    // Whoever asked may be gone.
-                    let _ = reply.send(evaluated.await);
-                    Finished::Aside
-                }));
-            }
-            Order::Retire => {
-                self.vm.ctx.retired.set(true);
-                self.vm.ctx.asked.borrow_mut().clear();
-                self.end_within(Duration::from_secs(HANDLER_LIFE_SECS));
-            }
-            Order::Stop => {
-                // What waits stays unhandled, and comes again after the next start.
-                self.contests.clear();
-                self.vm.ctx.asked.borrow_mut().clear();
-                if self.phase == Phase::Active {
-                    let jobs = dispatch::plain(&self.vm, "stop", |_| Ok(()));
-                    self.queue(jobs, None);
-                }
-                self.end_within(Duration::from_secs(HANDLER_LIFE_SECS));
-            }
-        }
-    }
-
-    fn state(&mut self) -> Option<Plain> {
-        self.vm.state().map_err(|failure| self.failed("mesh.state", &failure)).ok()
-    }
-
-    fn end_within(&mut self, time: Duration) {
-        self.fetch = None;
-        self.phase = Phase::Ending(self.now() + time);
-    }
-
-    /// Whether events may start now.
-    fn open_for_work(&mut self) -> bool {
+    /// Goes on once a pause is over.
+    fn end_pause(&mut self) {
         if self.paused_until.is_some_and(|until| until <= self.now()) {
             self.paused_until = None;
-            self.shared.set_state(State::Running);
+            if !self.vm.ctx.retired.get() {
+                self.shared.set_state(State::Running);
+            }
+            self.live_events();
         }
-        matches!(self.phase, Phase::Active | Phase::Ending(_))
-            && self.paused_until.is_none()
-            && self.cpu_wait().is_none()
+    }
+
+    /// Whether events may start now. What has begun is finished at the end, whatever the bot has done and used.
+    fn open_for_work(&self) -> bool {
+        match self.phase {
+            Phase::Active => self.paused_until.is_none() && self.cpu_wait().is_none(),
+            Phase::Ending(_) => true,
+            Phase::Waiting | Phase::Frozen => false,
+        }
     }
 
     /// How long until the bot's share of CPU is positive again.
@@ -328,6 +286,9 @@ impl Worker {
             while self.running.len().saturating_sub(asking) < self.vm.ctx.limits.handlers
                 && let Some((job, seq)) = self.ready.pop_front()
             {
+                if let Some(message) = seq.and_then(|seq| self.open.get_mut(&seq)) {
+                    message.begun = true;
+                }
                 self.running.push(perform(Rc::clone(&self.vm), job, seq));
             }
         }
@@ -363,7 +324,7 @@ impl Worker {
         match jobs {
             Ok(jobs) => {
                 if let (Some(seq), false) = (seq, jobs.is_empty()) {
-                    self.open.insert(seq, jobs.len());
+                    self.open.insert(seq, Open { left: jobs.len(), begun: false });
                 }
                 self.ready.extend(jobs.into_iter().map(|job| (job, seq)));
             }
@@ -377,13 +338,10 @@ impl Worker {
     }
 
     fn live_events(&mut self) {
-        if matches!(self.phase, Phase::Waiting | Phase::Frozen) || self.crowded() {
+        if self.phase != Phase::Active || self.paused_until.is_some() || self.crowded() {
             return; // They wait in their queue.
         }
         let events: Vec<_> = lock(&self.shared.live).drain(..).collect();
-        if self.phase != Phase::Active || self.paused_until.is_some() {
-            return;
-        }
         for event in events {
             let jobs = dispatch::live(&self.vm, &event);
             self.queue(jobs, None);
@@ -397,7 +355,7 @@ impl Worker {
             self.ready.extend(due.into_iter().map(|timer| (dispatch::timer(timer.function), None)));
             self.ready.extend(dispatch::due_readings(&self.vm).into_iter().map(|job| (job, None)));
         }
-        if self.phase != Phase::Frozen && self.paused_until.is_none() {
+        if self.phase == Phase::Active && self.paused_until.is_none() {
             self.settle_contests();
         }
         self.chatter();
@@ -514,14 +472,14 @@ impl Worker {
         // Else the page waits for something that wakes the thread by itself, and a time long over would keep it spinning.
         let fetch = self.fetch_not_before.filter(|_| self.wants_page());
         let contest =
-            contest::next_due(&self.contests).filter(|_| self.phase != Phase::Frozen && self.paused_until.is_none());
+            contest::next_due(&self.contests).filter(|_| self.phase == Phase::Active && self.paused_until.is_none());
         let moments = [timer, reading, cpu, ending, contest, self.chatter_at, self.ack_at, self.paused_until, fetch];
         moments.into_iter().flatten().fold(now + IDLE, Instant::min)
     }
 }
 
 /// The future in the option, or none that ever comes.
-async fn maybe<T>(future: &mut Option<Reply<T>>) -> Result<T, ApiError> {
+async fn maybe<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
     match future {
         Some(future) => future.await,
         None => std::future::pending().await,

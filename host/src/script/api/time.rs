@@ -137,7 +137,7 @@ fn set(lua: &Lua, ctx: &Rc<Ctx>, args: &Args, due: f64, pace: Pace, verb: &str) 
         format!("{verb} {} #{alike}", value_text(&args.value(0)))
     });
     // After a reload the timer goes on at its pace, unless it would be due later than its period says.
-    let carried = lock(&ctx.shared.timers).remove(&key).filter(|_| matches!(pace, Pace::Every(_)));
+    let carried = lock(&ctx.shared.timers).take(&key, ctx.now()).filter(|_| matches!(pace, Pace::Every(_)));
     let due = carried.map_or(due, |carried| carried.min(due));
     timers.set.push(Timer { id, key, due, pace, function: args.function(1).map_err(Fault::Misuse)? });
     let timer = lua.create_table_with_capacity(0, 1)?;

@@ -1,7 +1,7 @@
 //! Which version of which bot runs, and what follows from what happens to it.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,18 +12,21 @@ use crate::api::{ApiError, NodeApi, ScriptApproval, ScriptEval, ScriptEvaluated}
 use super::super::approvals::{Approvals, Grant};
 use super::super::clock::Clock;
 use super::super::failure::{Failure, Kind};
-use super::super::limits::STUCK;
+use super::super::handover::{Handover, Place};
 use super::super::lock;
-use super::super::log::Counter;
+use super::super::log::{About, Counter, Level};
 use super::super::manifest;
-use super::super::plain::Plain;
 use super::super::process::{self, Pool};
 use super::super::shared::{Among, Shared, State, Verdict};
-use super::super::source::{Found, discover, read};
+use super::super::source::{Found, Source, discover, read};
 use super::super::store::BotStore;
 use super::super::worker::{End, Order};
-use super::thread::{self, LoadResult, Start, Version};
+use super::thread::{self, LoadResult, Loaded, Start, Version};
 use super::{Isolation, Known, Message, ScriptConfig};
+
+mod versions;
+
+use versions::{Cause, Leaving, Next};
 
 /// Files must be quiet for so long before they are read: one save makes several events.
 const DEBOUNCE: Duration = Duration::from_millis(250);
@@ -32,8 +35,6 @@ const DEBOUNCE_LIMIT: Duration = Duration::from_secs(2);
 
 /// A bot whose process died comes back that soon the first time: it has left nothing behind, and it may have been no fault of its own.
 const SOON: Duration = Duration::from_secs(1);
-/// When a bot that fell before, or whose thread hangs, is started anew.
-const LATER: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 60 });
 
 /// A bot, with its versions.
 struct Bot {
@@ -42,15 +43,15 @@ struct Bot {
     /// Of the newest files seen, good or bad.
     hash: u64,
     current: Option<Version>,
-    /// A version that loads beside the current one.
-    next: Option<Version>,
-    /// The files changed again while `next` loads.
+    next: Option<Next>,
+    /// The files may have changed again while `next` is on its way.
     again: bool,
     store_read: bool,
-    generation: u32,
     restart_at: Option<Instant>,
     /// The next version comes in place of one that fell; its faults still count.
     restarting: bool,
+    /// A version fell that had begun what nobody else does.
+    fell: bool,
 }
 
 /// Somebody who waits for a reload.
@@ -72,6 +73,10 @@ pub(super) struct Supervisor {
     /// When to read the files, and when the first of the changes came.
     rescan_at: Option<(Instant, Instant)>,
     stop_at: Option<Instant>,
+    /// Versions that are replaced or stopped.
+    leaving: Vec<Leaving>,
+    /// Versions made so far: each has its number.
+    made: u32,
     /// Versions that have not ended.
     alive: usize,
     /// Those who guard the bots in processes of their own.
@@ -100,6 +105,8 @@ impl Supervisor {
             waiters: Vec::new(),
             rescan_at: None,
             stop_at: None,
+            leaving: Vec::new(),
+            made: 0,
             alive: 0,
             pool: Pool::default(),
         }
@@ -119,6 +126,7 @@ impl Supervisor {
             Message::Reload { name, reply } => self.reload(name.as_deref(), reply),
             Message::Approve { name, approval, reply } => self.approve(&name, approval, reply),
             Message::Eval { eval, reply } => self.eval(eval, reply),
+            Message::Frozen { bot, generation, handover } => self.frozen(&bot, generation, handover),
             Message::Loaded { bot, generation, result } => self.loaded(&bot, generation, result),
             Message::Ended { bot, generation, end } => self.ended(&bot, generation, &end),
             Message::Stop { deadline } => self.stop(deadline),
@@ -135,6 +143,7 @@ impl Supervisor {
         for name in names {
             self.look_after(&name, now);
         }
+        self.look_after_leaving();
     }
 
     /// Looks for bots and loads those that are new or changed; all of them when `all` says so.
@@ -153,15 +162,13 @@ impl Supervisor {
         for bot in found {
             let name = bot.name.clone();
             self.meet(bot);
-            self.load(&name, all);
+            self.load(&name, if all { Cause::Asked } else { Cause::Saved });
         }
     }
 
     fn remove(&mut self, name: &str) {
-        if let Some(bot) = self.bots.remove(name) {
-            for version in [bot.current, bot.next].into_iter().flatten() {
-                let _ = version.orders.send(Order::Stop);
-            }
+        self.stop_versions(name);
+        if self.bots.remove(name).is_some() {
             self.known.write().unwrap_or_else(PoisonError::into_inner).retain(|shared| shared.name != name);
             self.settle_waiters(name);
         }
@@ -185,69 +192,12 @@ impl Supervisor {
             next: None,
             again: false,
             store_read: false,
-            generation: 0,
             restart_at: None,
             restarting: false,
+            fell: false,
             found: found.clone(),
         };
         self.bots.insert(found.name, bot);
-    }
-
-    /// Reads a bot's files and starts a version of them, if they changed or `force` says so.
-    fn load(&mut self, name: &str, force: bool) {
-        let Some(bot) = self.bots.get_mut(name) else { return };
-        bot.restarting = bot.restart_at.take().is_some_and(|at| at <= Instant::now());
-        if bot.next.is_some() {
-            bot.again = true;
-            return;
-        }
-        let source = match read(&bot.found.path, self.config.limits.source_bytes) {
-            Ok(source) => source,
-            Err(error) => {
-                if bot.hash != error.hash || force {
-                    bot.hash = error.hash;
-                    self.load_failed(name, &Failure::from(error));
-                }
-                return;
-            }
-        };
-        if bot.hash == source.hash && !force {
-            return;
-        }
-        bot.hash = source.hash;
-        let config = self.config.bots.get(name).cloned().unwrap_or_default();
-        let missing = self.approvals.missing(name, &source.manifest.needs, &config);
-        bot.shared.asks_for(&source.manifest.needs, &missing);
-        if !missing.is_empty() {
-            self.hold(name, &missing);
-            return;
-        }
-        bot.generation += 1;
-        let start = Start {
-            shared: Arc::clone(&bot.shared),
-            generation: bot.generation,
-            node: Arc::clone(&self.node),
-            kv: Arc::clone(&self.kv),
-            limits: self.config.limits.clone(),
-            config,
-            source,
-            state: bot.current.as_ref().and_then(freeze),
-            read_store: !bot.store_read,
-            messages: self.messages.clone(),
-        };
-        let started = match isolation(&self.config, &self.approvals, name) {
-            Isolation::Thread => thread::start(start),
-            Isolation::Process => process::start(start, &self.config.child, &mut self.pool),
-        };
-        match started {
-            Ok(version) => {
-                bot.next = Some(version);
-                self.alive += 1;
-            }
-            Err(error) => {
-                self.load_failed(name, &Failure::new(Kind::Panic, format!("no place to run the bot: {error}")));
-            }
-        }
     }
 
     /// The version waits for the admin. The one before it goes on, where there is one.
@@ -276,18 +226,10 @@ impl Supervisor {
             return;
         }
         if revoke {
-            self.stop_current(name);
+            self.stop_versions(name);
+            self.bots.get(name).inspect(|bot| bot.shared.set_state(State::Loading));
         }
         self.reload(Some(name), reply);
-    }
-
-    /// Ends what runs, for good.
-    fn stop_current(&mut self, name: &str) {
-        let Some(bot) = self.bots.get_mut(name) else { return };
-        for version in [bot.current.take(), bot.next.take()].into_iter().flatten() {
-            let _ = version.orders.send(Order::Stop);
-        }
-        bot.shared.set_state(State::Loading);
     }
 
     fn eval(&self, eval: ScriptEval, reply: oneshot::Sender<Result<oneshot::Receiver<ScriptEvaluated>, ApiError>>) {
@@ -313,119 +255,6 @@ impl Supervisor {
         ApiError::new("unknown-bot", format!("there is no bot '{name}'{near} `qpq script list` shows them"))
     }
 
-    fn loaded(&mut self, name: &str, generation: u32, result: LoadResult) {
-        let Some(bot) = self.bots.get_mut(name) else { return };
-        if bot.next.as_ref().is_none_or(|next| next.generation != generation) {
-            return;
-        }
-        match result {
-            Ok(loaded) => {
-                let reloaded = bot.current.is_some();
-                if let Some(old) = bot.current.take() {
-                    let _ = old.orders.send(Order::Retire);
-                }
-                bot.current = bot.next.take();
-                bot.store_read = true;
-                bot.shared.took_over(loaded, std::mem::take(&mut bot.restarting));
-                tracing::info!(target: "qpq::script", bot = name, reloaded, "bot loaded");
-                if let Some(current) = &bot.current {
-                    let _ = current.orders.send(Order::Activate { reloaded });
-                }
-                self.settle_waiters(name);
-            }
-            Err(failure) => {
-                bot.next = None;
-                self.load_failed(name, &failure);
-            }
-        }
-        if self.bots.get_mut(name).is_some_and(|bot| std::mem::take(&mut bot.again)) {
-            self.load(name, false);
-        }
-    }
-
-    /// The old version goes on; the error stays visible until it is mended.
-    fn load_failed(&mut self, name: &str, failure: &Failure) {
-        let Some(bot) = self.bots.get_mut(name) else { return };
-        let shown = bot.shared.not_loaded(failure, bot.current.is_some());
-        tracing::error!(target: "qpq::script", bot = name, "bot not loaded: {shown}");
-        if let Some(current) = &bot.current {
-            let _ = current.orders.send(Order::Thaw);
-        }
-        self.settle_waiters(name);
-    }
-
-    fn ended(&mut self, name: &str, generation: u32, end: &End) {
-        self.alive = self.alive.saturating_sub(1);
-        let Some(bot) = self.bots.get_mut(name) else { return };
-        if *end == End::Broken && bot.next.as_ref().is_some_and(|next| next.generation == generation) {
-            bot.next = None;
-            self.load_failed(name, &Failure::new(Kind::Panic, "the host failed while loading it"));
-            return;
-        }
-        if bot.current.as_ref().is_none_or(|current| current.generation != generation) {
-            return;
-        }
-        bot.current = None;
-        match end {
-            End::Done => {}
-            End::Disabled => self.disable(name),
-            End::Broken => self.restart_later(name, "the machine failed inside", LATER),
-            End::Killed(why) => self.restart_later(name, why, SOON),
-        }
-    }
-
-    fn disable(&mut self, name: &str) {
-        if let Some(bot) = self.bots.get(name) {
-            bot.shared.disabled();
-        }
-    }
-
-    /// Counts a fall, and starts the bot anew after a while, or not at all after too many.
-    fn restart_later(&mut self, name: &str, why: &str, first: Duration) {
-        let Some(bot) = self.bots.get_mut(name) else { return };
-        tracing::error!(target: "qpq::script", bot = name, "ALARM: {why}");
-        lock(&bot.shared.face).run_problem = Some(format!("{name}: {why}"));
-        bot.shared.set_state(State::Failed);
-        let (verdict, kills) = {
-            let mut faults = lock(&bot.shared.faults);
-            (faults.kill(Instant::now()), faults.kills())
-        };
-        if verdict == Verdict::Disable {
-            self.disable(name);
-        } else {
-            let wait = if kills == 1 { first } else { LATER };
-            bot.restart_at = Some(Instant::now() + wait);
-        }
-    }
-
-    /// Heartbeats and restarts.
-    fn look_after(&mut self, name: &str, now: Instant) {
-        let Some(bot) = self.bots.get_mut(name) else { return };
-        let stuck = |version: &mut Option<Version>| match version {
-            Some(there) if there.pulse.is_stuck() => {
-                there.pulse.abandon();
-                *version = None;
-                true
-            }
-            _ => false,
-        };
-        let next_stuck = stuck(&mut bot.next);
-        let current_stuck = stuck(&mut bot.current);
-        let restart = bot.restart_at.is_some_and(|at| at <= now);
-        let why = "stuck inside the machine for more than 500 ms; its thread was given up";
-        if next_stuck {
-            self.alive = self.alive.saturating_sub(1);
-            self.load_failed(name, &Failure::new(Kind::Cpu, why));
-        }
-        if current_stuck {
-            self.alive = self.alive.saturating_sub(1);
-            self.restart_later(name, why, LATER);
-        }
-        if restart && self.stop_at.is_none() {
-            self.load(name, true);
-        }
-    }
-
     fn reload(&mut self, name: Option<&str>, reply: oneshot::Sender<Result<(), ApiError>>) {
         if let Some(name) = name
             && !self.bots.contains_key(name)
@@ -437,7 +266,7 @@ impl Supervisor {
             }
         }
         match name {
-            Some(name) => self.load(name, true),
+            Some(name) => self.load(name, Cause::Asked),
             None => self.rescan(true),
         }
         let loading = |(name, bot): (&String, &Bot)| bot.next.is_some().then(|| name.clone());
@@ -463,10 +292,8 @@ impl Supervisor {
 
     fn stop(&mut self, deadline: Instant) {
         self.stop_at = Some(deadline);
-        for bot in self.bots.values() {
-            for version in bot.current.iter().chain(&bot.next) {
-                let _ = version.orders.send(Order::Stop);
-            }
+        for name in self.bots.keys().cloned().collect::<Vec<_>>() {
+            self.stop_versions(&name);
         }
     }
 }
@@ -482,11 +309,4 @@ fn isolation(config: &ScriptConfig, approvals: &Approvals, bot: &str) -> Isolati
         Some(_) => Isolation::Process,
         None => config.isolation,
     }
-}
-
-/// Stops a version's intake and takes its `mesh.state`. A version that doesn't answer in time gives none.
-fn freeze(version: &Version) -> Option<Plain> {
-    let (reply, state) = channel();
-    version.orders.send(Order::Freeze(reply)).ok()?;
-    state.recv_timeout(STUCK).ok().flatten()
 }

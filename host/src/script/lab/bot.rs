@@ -12,6 +12,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use super::super::approvals;
 use super::super::clock::Clock;
 use super::super::failure::Failure;
+use super::super::handover::Handover;
 use super::super::host::thread::{Start, load};
 use super::super::limits::ScriptLimits;
 use super::super::lock;
@@ -73,10 +74,11 @@ impl Bot {
     }
 
     /// Stops the intake of the version that runs, which hands over what the next one gets.
-    pub(super) fn freeze(&self) -> Option<Receiver<Option<Plain>>> {
-        let (reply, state) = channel();
-        self.orders.borrow().as_ref()?.send(Order::Freeze(reply)).ok()?;
-        Some(state)
+    pub(super) fn freeze(&self) -> Option<Receiver<Handover>> {
+        let (sender, handover) = channel();
+        let taker = Box::new(move |handover| _ = sender.send(handover));
+        self.orders.borrow().as_ref()?.send(Order::Freeze(taker)).ok()?;
+        Some(handover)
     }
 
     /// The node stops: it gets its `stop` event, and its place in the inbox is written.
@@ -95,7 +97,7 @@ impl Bot {
     }
 
     /// The life of one version: it is read and loaded, takes over and works.
-    pub(super) fn launch(self: &Rc<Self>, state: Option<Plain>, pulse: Arc<Pulse>) -> impl Future<Output = ()> + use<> {
+    pub(super) fn launch(self: &Rc<Self>, handover: Handover, pulse: Arc<Pulse>) -> impl Future<Output = ()> + use<> {
         if !self.started.replace(true) {
             self.store_read.set(false);
             let old = self.shared();
@@ -111,12 +113,13 @@ impl Bot {
             }
             *self.shared.borrow_mut() = shared;
         }
-        let (life, handle) = abortable(Rc::clone(self).live(state, pulse));
+        let (life, handle) = abortable(Rc::clone(self).live(handover, pulse));
         self.alive.borrow_mut().push(handle);
         async move { _ = life.await } // a crash is no news to anybody
     }
 
-    async fn live(self: Rc<Self>, state: Option<Plain>, pulse: Arc<Pulse>) {
+    async fn live(self: Rc<Self>, handover: Handover, pulse: Arc<Pulse>) {
+        let Handover { state, place } = handover;
         let (orders, receiver) = unbounded_channel();
         let source = match read(&self.path, ScriptLimits::default().source_bytes) {
             Ok(source) => source,
@@ -137,7 +140,8 @@ impl Bot {
         }
         self.store_read.set(true);
         shared.took_over(loaded, false);
-        _ = orders.send(Order::Activate { reloaded }); // its receiver is here
+        // What is acknowledged too early is lost in a crash within a reload; nobody plays that.
+        _ = orders.send(Order::Activate { reloaded, place, settled: true }); // its receiver is here
         drop(orders);
         match Worker::new(vm, pulse, receiver).run().await {
             End::Done => {}

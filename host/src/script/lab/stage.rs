@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::super::call::{Call, Ran};
 use super::super::clock::{Clock, VirtualTime};
 use super::super::failure::{Failure, Kind};
+use super::super::handover::Handover;
 use super::super::lock;
 use super::super::pulse::Pulse;
 use super::bot::Bot;
@@ -105,7 +106,7 @@ impl Stage {
         let mut some = false;
         for bot in waiting.iter().filter(|bot| self.world().core(bot.node).is_ok()) {
             some = true;
-            self.pool.spawn(bot.launch(None, Arc::clone(&self.pulse)));
+            self.pool.spawn(bot.launch(Handover::default(), Arc::clone(&self.pulse)));
         }
         if some {
             self.settle().await;
@@ -114,10 +115,10 @@ impl Stage {
 
     /// Loads a bot anew, with what it carries over.
     pub(super) async fn reload(&self, bot: &Rc<Bot>) {
-        let state = bot.freeze();
+        let handover = bot.freeze();
         self.settle().await;
-        let state = state.and_then(|state| state.try_recv().ok().flatten());
-        self.pool.spawn(bot.launch(state, Arc::clone(&self.pulse)));
+        let handover = handover.and_then(|handover| handover.try_recv().ok()).unwrap_or_default();
+        self.pool.spawn(bot.launch(handover, Arc::clone(&self.pulse)));
         self.settle().await;
     }
 

@@ -24,6 +24,7 @@ use crate::api::ScriptEvaluated;
 
 use super::super::context::Parts;
 use super::super::failure::{Failure, Kind};
+use super::super::handover::{Carried, Handover};
 use super::super::host::assemble;
 use super::super::lock;
 use super::super::manifest::Permissions;
@@ -119,8 +120,8 @@ struct Desk {
     others: Arc<RwLock<Vec<Arc<Shared>>>>,
     /// What the admin typed, and what it will come to.
     evals: RefCell<Vec<(u64, oneshot::Receiver<ScriptEvaluated>)>>,
-    /// Where `mesh.state` will come from, for the host.
-    state: RefCell<Option<std::sync::mpsc::Receiver<Option<Plain>>>>,
+    /// Where that will come from which is handed over to the host.
+    handover: RefCell<Option<std::sync::mpsc::Receiver<Handover>>>,
 }
 
 impl Desk {
@@ -134,7 +135,7 @@ impl Desk {
             shared: OnceCell::new(),
             others: Arc::default(),
             evals: RefCell::default(),
-            state: RefCell::new(None),
+            handover: RefCell::new(None),
         }
     }
 
@@ -181,14 +182,12 @@ impl Desk {
                 return;
             }
             ToChild::Confine { .. } => return,
-            ToChild::Activate { reloaded, pulled } => {
-                self.with(|shared| shared.figures.pulled.store(pulled, Ordering::Relaxed));
-                Order::Activate { reloaded }
-            }
+            ToChild::Activate { reloaded, place, settled } => Order::Activate { reloaded, place, settled },
+            ToChild::Settled => Order::Settled,
             ToChild::Freeze => {
-                let (reply, state) = std::sync::mpsc::channel();
-                self.state.replace(Some(state));
-                Order::Freeze(reply)
+                let (sender, handover) = std::sync::mpsc::channel();
+                self.handover.replace(Some(handover));
+                Order::Freeze(Box::new(move |handover| _ = sender.send(handover)))
             }
             ToChild::Eval { id, code, write } => {
                 let (reply, evaluated) = oneshot::channel();
@@ -253,7 +252,7 @@ async fn load(desk: &Desk, start: Start, pulse: &Arc<Pulse>) -> Result<Rc<Vm>, F
     let among = Among { known: Arc::downgrade(&desk.others), ..Among::default() };
     let shared = Arc::new(Shared::among(&start.name, PathBuf::from(&start.name), &limits, among));
     *lock(&shared.store) = Cache::new(desk.entries.take(), shared.clock.unix_ms());
-    *lock(&shared.timers) = start.timers.into_iter().collect();
+    *lock(&shared.timers) = Carried::new(start.timers, shared.clock.unix().as_secs_f64());
     lock(&shared.traffic).set_levels(&start.levels, Instant::now());
     let _ = desk.shared.set(Arc::clone(&shared));
     let source = Source {

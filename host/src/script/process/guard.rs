@@ -23,6 +23,7 @@ use crate::api::{ApiError, InboxQuery, ScriptEvaluated};
 
 use super::super::bucket::Bucket;
 use super::super::failure::{Failure, Kind};
+use super::super::handover::{Carried, Handover, Taker};
 use super::super::host::{Message, Prepared, StartVersion, Version, prepare};
 use super::super::limits::{HANDLER_LIFE_SECS, ScriptLimits};
 use super::super::lock;
@@ -61,6 +62,8 @@ const MAX_EVALS: usize = 16;
 const CPU_DEBT: Duration = Duration::from_secs(5);
 /// How long a process that was told to end may take beyond the life of a handler.
 const END_GRACE: Duration = Duration::from_secs(5);
+/// How long a process may take to hand over: one that is heard all the while, but doesn't, can't be replaced otherwise.
+const HAND_OVER: Duration = Duration::from_secs(60);
 /// Room for one read from the socket, in bytes.
 const READ_BYTES: usize = 16 << 10;
 /// Buffers that have grown beyond that are given back when they are empty, in bytes.
@@ -193,7 +196,10 @@ struct Guard {
     commit_bytes: usize,
     /// Reads of the inbox that a frozen bot has to wait for.
     held: Vec<(u64, InboxQuery)>,
-    state: Option<Sender<Option<Plain>>>,
+    /// Who waits for what it hands over, and until when.
+    taker: Option<(Taker, Instant)>,
+    /// How far versions before it have come in the inbox.
+    inherited: u64,
     /// What the admin typed, and who waits for what it comes to.
     evals: Vec<(u64, oneshot::Sender<ScriptEvaluated>)>,
     evals_made: u64,
@@ -241,11 +247,12 @@ impl Guard {
                 told.loaded(Err(Failure::new(kind, why)));
                 told.ended(End::Done);
             }
-            Phase::Ending(_) => {
-                tracing::warn!(target: "qpq::script", bot = %told.bot, "{why}; it was about to end");
-                told.ended(End::Done);
+            _ => {
+                if matches!(phase, Phase::Ending(_)) {
+                    tracing::warn!(target: "qpq::script", bot = %told.bot, "{why}; it was about to end");
+                }
+                told.ended(End::Killed(why));
             }
-            _ => told.ended(End::Killed(why)),
         }
     }
 
@@ -346,7 +353,8 @@ impl Guard {
             Phase::Ending(at) => Some(at),
             _ => None,
         };
-        [throttled, ending].into_iter().flatten().fold(self.look_at, Instant::min)
+        let handing = self.taker.as_ref().map(|(_, until)| *until);
+        [throttled, ending, handing].into_iter().flatten().fold(self.look_at, Instant::min)
     }
 
     fn tick(&mut self) -> Result<(), Fall> {
@@ -355,6 +363,9 @@ impl Guard {
             && at <= now
         {
             return Err(Fall::Ended("its process didn't end when it was told to".to_owned()));
+        }
+        if self.taker.as_ref().is_some_and(|(_, until)| *until <= now) {
+            return Err(Fall::Ended("it didn't hand over to its next version".to_owned()));
         }
         if self.look_at <= now {
             self.look(now)?;
@@ -390,22 +401,25 @@ impl Guard {
     fn obey(&mut self, order: Order) -> Result<(), Fall> {
         match order {
             // It was told to end meanwhile.
-            Order::Activate { .. } | Order::Freeze(_) if matches!(self.phase, Phase::Ending(_)) => Ok(()),
-            Order::Activate { reloaded } => {
-                let pulled = self.shared.figures.pulled.load(Ordering::Relaxed);
-                if reloaded {
-                    self.gate.handed_before(pulled);
+            Order::Activate { .. } if matches!(self.phase, Phase::Ending(_)) => Ok(()),
+            Order::Activate { reloaded, place, settled } => {
+                if let Some(place) = &place {
+                    self.inherited = place.pulled;
+                    self.gate.handed_before(place.begin());
+                    self.shared.figures.pulled.store(place.begin(), Ordering::Relaxed);
                 }
                 self.phase = Phase::Active;
-                self.push(&ToChild::Activate { reloaded, pulled })?;
+                self.push(&ToChild::Activate { reloaded, place, settled })?;
                 self.news()
             }
-            Order::Freeze(reply) => {
-                self.state = Some(reply);
+            Order::Settled => self.push(&ToChild::Settled),
+            Order::Freeze(taker) if matches!(self.phase, Phase::Active | Phase::Frozen) => {
+                self.taker = Some((taker, Instant::now() + HAND_OVER));
                 self.phase = Phase::Frozen;
                 self.push(&ToChild::Freeze)
             }
             Order::Thaw if self.phase == Phase::Frozen => {
+                *lock(&self.shared.timers) = Carried::default();
                 self.phase = Phase::Active;
                 self.push(&ToChild::Thaw)?;
                 for (id, query) in std::mem::take(&mut self.held) {
@@ -413,7 +427,8 @@ impl Guard {
                 }
                 self.news()
             }
-            Order::Thaw => Ok(()),
+            // It was told to end meanwhile.
+            Order::Freeze(_) | Order::Thaw => Ok(()),
             Order::Eval { code, write, reply } => {
                 self.evals.retain(|(_, reply)| !reply.is_closed());
                 if self.evals.len() < MAX_EVALS {
@@ -423,19 +438,25 @@ impl Guard {
                 }
                 Ok(())
             }
-            Order::Retire => self.ending(&ToChild::Retire),
-            Order::Stop => self.ending(&ToChild::Stop),
+            Order::Retire => self.ending(&ToChild::Retire, self.limits.handler_life_secs),
+            Order::Stop => self.ending(&ToChild::Stop, HANDLER_LIFE_SECS),
         }
     }
 
-    fn ending(&mut self, order: &ToChild) -> Result<(), Fall> {
+    /// Tells it to end within that many seconds.
+    fn ending(&mut self, order: &ToChild, secs: u64) -> Result<(), Fall> {
         if self.phase == Phase::Loading {
             // Nobody waits for it any more.
             self.phase = Phase::Ending(Instant::now());
             self.process.kill();
             return Err(Fall::Done(End::Done));
         }
-        self.phase = Phase::Ending(Instant::now() + Duration::from_secs(HANDLER_LIFE_SECS) + END_GRACE);
+        let end = Instant::now() + Duration::from_secs(secs) + END_GRACE;
+        self.phase = Phase::Ending(match self.phase {
+            Phase::Ending(earlier) => end.min(earlier),
+            _ => end,
+        });
+        self.taker = None;
         self.push(order)
     }
 

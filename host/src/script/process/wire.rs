@@ -14,6 +14,7 @@ use crate::api::{
 };
 
 use super::super::failure::Failure;
+use super::super::handover::Place;
 use super::super::limits::ScriptLimits;
 use super::super::log::{About, Level};
 use super::super::shared::{LiveEvent, Offer, Other};
@@ -46,15 +47,17 @@ pub(crate) enum ToChild {
     Entries(Vec<StoredEntry>),
     /// The bot.
     Start(Box<Start>),
-    /// Begin to take events; messages up to `pulled` are others' business when the bot was loaded anew.
-    Activate { reloaded: bool, pulled: u64 },
-    /// Take no new events; hand over `mesh.state`.
+    /// Begin to take events, and messages from that place on.
+    Activate { reloaded: bool, place: Option<Place>, settled: bool },
+    /// The versions before have done what they had begun.
+    Settled,
+    /// Begin nothing more; hand over.
     Freeze,
     /// Go on.
     Thaw,
-    /// Finish what runs, then end: a new version took over.
+    /// Finish what has begun, then end: a new version took over.
     Retire,
-    /// Finish what runs, then end.
+    /// Finish what has begun, then end.
     Stop,
     /// What a call came to.
     Answer { id: u64, answer: Result<Answer, ApiError> },
@@ -111,14 +114,27 @@ pub(crate) enum ToHost {
     Report(Report),
     /// A line for the node's log.
     Trace { level: Level, text: String },
-    /// The answer to `Freeze`: `mesh.state` encoded, and when named timers are due.
-    State { state: Option<Vec<u8>>, timers: Vec<(String, f64)> },
+    /// The answer to `Freeze`.
+    Handover(Handover),
     /// The bot is done.
     Ended(End),
     /// What typed code came to.
     Evaluated { id: u64, evaluated: ScriptEvaluated },
     /// The answer to `Ping`.
     Pong(u64),
+}
+
+/// What the next version of a bot gets.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Handover {
+    /// `mesh.state`, encoded.
+    pub state: Option<Vec<u8>>,
+    /// When named timers are due, Unix time in seconds.
+    pub timers: Vec<(String, f64)>,
+    /// Where it goes on in the inbox.
+    pub place: Option<Place>,
+    /// Events that the bot has not looked at.
+    pub live: Vec<LiveEvent>,
 }
 
 /// A bot's figures since its process began, and what is new.

@@ -1,8 +1,10 @@
 //! The running host: threads, reload, cursor, faults.
 
 mod manners;
+mod reload;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -20,6 +22,9 @@ use crate::script::{
 pub(super) struct Store {
     inner: Arc<MemoryStore>,
     failing: Arc<Mutex<bool>>,
+    /// Whoever commits has to wait for it.
+    gate: Arc<Mutex<()>>,
+    commits: Arc<AtomicUsize>,
 }
 
 impl BotStore for Store {
@@ -28,6 +33,8 @@ impl BotStore for Store {
     }
 
     fn commit(&self, bot: &str, ops: Vec<StoreOp>) -> Reply<()> {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        drop(self.gate.lock().unwrap());
         if *self.failing.lock().unwrap() {
             return Box::pin(std::future::ready(Err(ApiError::new("disk-full", "no room"))));
         }

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::path::Path;
+use std::time::Duration;
 
 use super::live::{EVE, Live, Store};
 use super::write;
@@ -17,7 +18,9 @@ thread_local! {
 /// A configuration for where the bots of the running test run.
 pub(super) fn kind() -> ScriptConfig {
     let child = program(concat!(module_path!(), "::as_a_bots_process"));
-    ScriptConfig { isolation: ISOLATION.get(), child, ..ScriptConfig::default() }
+    // Two falls don't take a minute.
+    let restart_after = Duration::from_secs(2);
+    ScriptConfig { isolation: ISOLATION.get(), child, restart_after, ..ScriptConfig::default() }
 }
 
 /// Runs a test with its bots in processes.
@@ -125,6 +128,49 @@ fn a_killed_process_comes_back_with_its_store_and_loses_no_message() {
 
 #[test]
 #[cfg(target_os = "linux")]
+fn a_killed_process_comes_back_although_other_bots_are_saved_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "fallen_bot.lua", "");
+    let live = Live::start(config(dir.path()), Store::default());
+    live.running("fallen_bot");
+    kill(processes("fallen_bot")[0]);
+    live.until(|live| live.bot("fallen_bot").unwrap().state == "failed");
+    write(dir.path(), "other.lua", "");
+    // A name that nobody has makes it look for new bots.
+    assert_eq!(live.reload(Some("nobody")).unwrap_err().code, "unknown-bot");
+    live.running("other");
+    live.until(|live| live.bot("fallen_bot").unwrap().state == "running");
+    assert_eq!(live.bot("fallen_bot").unwrap().loads, 2);
+    live.stop();
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_a_replaced_process_had_begun_when_it_died_is_done_by_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = |version: &str, wait: u32| {
+        format!(
+            "mesh.on_envelope(function(msg)
+                if msg.text == 'slow' then mesh.sleep({wait}) end
+                msg:reply('{version} ' .. msg.text)
+            end)"
+        )
+    };
+    write(dir.path(), "replaced_bot.lua", &text("old", 25));
+    let live = Live::start(config(dir.path()), Store::default());
+    live.running("replaced_bot");
+    let old = processes("replaced_bot")[0];
+    live.tell(EVE, None, "slow");
+    live.until(|live| live.bot("replaced_bot").unwrap().lag == 0);
+    write(dir.path(), "replaced_bot.lua", &text("new", 0));
+    live.again("replaced_bot");
+    kill(old);
+    live.sent(|sent| sent == ["new slow"]);
+    live.stop();
+}
+
+#[test]
+#[cfg(target_os = "linux")]
 fn a_process_that_dies_again_and_again_is_given_up() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "dying_bot.lua", "");
@@ -157,7 +203,7 @@ fn an_idle_process_sleeps() {
     };
     live.until(|_| {
         let before = switches();
-        std::thread::sleep(std::time::Duration::from_secs(2));
+        std::thread::sleep(Duration::from_secs(2));
         switches() == before
     });
     live.stop();

@@ -8,8 +8,9 @@ use qpq_schemas::MessageId;
 use crate::api::InboxItem;
 
 use super::super::dispatch::{self, Job};
+use super::super::failure::Failure;
 use super::super::lock;
-use super::Worker;
+use super::{Open, Worker};
 
 /// Commands that wait for others at a time. Beyond that the bot answers at once: rather twice than never.
 const CONTESTS: usize = 64;
@@ -39,13 +40,24 @@ impl Worker {
         };
         let late: Vec<bool> = items.iter().map(|item| item.topic.is_some() && answered(item.id)).collect();
         for (item, late) in items.iter().zip(late) {
-            self.message(item, late);
+            if !self.inherited.is_taken(item.seq) {
+                self.message(item, late);
+            }
         }
     }
 
     fn message(&mut self, item: &InboxItem, answered: bool) {
         // Boards first: whoever works on the message shall find it there.
         let boards = dispatch::hear(&self.vm, item);
+        let told = boards.as_ref().is_ok_and(|jobs| !jobs.is_empty());
+        self.react(item, answered, boards);
+        // A board says once that it has changed, so this version has to finish what it said.
+        if let Some(message) = self.open.get_mut(&item.seq).filter(|_| told && !self.contests.contains_key(&item.id)) {
+            message.begun = true;
+        }
+    }
+
+    fn react(&mut self, item: &InboxItem, answered: bool, boards: Result<Vec<Job>, Failure>) {
         if self.vm.ctx.asked.borrow_mut().take(item) {
             return self.queue(boards, Some(item.seq));
         }
@@ -74,7 +86,7 @@ impl Worker {
             lock(&self.shared.election).answers(&topic, &me, item.id, now);
             self.queue(Ok(jobs), Some(item.seq));
         } else {
-            self.open.insert(item.seq, 1);
+            self.open.insert(item.seq, Open { left: 1, begun: false });
             self.contests.insert(item.id, Contest { seq: item.seq, due: now + wait, topic, jobs });
         }
     }

@@ -79,9 +79,9 @@ impl Worker {
     /// One job of a message is done.
     pub(super) fn close(&mut self, seq: Option<u64>) {
         let Some(seq) = seq else { return };
-        if let Some(left) = self.open.get_mut(&seq) {
-            *left -= 1;
-            if *left == 0 {
+        if let Some(message) = self.open.get_mut(&seq) {
+            message.left -= 1;
+            if message.left == 0 {
                 self.open.remove(&seq);
             }
         }
@@ -95,26 +95,50 @@ impl Worker {
     }
 
     pub(super) fn plan_ack(&mut self) {
-        if self.handled() > self.acked && self.ack_at.is_none() {
+        if self.may_ack() && self.ack.is_none() && self.ack_at.is_none() {
             self.ack_at = Some(self.now() + ACK_AFTER);
         }
     }
 
+    /// Whether there is something to acknowledge, and it is this version's to do.
+    fn may_ack(&self) -> bool {
+        self.handled() > self.acked && self.settled && !self.vm.ctx.retired.get()
+    }
+
     pub(super) fn send_ack(&mut self) {
-        let handled = self.handled();
-        if handled > self.acked && self.ack.is_none() && !self.vm.ctx.retired.get() {
-            self.acked = handled;
-            self.ack = Some(self.vm.ctx.node.inbox_ack(reader(&self.shared.name), handled));
-        } else if handled > self.acked {
-            self.plan_ack();
+        if self.may_ack() && self.ack.is_none() {
+            self.ack = Some(Box::pin(acknowledge(Rc::clone(&self.vm), self.handled())));
         }
     }
 
-    pub(super) async fn write_cursor(&mut self) {
-        if self.handled() > self.acked {
-            let _ = self.vm.ctx.node.inbox_ack(reader(&self.shared.name), self.handled()).await;
+    /// What is not written is tried again.
+    pub(super) fn acked(&mut self, result: Result<u64, ApiError>) {
+        match result {
+            Ok(seq) => self.acked = self.acked.max(seq),
+            Err(error) => {
+                tracing::warn!(target: "qpq::script", bot = %self.shared.name, "place in the inbox not written: {error}");
+            }
         }
     }
+
+    /// The last word of a version that nobody follows.
+    pub(super) async fn write_cursor(&mut self) {
+        if let Some(ack) = self.ack.take() {
+            let result = ack.await;
+            self.acked(result);
+        }
+        if self.may_ack() {
+            let result = acknowledge(Rc::clone(&self.vm), self.handled()).await;
+            self.acked(result);
+        }
+    }
+}
+
+/// Notes the place in the inbox, once all that was stored on the way there is durable.
+async fn acknowledge(vm: Rc<Vm>, seq: u64) -> Result<u64, ApiError> {
+    vm.ctx.flush().await?;
+    vm.ctx.node.inbox_ack(reader(&vm.ctx.shared.name), seq).await?;
+    Ok(seq)
 }
 
 /// A bot that was here before goes on at its place; a new one begins at the end, not with history.

@@ -28,7 +28,13 @@ pub const EVENTS: &[Event] = &[
         "mesh.event",
         "A new version took over from one that ran. `mesh.state` is that of the old one.",
     ),
-    event("stop", "", "mesh.event", "The bot ends, or makes way for a new version. What it does now must be quick."),
+    event(
+        "stop",
+        "",
+        "mesh.event",
+        "The bot ends: the node stops, or the bot is taken away. What it does now must be quick. A new version that takes over is \
+         no end.",
+    ),
     event("envelope", "direct", "mesh.message", "A direct message came that is none of this bot's commands."),
     event("broadcast", "listen", "mesh.message", "A message came on a channel. `{ topic = … }` joins that channel."),
     event(

@@ -2,20 +2,22 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Context;
 
 use crate::api::ScriptLogLine;
 
+use super::super::super::handover::Handover;
 use super::super::super::lock;
 use super::super::super::log::{About, Level};
 use super::super::super::shared::State;
 use super::super::super::vm::Vm;
 use super::super::proxy::Link;
-use super::super::wire::{Report, ToHost};
+use super::super::wire::{self, Report, ToHost};
 use super::Desk;
 
-type Flush = Pin<Box<dyn Future<Output = ()>>>;
+type Farewell = Pin<Box<dyn Future<Output = ()>>>;
 
 /// A line as it was given to the book.
 fn about(line: ScriptLogLine) -> (About, String) {
@@ -29,13 +31,13 @@ pub(super) struct Reporter {
     told: Report,
     /// The last line of the bot's log that the host has.
     logged: u64,
-    /// Store changes on their way.
-    flushes: Vec<Flush>,
+    /// What is handed over, on its way.
+    farewell: Option<Farewell>,
 }
 
 impl Reporter {
     pub(super) fn new(vm: Rc<Vm>) -> Self {
-        Self { vm, told: Report::default(), logged: 0, flushes: Vec::new() }
+        Self { vm, told: Report::default(), logged: 0, farewell: None }
     }
 
     /// Tells the host what is new.
@@ -68,23 +70,21 @@ impl Reporter {
         self.told = now;
     }
 
-    /// Hands `mesh.state` over once the worker has made it: first what the bot has stored, so that its next version
-    /// begins with that.
+    /// Hands over once the worker has frozen: first what the bot has stored, so that its next version begins with that.
     pub(super) fn hand_over(&mut self, desk: &Desk, cx: &mut Context<'_>) {
-        let frozen = desk.state.borrow().as_ref().and_then(|state| state.try_recv().ok());
-        if frozen.is_some() {
-            desk.state.take();
-            let vm = Rc::clone(&self.vm);
-            self.flushes.push(Box::pin(async move {
+        let frozen = desk.handover.borrow().as_ref().and_then(|handover| handover.try_recv().ok());
+        if let Some(handover) = frozen {
+            desk.handover.take();
+            let (vm, link) = (Rc::clone(&self.vm), Arc::clone(&desk.link));
+            self.farewell = Some(Box::pin(async move {
                 // What can't be written now is tried again with the next change.
                 let _ = vm.ctx.flush().await;
+                let (timers, live) = (lock(&vm.ctx.shared.timers).all(), lock(&vm.ctx.shared.live).drain(..).collect());
+                let Handover { state, place } = handover;
+                let state = state.map(|state| state.encode());
+                link.push(&ToHost::Handover(wire::Handover { state, timers, place, live }));
             }));
         }
-        // The first poll puts the changes on their way.
-        self.flushes.retain_mut(|flush| flush.as_mut().poll(cx).is_pending());
-        if let Some(state) = frozen {
-            let timers = std::mem::take(&mut *lock(&self.vm.ctx.shared.timers)).into_iter().collect();
-            desk.link.push(&ToHost::State { state: state.map(|state| state.encode()), timers });
-        }
+        self.farewell.take_if(|farewell| farewell.as_mut().poll(cx).is_ready());
     }
 }

@@ -35,7 +35,8 @@ impl Guard {
             wide: 0,
             commit_bytes: 0,
             held: Vec::new(),
-            state: None,
+            taker: None,
+            inherited: 0,
             evals: Vec::new(),
             evals_made: 0,
             others: Vec::new(),
@@ -101,7 +102,7 @@ impl Guard {
             self_id: prepared.identity.peer_id,
             self_name: prepared.identity.nickname,
             state: self.start.state.take().map(|state| state.encode()),
-            timers: lock(&self.shared.timers).clone().into_iter().collect(),
+            timers: lock(&self.shared.timers).all(),
             levels: lock(&self.shared.traffic).levels(self.shared.clock.now()),
         };
         self.push(&ToChild::Start(Box::new(start)))

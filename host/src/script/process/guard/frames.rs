@@ -3,7 +3,7 @@
 use super::super::super::api::clean;
 use super::super::super::cut;
 use super::super::super::host::Loaded;
-use super::super::super::limits::STATE_BYTES;
+use super::super::super::limits::{LIVE_QUEUE, STATE_BYTES};
 use super::super::super::log::{About, Level};
 use super::super::super::shared::{Offer, PROBLEM_BYTES, State};
 use super::super::super::store::operations;
@@ -51,7 +51,7 @@ impl Guard {
                 self.trace(level, &text);
                 Ok(())
             }
-            ToHost::State { state, timers } => self.state(state, timers),
+            ToHost::Handover(handover) => self.handed_over(handover),
             // Why it was killed is for the host to say.
             ToHost::Ended(End::Killed(_)) => Err(Fall::Broken("it said that it was killed".to_owned())),
             // One that went of its own accord would look as if it ran on.
@@ -293,9 +293,10 @@ impl Guard {
         let _ = reply.send(ScriptEvaluated { result, error, cpu_us });
     }
 
-    fn state(&mut self, state: Option<Vec<u8>>, timers: Vec<(String, f64)>) -> Result<(), Fall> {
-        let Some(reply) = self.state.take() else {
-            return Err(Fall::Broken("it handed over a state that nobody asked for".to_owned()));
+    fn handed_over(&mut self, handover: wire::Handover) -> Result<(), Fall> {
+        let wire::Handover { state, timers, place, live } = handover;
+        let Some((taker, _)) = self.taker.take() else {
+            return Err(Fall::Broken("it handed over what nobody asked for".to_owned()));
         };
         let state = match state {
             Some(bytes) if bytes.len() > STATE_BYTES => {
@@ -307,10 +308,16 @@ impl Guard {
             },
             None => None,
         };
+        let reached = self.gate.handed().max(self.inherited);
+        if place.as_ref().is_some_and(|place| place.pulled > reached) {
+            return Err(Fall::Broken("a place in the inbox that it never came to".to_owned()));
+        }
         let fits = |(name, due): &(String, f64)| name.len() <= TIMER_NAME_BYTES && due.is_finite();
-        *lock(&self.shared.timers) = timers.into_iter().filter(fits).take(self.limits.timers).collect();
-        // The supervisor may have waited long enough already.
-        let _ = reply.send(state);
+        let timers = timers.into_iter().filter(fits).take(self.limits.timers);
+        *lock(&self.shared.timers) = Carried::new(timers, self.shared.clock.unix().as_secs_f64());
+        let live = live.into_iter().take(LIVE_QUEUE).filter(|event| self.gate.hears(event));
+        self.shared.put_back_live(live);
+        taker(Handover { state, place });
         Ok(())
     }
 }

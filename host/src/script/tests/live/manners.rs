@@ -39,7 +39,7 @@ fn a_command_that_another_nodes_bot_answers_is_left_to_it_until_it_goes_silent()
     let live = Live::of(dir.path());
     live.running("bot");
     // A key that comes first in the order of this channel.
-    let rival = [3; 32];
+    let rival = [2; 32];
     let command = |n: u8| {
         let mut item = crate::script::double::message(PeerId(EVE), Some("board"));
         (item.id, item.payload) = (qpq_schemas::MessageId([n; 32]), b"!hi".to_vec());
