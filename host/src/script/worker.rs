@@ -206,7 +206,12 @@ impl Worker {
         let Phase::Ending(deadline) = self.phase else { return None };
         let may_leave = self.settled || self.vm.ctx.retired.get();
         let done = self.running.is_empty() && self.ready.is_empty() && may_leave;
-        (done || self.now() >= deadline).then_some(End::Done)
+        if done || self.now() < deadline {
+            return done.then_some(End::Done);
+        }
+        // What it leaves undone somebody has to do again, where another version goes on.
+        let undone = self.vm.ctx.retired.get() && self.open.values().any(|message| message.begun);
+        Some(if undone { End::Broken } else { End::Done })
     }
 
     async fn wait(&mut self) -> Happened {
@@ -257,7 +262,7 @@ impl Worker {
     fn end_pause(&mut self) {
         if self.paused_until.is_some_and(|until| until <= self.now()) {
             self.paused_until = None;
-            if !self.vm.ctx.retired.get() {
+            if matches!(self.phase, Phase::Active | Phase::Frozen) {
                 self.shared.set_state(State::Running);
             }
             self.live_events();
@@ -404,6 +409,9 @@ impl Worker {
         tracing::warn!(target: "qpq::script", bot = %self.shared.name, "{what}: {failure}");
         self.shared.keep_log(About::failure(what, failure), failure.message.clone());
         self.note(failure);
+        if self.vm.ctx.retired.get() {
+            return; // It is no fault of the version that runs now.
+        }
         let now = self.now();
         let verdict = match failure.kind {
             Kind::Cpu => {
