@@ -62,7 +62,7 @@ pub(crate) fn discover(dirs: &[PathBuf]) -> Vec<Found> {
     for dir in dirs {
         let Ok(entries) = std::fs::read_dir(dir) else { continue };
         // What is no bot doesn't count, so that a folder full of other things hides none.
-        let mut here: Vec<Found> = entries.flatten().filter_map(|e| bot_at(&e.path())).take(MAX_ENTRIES).collect();
+        let mut here: Vec<Found> = entries.flatten().filter_map(|e| bot_in(&e.path())).take(MAX_ENTRIES).collect();
         here.sort();
         for bot in here {
             if !found.iter().any(|known| known.name == bot.name) {
@@ -87,7 +87,8 @@ pub fn bots_at(path: &Path) -> Vec<PathBuf> {
 pub(crate) fn bot_at(path: &Path) -> Option<Found> {
     let name = if path.is_dir() {
         let name = path.file_name()?.to_str()?;
-        (!NO_BOTS.contains(&name) && is_meant_as_bot(path)).then_some(name)?
+        let has_init = ["init.lua", "init.luau"].iter().any(|init| path.join(init).is_file());
+        (has_init && !NO_BOTS.contains(&name)).then_some(name)?
     } else {
         let stem = path.file_stem()?.to_str()?;
         (is_lua(path) && !stem.ends_with("_test") && path.is_file()).then_some(stem)?
@@ -95,11 +96,16 @@ pub(crate) fn bot_at(path: &Path) -> Option<Found> {
     is_name(name).then(|| Found { name: name.to_owned(), path: path.to_path_buf() })
 }
 
-/// Whether a folder has a manifest or sources. One without `init.lua` is told as a bot that doesn't load.
-fn is_meant_as_bot(folder: &Path) -> bool {
-    let is_part = |path: PathBuf| is_lua(&path) || path.file_name().is_some_and(|name| name == "bot.toml");
-    let entries = std::fs::read_dir(folder).into_iter().flatten().take(MAX_ENTRIES).flatten();
-    entries.map(|entry| entry.path()).any(|path| is_part(path.clone()) && path.is_file())
+/// The same for a path right in a scripts directory: a folder with a manifest or sources and no `init.lua` is meant as a bot,
+/// and told as one that doesn't load.
+fn bot_in(path: &Path) -> Option<Found> {
+    bot_at(path).or_else(|| {
+        let name = path.file_name()?.to_str().filter(|name| is_name(name) && !NO_BOTS.contains(name))?;
+        let is_part = |path: &PathBuf| is_lua(path) || path.file_name().is_some_and(|name| name == "bot.toml");
+        let mut entries = std::fs::read_dir(path).ok()?.take(MAX_ENTRIES).flatten().map(|entry| entry.path());
+        let is_meant = entries.any(|path| is_part(&path) && path.is_file());
+        is_meant.then(|| Found { name: name.to_owned(), path: path.to_path_buf() })
+    })
 }
 
 /// Whether a folder's files may be bots: not those of the library and of the editors' definitions.

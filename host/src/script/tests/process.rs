@@ -130,12 +130,12 @@ fn a_killed_process_comes_back_with_its_store_and_loses_no_message() {
 #[cfg(target_os = "linux")]
 fn a_killed_process_comes_back_although_other_bots_are_saved_meanwhile() {
     let dir = tempfile::tempdir().unwrap();
-    write(dir.path(), "fallen_bot.lua", "");
+    write(dir.path(), "fallen_bot.lua", "-- nothing");
     let live = Live::start(config(dir.path()), Store::default());
     live.running("fallen_bot");
     kill(processes("fallen_bot")[0]);
     live.until(|live| live.bot("fallen_bot").unwrap().state == "failed");
-    write(dir.path(), "other.lua", "");
+    write(dir.path(), "other.lua", "-- nothing");
     // A name that nobody has makes it look for new bots.
     assert_eq!(live.reload(Some("nobody")).unwrap_err().code, "unknown-bot");
     live.running("other");
@@ -173,7 +173,7 @@ fn what_a_replaced_process_had_begun_when_it_died_is_done_by_the_next() {
 #[cfg(target_os = "linux")]
 fn a_process_that_dies_again_and_again_is_given_up() {
     let dir = tempfile::tempdir().unwrap();
-    write(dir.path(), "dying_bot.lua", "");
+    write(dir.path(), "dying_bot.lua", "-- nothing");
     let live = Live::start(config(dir.path()), Store::default());
     for round in 1..=3 {
         live.running("dying_bot");
