@@ -115,5 +115,7 @@ impl Config {
 
 /// `[scripts.bots.NAME]`
 pub(super) fn bot(table: &Value) -> Result<BotConfig, String> {
-    serde_json::from_value(table.clone()).map_err(|error| error.to_string())
+    let bot: BotConfig = serde_json::from_value(table.clone()).map_err(|error| error.to_string())?;
+    bot.limits.check().map_err(|error| error.to_string())?;
+    Ok(bot)
 }

@@ -171,6 +171,10 @@ fn what_is_different_for_one_bot_is_checked() {
     assert_eq!((board.limits.timers, board.granted.as_deref()), (Some(9), Some(&["send".to_owned()][..])));
     assert_eq!(board.config["per_page"], 5);
 
+    let [low] = &errors("[scripts.bots.board]\nlimits = { memory_bytes = 0 }")[..] else {
+        panic!("one error is expected")
+    };
+    assert!(low.contains("memory_bytes = 0 is too little"), "{low}");
     let [error] = &errors("[scripts.bots.board]\nlimits = { timer = 9 }")[..] else { panic!("one error is expected") };
     assert!(error.starts_with("1:1: [scripts.bots.board]: ") && error.contains("timer"), "{error}");
     assert_eq!(

@@ -15,7 +15,7 @@ use super::api::{Command, Fault, Handler, Timers, Unread};
 use super::asked::Asked;
 use super::board::Board;
 use super::call::Running;
-use super::limits::{REGISTRATIONS, ScriptLimits};
+use super::limits::{CHANNELS, REGISTRATIONS, ScriptLimits};
 use super::lock;
 use super::manifest::{Manifest, Permissions};
 use super::program::Program;
@@ -198,9 +198,15 @@ impl Ctx {
     /// Listens to a channel.
     pub(crate) fn listen(&self, topic: &str) -> Result<(), Fault> {
         self.require("listen", Some(topic))?;
-        if self.topics.borrow_mut().insert(topic.to_owned()) {
-            self.new_topics.borrow_mut().push(topic.to_owned());
+        if self.topics.borrow().contains(topic) {
+            return Ok(());
         }
+        self.room_to_register()?;
+        if self.topics.borrow().len() >= CHANNELS {
+            return Err(Fault::Misuse(format!("a bot listens to at most {CHANNELS} channels; name fewer")));
+        }
+        self.topics.borrow_mut().insert(topic.to_owned());
+        self.new_topics.borrow_mut().push(topic.to_owned());
         Ok(())
     }
 

@@ -1,11 +1,16 @@
 //! Durations as people write them: `"10m"`, `"1h30m"`, `"3d"`, or a number of seconds.
 
+use super::limits::DURATION_BYTES;
+
 /// The longest duration accepted, in seconds: ten years.
 const LONGEST_SECS: f64 = 315_360_000.0;
 
 /// Parses a duration into seconds.
 pub(crate) fn parse(text: &str) -> Result<f64, String> {
     let wrong = || format!("'{}' is no duration: write a number and ms, s, m, h, d or w, as in \"10m\"", shorten(text));
+    if text.len() > DURATION_BYTES {
+        return Err(wrong());
+    }
     let mut total = 0.0;
     let mut digits = String::new();
     let mut letters = text.trim().chars().peekable();

@@ -64,6 +64,20 @@ pub const STATE_BYTES: usize = 64 << 10;
 pub const DATA_DEPTH: usize = 32;
 /// Handlers, commands and topics that a bot may register.
 pub const REGISTRATIONS: usize = 256;
+/// Channels that a bot may listen to: a node joins 1,024 in all.
+pub const CHANNELS: usize = 64;
+/// Names of recipients, channels, plugins, sources and other things, as scripts give them, in bytes: an invite takes that much.
+pub const NAME_BYTES: usize = 512;
+/// Name of a command, in bytes.
+pub const COMMAND_BYTES: usize = 32;
+/// Arguments of a command, as its help shows them, in bytes.
+pub const COMMAND_ARGS_BYTES: usize = 256;
+/// Help of a command, in bytes; also with its name and arguments before it, when what is too much is cut off.
+pub const HELP_BYTES: usize = 1 << 10;
+/// Name of a timer, or of what messages that wait are merged by, in bytes.
+pub const KEY_BYTES: usize = 256;
+/// A duration as it is written, in bytes.
+pub const DURATION_BYTES: usize = 64;
 /// Product of subject and pattern length that string searches accept: about 10 ms of work that nothing can interrupt.
 pub const PATTERN_WORK: usize = 4 << 20;
 /// Elements that `table.move` moves at once.
@@ -72,6 +86,16 @@ pub const TABLE_MOVE: usize = 1 << 20;
 pub const LIVE_QUEUE: usize = 64;
 /// Text that `mesh.json` reads at once, in bytes.
 pub const JSON_BYTES: usize = 256 << 10;
+/// The limits without which no bot can live, and the least of each: as for the admin's settings of all bots.
+const LEASTS: [Least; 7] = [
+    Least("cpu_per_event_ms", 1, |patch| patch.cpu_per_event_ms),
+    Least("cpu_at_load_ms", 1, |patch| patch.cpu_at_load_ms),
+    Least("cpu_percent", 1, |patch| patch.cpu_percent),
+    Least("memory_bytes", 1 << 20, |patch| patch.memory_bytes.map(|bytes| bytes as u64)),
+    Least("handlers", 1, |patch| patch.handlers.map(|count| count as u64)),
+    Least("handler_life_secs", 1, |patch| patch.handler_life_secs),
+    Least("source_bytes", 1 << 10, |patch| patch.source_bytes.map(|bytes| bytes as u64)),
+];
 /// How long a bot may stay inside the machine before its thread counts as stuck.
 pub const STUCK: Duration = Duration::from_millis(500);
 /// Cycle goal of the collector in percent of the live data, its speed and its step: small steps, little garbage.
@@ -111,6 +135,43 @@ macro_rules! limits {
             }
         }
     };
+}
+
+/// A limit's name, its least, and what a patch says of it.
+struct Least(&'static str, u64, fn(&LimitsPatch) -> Option<u64>);
+
+/// A limit that is too low for any bot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLow {
+    /// The limit's name.
+    pub name: &'static str,
+    /// What was asked for.
+    pub value: u64,
+    /// The least that a bot can live with.
+    pub least: u64,
+}
+
+impl std::fmt::Display for TooLow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, value, least } = self;
+        write!(f, "limits: {name} = {value} is too little for any bot; write {least} or more, or leave it out")
+    }
+}
+
+impl std::error::Error for TooLow {}
+
+impl LimitsPatch {
+    /// Refuses a limit that no bot can live with.
+    ///
+    /// # Errors
+    /// For the first such limit.
+    pub fn check(&self) -> Result<(), TooLow> {
+        let too_low = |Least(name, least, of): &Least| {
+            let value = of(self).filter(|value| value < least)?;
+            Some(TooLow { name, value, least: *least })
+        };
+        LEASTS.iter().find_map(too_low).map_or(Ok(()), Err)
+    }
 }
 
 limits! {
@@ -160,6 +221,17 @@ mod tests {
         let limits = ScriptLimits::default().lowered(&patch);
         assert_eq!((limits.timers, limits.handlers), (2, HANDLERS));
         assert_eq!(ScriptLimits::default().replaced(&patch).handlers, 999);
+    }
+
+    #[test]
+    fn a_limit_that_no_bot_can_live_with_is_refused() {
+        for Least(name, least, _) in LEASTS {
+            let patch = |value: u64| serde_json::from_value::<LimitsPatch>(serde_json::json!({ name: value })).unwrap();
+            assert_eq!(patch(least - 1).check(), Err(TooLow { name, value: least - 1, least }));
+            assert_eq!(patch(least).check(), Ok(()));
+        }
+        let nothing = LimitsPatch { timers: Some(0), messages_per_minute: Some(0), ..LimitsPatch::default() };
+        assert_eq!(nothing.check(), Ok(()), "a bot can live without these");
     }
 
     #[test]

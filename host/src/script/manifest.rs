@@ -3,7 +3,12 @@
 use qpq_schemas::channel::normalise;
 use serde::{Deserialize, Serialize};
 
-use super::limits::LimitsPatch;
+use super::limits::{LimitsPatch, NAME_BYTES};
+
+/// A bot's own version, in bytes.
+const VERSION_BYTES: usize = 64;
+/// Permissions that a bot may ask for.
+const NEEDS: usize = 64;
 
 /// The version of the script API that this host speaks.
 pub const API_VERSION: u32 = 1;
@@ -89,11 +94,32 @@ impl Manifest {
             let message = format!("api = {} is unknown; this host speaks api = {API_VERSION}", manifest.api);
             return Err(ManifestError { line: None, message });
         }
+        manifest.check_sizes().map_err(|message| ManifestError { line: None, message })?;
+        manifest
+            .limits
+            .check()
+            .map_err(|low| ManifestError { line: line_of(text, low.name), message: low.to_string() })?;
         for need in &manifest.needs {
             check_need(need).map_err(|message| ManifestError { line: None, message })?;
         }
         Ok(manifest)
     }
+
+    /// Refuses what is too long to be kept and shown.
+    fn check_sizes(&self) -> Result<(), String> {
+        if self.version.as_ref().is_some_and(|version| version.len() > VERSION_BYTES) {
+            return Err(format!("version: write at most {VERSION_BYTES} bytes, such as \"1.2.0\""));
+        }
+        if self.needs.len() > NEEDS || self.needs.iter().any(|need| need.len() > NAME_BYTES) {
+            return Err(format!("needs: name at most {NEEDS} permissions, of at most {NAME_BYTES} bytes each"));
+        }
+        Ok(())
+    }
+}
+
+/// The first line that names a key.
+fn line_of(text: &str, key: &str) -> Option<usize> {
+    text.lines().position(|line| !line.trim_start().starts_with('#') && line.contains(key)).map(|line| line + 1)
 }
 
 /// The message, with the name that an unknown key was probably meant to be.
@@ -204,6 +230,14 @@ mod tests {
         let error = Manifest::parse("needs = [\"broadcst\"]").unwrap_err();
         assert!(error.message.contains("did you mean \"broadcast\""), "{error:?}");
         assert!(Manifest::parse("api = 2").is_err());
+    }
+
+    #[test]
+    fn a_manifest_cannot_switch_off_a_limit() {
+        let error = Manifest::parse("[limits]\n# memory_bytes\nmemory_bytes = 0\n").unwrap_err();
+        assert_eq!(error.line, Some(3));
+        assert!(error.message.contains("memory_bytes = 0") && error.message.contains("1048576 or more"), "{error:?}");
+        assert!(Manifest::parse("[limits]\ntimers = 0\n").is_ok());
     }
 
     #[test]

@@ -424,19 +424,25 @@ impl Shared {
         face.state == State::Running && face.commands.iter().any(fits)
     }
 
-    /// The commands of the other bots of this node there: each bot's name, and its lines.
-    pub(crate) fn others_help(&self, topic: Option<&str>) -> Vec<(String, Vec<String>)> {
+    /// The commands of the other bots of this node there: each bot's name, and its lines. About so many bytes of them.
+    pub(crate) fn others_help(&self, topic: Option<&str>, bytes: usize) -> Vec<(String, Vec<String>)> {
         let Some(known) = self.known.upgrade() else { return Vec::new() };
         let known = known.read().unwrap_or_else(PoisonError::into_inner);
+        let mut others: Vec<_> = known.iter().filter(|bot| bot.name != self.name).collect();
+        others.sort_by_key(|bot| &bot.name);
+        let mut left = bytes;
         let lines = |bot: &Arc<Self>| {
             let face = lock(&bot.face);
-            let here = face.commands.iter().filter(|offer| offer.is_answered(topic));
-            let lines: Vec<String> = here.map(|offer| offer.help.clone()).collect();
-            (face.state == State::Running && !lines.is_empty()).then(|| (bot.name.clone(), lines))
+            let here = face.commands.iter().filter(|offer| face.state == State::Running && offer.is_answered(topic));
+            let fits = |offer: &&Offer| {
+                let before = left;
+                left = left.saturating_sub(offer.help.len());
+                before > 0
+            };
+            let lines: Vec<String> = here.take_while(fits).map(|offer| offer.help.clone()).collect();
+            (!lines.is_empty()).then(|| (bot.name.clone(), lines))
         };
-        let mut all: Vec<_> = known.iter().filter(|bot| bot.name != self.name).filter_map(lines).collect();
-        all.sort();
-        all
+        others.into_iter().filter_map(lines).collect()
     }
 
     /// The other bots of this node and their commands, as [`Shared::among`] in another process wants them.

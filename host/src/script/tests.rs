@@ -2,6 +2,7 @@
 
 mod api;
 mod boards;
+mod bounds;
 mod bundled;
 mod cookbook;
 mod hostile;

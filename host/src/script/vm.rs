@@ -79,7 +79,8 @@ impl Vm {
         lua.gc_set_mode(mlua::state::GcMode::Incremental(params));
         lua.gc_collect()?;
         lua.gc_collect()?;
-        lua.set_memory_limit(ctx.limits.memory_bytes)?;
+        // The machine takes 0 as no limit at all.
+        lua.set_memory_limit(ctx.limits.memory_bytes.max(1))?;
         let watched = Rc::clone(&meter);
         lua.set_interrupt(move |lua| watched.interrupt(|| place(lua)));
         Ok(Rc::new(Self {

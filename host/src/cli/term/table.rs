@@ -2,6 +2,9 @@
 
 use super::{Style, clean};
 
+/// Characters that a cell shows at most; of a longer one the beginning.
+const CELL: usize = 512;
+
 /// Between two columns.
 const GAP: &str = "  ";
 
@@ -20,7 +23,7 @@ impl Table {
 
     /// Adds a row; an empty cell is shown as a dash.
     pub(in crate::cli) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        let cell = |cell: String| if cell.is_empty() { "-".to_owned() } else { clean(&cell) };
+        let cell = |cell: String| if cell.is_empty() { "-".to_owned() } else { shortened(clean(&cell)) };
         self.rows.push(cells.into_iter().map(cell).collect());
     }
 
@@ -43,6 +46,14 @@ impl Table {
     }
 }
 
+/// A cell as it is, or its beginning: formatting has a greatest width, and nobody reads so much in a table.
+fn shortened(cell: String) -> String {
+    match cell.char_indices().nth(CELL) {
+        Some((end, _)) => format!("{}…", cell.get(..end).unwrap_or_default()),
+        None => cell,
+    }
+}
+
 fn line(cells: &[String], widths: &[usize]) -> String {
     let padded: Vec<String> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
     padded.join(GAP).trim_end().to_owned()
@@ -51,6 +62,14 @@ fn line(cells: &[String], widths: &[usize]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cell_of_any_length_is_shown_and_cut() {
+        let mut table = Table::new(&["NAME"]);
+        table.row(["ü".repeat(70_000)]);
+        let shown = table.show(Style::PLAIN, "");
+        assert!(shown.ends_with("ü…") && shown.chars().count() < 2 * CELL, "{}", shown.len());
+    }
 
     #[test]
     fn columns_are_aligned_and_cells_cleaned() {

@@ -4,6 +4,7 @@ use mlua::{Function, LuaString, MultiValue, Table, Value};
 use qpq_schemas::channel::normalise;
 
 use super::super::context::Ctx;
+use super::super::limits::{DURATION_BYTES, NAME_BYTES};
 use super::super::plain::Plain;
 use super::super::{duration, nearest};
 use super::table::{Call, Kind, Param};
@@ -64,9 +65,14 @@ impl Args {
         self.values.get(i).and_then(Value::as_string).cloned()
     }
 
-    /// A name: a string that is UTF-8.
+    /// A name: a string of at most [`NAME_BYTES`] that is UTF-8.
     pub(crate) fn name(&self, i: usize) -> Result<String, String> {
-        String::from_utf8(self.bytes(i)).map_err(|_| format!("argument {} must be UTF-8", i + 1))
+        self.string(i).map_or(Ok(String::new()), |text| utf8(&text, NAME_BYTES, &format!("argument {}", i + 1)))
+    }
+
+    /// What a person may have typed: at most so many bytes of it, and what is no UTF-8 replaced.
+    pub(crate) fn typed(&self, i: usize, max_bytes: usize) -> String {
+        self.string(i).map_or_else(String::new, |text| beginning(&text, max_bytes))
     }
 
     /// A channel's name in its one form, as messages carry it: `#News` is `news`.
@@ -96,10 +102,14 @@ impl Args {
         self.options.as_ref().and_then(|table| table.raw_get(name).ok()).unwrap_or(Value::Nil)
     }
 
-    pub(crate) fn option_text(&self, name: &str) -> Result<Option<String>, String> {
+    pub(crate) fn option_text(&self, name: &str, max_bytes: usize) -> Result<Option<String>, String> {
         let value = self.option(name);
-        let text = value.as_string().map(|text| String::from_utf8(text.as_bytes().to_vec()));
-        text.transpose().map_err(|_| format!("options.{name} must be UTF-8"))
+        value.as_string().map(|text| utf8(text, max_bytes, &format!("options.{name}"))).transpose()
+    }
+
+    /// An option that a person may have typed, as [`Args::typed`].
+    pub(crate) fn option_typed(&self, name: &str, max_bytes: usize) -> String {
+        self.option(name).as_string().map_or_else(String::new, |text| beginning(text, max_bytes))
     }
 
     pub(crate) fn option_bool(&self, name: &str) -> bool {
@@ -120,9 +130,7 @@ impl Args {
     /// A list of names; `None` when it was left out.
     pub(crate) fn option_names(&self, name: &str) -> Result<Option<Vec<String>>, String> {
         let text = |value: &Value, place: &str| match value {
-            Value::String(text) => {
-                String::from_utf8(text.as_bytes().to_vec()).map_err(|_| format!("{place} must be UTF-8"))
-            }
+            Value::String(text) => utf8(text, NAME_BYTES, place),
             other => Err(format!("{place} must be a string, got {}", other.type_name())),
         };
         match self.option(name) {
@@ -192,7 +200,7 @@ fn check_options(call: &Call, table: &Table) -> Result<(), String> {
     for pair in table.pairs::<Value, Value>() {
         let (key, value) = pair.map_err(|e| e.to_string())?;
         let Value::String(key) = key else { return Err("options are named: { name = value }".to_owned()) };
-        let key = key.to_string_lossy();
+        let key = beginning(&key, NAME_BYTES);
         let Some(option) = call.options.iter().find(|option| option.name == key) else {
             let names = call.options.iter().map(|option| option.name);
             let near = nearest(&key, names.clone()).map_or(String::new(), |near| format!("; did you mean '{near}'?"));
@@ -212,6 +220,21 @@ pub(crate) fn type_word(value: &Value) -> &'static str {
     }
 }
 
+/// A copy of a text that is UTF-8 and no longer than that.
+fn utf8(text: &LuaString, max_bytes: usize, place: &str) -> Result<String, String> {
+    let bytes = text.as_bytes();
+    if bytes.len() > max_bytes {
+        return Err(format!("{place} must have at most {max_bytes} bytes, has {}", bytes.len()));
+    }
+    String::from_utf8(bytes.to_vec()).map_err(|_| format!("{place} must be UTF-8"))
+}
+
+/// A copy of at most so many bytes; what is no UTF-8 is replaced.
+pub(crate) fn beginning(text: &LuaString, max_bytes: usize) -> String {
+    let bytes = text.as_bytes();
+    String::from_utf8_lossy(bytes.get(..max_bytes).unwrap_or(&bytes)).into_owned()
+}
+
 fn number(value: &Value) -> Option<f64> {
     match value {
         Value::Integer(n) => Some(*n as f64),
@@ -222,7 +245,7 @@ fn number(value: &Value) -> Option<f64> {
 
 fn seconds(value: &Value) -> Result<f64, String> {
     match value {
-        Value::String(text) => duration::parse(&text.to_string_lossy()),
+        Value::String(text) => duration::parse(&beginning(text, DURATION_BYTES + 1)),
         other => duration::check(number(other).unwrap_or(f64::NAN)),
     }
 }

@@ -13,8 +13,10 @@ use super::super::board::{
 };
 use super::super::context::Ctx;
 use super::super::duration::shorten;
+use super::super::limits::NAME_BYTES;
 use super::super::lock;
-use super::talk::{Outgoing, Target, deliver, sender};
+use super::args::beginning;
+use super::talk::{MAX_MESSAGE_BYTES, Outgoing, Target, deliver, sender};
 use super::{Args, Fault, Installer, Outcome, done};
 use crate::api::ApiError;
 
@@ -60,7 +62,7 @@ fn install_methods(installer: &mut Installer<'_>) -> mlua::Result<()> {
     installer.waiting("board:unban", |lua, ctx, args| write(lua, ctx, args, Verb::Ban(false)))?;
     installer.sync("board:get", |lua, ctx, args| {
         reading(ctx, args, |kept| {
-            let id = find(kept, &String::from_utf8_lossy(&args.bytes(0)))?;
+            let id = find(kept, &args.typed(0, NAME_BYTES))?;
             done(lua, kept.replica.post(&id).map(|post| table(lua, kept, &post)).transpose()?)
         })
     })?;
@@ -68,7 +70,7 @@ fn install_methods(installer: &mut Installer<'_>) -> mlua::Result<()> {
         let find = Find {
             skip: skip(args),
             limit: limit(args),
-            by: args.option_text("by").map_err(Fault::Misuse)?.map(|key| author(ctx, &key)).transpose()?,
+            by: args.option_text("by", NAME_BYTES).map_err(Fault::Misuse)?.map(|key| author(ctx, &key)).transpose()?,
             reverse: args.option_bool("reverse"),
             replies: args.option_bool("replies"),
             hidden: args.option_bool("hidden"),
@@ -77,12 +79,12 @@ fn install_methods(installer: &mut Installer<'_>) -> mlua::Result<()> {
     })?;
     installer.sync("board:thread", |lua, ctx, args| {
         reading(ctx, args, |kept| {
-            let id = find(kept, &String::from_utf8_lossy(&args.bytes(0)))?;
+            let id = find(kept, &args.typed(0, NAME_BYTES))?;
             tables(lua, kept, &kept.replica.thread(&id, limit(args)))
         })
     })?;
     installer.sync("board:search", |lua, ctx, args| {
-        let words = String::from_utf8_lossy(&args.bytes(0)).into_owned();
+        let words = args.typed(0, TEXT_BYTES);
         reading(ctx, args, |kept| tables(lua, kept, &kept.replica.search(&words, skip(args), limit(args))))
     })?;
     installer.sync("board:size", |lua, ctx, args| reading(ctx, args, |kept| done(lua, kept.replica.size())))
@@ -325,7 +327,7 @@ fn draft(
         return Err(world("banned", "a moderator has banned the author from this board"));
     }
     // All of it may come from people, so nothing in it is a mistake of the bot's.
-    let word = String::from_utf8_lossy(&args.bytes(0)).into_owned();
+    let word = args.typed(0, NAME_BYTES);
     if verb == Verb::Post {
         let act = Act::Post { text: text(args, 0)? };
         return checked(on_behalf, act).map(|act| (act, None, None));
@@ -347,7 +349,7 @@ fn draft(
         Verb::Reply => Act::Reply { to: of, text: text(args, 1)? },
         Verb::Edit => Act::Edit { of, text: text(args, 1)? },
         Verb::Pin(on) => Act::Pin { of, on },
-        Verb::Hide(on) => Act::Hide { of, on, reason: reason(args)? },
+        Verb::Hide(on) => Act::Hide { of, on, reason: reason(args) },
         _ => Act::Delete { of },
     };
     let rest_ms = kept.replica.post(&id).map(|post| post.expires_ms);
@@ -368,8 +370,9 @@ fn checked(on_behalf: Option<PeerId>, act: Act) -> Result<Act, Fault> {
 }
 
 fn text(args: &Args, place: usize) -> Result<Box<str>, Fault> {
-    let text = args.name(place).map_err(|_| world("bad-text", "a post is a text in UTF-8"))?;
-    let text = text.trim();
+    let text = args.bytes(place);
+    let text = std::str::from_utf8(text.get(..MAX_MESSAGE_BYTES).unwrap_or(&text));
+    let text = text.map_err(|_| world("bad-text", "a post is a text in UTF-8"))?.trim();
     if text.is_empty() {
         return Err(world("bad-text", "a post must not be empty"));
     }
@@ -380,9 +383,8 @@ fn text(args: &Args, place: usize) -> Result<Box<str>, Fault> {
     Ok(text.into())
 }
 
-fn reason(args: &Args) -> Result<Box<str>, Fault> {
-    let reason = args.option_text("reason").map_err(Fault::Misuse)?.unwrap_or_default();
-    Ok(board::reason(&reason).into())
+fn reason(args: &Args) -> Box<str> {
+    board::reason(&args.option_typed("reason", TEXT_BYTES)).into()
 }
 
 /// `by`: a message, or a key.
@@ -391,7 +393,7 @@ fn person(ctx: &Ctx, args: &Args) -> Result<Option<Person>, Fault> {
     match args.option("by") {
         Value::Nil => Ok(None),
         Value::String(key) => {
-            let key = key.to_string_lossy().parse().map_err(|_| wrong())?;
+            let key = beginning(&key, NAME_BYTES).parse().map_err(|_| wrong())?;
             Ok(Some(Person { key, name: None, asked: false }))
         }
         Value::Table(message) => {

@@ -8,15 +8,17 @@ use qpq_schemas::channel::normalise;
 
 use super::super::context::Ctx;
 use super::super::duration::shorten;
+use super::super::limits::{COMMAND_ARGS_BYTES, COMMAND_BYTES, HELP_BYTES, NAME_BYTES};
 use super::super::shared::Offer;
 use super::super::{manifest, nearest};
+use super::args::beginning;
 use super::table::EVENTS;
-use super::{Args, Fault, Installer, Outcome, done};
+use super::{Args, Fault, Installer, MAX_MESSAGE_BYTES, Outcome, clean, done};
 
 /// Fields in a filter.
 const MAX_FILTER: usize = 8;
-/// Longest name of a command, in bytes.
-const COMMAND_NAME_BYTES: usize = 32;
+/// Length of the help of all bots of a node, in bytes: more than one message takes is cut off anyway.
+const ALL_HELP_BYTES: usize = MAX_MESSAGE_BYTES;
 
 /// The permission that an event wants, if any.
 pub(crate) fn event_needs(event: &str) -> Option<&'static str> {
@@ -66,7 +68,7 @@ impl Command {
     /// As others see it.
     pub(crate) fn offer(&self) -> Offer {
         let dash = if self.help.is_empty() { "" } else { " - " };
-        let help = format!("{}{dash}{}", self.usage(), self.help);
+        let help = clean(&format!("{}{dash}{}", self.usage(), self.help), HELP_BYTES);
         Offer { name: self.name.clone(), help, channels: self.channels.clone() }
     }
 
@@ -134,10 +136,10 @@ fn read_filter(lua: &Lua, table: &Table) -> Result<Filter, Fault> {
         let Value::String(name) = &key else {
             return Err(Fault::Misuse("argument 2 (filter) has names as keys, as in { topic = \"board\" }".to_owned()));
         };
-        match (&*name.to_string_lossy(), &value) {
+        match (beginning(name, NAME_BYTES).as_str(), &value) {
             ("automatic", Value::Boolean(wanted)) => automatic = *wanted,
             (field @ ("topic" | "board"), Value::String(text)) => {
-                let channel = normalise(&text.to_string_lossy())
+                let channel = normalise(&beginning(text, NAME_BYTES))
                     .map_err(|error| Fault::Misuse(format!("argument 2 (filter.{field}): {error}")))?;
                 value = Value::String(lua.create_string(&channel)?);
                 topic = if field == "topic" { Some(channel) } else { topic };
@@ -170,9 +172,9 @@ fn register(
 fn command(lua: &Lua, ctx: &Rc<Ctx>, args: &Args) -> Outcome {
     let name = args.name(0).map_err(Fault::Misuse)?.to_lowercase();
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    if name.is_empty() || name.len() > COMMAND_NAME_BYTES || !name.chars().all(fits) {
+    if name.is_empty() || name.len() > COMMAND_BYTES || !name.chars().all(fits) {
         return Err(Fault::Misuse(format!(
-            "argument 1 (name) must be letters, digits, - or _, at most {COMMAND_NAME_BYTES}"
+            "argument 1 (name) must be letters, digits, - or _, at most {COMMAND_BYTES}"
         )));
     }
     if ctx.commands.borrow().iter().any(|command| command.name == name) {
@@ -194,11 +196,11 @@ fn command(lua: &Lua, ctx: &Rc<Ctx>, args: &Args) -> Outcome {
     }
     let who = args.option_names("who").map_err(Fault::Misuse)?;
     let who = who.map(|who| who.iter().enumerate().map(|(i, key)| admitted(ctx, i, key)).collect()).transpose()?;
-    let text = |name| args.option_text(name).map(Option::unwrap_or_default).map_err(Fault::Misuse);
+    let text = |name, max| args.option_text(name, max).map(Option::unwrap_or_default).map_err(Fault::Misuse);
     let command = Command {
         name,
-        args: text("args")?,
-        help: text("help")?,
+        args: text("args", COMMAND_ARGS_BYTES)?,
+        help: text("help", HELP_BYTES)?,
         who,
         channels,
         all: args.option_bool("all"),
@@ -233,7 +235,8 @@ pub(crate) fn help(ctx: &Ctx, channel: Option<&str>) -> Option<String> {
     let version = ctx.manifest.version.as_ref().map_or(String::new(), |version| format!(" {version}"));
     let mut text =
         format!("{}{version} (script API {}):\n{}", ctx.shared.name, manifest::API_VERSION, lines.join("\n"));
-    for (bot, lines) in ctx.shared.others_help(channel) {
+    let left = ALL_HELP_BYTES.saturating_sub(text.len());
+    for (bot, lines) in ctx.shared.others_help(channel, left) {
         text += &format!("\n{bot}:\n{}", lines.join("\n"));
     }
     Some(text)

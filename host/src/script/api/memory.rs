@@ -6,6 +6,7 @@ use mlua::{Function, IntoLuaMulti, Lua, MultiValue, Value};
 use serde_json::{Map, Value as Json};
 
 use super::super::context::Ctx;
+use super::super::limits::STORE_KEY_BYTES;
 use super::super::plain::Plain;
 use super::super::store::{Entry, check_key};
 use super::super::{lock, nearest};
@@ -89,7 +90,11 @@ fn each(installer: &mut Installer<'_>) -> mlua::Result<()> {
         let outcome = enter(&ctx, call, values).and_then(|args| {
             let limit = args.option_number("limit").map_or(f64::INFINITY, |n| n.max(0.0));
             let skip = args.option_number("skip").unwrap_or(0.0).max(0.0);
-            done(lua, (lua.create_string(args.bytes(0))?, args.option_bool("reverse"), skip, limit))
+            // No key has a longer beginning, so nothing is found either way.
+            let prefix = args
+                .string(0)
+                .map_or_else(Vec::new, |text| text.as_bytes().iter().take(STORE_KEY_BYTES + 1).copied().collect());
+            done(lua, (lua.create_string(prefix)?, args.option_bool("reverse"), skip, limit))
         });
         settle(lua, &ctx, call, outcome)
     })?;

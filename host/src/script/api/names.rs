@@ -6,7 +6,9 @@ use mlua::{Lua, Table, Value};
 
 use super::super::context::Ctx;
 use super::super::duration::shorten;
+use super::super::limits::NAME_BYTES;
 use super::super::nearest;
+use super::args::beginning;
 use super::{Call, GROUPS, calls};
 
 /// Something that scripts may find in `mesh`.
@@ -101,7 +103,7 @@ pub(super) fn watch(lua: &Lua, ctx: &Rc<Ctx>, mesh: &Table) -> mlua::Result<()> 
     let index = lua.create_function(move |lua, (table, name): (Table, Value)| {
         let place = places.iter().find(|(known, _)| *known == table.to_pointer()).map(|(_, name)| name.as_str());
         if let (Value::String(name), Some(ctx)) = (name, ctx.upgrade()) {
-            *ctx.unread.borrow_mut() = unread(lua, place, &name.to_string_lossy());
+            *ctx.unread.borrow_mut() = unread(lua, place, &beginning(&name, NAME_BYTES));
         }
         Ok(Value::Nil)
     })?;

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use mlua::{Lua, Table};
 
-use crate::api::{LinkLimit, MachineGateway, MachineNeighbour, PluginStatus, StoreStats, Trust};
+use crate::api::{ApiError, LinkLimit, MachineGateway, MachineNeighbour, PluginStatus, StoreStats, Trust};
 
 use super::super::context::Ctx;
 use super::network::{list, peer};
@@ -51,16 +51,21 @@ pub(super) fn install(installer: &mut Installer<'_>) -> mlua::Result<()> {
     })
 }
 
+/// Who names the peer may be a person, so a bad name is no mistake of the bot's.
+fn nobody(error: String) -> Fault {
+    Fault::World(ApiError::new("unknown-peer", error))
+}
+
 async fn judge(lua: Lua, ctx: Rc<Ctx>, args: Args, trust: Trust) -> Outcome {
     ctx.require("relay", Some("trust"))?;
-    let who = args.name(0).map_err(Fault::Misuse)?;
+    let who = args.name(0).map_err(nobody)?;
     let info = ctx.node.set_trust(who, trust).await?;
     done(&lua, peer(&lua, &info)?)
 }
 
 async fn limit(lua: Lua, ctx: Rc<Ctx>, args: Args) -> Outcome {
     ctx.require("relay", Some("limit"))?;
-    let who = args.name(0).map_err(Fault::Misuse)?;
+    let who = args.name(0).map_err(nobody)?;
     let number = |name: &str| match args.option_number(name) {
         Some(n) if n < 1.0 => {
             Err(Fault::Misuse(format!("options.{name} must be at least 1; mesh.relay.block shuts a peer out")))

@@ -12,6 +12,8 @@ use crate::api::{ApiError, BroadcastRequest, InboxItem, Receipt, SendRequest};
 use super::super::asked::QUESTIONS;
 use super::super::context::Ctx;
 use super::super::dispatch::message_table;
+use super::super::duration::shorten;
+use super::super::limits::{KEY_BYTES, NAME_BYTES};
 use super::super::{cut, lock};
 use super::{Args, Fault, Installer, Outcome, done};
 
@@ -107,7 +109,8 @@ pub(super) fn install(installer: &mut Installer<'_>) -> mlua::Result<()> {
 }
 
 async fn send(lua: Lua, ctx: Rc<Ctx>, args: Args) -> Outcome {
-    let to = args.name(0).map_err(Fault::Misuse)?;
+    // Who names the peer may be a person, so a bad name is no mistake of the bot's.
+    let to = args.name(0).map_err(|error| Fault::World(ApiError::new("unknown-peer", error)))?;
     let mut out = outgoing(Target::Peer(to), &args, 1, false)?;
     out.receipt = args.option_bool("receipt");
     out.plain = args.option_bool("plain");
@@ -125,7 +128,7 @@ async fn broadcast(lua: Lua, ctx: Rc<Ctx>, args: Args) -> Outcome {
 
 /// Sends; or keeps for later what is optional, while there is no room for it.
 async fn say(lua: &Lua, ctx: &Rc<Ctx>, args: &Args, out: Outgoing) -> Outcome {
-    let merge = args.option_text("merge").map_err(Fault::Misuse)?;
+    let merge = args.option_text("merge", KEY_BYTES).map_err(Fault::Misuse)?;
     if !args.option_bool("optional") {
         if merge.is_some() {
             return Err(Fault::Misuse("options.merge is for messages that may wait: set optional = true".to_owned()));
@@ -251,7 +254,8 @@ pub(crate) fn sender(ctx: &Ctx, message: Table) -> Result<PeerId, Fault> {
 
 fn outgoing(target: Target, args: &Args, payload: usize, reply: bool) -> Result<Outgoing, Fault> {
     let ttl = args.option_duration("ttl").map_err(Fault::Misuse)?;
-    let priority = args.option_text("priority").map_err(Fault::Misuse)?.map(|name| priority(&name)).transpose()?;
+    let priority =
+        args.option_text("priority", NAME_BYTES).map_err(Fault::Misuse)?.map(|name| priority(&name)).transpose()?;
     Ok(Outgoing {
         target,
         payload: args.payload(payload, MAX_MESSAGE_BYTES).map_err(Fault::Misuse)?,
@@ -275,7 +279,7 @@ fn hops(number: f64) -> Result<u8, Fault> {
 fn priority(name: &str) -> Result<u8, Fault> {
     let place = PRIORITIES.iter().position(|known| *known == name);
     place.and_then(|place| u8::try_from(place).ok()).ok_or_else(|| {
-        Fault::Misuse(format!("options.priority must be one of {}, got \"{name}\"", PRIORITIES.join(", ")))
+        Fault::Misuse(format!("options.priority must be one of {}, got \"{}\"", PRIORITIES.join(", "), shorten(name)))
     })
 }
 

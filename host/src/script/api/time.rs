@@ -7,7 +7,7 @@ use mlua::{Function, Lua, Value};
 
 use super::super::context::Ctx;
 use super::super::cron::Cron;
-use super::super::limits::TIMER_MIN_SECS;
+use super::super::limits::{DURATION_BYTES, KEY_BYTES, TIMER_MIN_SECS};
 use super::super::{duration, lock};
 use super::{Args, Fault, Installer, Outcome, done};
 use crate::api::ApiError;
@@ -87,7 +87,7 @@ impl Timers {
 
 pub(super) fn install(installer: &mut Installer<'_>) -> mlua::Result<()> {
     installer.sync("mesh.now", |lua, ctx, _| done(lua, (ctx.now() * 1_000.0).floor() / 1_000.0))?;
-    installer.sync("mesh.seconds", |lua, _, args| match duration::parse(&String::from_utf8_lossy(&args.bytes(0))) {
+    installer.sync("mesh.seconds", |lua, _, args| match duration::parse(&args.typed(0, DURATION_BYTES + 1)) {
         Ok(secs) => done(lua, secs),
         Err(error) => Err(Fault::World(ApiError::new("bad-duration", error))),
     })?;
@@ -131,7 +131,7 @@ fn set(lua: &Lua, ctx: &Rc<Ctx>, args: &Args, due: f64, pace: Pace, verb: &str) 
     }
     timers.made += 1;
     let id = timers.made;
-    let name = args.option_text("name").map_err(Fault::Misuse)?;
+    let name = args.option_text("name", KEY_BYTES).map_err(Fault::Misuse)?;
     let key = name.unwrap_or_else(|| {
         let alike = timers.set.iter().filter(|timer| timer.key.starts_with(verb)).count();
         format!("{verb} {} #{alike}", value_text(&args.value(0)))

@@ -13,6 +13,8 @@ use super::super::plain::Plain;
 use super::super::{cut, lock};
 use super::{Args, Fault, Installer, Outcome, done};
 
+/// Base64 that is read at once, in bytes: what is written at once can be read.
+const BASE64_BYTES: usize = JSON_BYTES.div_ceil(3) * 4;
 /// Longest place, in bytes.
 const PLACE_BYTES: usize = 200;
 
@@ -34,13 +36,19 @@ pub(super) fn install(installer: &mut Installer<'_>) -> mlua::Result<()> {
         }
         done(lua, base64_encode(&bytes))
     })?;
-    installer.sync("mesh.base64.decode", |lua, _, args| match base64_decode(&args.bytes(0)) {
-        Some(bytes) => done(lua, lua.create_string(bytes)?),
-        None => Err(Fault::World(ApiError::new("bad-base64", "the text is no base64"))),
+    installer.sync("mesh.base64.decode", |lua, _, args| {
+        let text = args.bytes(0);
+        if text.len() > BASE64_BYTES {
+            let message = format!("more than {} KiB of base64", BASE64_BYTES >> 10);
+            return Err(Fault::World(ApiError::new("too-large", message)));
+        }
+        let bytes = base64_decode(&text);
+        done(lua, lua.create_string(bytes.ok_or_else(|| ApiError::new("bad-base64", "the text is no base64"))?)?)
     })?;
     installer.sync("mesh.text.truncate", |lua, _, args| {
         let max = args.number(1).unwrap_or(0.0).max(0.0) as usize;
-        done(lua, lua.create_string(truncate(&args.bytes(0), max))?)
+        let Some(text) = args.string(0) else { return done(lua, "") };
+        done(lua, lua.create_string(truncate(&text.as_bytes(), max))?)
     })
 }
 
@@ -124,9 +132,9 @@ fn truncate(text: &[u8], max: usize) -> Vec<u8> {
     }
     let mark = if max >= ELLIPSIS.len() { ELLIPSIS } else { "" };
     let mut end = max - mark.len();
-    while end > 0 && text.get(end).is_some_and(|byte| byte & 0xC0 == 0x80) {
-        end -= 1;
-    }
+    // No character is longer than four bytes: what goes on for more is no text, and is cut anywhere.
+    let edge = (end.saturating_sub(3)..=end).rev().find(|at| text.get(*at).is_some_and(|byte| byte & 0xC0 != 0x80));
+    end = edge.unwrap_or(end);
     [text.get(..end).unwrap_or_default(), mark.as_bytes()].concat()
 }
 

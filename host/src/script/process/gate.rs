@@ -13,7 +13,9 @@ use crate::api::{ApiError, ChannelInfo, InboxItem, InboxPage, InboxQuery, PeerIn
 use super::super::api::{MAX_MESSAGE_BYTES, clean, event_needs};
 use super::super::board;
 use super::super::dispatch::command_name;
-use super::super::limits::{REGISTRATIONS, STORE_KEY_BYTES, ScriptLimits};
+use super::super::limits::{
+    CHANNELS, COMMAND_BYTES, HELP_BYTES, NAME_BYTES, REGISTRATIONS, STORE_KEY_BYTES, ScriptLimits,
+};
 use super::super::manifest::Permissions;
 use super::super::shared::{LiveEvent, Offer, Traffic};
 use super::super::store::{HOST_PREFIX, StoreOp};
@@ -26,12 +28,6 @@ const MAX_ORIGINS: usize = 16_384;
 const PAGE_BYTES: usize = 512 << 10;
 /// Messages of the bot that are remembered because they may be answered: as many as there may be questions, and more.
 const QUESTIONS: usize = 256;
-/// Longest name of a recipient or channel, in bytes: an invite takes that much.
-const NAME_BYTES: usize = 512;
-/// Longest line of help for a command, in bytes.
-const HELP_BYTES: usize = 1_024;
-/// Longest name of a command, in bytes.
-const COMMAND_BYTES: usize = 32;
 
 /// Why a call is not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +87,7 @@ impl Gate {
 
     /// The bot is loaded and says what it answers and hears.
     pub(super) fn loaded(&mut self, commands: Vec<Offer>, topics: Vec<String>) -> Result<Vec<Offer>, Refusal> {
-        if commands.len() > REGISTRATIONS || topics.len() > REGISTRATIONS {
+        if commands.len() > REGISTRATIONS || topics.len() > CHANNELS {
             return broken("more commands or channels than there is room for");
         }
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -134,7 +130,7 @@ impl Gate {
 
     fn listen(&mut self, topic: String) -> Result<(), Refusal> {
         self.require("listen", Some(&topic))?;
-        if self.topics.len() >= REGISTRATIONS && !self.topics.contains(&topic) {
+        if self.topics.len() >= CHANNELS && !self.topics.contains(&topic) {
             return broken("more channels than there is room for");
         }
         self.topics.insert(topic);

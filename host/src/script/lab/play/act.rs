@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mlua::{Lua, Value};
 
-use super::super::super::api::{Args, Fault, Outcome, done};
+use super::super::super::api::{Args, Fault, MAX_MESSAGE_BYTES, Outcome, done};
 use super::super::super::limits::LimitsPatch;
 use super::super::super::plain::Plain;
 use super::super::super::shared::{LiveEvent, LiveKind};
@@ -128,7 +128,7 @@ fn object(args: &Args) -> Result<serde_json::Map<String, serde_json::Value>, Fau
 }
 
 pub(super) fn text(args: &Args, name: &str) -> Result<Option<String>, Fault> {
-    args.option_text(name).map_err(Fault::Misuse)
+    args.option_text(name, MAX_MESSAGE_BYTES).map_err(Fault::Misuse)
 }
 
 /// A person writes, and the mesh carries it as far as it can now.

@@ -3,7 +3,7 @@
 use super::super::super::api::clean;
 use super::super::super::cut;
 use super::super::super::host::Loaded;
-use super::super::super::limits::{LIVE_QUEUE, STATE_BYTES};
+use super::super::super::limits::{KEY_BYTES, LIVE_QUEUE, STATE_BYTES};
 use super::super::super::log::{About, Level};
 use super::super::super::shared::{Offer, PROBLEM_BYTES, State};
 use super::super::super::store::operations;
@@ -20,8 +20,6 @@ const TRACEBACK_LINES: usize = 20;
 const EVALUATED_BYTES: usize = 32 << 10;
 /// Longest line about the bot in the node's log, in bytes.
 const TRACE_BYTES: usize = 4 << 10;
-/// Longest name of a timer that is carried over a reload, in bytes.
-const TIMER_NAME_BYTES: usize = 256;
 
 impl Guard {
     /// Takes what has come, as long as the process is heard.
@@ -312,7 +310,7 @@ impl Guard {
         if place.as_ref().is_some_and(|place| place.pulled > reached) {
             return Err(Fall::Broken("a place in the inbox that it never came to".to_owned()));
         }
-        let fits = |(name, due): &(String, f64)| name.len() <= TIMER_NAME_BYTES && due.is_finite();
+        let fits = |(name, due): &(String, f64)| name.len() <= KEY_BYTES && due.is_finite();
         let timers = timers.into_iter().filter(fits).take(self.limits.timers);
         *lock(&self.shared.timers) = Carried::new(timers, self.shared.clock.unix().as_secs_f64());
         let live = live.into_iter().take(LIVE_QUEUE).filter(|event| self.gate.hears(event));
