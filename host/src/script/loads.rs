@@ -55,7 +55,16 @@ impl Shared {
 
     /// An answer stayed here.
     pub(crate) fn keep_unsaid(&self, error: &ApiError) {
-        let line = clean(&format!("an answer was not sent: {error}"), PROBLEM_BYTES);
+        self.warn(&format!("an answer was not sent: {error}"));
+    }
+
+    /// A line of the host's about the bot, in both logs. It counts as one of the bot's own: others can bring it about by what they
+    /// write, so it has the same bound.
+    pub(crate) fn warn(&self, text: &str) {
+        if !lock(&self.traffic).log.try_take(1.0, self.clock.now()) {
+            return;
+        }
+        let line = clean(text, PROBLEM_BYTES);
         tracing::warn!(target: "qpq::script", bot = %self.name, "{line}");
         self.keep_log(About { level: Level::Warn, ..About::default() }, line);
     }

@@ -105,6 +105,28 @@ fn commands_split_arguments_make_help_and_name_their_usage() {
 }
 
 #[test]
+fn a_command_answers_with_a_text_or_a_number_and_is_told_what_it_cannot_answer_with() {
+    let text = "mesh.command('count', function() return 42 end)\n\
+        mesh.command('half', function() return 0.5 end)\n\
+        mesh.command('list', function() return { 1 } end)\n\
+        mesh.command('flag', function() return true end)\n\
+        mesh.command('quiet', function() return nil end)\n\
+        mesh.command('itself', function(msg) return msg:reply('said') end)";
+    let say = |text_of: &str| run_with(text, &json!({ "text": text_of }));
+    assert_eq!(texts(&say("!count")), ["42"]);
+    assert_eq!(texts(&say("!half")), ["0.5"]);
+    for (command, kind) in [("!list", "table"), ("!flag", "boolean")] {
+        let report = say(command);
+        assert!(report.outputs.is_empty() && report.error.is_none(), "{report:?}");
+        assert!(report.log[0].contains(&format!("returned a {kind} and said nothing")), "{report:?}");
+    }
+    for (command, said) in [("!quiet", vec![]), ("!itself", vec!["said"])] {
+        let report = say(command);
+        assert_eq!((texts(&report), report.log.len()), (said, 0), "{report:?}");
+    }
+}
+
+#[test]
 fn a_command_for_some_refuses_others_in_private_and_is_silent_on_a_channel() {
     let text = r#"mesh.command("stop", { who = { "self" }, channel = "board" }, function() return "stopped" end)"#;
     assert_eq!(texts(&run_with(text, &json!({"topic": "board", "text": "!stop", "from": "self"}))), ["stopped"]);

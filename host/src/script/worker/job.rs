@@ -1,6 +1,7 @@
 //! One job of a bot, from the call to the answer.
 
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::LocalBoxFuture;
@@ -36,6 +37,19 @@ pub(super) async fn evaluate(vm: Rc<Vm>, code: String, write: bool) -> ScriptEva
     evaluated
 }
 
+/// A text's bytes, or a number as Lua writes it.
+fn text_of(value: &Value) -> Vec<u8> {
+    match value {
+        Value::String(text) => text.as_bytes().to_vec(),
+        number => number.to_string().unwrap_or_default().into_bytes(),
+    }
+}
+
+/// Whether a command was meant to answer with something that can't be said. `nil` and `false` are no answers on purpose.
+fn is_no_answer(value: &Value) -> bool {
+    !matches!(value, Value::Nil | Value::Boolean(false) | Value::String(_) | Value::Number(_) | Value::Integer(_))
+}
+
 /// A value as an author would write it; what is no plain data by its type alone.
 fn shown(value: &Value) -> String {
     match (value, Plain::from_lua(value, SHOWN_BYTES)) {
@@ -61,6 +75,8 @@ pub(crate) fn perform(vm: Rc<Vm>, job: Job, seq: Option<u64>) -> LocalBoxFuture<
             Job::Call { what, function, args, answer } => {
                 let budget = Duration::from_millis(vm.ctx.limits.cpu_per_event_ms);
                 let running = Running::new(&*what, seq);
+                let sent = || vm.ctx.shared.figures.sent.load(Ordering::Relaxed);
+                let (sent_before, is_asked) = (sent(), answer.is_some());
                 let ran = vm.call(Rc::clone(&running), &function, args, budget).await;
                 // Taken away where the handler began to wait for a person.
                 let seq = running.seq.take();
@@ -70,12 +86,22 @@ pub(crate) fn perform(vm: Rc<Vm>, job: Job, seq: Option<u64>) -> LocalBoxFuture<
                         out.payload = format!("{what} failed here; the bot's admin can see why").into_bytes();
                         deliver(&vm.ctx, out).await.map(|_| ())
                     }
-                    (Ok(Value::String(text)), Some(mut out)) => {
-                        out.payload = text.as_bytes().to_vec();
+                    (Ok(value @ (Value::String(_) | Value::Number(_) | Value::Integer(_))), Some(mut out)) => {
+                        out.payload = text_of(value);
                         deliver(&vm.ctx, out).await.map(|_| ())
                     }
                     _ => vm.ctx.flush().await,
                 };
+                if let Ok(value) = &ran.result
+                    && is_asked
+                    && is_no_answer(value)
+                    && sent() == sent_before
+                {
+                    vm.ctx.shared.warn(&format!(
+                        "{what} returned a {} and said nothing: a command may return a text or a number, its answer, or nil",
+                        value.type_name()
+                    ));
+                }
                 Finished::Event { what: what.into_owned(), ran, seq, unsaid: said.err() }
             }
         }
