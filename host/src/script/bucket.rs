@@ -17,6 +17,13 @@ impl Bucket {
         Self { capacity, per_second, level: capacity, filled: now }
     }
 
+    /// Takes another capacity and pace; what is used stays used.
+    pub(crate) fn resize(&mut self, capacity: f64, per_second: f64, now: Instant) {
+        self.fill(now);
+        self.level += capacity - self.capacity;
+        (self.capacity, self.per_second) = (capacity, per_second);
+    }
+
     fn fill(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.filled).as_secs_f64();
         self.level = (self.level + passed * self.per_second).min(self.capacity);
@@ -73,6 +80,18 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn a_bucket_of_another_size_has_as_much_used_as_before() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(10.0, 0.0, start);
+        bucket.take(4.0);
+        bucket.resize(3.0, 1.0, start);
+        assert_eq!(bucket.level(start), -1.0);
+        assert!((bucket.wait(1.0, start) - 2.0).abs() < 0.01);
+        bucket.resize(10.0, 1.0, start);
+        assert_eq!(bucket.spent(start), (4.0, 10.0));
+    }
 
     #[test]
     fn a_bucket_gives_its_capacity_and_then_waits() {

@@ -208,15 +208,16 @@ pub(crate) struct Traffic {
 
 impl Traffic {
     pub(crate) fn new(limits: &ScriptLimits, now: Instant) -> Self {
-        let per = |n: u32, secs: f64| Bucket::new(f64::from(n), f64::from(n) / secs, now);
-        let share = limits.cpu_percent as f64 / 100.0;
-        Self {
-            messages: per(limits.messages_per_minute, 60.0),
-            broadcasts: per(limits.broadcasts_per_minute, 60.0),
-            bytes: per(limits.bytes_per_hour, 3_600.0),
-            log: per(limits.log_lines_per_second, 1.0),
-            cpu: Bucket::new(share * CPU_WINDOW.as_secs_f64(), share, now),
-        }
+        let [messages, broadcasts, bytes, log, cpu] =
+            sizes(limits).map(|(capacity, per_second)| Bucket::new(capacity, per_second, now));
+        Self { messages, broadcasts, bytes, log, cpu }
+    }
+
+    /// Takes the limits of another version of the bot; what is used of them stays used.
+    pub(crate) fn limit(&mut self, limits: &ScriptLimits, now: Instant) {
+        let resize =
+            |(bucket, (capacity, per_second)): (&mut Bucket, (f64, f64))| bucket.resize(capacity, per_second, now);
+        self.buckets().into_iter().zip(sizes(limits)).for_each(resize);
     }
 
     /// Charges for a message of that many bytes, or says how long the bot has to wait. What is `published` unasked has a
@@ -261,6 +262,19 @@ impl Traffic {
     pub(crate) fn set_levels(&mut self, levels: &[f64], now: Instant) {
         self.buckets().into_iter().zip(levels).for_each(|(bucket, level)| bucket.set_level(*level, now));
     }
+}
+
+/// Capacity and pace of each of [`Traffic`]'s buckets, in their order.
+fn sizes(limits: &ScriptLimits) -> [(f64, f64); 5] {
+    let per = |n: u32, secs: f64| (f64::from(n), f64::from(n) / secs);
+    let share = limits.cpu_percent as f64 / 100.0;
+    [
+        per(limits.messages_per_minute, 60.0),
+        per(limits.broadcasts_per_minute, 60.0),
+        per(limits.bytes_per_hour, 3_600.0),
+        per(limits.log_lines_per_second, 1.0),
+        (share * CPU_WINDOW.as_secs_f64(), share),
+    ]
 }
 
 /// What went wrong lately, and what follows from it.

@@ -147,7 +147,9 @@ pub(crate) async fn prepare(start: &Start) -> Result<Prepared, Failure> {
     }
     // The supervisor starts no version that asks for more than was granted.
     let permissions = Permissions::new(start.source.manifest.needs.clone());
-    Ok(Prepared { identity, permissions, limits: start.effective_limits() })
+    let limits = start.effective_limits();
+    lock(&start.shared.traffic).limit(&limits, start.shared.clock.now());
+    Ok(Prepared { identity, permissions, limits })
 }
 
 /// Builds the machine of a compiled bot on this thread, and loads the bot.

@@ -167,6 +167,7 @@ mod in_processes {
         super::a_version_that_fails_leaves_the_old_one_running_and_says_why,
         super::a_new_bot_begins_at_the_end_and_an_old_one_where_it_was,
         super::an_answer_leaves_after_the_store_is_durable,
+        super::what_a_manifest_asks_for_less_of_it_has_less_of,
         super::errors_pause_a_bot_and_cpu_kills_disable_it_while_others_go_on,
         super::live_events_timers_start_and_stop_reach_the_bot,
         super::what_the_admin_did_not_grant_or_misspelt_is_said,
@@ -511,6 +512,33 @@ fn a_storm_of_saves_ends_with_the_last_version() {
         live.texts().iter().any(|text| text == "99")
     });
     assert!(live.bot("bot").unwrap().loads <= 10, "{:?}", live.bot("bot"));
+    live.stop();
+}
+
+#[test]
+fn what_a_manifest_asks_for_less_of_it_has_less_of() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "bot/init.lua", "mesh.on_envelope(function(msg) msg:reply('yes') end)");
+    let manifest = |messages: u32| {
+        write(
+            dir.path(),
+            "bot/bot.toml",
+            &format!("needs = [\"direct\", \"reply\"]\n[limits]\nmessages_per_minute = {messages}"),
+        );
+    };
+    manifest(2);
+    let live = Live::of(dir.path());
+    live.running("bot");
+    let used = |live: &Live| {
+        let limits = live.bot("bot").unwrap().limits;
+        limits.into_iter().find(|limit| limit.name == "messages_per_minute").map(|limit| (limit.used > 0, limit.limit))
+    };
+    assert_eq!(used(&live), Some((false, 2)));
+    live.ask(EVE, None, "one");
+    // A version that asks for more has more, and what is used stays used.
+    manifest(5);
+    live.again("bot");
+    assert_eq!(used(&live), Some((true, 5)));
     live.stop();
 }
 
