@@ -198,6 +198,13 @@ impl Reader {
 
     fn folder(&mut self, path: &Path) -> Result<(String, Manifest), SourceError> {
         let folder = file_name(path);
+        for name in ["bot.toml", "init.lua", "init.luau"] {
+            if path.join(name).is_symlink() {
+                // As for modules: a link could lead out of the folder.
+                let message = "a link, which could lead to files that are none of the bot's: put the file itself here";
+                return Err(self.error(&format!("{folder}/{name}"), None, message.to_owned()));
+            }
+        }
         let toml = path.join("bot.toml");
         let manifest = if toml.is_file() {
             let text = self.text(&toml, &format!("{folder}/bot.toml"))?;
@@ -256,6 +263,10 @@ impl Reader {
 
     fn text(&mut self, path: &Path, name: &str) -> Result<String, SourceError> {
         let mut bytes = Vec::new();
+        // To open a pipe would wait for somebody who writes into it.
+        if std::fs::metadata(path).is_ok_and(|about| !about.is_file()) {
+            return Err(self.error(name, None, "no regular file: a pipe or device can't be read as one".to_owned()));
+        }
         let file = std::fs::File::open(path).map_err(|e| self.error(name, None, e.to_string()))?;
         let limit = SOURCE_FILE_BYTES as u64 + 1;
         file.take(limit).read_to_end(&mut bytes).map_err(|e| self.error(name, None, e.to_string()))?;
@@ -331,6 +342,30 @@ mod tests {
         let names: Vec<String> = discover(&[dir.path().to_path_buf()]).into_iter().map(|bot| bot.name).collect();
         assert_eq!(names, ["board"]);
         assert_eq!(read(&dir.path().join("board"), 1 << 20).unwrap().files.len(), 1);
+    }
+
+    #[test]
+    fn a_pipe_that_is_named_is_refused_and_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("trap.lua");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(read(&pipe, 1 << 20).unwrap_err().message.contains("no regular file"));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn neither_manifest_nor_main_file_may_be_a_link_out_of_the_folder() {
+        for name in ["bot.toml", "init.lua"] {
+            let dir = tempfile::tempdir().unwrap();
+            let bot = dir.path().join("bot");
+            fs::create_dir(&bot).unwrap();
+            fs::write(bot.join("init.lua"), "return 1").unwrap();
+            fs::write(dir.path().join("elsewhere"), "version = \"1\"").unwrap();
+            _ = fs::remove_file(bot.join(name));
+            std::os::unix::fs::symlink(dir.path().join("elsewhere"), bot.join(name)).unwrap();
+            let error = read(&bot, 1 << 20).unwrap_err();
+            assert!(error.file.ends_with(name) && error.message.contains("put the file itself here"), "{error:?}");
+        }
     }
 
     #[test]
