@@ -15,8 +15,10 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Why nothing came of it.
 #[derive(Debug)]
 pub(super) enum Lost {
-    /// It hangs inside a machine, or took longer than allowed; its thread is given up.
+    /// It hangs inside a machine; its thread is given up.
     Stuck,
+    /// It took longer than this; its thread is given up.
+    Late(Duration),
     /// It panicked.
     Died,
     /// There was no thread for it.
@@ -27,6 +29,10 @@ impl From<&Lost> for Failure {
     fn from(lost: &Lost) -> Self {
         match lost {
             Lost::Stuck => Self::new(Kind::Cpu, "stuck inside the machine for more than 500 ms"),
+            Lost::Late(life) => {
+                let message = format!("not done after {} s, the longest that it may take", life.as_secs());
+                Self::new(Kind::Life, message)
+            }
             Lost::Died => Self::new(Kind::Panic, "the machine failed inside"),
             Lost::NoThread(error) => Self::new(Kind::Panic, error.to_string()),
         }
@@ -50,11 +56,27 @@ pub(super) fn watched<T: Send + 'static>(
         match receiver.recv_timeout(LOOK) {
             Ok(result) => return Ok(result),
             Err(RecvTimeoutError::Disconnected) => return Err(Lost::Died),
-            Err(RecvTimeoutError::Timeout) if watch.is_stuck() || Instant::now() > until => {
-                watch.abandon();
-                return Err(Lost::Stuck);
+            Err(RecvTimeoutError::Timeout) => {
+                let late = (Instant::now() > until).then_some(Lost::Late(life));
+                if let Some(lost) = watch.is_stuck().then_some(Lost::Stuck).or(late) {
+                    watch.abandon();
+                    return Err(lost);
+                }
             }
-            Err(RecvTimeoutError::Timeout) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_too_long_is_told_from_what_hangs() {
+        let (done, waits) = channel::<()>();
+        let lost = watched("waits", Duration::ZERO, move |_| waits.recv().is_ok()).unwrap_err();
+        let failure = Failure::from(&lost);
+        assert_eq!((failure.kind.word(), failure.message.contains("not done after 0 s")), ("time-limit", true));
+        drop(done);
     }
 }

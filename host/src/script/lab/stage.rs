@@ -134,9 +134,9 @@ impl Stage {
         answer.await.unwrap_or(false)
     }
 
-    /// Whether the test has used up its steps.
+    /// Whether the test has used up its steps, or nobody waits for it any more.
     pub(super) fn is_exhausted(&self) -> bool {
-        self.steps.get() >= MAX_STEPS
+        self.steps.get() >= MAX_STEPS || self.pulse.is_abandoned()
     }
 
     /// Runs a test, and the mesh whenever the test waits.
