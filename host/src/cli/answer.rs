@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::failure::Failure;
+use super::term::is_unsafe;
 
 /// The outcome of a command, in both forms.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl Answer {
 
     /// The answer as one line of JSON, or as text.
     pub(super) fn show(&self, as_json: bool) -> String {
-        if as_json { Value::Object(self.json.clone()).to_string() } else { self.text.trim_end().to_owned() }
+        if as_json { escaped(&Value::Object(self.json.clone()).to_string()) } else { self.text.trim_end().to_owned() }
     }
 
     /// Prints the answer.
@@ -48,6 +49,20 @@ impl Answer {
     }
 }
 
+/// JSON in which what could do harm at a terminal is written as `\u…`, which means the same. In JSON such characters are in
+/// texts alone, which come from others.
+fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_unsafe(c) {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
 /// Prints a line. Fails quietly when nobody reads any more.
 pub(super) fn print_line(line: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
@@ -55,5 +70,18 @@ pub(super) fn print_line(line: &str) -> Result<(), Failure> {
     match written.and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::Quiet),
         other => other.map_err(Failure::io),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_harmful_stands_in_json_and_it_means_the_same() {
+        let text = "a\u{9b}2Jb\u{202e}c\u{7f}\u{2028}\u{e0041}\u{1b}[31m ü 👧 \n";
+        let shown = Answer::new("qpq.test/1", &serde_json::json!({ "text": text }), "").show(true);
+        assert!(!shown.chars().any(is_unsafe) && shown.contains("\\u009b2J") && shown.contains("ü 👧"), "{shown}");
+        assert_eq!(serde_json::from_str::<Value>(&shown).unwrap()["text"], text);
     }
 }

@@ -8,7 +8,7 @@ use std::io::IsTerminal;
 
 use rustyline::hint::Hint;
 
-pub(super) use clean::{clean, clean_lines};
+pub(super) use clean::{clean, clean_lines, is_unsafe};
 pub(super) use table::Table;
 pub(super) use when::{ago, bytes, clock, duration, now_ms};
 

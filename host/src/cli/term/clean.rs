@@ -40,6 +40,11 @@ fn filter(text: &str, keep: impl Fn(char) -> Option<char>) -> String {
     out
 }
 
+/// Whether a character could do harm where it is shown as it is.
+pub(in crate::cli) fn is_unsafe(c: char) -> bool {
+    is_harmful(c) || breaks_line(c)
+}
+
 fn breaks_line(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
