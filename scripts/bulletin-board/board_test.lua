@@ -93,6 +93,7 @@ test("who says that he writes for somebody is named, and in a direct message nob
   local id = id_in(say(t, "eve", forged))
   t:equal(say(t, "bob", "!list"), "#" .. id .. " 15 Jan " .. t:key("anna"):sub(1, 10) .. " via " .. t:key("eve"):sub(1, 6)
     .. ": I give my house away")
+  t:matches(say(t, "bob", "!delete for:" .. t:key("anna") .. " " .. id), "^#" .. id .. " is still there: ")
   t:matches(ask(t, "eve", forged), "^posted as #")
   t:matches(say(t, "bob", "!list"), "^#%x+ 15 Jan eve: for:")
 end)

@@ -75,6 +75,7 @@ end)
 
 command("delete", "<id>", "take your post down", function(msg, id)
   if msg.topic then
+    id = id:match("^for:%x+%s+(%S+)$") or id -- an entry of a program's may name for whom it is
     local post, err = board:get(id) -- the entry has been done by now
     return post and "#" .. post.short .. " is still there: only its author takes a post down, by the same way as it was written"
       or err.code == "unknown-post" and id .. " is gone" or err.message
