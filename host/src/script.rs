@@ -82,11 +82,14 @@ fn cut(text: &str, max: usize) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
-/// The known name that a wrong one was probably meant to be.
+/// The known name that a wrong one was probably meant to be; of several as near the first.
 pub(crate) fn nearest<'n>(wrong: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let wrong: String = wrong.chars().take(64).collect();
     let scored = names.into_iter().map(|name| (strsim::damerau_levenshtein(&wrong, name), name));
-    scored.filter(|(distance, name)| *distance <= 1 + name.len() / 4).min().map(|(_, name)| name)
+    scored
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 4)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
 }
 
 #[cfg(test)]

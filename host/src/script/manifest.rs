@@ -86,9 +86,10 @@ impl Manifest {
 
     /// Reads a `bot.toml`.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
-        let manifest: Self = toml::from_str(text).map_err(|error| ManifestError {
-            line: error.span().map(|span| 1 + text.get(..span.start).unwrap_or_default().matches('\n').count()),
-            message: with_nearest(error.message()),
+        let manifest: Self = toml::from_str(text).map_err(|error| {
+            let at = error.span().map(|span| text.get(..span.start).unwrap_or_default().matches('\n').count());
+            let line = at.and_then(|at| text.lines().nth(at)).unwrap_or_default();
+            ManifestError { line: at.map(|at| at + 1), message: with_quotes(with_nearest(error.message()), line) }
         })?;
         if manifest.api != API_VERSION {
             let message = format!("api = {} is unknown; this host speaks api = {API_VERSION}", manifest.api);
@@ -117,6 +118,12 @@ impl Manifest {
     }
 }
 
+/// The message, with how a version is written where one is what is wrong.
+fn with_quotes(message: String, line: &str) -> String {
+    let is_version = line.split_once('=').is_some_and(|(key, value)| key.trim() == "version" && !value.contains('"'));
+    if is_version { format!("{message}; a version is a text in quotes, as in version = \"0.1.0\"") } else { message }
+}
+
 /// The first line that names a key.
 fn line_of(text: &str, key: &str) -> Option<usize> {
     text.lines().position(|line| !line.trim_start().starts_with('#') && line.contains(key)).map(|line| line + 1)
@@ -137,7 +144,7 @@ pub(crate) fn check_need(need: &str) -> Result<(), String> {
     let known = PERMISSIONS.iter().any(|(known, _)| *known == name);
     if !known {
         let names = PERMISSIONS.map(|(name, _)| name);
-        let near = super::nearest(name, names).map_or(String::new(), |near| format!("; did you mean \"{near}\"?"));
+        let near = super::nearest(name, names).map_or(String::from("."), |near| format!("; did you mean \"{near}\"?"));
         return Err(format!("needs: \"{need}\" is no permission{near} There are: {}", names.join(", ")));
     }
     match (name, channel) {
@@ -229,6 +236,13 @@ mod tests {
         assert_eq!(error.line, Some(2));
         let error = Manifest::parse("needs = [\"broadcst\"]").unwrap_err();
         assert!(error.message.contains("did you mean \"broadcast\""), "{error:?}");
+        let error = Manifest::parse("needs = [\"replay\"]").unwrap_err();
+        assert!(error.message.contains("did you mean \"reply\"?"), "{error:?}");
+        let error = Manifest::parse("needs = [\"nonsense\"]").unwrap_err();
+        assert!(error.message.contains("is no permission. There are: reply"), "{error:?}");
+        let error = Manifest::parse("api = 1\nversion = 0.1.0\n").unwrap_err();
+        assert_eq!(error.line, Some(2));
+        assert!(error.message.contains("a text in quotes, as in version = \"0.1.0\""), "{error:?}");
         assert!(Manifest::parse("api = 2").is_err());
     }
 

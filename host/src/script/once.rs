@@ -187,6 +187,7 @@ fn diagnostic(path: &Path, failure: &Failure) -> Diagnostic {
     let help = match failure.kind {
         Kind::Cpu => "do less at load: keep work for events and timers",
         Kind::Memory => "keep less in memory: use mesh.store for what must last",
+        _ if !path.exists() => "name a bot's file or folder, or a bot of the scripts folder by its name",
         _ if failure.message.contains("permission") => "add the permission to bot.toml, or leave the call out",
         _ => "mend the line and check again",
     };

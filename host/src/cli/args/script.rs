@@ -14,13 +14,13 @@ pub enum ScriptCommand {
     New(NewScriptArgs),
     /// Say what is wrong with bots, without running them
     Check {
-        /// A .lua file, or a folder with init.lua (several may be named)
-        #[arg(required = true)]
+        /// A .lua file, a folder with init.lua, a folder of bots, or the name of a bot (several may be named)
+        /// [default: all bots of the folder of scripts, as for `script new`]
         paths: Vec<PathBuf>,
     },
     /// Run a bot once in its sandbox, with one event, and show what it cost
     Run {
-        /// A .lua file, or a folder with init.lua
+        /// A .lua file, a folder with init.lua, or the name of a bot
         file: PathBuf,
         /// The event, as JSON
         #[arg(long, value_name = "JSON")]
@@ -73,7 +73,7 @@ pub struct NewScriptArgs {
 /// Which tests of bots to run.
 #[derive(Debug, Clone, Args)]
 pub struct TestScriptArgs {
-    /// A test, a bot, or a folder with either
+    /// A test, a bot or its name, or a folder with either
     #[arg(value_name = "PATH", default_value = ".")]
     pub paths: Vec<PathBuf>,
     /// Make random decisions from this number; a failure names the one that it had

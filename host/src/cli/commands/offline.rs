@@ -107,9 +107,9 @@ fn outcome(report: &RunReport) -> String {
     let memory = bytes(report.memory_bytes);
     let mut text = format!("{}, {:.1} ms of CPU, {memory} of memory", clean(&report.outcome), report.cpu_ms);
     if let Some(error) = &report.error {
-        let file = error.file.as_deref().unwrap_or_default();
         let line = error.line.map(|line| format!(":{line}")).unwrap_or_default();
-        text += &format!("\n{}", clean_lines(&format!("{file}{line}: {}", error.message)));
+        let place = error.file.as_ref().map(|file| format!("{file}{line}: ")).unwrap_or_default();
+        text += &format!("\n{}", clean_lines(&format!("{place}{}", error.message)));
     }
     for output in &report.outputs {
         text += &format!("\nsent  {}", clean(&output.to_string()));
@@ -118,4 +118,26 @@ fn outcome(report: &RunReport) -> String {
         text += &format!("\nlog   {}", clean(line));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::{ScriptLimits, run_once};
+
+    #[test]
+    fn an_error_without_a_file_begins_with_its_words() {
+        let event = json!({ "event": "start", "nonsense": 1 });
+        let dir = tempfile::tempdir().unwrap();
+        let bot = dir.path().join("bot.lua");
+        std::fs::write(&bot, "return 1").unwrap();
+        let text = outcome(&run_once(&bot, &event, &ScriptLimits::default()));
+        assert!(text.contains("\nthe event has no field 'nonsense'"), "{text}");
+    }
+
+    #[test]
+    fn a_bot_that_is_not_there_is_told_how_to_be_named() {
+        let answer = script_check(&[PathBuf::from("no-bot-is-called-so")], Style::PLAIN);
+        assert!(answer.show(false).contains("name a bot's file or folder"), "{}", answer.show(false));
+    }
 }

@@ -14,7 +14,7 @@ use super::{Connect, Follow, Outcome, offline};
 use crate::api::{BotStatus, NodeApi};
 use crate::cli::Setting;
 use crate::cli::answer::Answer;
-use crate::cli::args::ScriptCommand;
+use crate::cli::args::{ScriptCommand, TestScriptArgs};
 use crate::cli::failure::Failure;
 use crate::cli::term::{Style, Table, bytes, clean};
 use crate::script::nearest;
@@ -24,9 +24,21 @@ pub(super) async fn run(setting: &Setting, connect: Connect<'_>, command: Script
         ScriptCommand::List => list(&connect()?.scripts().await?, setting.style),
         ScriptCommand::Reload { name } => list(&connect()?.script_reload(name).await?, setting.style),
         ScriptCommand::New(args) => new::run(setting, connect, &args).await?,
-        ScriptCommand::Check { paths } => offline::script_check(&paths, setting.style),
-        ScriptCommand::Run { file, event } => offline::script_run(setting, &file, &event).await?,
-        ScriptCommand::Test(args) => test::run(args, setting.style).await?,
+        ScriptCommand::Check { paths } => {
+            let paths = match paths.is_empty() {
+                true => vec![place::scripts_dir(setting, connect).await],
+                false => place::bots(paths, setting, connect).await,
+            };
+            offline::script_check(&paths, setting.style)
+        }
+        ScriptCommand::Run { file, event } => {
+            let file = place::bots(vec![file.clone()], setting, connect).await.pop().unwrap_or(file);
+            offline::script_run(setting, &file, &event).await?
+        }
+        ScriptCommand::Test(args) => {
+            let paths = place::bots(args.paths.clone(), setting, connect).await;
+            test::run(TestScriptArgs { paths, ..args }, setting.style).await?
+        }
         ScriptCommand::Approve(args) => approve::run(&*connect()?, setting, args).await?,
         ScriptCommand::Logs(args) => {
             let node = connect()?;

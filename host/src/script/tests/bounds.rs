@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use crate::api::ApiError;
+
 use super::{holds, limits, raises, run, run_folder, texts};
 use crate::script::limits::{CHANNELS, HELP_BYTES, KEY_BYTES};
 use crate::script::shared::{Among, Offer, Shared, State};
@@ -70,6 +72,14 @@ fn a_bot_takes_few_of_the_nodes_channels() {
 #[test]
 fn base64_reads_all_that_it_writes() {
     holds("local bytes = ('x'):rep(256 * 1024) assert(mesh.base64.decode(mesh.base64.encode(bytes)) == bytes)");
+}
+
+#[test]
+fn answers_that_others_make_fail_fill_no_log() {
+    let bot = Shared::new("bot", "bot.lua".into(), &limits());
+    (0..1_000).for_each(|_| bot.keep_unsaid(&ApiError::new("rate-limited", "the quota is used up")));
+    let lines = bot.book.after(0).len();
+    assert!(lines > 0 && lines < 100, "{lines}");
 }
 
 #[test]

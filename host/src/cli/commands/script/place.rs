@@ -1,6 +1,6 @@
 //! Where new files for bots belong.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::super::Connect;
 use crate::cli::Setting;
@@ -19,6 +19,29 @@ pub(super) async fn scripts_dir(setting: &Setting, connect: Connect<'_>) -> Path
         _ if here.is_dir() => here,
         _ => PathBuf::from("."),
     }
+}
+
+/// These paths; in place of the bare name of a bot of the folder of scripts, where nothing here has that name, the bot.
+pub(super) async fn bots(paths: Vec<PathBuf>, setting: &Setting, connect: Connect<'_>) -> Vec<PathBuf> {
+    if !paths.iter().any(|path| is_bare(path)) {
+        return paths;
+    }
+    let folder = scripts_dir(setting, connect).await;
+    paths.into_iter().map(|path| bot_in(&folder, &path).unwrap_or(path)).collect()
+}
+
+/// Whether a path is a single name, and nothing is there.
+fn is_bare(path: &Path) -> bool {
+    path.components().eq(path.file_name().map(Component::Normal)) && !path.exists()
+}
+
+fn bot_in(folder: &Path, name: &Path) -> Option<PathBuf> {
+    let paths = ["", ".lua", ".luau"].map(|end| {
+        let mut name = name.as_os_str().to_owned();
+        name.push(end);
+        folder.join(name)
+    });
+    paths.into_iter().find(|path| is_bare(name) && path.exists())
 }
 
 fn configured(setting: &Setting) -> Option<PathBuf> {
@@ -42,4 +65,21 @@ async fn used(setting: &Setting, connect: Connect<'_>, configured: Option<&Path>
         .collect();
     let first = folders.first()?.clone();
     Some(folders.into_iter().find(|dir| Some(dir.as_path()) == configured).unwrap_or(first))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bots_bare_name_is_enough_where_nothing_here_is_called_so() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("some-bot-of-a-test.lua"), "return 1").unwrap();
+        let bot = |name: &str| bot_in(dir.path(), Path::new(name));
+        assert_eq!(bot("some-bot-of-a-test"), Some(dir.path().join("some-bot-of-a-test.lua")));
+        assert_eq!(bot("nothing-of-a-test"), None);
+        // What is here, and paths, are meant as they are.
+        assert_eq!(bot("src"), None);
+        assert!(!is_bare(Path::new("./some-bot-of-a-test")) && !is_bare(Path::new("a/b")) && !is_bare(Path::new(".")));
+    }
 }
