@@ -50,8 +50,11 @@ pub(crate) fn typed(lua: &Lua, code: &str) -> mlua::Result<Function> {
         mlua::Error::SyntaxError { message, .. } => mlua::Error::runtime(format!("repl:{message}")),
         other => other,
     };
-    let expression = compiler().compile(format!("return {code}"));
-    let bytes = expression.or_else(|_| compiler().compile(code)).map_err(told)?;
+    // Luau would otherwise look up a chain like `conf.limit` while it loads the chunk: the bot's own `__index` would run
+    // then, without a budget and with every right.
+    let compiler = compiler().set_optimization_level(0);
+    let expression = compiler.compile(format!("return {code}"));
+    let bytes = expression.or_else(|_| compiler.compile(code)).map_err(told)?;
     load(lua, TYPED, &bytes)
 }
 

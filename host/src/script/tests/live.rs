@@ -177,6 +177,7 @@ mod in_processes {
         super::what_a_new_version_asks_for_in_addition_waits_for_the_admin_and_the_old_one_goes_on,
         super::the_log_names_bot_event_and_line_and_an_errors_calls,
         super::an_admin_looks_into_a_running_bot_and_changes_nothing_unless_asked,
+        super::typed_code_runs_nothing_of_the_bots_beyond_its_budget_and_its_rights,
     );
 }
 
@@ -459,6 +460,30 @@ fn an_admin_looks_into_a_running_bot_and_changes_nothing_unless_asked() {
     let nobody = ScriptEval { bot: "bott".to_owned(), ..ScriptEval::default() };
     let error = live.wait(live.host.eval(nobody)).unwrap_err();
     assert!(error.code == "unknown-bot" && error.message.contains("'bot'"), "{error}");
+    live.stop();
+}
+
+#[test]
+fn typed_code_runs_nothing_of_the_bots_beyond_its_budget_and_its_rights() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "endless = setmetatable({}, { __index = function() while true do end end })\n\
+                writes = setmetatable({}, { __index = function(_, key)\n\
+                  pcall(mesh.store.set, mesh.store, 'written', 1) return 'x'\n\
+                end })";
+    write(dir.path(), "bot.lua", text);
+    let live = Live::of(dir.path());
+    live.running("bot");
+    let run = |code: &str| {
+        let eval = ScriptEval { bot: "bot".to_owned(), code: code.to_owned(), write: false };
+        live.wait(live.host.eval(eval)).unwrap()
+    };
+    assert_eq!(run("writes.limit").result, "\"x\"");
+    assert_eq!(run("writes.limit.len").error, None);
+    assert_eq!(run("mesh.store:get('written')").result, "");
+    assert!(run("endless.limit").error.unwrap().contains("CPU"));
+    assert!(run("local x = endless.limit").error.unwrap().contains("CPU"));
+    let bot = live.bot("bot").unwrap();
+    assert_eq!((bot.state.as_str(), bot.loads), ("running", 1));
     live.stop();
 }
 
