@@ -313,6 +313,18 @@ pub(crate) async fn deliver(ctx: &Ctx, out: Outgoing) -> Result<Receipt, ApiErro
     Ok(sent)
 }
 
+/// Sends what a command answers. A person waits: of an answer that is too long, that is said; the log says more.
+pub(crate) async fn deliver_answer(ctx: &Ctx, mut out: Outgoing, what: &str, text: &[u8]) -> Result<(), ApiError> {
+    let too_long = text.len() > MAX_MESSAGE_BYTES;
+    out.payload = if too_long { format!("the answer of {what} is too long to be sent").into() } else { text.to_vec() };
+    deliver(ctx, out).await?;
+    if !too_long {
+        return Ok(());
+    }
+    let message = format!("that of {what} has {} bytes, a message has {MAX_MESSAGE_BYTES} at most", text.len());
+    Err(ApiError::new("too-large", message))
+}
+
 /// The answer to a person: to the sender, or on the channel.
 fn origin(from: PeerId, topic: Option<&str>) -> Target {
     topic.map_or_else(|| Target::Peer(from.to_string()), |topic| Target::Channel(topic.to_owned()))

@@ -178,6 +178,7 @@ mod in_processes {
         super::the_log_names_bot_event_and_line_and_an_errors_calls,
         super::an_admin_looks_into_a_running_bot_and_changes_nothing_unless_asked,
         super::typed_code_runs_nothing_of_the_bots_beyond_its_budget_and_its_rights,
+        super::of_an_answer_that_is_too_long_the_person_hears_and_the_bot_goes_on,
     );
 }
 
@@ -484,6 +485,25 @@ fn typed_code_runs_nothing_of_the_bots_beyond_its_budget_and_its_rights() {
     assert!(run("local x = endless.limit").error.unwrap().contains("CPU"));
     let bot = live.bot("bot").unwrap();
     assert_eq!((bot.state.as_str(), bot.loads), ("running", 1));
+    live.stop();
+}
+
+#[test]
+fn of_an_answer_that_is_too_long_the_person_hears_and_the_bot_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "mesh.command('long', function(msg, n) return string.rep('x', tonumber(n)) end)";
+    write(dir.path(), "bot.lua", text);
+    let mut config = config(dir.path());
+    config.limits.bytes_per_hour = 1_000_000;
+    let live = Live::start(config, Store::default());
+    live.running("bot");
+    assert_eq!(live.ask(EVE, None, "!long 60000").len(), 60_000);
+    assert_eq!(live.ask(EVE, None, "!long 60001"), "the answer of !long is too long to be sent");
+    live.until(|live| live.bot("bot").is_some_and(|bot| bot.lag == 0 && bot.events == 2));
+    let page = live.wait(live.host.logs(ScriptLogQuery { bot: Some("bot".into()), ..ScriptLogQuery::default() }));
+    assert!(page.lines.iter().any(|line| line.text.contains("60001 bytes")), "{page:?}");
+    assert_eq!(live.ask(EVE, None, "!long 3"), "xxx");
+    assert_eq!(live.bot("bot").unwrap().loads, 1);
     live.stop();
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::LocalBoxFuture;
 use mlua::Value;
 
-use super::super::api::deliver;
+use super::super::api::{deliver, deliver_answer};
 use super::super::call::Running;
 use super::super::dispatch::Job;
 use super::super::plain::Plain;
@@ -86,9 +86,8 @@ pub(crate) fn perform(vm: Rc<Vm>, job: Job, seq: Option<u64>) -> LocalBoxFuture<
                         out.payload = format!("{what} failed here; the bot's admin can see why").into_bytes();
                         deliver(&vm.ctx, out).await.map(|_| ())
                     }
-                    (Ok(value @ (Value::String(_) | Value::Number(_) | Value::Integer(_))), Some(mut out)) => {
-                        out.payload = text_of(value);
-                        deliver(&vm.ctx, out).await.map(|_| ())
+                    (Ok(value @ (Value::String(_) | Value::Number(_) | Value::Integer(_))), Some(out)) => {
+                        deliver_answer(&vm.ctx, out, &what, &text_of(value)).await
                     }
                     _ => vm.ctx.flush().await,
                 };
