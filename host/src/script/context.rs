@@ -86,6 +86,8 @@ pub(crate) struct Ctx {
     pub new_topics: RefCell<Vec<String>>,
     /// The boards that it opened, in order.
     pub boards: RefCell<Vec<Arc<Board>>>,
+    /// Those that it is about to open, one for each call: they count already.
+    pub opening: RefCell<Vec<Arc<Board>>>,
     /// Set when the machine was replaced: it finishes what it has begun.
     pub retired: Cell<bool>,
     /// What the script that runs at the moment does.
@@ -126,6 +128,7 @@ impl Ctx {
             topics: RefCell::default(),
             new_topics: RefCell::default(),
             boards: RefCell::default(),
+            opening: RefCell::default(),
             retired: Cell::new(false),
             running: RefCell::default(),
             asked: RefCell::default(),

@@ -47,6 +47,8 @@ struct Inner {
     refusal: Option<ApiError>,
     /// Places in the inbox can't be written.
     ack_refusal: Option<ApiError>,
+    /// No channel can be joined.
+    topic_refusal: Option<ApiError>,
 }
 
 /// A node that keeps everything in memory and talks to nobody.
@@ -122,6 +124,12 @@ impl MemoryNode {
     /// From now on refuses to write a reader's place with this error; `None` accepts again.
     pub fn refuse_acks(&self, error: Option<ApiError>) {
         self.inner().ack_refusal = error;
+    }
+
+    /// From now on refuses to join channels with this error; `None` accepts again.
+    #[cfg(test)]
+    pub(crate) fn refuse_topics(&self, error: Option<ApiError>) {
+        self.inner().topic_refusal = error;
     }
 
     fn record(&self, sent: Sent, ttl_secs: Option<u32>) -> Reply<Receipt> {
@@ -217,6 +225,9 @@ impl NodeApi for MemoryNode {
     fn subscribe(&self, topic: String) -> Reply<ChannelInfo> {
         let info = channel(&topic);
         let mut inner = self.inner();
+        if let Some(error) = inner.topic_refusal.clone() {
+            return ready(Err(error));
+        }
         if !inner.channels.contains(&topic) {
             inner.channels.push(topic);
         }

@@ -95,15 +95,11 @@ async fn open(lua: Lua, ctx: Rc<Ctx>, args: Args) -> Outcome {
     let settings = settings(&ctx, &args)?;
     make_methods(&lua, &ctx)?;
     ctx.listen(&topic)?;
-    let board = claim(&ctx, &topic, settings)?;
+    let opening = Opening::begin(&ctx, &topic, settings)?;
     // Joining puts the channel's history into the inbox, so it comes first.
     ctx.node.subscribe(topic.clone()).await?;
-    board.read(&ctx.node, || ctx.now_ms()).await?;
-    let place = {
-        let mut boards = ctx.boards.borrow_mut();
-        boards.push(board);
-        boards.len()
-    };
+    opening.board.read(&ctx.node, || ctx.now_ms()).await?;
+    let place = opening.finish();
     let handle = lua.create_table_with_capacity(0, 2)?;
     handle.raw_set("place", place)?;
     handle.raw_set("topic", topic)?;
@@ -136,9 +132,54 @@ fn settings(ctx: &Ctx, args: &Args) -> Result<Settings, Fault> {
     Ok(Settings { keep_ms: (keep * 1_000.0) as u64, moderators, posts: posts as usize })
 }
 
+/// A board on its way to be open. It has its place among the bot's boards from the beginning: many calls may wait at the
+/// same time. One that fails or is cut off gives the place back.
+struct Opening {
+    ctx: Rc<Ctx>,
+    board: Arc<Board>,
+}
+
+impl Opening {
+    fn begin(ctx: &Rc<Ctx>, topic: &str, settings: Settings) -> Result<Self, Fault> {
+        let board = claim(ctx, topic, settings)?;
+        ctx.opening.borrow_mut().push(Arc::clone(&board));
+        Ok(Self { ctx: Rc::clone(ctx), board })
+    }
+
+    /// The board is open; its place, counted from 1.
+    fn finish(self) -> usize {
+        let mut boards = self.ctx.boards.borrow_mut();
+        if let Some(place) = boards.iter().position(|board| board.topic == self.board.topic) {
+            return place + 1;
+        }
+        boards.push(Arc::clone(&self.board));
+        boards.len()
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        let mut opening = self.ctx.opening.borrow_mut();
+        if let Some(place) = opening.iter().position(|board| Arc::ptr_eq(board, &self.board)) {
+            opening.swap_remove(place);
+        }
+    }
+}
+
+/// The boards that are open or about to be, each once.
+fn own_boards(ctx: &Ctx) -> Vec<Arc<Board>> {
+    let mut own = ctx.boards.borrow().clone();
+    for board in ctx.opening.borrow().iter() {
+        if !own.iter().any(|known| known.topic == board.topic) {
+            own.push(Arc::clone(board));
+        }
+    }
+    own
+}
+
 /// The board of a version before, if it is the same; else a new one.
 fn claim(ctx: &Ctx, topic: &str, settings: Settings) -> Result<Arc<Board>, Fault> {
-    let own = ctx.boards.borrow();
+    let own = own_boards(ctx);
     if let Some(open) = own.iter().find(|board| board.topic == topic) {
         if open.is(topic, &settings) {
             return Ok(Arc::clone(open));

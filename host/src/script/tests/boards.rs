@@ -6,8 +6,9 @@ use qpq_schemas::{MessageId, PeerId};
 use serde_json::json;
 
 use super::live::{Live, Store};
+use super::process::kind;
 use super::{holds, limits, raises, run, run_with, texts, write};
-use crate::api::InboxItem;
+use crate::api::{ApiError, InboxItem};
 use crate::script::double::{SELF, message};
 use crate::script::{MemoryNode, ScriptConfig, run_once};
 
@@ -38,7 +39,7 @@ fn typed(n: u64, text: &str) -> InboxItem {
 }
 
 fn config(dir: &std::path::Path) -> ScriptConfig {
-    let config = ScriptConfig { dirs: vec![dir.to_path_buf()], watch: false, ..ScriptConfig::default() };
+    let config = ScriptConfig { dirs: vec![dir.to_path_buf()], watch: false, ..kind() };
     ScriptConfig { limits: limits(), ..config }
 }
 
@@ -253,7 +254,55 @@ mod in_processes {
         super::what_people_typed_before_the_bot_was_there_is_on_the_board_and_what_they_type_now_changes_it,
         super::what_programs_of_its_own_node_wrote_stands_on_the_board_after_a_restart,
         super::a_new_version_goes_on_with_the_board_and_one_with_other_options_reads_it_anew,
+        super::boards_that_are_opened_at_the_same_time_have_no_more_room_than_one_after_another,
     );
+}
+
+#[test]
+fn boards_that_are_opened_at_the_same_time_have_no_more_room_than_one_after_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = r#"
+        local opened, refused = {}, 0
+        local function open(name)
+            local done, board = pcall(mesh.board, name, { posts = 2000 })
+            if done and board then opened[#opened + 1] = board else refused += 1 end
+        end
+        for n = 1, 5 do mesh.after(1, function() open("b" .. n) end) end
+        for n = 1, 5 do mesh.after(1, function() open("same") end) end
+        mesh.on_envelope(function(msg)
+            local topics = {}
+            for _, board in opened do topics[board.topic] = board:size() end
+            local count = 0
+            for _ in topics do count += 1 end
+            msg:reply(#opened + refused .. " " .. count)
+        end)"#;
+    write(dir.path(), "bot.lua", text);
+    let mut config = config(dir.path());
+    config.limits.messages_per_minute = 1_000;
+    let live = Live::start(config, Store::default());
+    live.running("bot");
+    live.until(|live| live.ask(EVE, None, "?") == "10 2");
+    live.stop();
+}
+
+#[test]
+fn a_board_that_is_opened_again_takes_no_room_and_one_that_failed_gives_it_back() {
+    holds("for i = 1, 40 do assert(mesh.board('b', { posts = 3000 }):size() == 0) end");
+    let dir = tempfile::tempdir().unwrap();
+    let text = r#"
+        mesh.on_envelope(function(msg)
+            local board, err = mesh.board(msg.text, { posts = 4000 })
+            msg:reply(board and board.topic or err.code)
+        end)"#;
+    write(dir.path(), "bot.lua", text);
+    let node = Arc::new(MemoryNode::default());
+    let live = Live::with_node(config(dir.path()), Store::default(), Arc::clone(&node));
+    live.running("bot");
+    node.refuse_topics(Some(ApiError::new("disk-full", "no room")));
+    assert_eq!(live.ask(EVE, None, "one"), "disk-full");
+    node.refuse_topics(None);
+    assert_eq!(live.ask(EVE, None, "two"), "two");
+    live.stop();
 }
 
 #[test]
