@@ -800,6 +800,8 @@ struct BotStatus {
   # Events that were stopped for their CPU time.
   limits @20 :List(LimitUse);
   # What it uses of each of its limits.
+  denied @21 :List(Text);
+  # Of its needs those that the admin saw and didn't grant: it runs without.
 }
 
 struct LimitUse {

@@ -41,6 +41,8 @@ pub struct BotStatus {
     pub needs: Vec<String>,
     /// Those of them that the admin has yet to approve; until then it doesn't run.
     pub missing: Vec<String>,
+    /// Those of them that the admin saw and didn't grant: it runs without.
+    pub denied: Vec<String>,
     /// Times it was paused for too many errors.
     pub pauses: u32,
     /// Events that were stopped for their CPU time.

@@ -2,7 +2,8 @@
 //!
 //! A bot may always answer, read, publish and remember: that is what it was put into the folder for. What reaches beyond
 //! (writing to anybody, seeing the mesh, changing the node, reading sources) it asks for in `bot.toml`, and it waits until
-//! the admin has said yes. A new version that asks for more waits again, and the old one goes on meanwhile.
+//! the admin has said yes. A new version that asks for more waits again, and the old one goes on meanwhile. What the admin
+//! saw and didn't grant the bot does without.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,6 +23,9 @@ const PLACE: &str = ".approvals";
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Grant {
     pub needs: Vec<String>,
+    /// What it asked for at the time and was not granted: it does without.
+    #[serde(default)]
+    pub denied: Vec<String>,
     /// Whether it may run inside the node's own process.
     #[serde(default)]
     pub trusted: bool,
@@ -68,14 +72,48 @@ impl Approvals {
         Ok(())
     }
 
-    /// What a bot asks for that nobody has granted yet: neither the configuration, nor an approval.
-    pub(crate) fn missing(&self, bot: &str, needs: &[String], config: &BotConfig) -> Vec<String> {
-        let free = SINGLE_FILE_NEEDS.map(str::to_owned).to_vec();
-        // Where the configuration names what is granted, that alone counts, beside what was approved.
-        let mut granted = config.granted.clone().unwrap_or(free);
-        granted.extend(self.of(bot).into_iter().flat_map(|grant| grant.needs.iter().cloned()));
-        missing(needs, granted)
+    /// What of a bot's needs it has, and what not.
+    pub(crate) fn standing(&self, bot: &str, needs: &[String], config: &BotConfig) -> Standing {
+        let grant = self.of(bot).cloned().unwrap_or_default();
+        let granted = granted(config, &grant.needs);
+        let denied = Permissions::new(grant.denied);
+        let (denied, missing) =
+            missing(needs, granted.clone()).into_iter().partition(|need| denied.needs().contains(need));
+        let has = Permissions::new(needs.to_vec()).within(&Permissions::new(granted));
+        Standing { has, denied, missing }
     }
+}
+
+/// What of its needs a bot has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub has: Permissions,
+    /// What the admin saw and didn't grant.
+    pub denied: Vec<String>,
+    /// What nobody has decided on: neither the configuration, nor an approval.
+    pub missing: Vec<String>,
+}
+
+impl Grant {
+    /// Grants these of all that a bot asks for, and denies the rest.
+    pub(crate) fn of(needs: Vec<String>, asked: &[String], config: &BotConfig, trusted: bool) -> Self {
+        let denied = missing(asked, granted(config, &needs));
+        Self { needs, denied, trusted }
+    }
+
+    /// Whether it leaves less than another one.
+    pub(crate) fn is_less_than(&self, other: &Self) -> bool {
+        other.trusted && !self.trusted || !missing(&other.needs, self.needs.clone()).is_empty()
+    }
+}
+
+/// What a bot may do whose approval names these. Where the configuration names what is granted, that stands in place of
+/// what every bot may do.
+fn granted(config: &BotConfig, approved: &[String]) -> Vec<String> {
+    let free = || SINGLE_FILE_NEEDS.map(str::to_owned).to_vec();
+    let mut granted = config.granted.clone().unwrap_or_else(free);
+    granted.extend_from_slice(approved);
+    granted
 }
 
 /// What of these needs was not granted.
@@ -97,20 +135,37 @@ mod tests {
         let kv: Arc<dyn BotStore> = Arc::new(MemoryStore::default());
         let mut approvals = Approvals::load(Arc::clone(&kv));
         let (needs, config) = (strings(["reply", "broadcast:news", "send", "peers"]), BotConfig::default());
-        assert_eq!(approvals.missing("news", &needs, &config), ["send", "peers"]);
-        approvals.set("news", Some(Grant { needs: strings(["send"]), trusted: false })).unwrap();
-        assert_eq!(approvals.missing("news", &needs, &config), ["peers"]);
-        assert_eq!(approvals.missing("other", &needs, &config), ["send", "peers"]);
+        assert_eq!(approvals.standing("news", &needs, &config).missing, ["send", "peers"]);
+        approvals.set("news", Some(Grant { needs: strings(["send"]), ..Grant::default() })).unwrap();
+        assert_eq!(approvals.standing("news", &needs, &config).missing, ["peers"]);
+        assert_eq!(approvals.standing("other", &needs, &config).missing, ["send", "peers"]);
         let again = Approvals::load(Arc::clone(&kv));
-        assert_eq!(again.missing("news", &needs, &config), ["peers"]);
+        assert_eq!(again.standing("news", &needs, &config).missing, ["peers"]);
         approvals.set("news", None).unwrap();
-        assert_eq!(Approvals::load(kv).missing("news", &needs, &config), ["send", "peers"]);
+        assert_eq!(Approvals::load(kv).standing("news", &needs, &config).missing, ["send", "peers"]);
     }
 
     #[test]
     fn where_the_configuration_says_what_is_granted_nothing_else_is() {
         let approvals = Approvals::load(Arc::new(MemoryStore::default()));
         let config = BotConfig { granted: Some(strings(["send"])), ..BotConfig::default() };
-        assert_eq!(approvals.missing("news", &strings(["reply", "send"]), &config), ["reply"]);
+        assert_eq!(approvals.standing("news", &strings(["reply", "send"]), &config).missing, ["reply"]);
+    }
+
+    #[test]
+    fn what_the_admin_saw_and_did_not_grant_a_bot_does_without_and_what_is_new_waits() {
+        let kv: Arc<dyn BotStore> = Arc::new(MemoryStore::default());
+        let (mut approvals, config) = (Approvals::load(Arc::clone(&kv)), BotConfig::default());
+        let asked = strings(["reply", "send", "peers"]);
+        let grant = Grant::of(strings(["peers"]), &asked, &config, false);
+        assert!(grant.is_less_than(&Grant { needs: asked.clone(), ..Grant::default() }));
+        approvals.set("news", Some(grant.clone())).unwrap();
+        let standing = Approvals::load(kv).standing("news", &asked, &config);
+        assert_eq!((standing.has.needs(), standing.denied), (&strings(["reply", "peers"])[..], strings(["send"])));
+        assert!(standing.missing.is_empty());
+        let more = approvals.standing("news", &strings(["reply", "send", "routes"]), &config);
+        assert_eq!((more.denied, more.missing), (strings(["send"]), strings(["routes"])));
+        let all = Grant::of(asked.clone(), &asked, &config, false);
+        assert!(all.denied.is_empty() && !all.is_less_than(&grant));
     }
 }

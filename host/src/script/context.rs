@@ -176,7 +176,13 @@ impl Ctx {
         if self.permissions.allows(need, channel) {
             return Ok(());
         }
+        let asked = Permissions::new(self.manifest.needs.clone()).allows(need, channel);
         let need = channel.map_or_else(|| need.to_owned(), |channel| format!("{need}:{channel}"));
+        if asked {
+            let bot = &self.shared.name;
+            let what = format!("the bot has no permission \"{need}\": the admin didn't grant it");
+            return Err(Fault::Misuse(format!("{what}; `qpq script approve {bot}` does")));
+        }
         let needs: Vec<String> = self.manifest.needs.iter().chain([&need]).map(|need| format!("\"{need}\"")).collect();
         let line = format!("needs = [{}]", needs.join(", "));
         let place = if self.folder {

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use crate::api::ApiError;
 
 use super::api::clean;
+use super::approvals::Standing;
 use super::failure::Failure;
 use super::host::thread::Loaded;
 use super::lock;
@@ -13,9 +14,10 @@ use super::shared::{Faults, PROBLEM_BYTES, Shared, State};
 
 impl Shared {
     /// A version was read, and asks for this.
-    pub(crate) fn asks_for(&self, needs: &[String], missing: &[String]) {
+    pub(crate) fn asks_for(&self, needs: &[String], standing: &Standing) {
         let mut face = lock(&self.face);
-        (face.needs, face.missing) = (needs.to_vec(), missing.to_vec());
+        (face.needs, face.missing) = (needs.to_vec(), standing.missing.clone());
+        face.denied.clone_from(&standing.denied);
     }
 
     /// A version waits for the admin. Says why. The one before it may go on.

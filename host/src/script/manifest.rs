@@ -218,11 +218,19 @@ impl Permissions {
 
     /// The needs that `granted` doesn't cover.
     pub(crate) fn missing_from(&self, granted: &Self) -> Vec<String> {
-        let covered = |need: &&String| {
-            let (name, channel) = split(need);
-            granted.allows(name, channel)
-        };
-        self.0.iter().filter(|need| !covered(need)).cloned().collect()
+        self.0.iter().filter(|need| !granted.covers(need)).cloned().collect()
+    }
+
+    fn covers(&self, need: &str) -> bool {
+        let (name, channel) = split(need);
+        self.allows(name, channel)
+    }
+
+    /// What is needed and granted: of a need for all where only a part was granted, that part.
+    pub(crate) fn within(self, granted: &Self) -> Self {
+        let parts = granted.0.iter().filter(|part| self.covers(part) && !self.0.contains(part)).cloned();
+        let whole = self.0.iter().filter(|need| granted.covers(need)).cloned();
+        Self(whole.chain(parts).collect())
     }
 }
 
@@ -273,6 +281,14 @@ mod tests {
         assert!(!has.allows("broadcast", Some("board")) && !has.allows("send", None));
         let wants = Permissions::new(vec!["broadcast:board".into(), "store".into()]);
         assert_eq!(wants.missing_from(&has), vec!["broadcast:board".to_owned()]);
+    }
+
+    #[test]
+    fn a_bot_has_what_it_needs_and_was_granted_and_nothing_else() {
+        let strings = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let needs = Permissions::new(strings(&["send", "relay", "listen:board", "store"]));
+        let granted = Permissions::new(strings(&["relay:trust", "listen", "store", "peers"]));
+        assert_eq!(needs.within(&granted).needs(), strings(&["listen:board", "store", "relay:trust"]));
     }
 
     #[test]

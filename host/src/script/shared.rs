@@ -169,9 +169,11 @@ pub(crate) struct Face {
     pub run_problem: Option<String>,
     pub commands: Vec<Offer>,
     pub topics: Vec<String>,
-    /// The permissions that the newest version asks for, and those of them that nobody has granted.
+    /// The permissions that the newest version asks for; those of them that nobody has decided on, and those that the admin
+    /// didn't grant.
     pub needs: Vec<String>,
     pub missing: Vec<String>,
+    pub denied: Vec<String>,
     /// Where it runs: the word of [`BotStatus::isolation`].
     pub isolation: &'static str,
 }
@@ -552,6 +554,7 @@ impl Shared {
             isolation: if face.isolation.is_empty() { "thread" } else { face.isolation }.to_owned(),
             needs: face.needs.clone(),
             missing: face.missing.clone(),
+            denied: face.denied.clone(),
             pauses: self.figures.pauses.load(Ordering::Relaxed),
             kills: self.figures.kills.load(Ordering::Relaxed),
             limits,

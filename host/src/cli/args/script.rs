@@ -89,7 +89,7 @@ pub struct TestScriptArgs {
 pub struct ApproveArgs {
     /// The bot's name
     pub name: String,
-    /// Grant these permissions and no others [default: all that it asks for]
+    /// Grant these permissions beside those that every bot has, and no others: it does without [default: all that it asks for]
     #[arg(long, value_name = "A,B", value_delimiter = ',', conflicts_with = "revoke")]
     pub needs: Vec<String>,
     /// Let it run inside the node's own process

@@ -207,6 +207,7 @@ pub(crate) fn bot() -> BotStatus {
         isolation: "thread".into(),
         needs: vec!["send".into()],
         missing: vec!["send".into()],
+        denied: vec!["peers".into()],
         pauses: 9,
         kills: 10,
         limits: vec![LimitUse { name: "timers".into(), used: 1, limit: 32 }],

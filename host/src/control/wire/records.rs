@@ -435,6 +435,7 @@ record!(BotStatus = bot_status {
     num pauses(get_pauses, set_pauses),
     num kills(get_kills, set_kills),
     list limits(get_limits, init_limits),
+    texts denied(get_denied, init_denied),
 });
 
 record!(LimitUse = limit_use {

@@ -219,13 +219,17 @@ impl Supervisor {
             let _ = reply.send(Err(ApiError::new("unknown-permission", wrong)));
             return;
         }
-        let needs = if needs.is_empty() { asked } else { needs };
-        let grant = if revoke { None } else { Some(Grant { needs, trusted }) };
+        let needs = if needs.is_empty() { asked.clone() } else { needs };
+        let config = self.config.bots.get(name).cloned().unwrap_or_default();
+        let grant = (!revoke).then(|| Grant::of(needs, &asked, &config, trusted));
+        let before = self.approvals.of(name).cloned().unwrap_or_default();
+        // What is taken away is gone at once: the version that has it doesn't finish.
+        let is_less = grant.as_ref().is_none_or(|grant| grant.is_less_than(&before));
         if let Err(error) = self.approvals.set(name, grant) {
             let _ = reply.send(Err(error));
             return;
         }
-        if revoke {
+        if is_less {
             self.stop_versions(name);
             self.bots.get(name).inspect(|bot| bot.shared.set_state(State::Loading));
         }

@@ -51,6 +51,8 @@ pub(crate) struct Start {
     pub limits: ScriptLimits,
     pub config: BotConfig,
     pub source: Source,
+    /// What it may do: what it needs, as far as that was granted.
+    pub permissions: Permissions,
     pub state: Option<Plain>,
     /// Whether the store is to be read from disk: at the bot's first version only.
     pub read_store: bool,
@@ -135,7 +137,7 @@ pub(crate) async fn load(start: Start, pulse: &Arc<Pulse>) -> Result<(std::rc::R
     assemble(parts, start.state.as_ref(), pulse).await
 }
 
-/// Asks the node what a bot needs to know, reads its store at its first version, and looks at its permissions.
+/// Asks the node what a bot needs to know, and reads its store at its first version.
 pub(crate) async fn prepare(start: &Start) -> Result<Prepared, Failure> {
     let refused = |error: ApiError| Failure::new(Kind::Refused, error.to_string());
     let identity = tokio::time::timeout(IDENTITY_WAIT, start.node.identity()).await;
@@ -145,11 +147,9 @@ pub(crate) async fn prepare(start: &Start) -> Result<Prepared, Failure> {
         let entries = start.kv.load(&start.shared.name).await.map_err(refused)?;
         *lock(&start.shared.store) = Cache::new(entries, start.shared.clock.unix_ms());
     }
-    // The supervisor starts no version that asks for more than was granted.
-    let permissions = Permissions::new(start.source.manifest.needs.clone());
     let limits = start.effective_limits();
     lock(&start.shared.traffic).limit(&limits, start.shared.clock.now());
-    Ok(Prepared { identity, permissions, limits })
+    Ok(Prepared { identity, permissions: start.permissions.clone(), limits })
 }
 
 /// Builds the machine of a compiled bot on this thread, and loads the bot.

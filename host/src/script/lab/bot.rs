@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::future::{AbortHandle, abortable};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::super::approvals;
+use super::super::approvals::{self, Standing};
 use super::super::clock::Clock;
 use super::super::failure::Failure;
 use super::super::handover::Handover;
 use super::super::host::thread::{Start, load};
 use super::super::limits::ScriptLimits;
 use super::super::lock;
+use super::super::manifest::Permissions;
 use super::super::plain::Plain;
 use super::super::pulse::Pulse;
 use super::super::shared::{Among, Shared, State};
@@ -155,12 +156,13 @@ impl Bot {
     fn is_granted(&self, source: &Source) -> bool {
         let (needs, granted) = (&source.manifest.needs, self.config.borrow().granted.clone());
         let missing = granted.map_or_else(Vec::new, |granted| approvals::missing(needs, granted));
+        let standing = Standing { has: Permissions::new(needs.clone()), denied: Vec::new(), missing };
         let shared = self.shared();
-        shared.asks_for(needs, &missing);
-        if !missing.is_empty() {
-            shared.held(&missing, self.orders.borrow().is_some());
+        shared.asks_for(needs, &standing);
+        if !standing.missing.is_empty() {
+            shared.held(&standing.missing, self.orders.borrow().is_some());
         }
-        missing.is_empty()
+        standing.missing.is_empty()
     }
 
     fn start(&self, source: Source, state: Option<Plain>) -> Start {
@@ -175,6 +177,7 @@ impl Bot {
             kv: store,
             limits: ScriptLimits::default(),
             config,
+            permissions: Permissions::new(source.manifest.needs.clone()),
             source,
             state,
             read_store: !self.store_read.get(),

@@ -175,6 +175,7 @@ mod in_processes {
         super::messages_reach_the_new_version_while_the_old_one_finishes,
         super::a_storm_of_saves_ends_with_the_last_version,
         super::what_a_new_version_asks_for_in_addition_waits_for_the_admin_and_the_old_one_goes_on,
+        super::what_the_admin_does_not_grant_a_bot_does_without_and_what_he_takes_away_is_gone_at_once,
         super::the_log_names_bot_event_and_line_and_an_errors_calls,
         super::an_admin_looks_into_a_running_bot_and_changes_nothing_unless_asked,
         super::typed_code_runs_nothing_of_the_bots_beyond_its_budget_and_its_rights,
@@ -389,6 +390,49 @@ fn what_a_new_version_asks_for_in_addition_waits_for_the_admin_and_the_old_one_g
     let revoke = ScriptApproval { revoke: true, ..ScriptApproval::default() };
     let bot = live.wait(live.host.approve("bot".into(), revoke)).unwrap();
     assert_eq!((bot.state.as_str(), bot.missing), ("waiting", vec!["send".to_owned()]));
+    live.stop();
+}
+
+#[test]
+fn what_the_admin_does_not_grant_a_bot_does_without_and_what_he_takes_away_is_gone_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "mesh.on_envelope(function(msg)\n\
+                  local done, err = pcall(mesh.send, msg.from, 'sent')\n\
+                  if not done then msg:reply(tostring(err)) end\n\
+                end)";
+    write(dir.path(), "bot/init.lua", text);
+    write(dir.path(), "bot/bot.toml", "needs = [\"direct\", \"reply\", \"send\", \"peers\"]");
+    let store = Store::default();
+    let live = Live::start(config(dir.path()), store.clone());
+    live.state("bot", "waiting");
+    let trusted = kind().isolation == crate::script::Isolation::Thread;
+    let approve = |live: &Live, needs: &[&str]| {
+        let needs = needs.iter().map(|need| (*need).to_owned()).collect();
+        let approval = ScriptApproval { needs, revoke: false, trusted };
+        let bot = live.wait(live.host.approve("bot".into(), approval)).unwrap();
+        assert_eq!((bot.state.as_str(), bot.missing.len(), bot.problem), ("running", 0, None));
+        live.running("bot");
+        bot.denied
+    };
+    let denied = |live: &Live| {
+        let error = live.ask(EVE, None, "?");
+        assert!(error.contains("no permission \"send\": the admin didn't grant it"), "{error}");
+    };
+    assert_eq!(approve(&live, &["peers"]), ["send"]);
+    denied(&live);
+    live.stop();
+    let live = Live::with_node(config(dir.path()), store, Arc::clone(&live.node));
+    live.running("bot");
+    denied(&live);
+    assert!(approve(&live, &[]).is_empty());
+    assert_eq!(live.ask(EVE, None, "?"), "sent");
+    assert_eq!(approve(&live, &["peers"]), ["send"]);
+    denied(&live);
+    // What nobody has decided on still waits, and the version before goes on with what it has.
+    write(dir.path(), "bot/bot.toml", "needs = [\"direct\", \"reply\", \"send\", \"routes\"]");
+    let bot = live.reload(Some("bot")).unwrap().remove(0);
+    assert_eq!((bot.state.as_str(), bot.missing, bot.denied), ("running", vec!["routes".into()], vec!["send".into()]));
+    denied(&live);
     live.stop();
 }
 

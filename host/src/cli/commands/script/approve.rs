@@ -9,7 +9,7 @@ use crate::cli::args::ApproveArgs;
 use crate::cli::failure::Failure;
 use crate::cli::term::{Style, clean};
 use crate::cli::{Setting, interactive};
-use crate::script::manifest::{check_need, meaning};
+use crate::script::manifest::{Permissions, check_need, meaning};
 
 /// Longest answer to a question that is read, in bytes.
 const ANSWER_BYTES: u64 = 64;
@@ -21,7 +21,7 @@ pub(super) async fn run(node: &dyn NodeApi, setting: &Setting, args: ApproveArgs
     let asking = bot(node, &args.name).await?;
     // Exactly what was shown is granted, whatever the bot asks for by then.
     let wanted = if args.needs.is_empty() { asking.needs.clone() } else { args.needs.clone() };
-    if !args.revoke && !args.trust && args.needs.is_empty() && asking.missing.is_empty() {
+    if !args.revoke && !args.trust && args.needs.is_empty() && asking.missing.is_empty() && asking.denied.is_empty() {
         let text = format!("{} has all that it asks for. Nothing to approve.", clean(&asking.name));
         return Ok(Answer::new("qpq.script-approval/1", &asking, text));
     }
@@ -53,12 +53,18 @@ fn question(bot: &BotStatus, wanted: &[String], args: &ApproveArgs, style: Style
     }
     let wide = wanted.iter().map(|need| need.chars().count()).max().unwrap_or(0);
     for need in wanted {
-        let new = if bot.missing.contains(need) { style.warn("  new") } else { String::new() };
+        let new = match need {
+            need if bot.missing.contains(need) => style.warn("  new"),
+            need if bot.denied.contains(need) => style.warn("  not granted before"),
+            _ => String::new(),
+        };
         let need = clean(need);
         text += &format!("  {need:<wide$}  {}{new}\n", meaning(&need));
     }
-    for need in bot.missing.iter().filter(|need| !wanted.contains(need)) {
-        text += &format!("  without {}, for which it asks too\n", clean(need));
+    let granted = Permissions::new(wanted.to_vec());
+    let asked = Permissions::new([bot.missing.clone(), bot.denied.clone()].concat());
+    for need in asked.missing_from(&granted) {
+        text += &format!("  without {}, for which it asks too\n", clean(&need));
     }
     if args.trust {
         text +=
@@ -79,6 +85,9 @@ fn confirmed(question: &str) -> Result<bool, Failure> {
 fn outcome(bot: &BotStatus, style: Style) -> String {
     let name = clean(&bot.name);
     let mut text = format!("{name} is {}.", clean(&bot.state));
+    if bot.state == "running" && !bot.denied.is_empty() {
+        text = format!("{name} runs without {}.", clean(&bot.denied.join(", ")));
+    }
     if let Some(waits) = super::waiting(bot) {
         text += &format!("\n{}", style.alarm(&format!("{name} {waits}.")));
     } else if let Some(problem) = &bot.problem {

@@ -59,10 +59,10 @@ impl Supervisor {
     fn admit(&mut self, name: &str, source: Source) {
         let Some(bot) = self.bots.get_mut(name) else { return };
         let config = self.config.bots.get(name).cloned().unwrap_or_default();
-        let missing = self.approvals.missing(name, &source.manifest.needs, &config);
-        bot.shared.asks_for(&source.manifest.needs, &missing);
-        if !missing.is_empty() {
-            return self.hold(name, &missing);
+        let standing = self.approvals.standing(name, &source.manifest.needs, &config);
+        bot.shared.asks_for(&source.manifest.needs, &standing);
+        if !standing.missing.is_empty() {
+            return self.hold(name, &standing.missing);
         }
         if self.leaving.iter().any(|leaving| leaving.bot == name && leaving.stopped) {
             bot.next = Some(Next::Due);
@@ -92,14 +92,17 @@ impl Supervisor {
         let Some(bot) = self.bots.get_mut(name) else { return };
         self.made += 1;
         let Handover { state, place } = handover;
+        let config = self.config.bots.get(name).cloned().unwrap_or_default();
+        let permissions = self.approvals.standing(name, &source.manifest.needs, &config).has;
         let start = Start {
             shared: Arc::clone(&bot.shared),
             generation: self.made,
             node: Arc::clone(&self.node),
             kv: Arc::clone(&self.kv),
             limits: self.config.limits.clone(),
-            config: self.config.bots.get(name).cloned().unwrap_or_default(),
+            config,
             source,
+            permissions,
             state,
             read_store: !bot.store_read,
             messages: self.messages.clone(),
