@@ -1,5 +1,6 @@
 //! `config …`
 
+mod bots;
 mod plugins;
 
 use serde_json::json;
@@ -32,6 +33,7 @@ pub(super) async fn config(setting: &Setting, command: &ConfigCommand) -> Result
 async fn check(setting: &Setting, sources: &Sources) -> Result<Answer, Failure> {
     let mut loaded = sources.load()?;
     plugins::check(&mut loaded).await?;
+    bots::check(&mut loaded)?;
     let mut text = match &loaded.file {
         Some(file) => format!("{} is in order.", file.display()),
         None => format!("There is no {FILE_NAME} in {}: the defaults hold.", sources.home.display()),
