@@ -22,6 +22,8 @@ pub(crate) struct Double {
     pub(crate) messages: Mutex<Vec<InboxItem>>,
     /// The envelopes that it holds.
     pub(crate) mail: Mutex<Vec<Vec<u8>>>,
+    /// What is wrong with its bot after it was loaded anew.
+    pub(crate) bot_problem: Mutex<Option<String>>,
     /// Lets calls of `peers` hang.
     pub(crate) stuck: AtomicBool,
     waiting: std::sync::Arc<AtomicUsize>,
@@ -254,7 +256,8 @@ impl NodeApi for Double {
 
     fn script_reload(&self, name: Option<String>) -> Reply<Vec<BotStatus>> {
         self.note(format!("reload {name:?}"));
-        ready(vec![bot()])
+        let problem = self.bot_problem.lock().unwrap().clone();
+        ready(vec![BotStatus { problem, missing: Vec::new(), ..bot() }])
     }
 
     fn script_approve(&self, name: String, approval: ScriptApproval) -> Reply<BotStatus> {

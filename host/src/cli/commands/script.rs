@@ -22,7 +22,7 @@ use crate::script::nearest;
 pub(super) async fn run(setting: &Setting, connect: Connect<'_>, command: ScriptCommand) -> Result<Outcome, Failure> {
     let answer = match command {
         ScriptCommand::List => list(&connect()?.scripts().await?, setting.style),
-        ScriptCommand::Reload { name } => list(&connect()?.script_reload(name).await?, setting.style),
+        ScriptCommand::Reload { name } => reloaded(&connect()?.script_reload(name).await?, setting.style),
         ScriptCommand::New(args) => new::run(setting, connect, &args).await?,
         ScriptCommand::Check { paths } => {
             let paths = match paths.is_empty() {
@@ -83,6 +83,13 @@ async fn bot(node: &dyn NodeApi, name: &str) -> Result<BotStatus, Failure> {
 
 fn list(bots: &[BotStatus], style: Style) -> Answer {
     Answer::list("qpq.scripts/1", "scripts", bots, bot_table(bots, style))
+}
+
+/// The same after they were loaded anew: a failure when one of them could not be. One that waits for approval is none.
+fn reloaded(bots: &[BotStatus], style: Style) -> Answer {
+    let answer = list(bots, style);
+    let is_wrong = |bot: &BotStatus| bot.problem.is_some() && bot.missing.is_empty();
+    if bots.iter().any(is_wrong) { answer.failed() } else { answer }
 }
 
 /// The bots, and below them what is wrong with each.

@@ -246,6 +246,27 @@ async fn nothing_is_granted_that_was_not_shown_and_confirmed() {
 }
 
 #[tokio::test]
+async fn what_a_bot_does_without_is_said_when_it_is_approved() {
+    let double = Arc::<Double>::default();
+    let failure = outcome(Arc::clone(&double), &["script", "approve", "announcements", "--needs", "send"]).await;
+    let told = failure.unwrap_err().to_string();
+    assert!(told.contains("without peers, for which it asks too"), "{told}");
+    let answer = outcome(double, &["script", "approve", "announcements", "--needs", "send", "--yes"]).await.unwrap();
+    assert!(answer.show(false).starts_with("announcements runs without peers."), "{}", answer.show(false));
+}
+
+#[tokio::test]
+async fn a_reload_that_failed_is_a_failure_and_says_why() {
+    let node = Arc::<Double>::default();
+    let reload = || outcome(Arc::clone(&node), &["script", "reload", "announcements"]);
+    assert!(reload().await.unwrap().print(false).is_ok());
+    *node.bot_problem.lock().unwrap() = Some("announcements/init.lua:2: oops".to_owned());
+    let answer = reload().await.unwrap();
+    assert!(answer.show(false).contains("announcements/init.lua:2: oops"));
+    assert!(matches!(answer.print(false), Err(Failure::Told)));
+}
+
+#[tokio::test]
 async fn the_log_names_bot_level_event_and_line() {
     let shown = text(&["script", "logs"]).await;
     assert!(shown.contains("warn  announcements timer announcements/init.lua:7: could not repeat"), "{shown}");
