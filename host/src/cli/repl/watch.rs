@@ -113,8 +113,38 @@ impl<P: ExternalPrinter> Watch<P> {
         if self.quiet.load(Ordering::SeqCst) {
             return;
         }
-        for item in page.items.iter().filter(|item| !item.own) {
+        // What its user has typed stands here already; what the node's own bots say doesn't.
+        for item in page.items.iter().filter(|item| !item.own || item.automatic) {
             self.print(&message_text(item, now_ms(), self.style));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::InboxItem;
+    use crate::control::testing::{Double, item};
+
+    /// Keeps what is printed.
+    #[derive(Default)]
+    struct Lines(String);
+
+    impl ExternalPrinter for Lines {
+        fn print(&mut self, text: String) -> rustyline::Result<()> {
+            self.0 += &text;
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_the_nodes_own_bots_say_to_its_user_is_shown_and_what_he_typed_is_not() {
+        let (node, quiet, printer) = (Arc::<Double>::default(), Arc::default(), RefCell::<Lines>::default());
+        let watch = Watch { node, style: Style::PLAIN, quiet, printer };
+        let said = |text: &str, own, automatic| InboxItem { payload: text.into(), own, automatic, ..item(1) };
+        let items = vec![said("typed", true, false), said("of a bot", true, true), said("of anna", false, false)];
+        watch.show(&InboxPage { items, next_after: 1 });
+        let shown = watch.printer.take().0;
+        assert!(shown.contains("of a bot") && shown.contains("of anna") && !shown.contains("typed"), "{shown}");
     }
 }
