@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::host::thread::Loaded;
 use super::lock;
 use super::log::{About, Level};
-use super::shared::{Faults, PROBLEM_BYTES, Shared, State};
+use super::shared::{Faults, Offer, PROBLEM_BYTES, Shared, State};
 
 impl Shared {
     /// A version was read, and asks for this.
@@ -45,10 +45,38 @@ impl Shared {
         face.isolation = loaded.isolation;
     }
 
+    /// Says in the log that a version took over.
+    pub(crate) fn keep_loaded(&self) {
+        let version = lock(&self.face).version.clone();
+        let line = version.map_or_else(|| "loaded".to_owned(), |version| format!("loaded, version {version}"));
+        self.keep_log(About { event: Some("load".to_owned()), ..About::default() }, line);
+    }
+
+    /// Another bot of the node that comes first by name answers these commands: says in the log which of them are this one's
+    /// too, and so never reach it.
+    pub(crate) fn shadowed_by(&self, other: &str, commands: &[Offer]) {
+        let own = lock(&self.face).commands.clone();
+        let both = own.iter().filter(|own| commands.iter().any(|offer| offer.name == own.name));
+        let both: Vec<String> = both.map(|offer| format!("!{}", offer.name)).collect();
+        if !both.is_empty() {
+            let line = format!(
+                "the bot {other} has {} too, and answers in its place, since it comes first by name; rename one of them",
+                both.join(" ")
+            );
+            self.keep_log(About { level: Level::Warn, ..About::default() }, line);
+        }
+    }
+
     /// A version could not be loaded. Says why: it stays visible until it is mended. The one before it may go on.
     pub(crate) fn not_loaded(&self, failure: &Failure, goes_on: bool) -> String {
-        let shown = if failure.file.is_some() { failure.to_string() } else { format!("{}: {failure}", self.name) };
-        self.keep_log(About::failure("load", failure), failure.message.clone());
+        let mut shown = if failure.file.is_some() { failure.to_string() } else { format!("{}: {failure}", self.name) };
+        let mut line = failure.message.clone();
+        if goes_on {
+            for text in [&mut shown, &mut line] {
+                text.push_str("; the version before goes on");
+            }
+        }
+        self.keep_log(About::failure("load", failure), line);
         let mut face = lock(&self.face);
         face.load_problem = Some(shown.clone());
         face.state = if goes_on { face.state } else { State::Failed };

@@ -17,7 +17,7 @@ use super::super::lock;
 use super::super::log::{About, Counter, Level};
 use super::super::manifest;
 use super::super::process::{self, Pool};
-use super::super::shared::{Among, Shared, State, Verdict};
+use super::super::shared::{Among, Offer, Shared, State, Verdict};
 use super::super::source::{Found, Source, discover, read};
 use super::super::store::BotStore;
 use super::super::worker::{End, Order};

@@ -216,7 +216,9 @@ fn a_version_that_fails_leaves_the_old_one_running_and_says_why() {
     {
         write(dir.path(), "bot.lua", text);
         let list = live.reload(Some("bot")).unwrap();
-        assert!(list[0].problem.as_ref().is_some_and(|p| p.starts_with(problem)), "{list:?}");
+        let goes_on = "; the version before goes on";
+        let said = |p: &String| p.starts_with(problem) && p.ends_with(goes_on);
+        assert!(list[0].problem.as_ref().is_some_and(said), "{list:?}");
         assert_eq!((list[0].state.as_str(), list[0].loads), ("running", 1));
         assert_eq!(live.ask(EVE, None, "x"), "old");
     }
@@ -437,6 +439,47 @@ fn what_the_admin_does_not_grant_a_bot_does_without_and_what_he_takes_away_is_go
 }
 
 #[test]
+fn the_log_says_that_a_version_was_loaded() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "bot/bot.toml", "version = \"2.1\"");
+    write(dir.path(), "bot/init.lua", "-- nothing");
+    write(dir.path(), "plain.lua", "-- nothing");
+    let live = Live::of(dir.path());
+    live.running("bot");
+    live.running("plain");
+    live.again("bot");
+    let lines = |bot: &str| {
+        let page = live.wait(live.host.logs(ScriptLogQuery { bot: Some(bot.into()), ..ScriptLogQuery::default() }));
+        page.lines.into_iter().map(|line| format!("{} {}", line.level, line.text)).collect::<Vec<_>>()
+    };
+    assert_eq!(lines("bot"), ["info loaded, version 2.1"; 2]);
+    assert_eq!(lines("plain"), ["info loaded"]);
+    live.stop();
+}
+
+#[test]
+fn a_bot_whose_command_another_one_answers_says_so_in_its_log_whichever_came_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "mesh.command('list', function() return 'x' end) mesh.command(NAME, function() return 'x' end)";
+    write(dir.path(), "second.lua", &text.replace("NAME", "'two'"));
+    let live = Live::of(dir.path());
+    live.running("second");
+    write(dir.path(), "first.lua", &text.replace("NAME", "'one'"));
+    live.reload(None).unwrap();
+    live.again("second");
+    live.again("first");
+    let warned = |bot: &str| {
+        let page = live.wait(live.host.logs(ScriptLogQuery { bot: Some(bot.into()), ..ScriptLogQuery::default() }));
+        let warnings = page.lines.into_iter().filter(|line| line.level == "warn").map(|line| line.text);
+        warnings.collect::<Vec<_>>()
+    };
+    assert!(warned("first").is_empty(), "{:?}", warned("first"));
+    let told = warned("second");
+    assert!(told.len() >= 2 && told.iter().all(|line| line.starts_with("the bot first has !list too")), "{told:?}");
+    live.stop();
+}
+
+#[test]
 fn the_log_names_bot_event_and_line_and_an_errors_calls() {
     let dir = tempfile::tempdir().unwrap();
     let text = "local function inner() error('broken') end\n\
@@ -449,7 +492,7 @@ fn the_log_names_bot_event_and_line_and_an_errors_calls() {
     live.tell(EVE, None, "!fail");
     live.until(|live| live.bot("bot").is_some_and(|bot| bot.errors == 1));
     let page = live.wait(live.host.logs(ScriptLogQuery { bot: Some("bot".into()), ..ScriptLogQuery::default() }));
-    let [said, failed] = &page.lines[..] else { panic!("{page:?}") };
+    let [_, said, failed] = &page.lines[..] else { panic!("{page:?}") };
     assert_eq!((said.text.as_str(), said.level.as_str()), ("well 1", "warn"));
     assert_eq!((said.event.as_deref(), said.place.as_deref()), (Some("!say"), Some("bot.lua:3")));
     assert_eq!((failed.text.as_str(), failed.event.as_deref()), ("broken", Some("!fail")));

@@ -144,11 +144,27 @@ impl Supervisor {
         }
         let settled = !self.leaving.iter().any(|leaving| leaving.bot == name && leaving.retired);
         (bot.store_read, bot.fell, bot.restart_at) = (true, false, None);
+        let before = lock(&bot.shared.face).commands.clone();
         bot.shared.took_over(loaded, std::mem::take(&mut bot.restarting));
+        bot.shared.keep_loaded();
         tracing::info!(target: "qpq::script", bot = name, reloaded, "bot loaded");
         let _ = version.orders.send(Order::Activate { reloaded, place, settled });
         bot.current = Some(version);
+        self.tell_of_shadows(name, &before);
         self.settle_waiters(name);
+    }
+
+    /// Of two bots with the same command the first by name answers: says so in the log of the other one, where it is new.
+    fn tell_of_shadows(&self, name: &str, before: &[Offer]) {
+        let Some(bot) = self.bots.get(name) else { return };
+        for other in bot.shared.others().iter().filter(|other| other.name.as_str() < name) {
+            bot.shared.shadowed_by(&other.name, &other.commands);
+        }
+        let mut new = lock(&bot.shared.face).commands.clone();
+        new.retain(|offer| !before.iter().any(|known| known.name == offer.name));
+        for other in self.bots.values().filter(|other| other.shared.name.as_str() > name && other.current.is_some()) {
+            other.shared.shadowed_by(name, &new);
+        }
     }
 
     /// The files may have changed again while a version of them loaded.
