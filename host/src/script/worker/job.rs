@@ -7,13 +7,13 @@ use std::time::Duration;
 use futures::future::LocalBoxFuture;
 use mlua::Value;
 
-use super::super::api::{deliver, deliver_answer};
-use super::super::call::Running;
+use super::super::api::{Outgoing, deliver, deliver_answer};
+use super::super::call::{Ran, Running};
 use super::super::dispatch::Job;
 use super::super::plain::Plain;
 use super::super::vm::Vm;
 use super::Finished;
-use crate::api::ScriptEvaluated;
+use crate::api::{ApiError, ScriptEvaluated};
 
 /// Longest result of typed code that is shown, in bytes.
 const SHOWN_BYTES: usize = 16 << 10;
@@ -59,6 +59,21 @@ fn shown(value: &Value) -> String {
     }
 }
 
+/// Makes what a handler stored durable, then says what it answers, where somebody asked.
+async fn answered(vm: &Vm, what: &str, ran: &Ran, answer: Option<Outgoing>) -> Result<(), ApiError> {
+    match (&ran.result, answer) {
+        // A person waits: what went wrong stands in the admin's log, that it did is said here.
+        (Err(_), Some(mut out)) => {
+            out.payload = format!("{what} failed here; the bot's admin can see why").into_bytes();
+            deliver(&vm.ctx, out).await.map(|_| ())
+        }
+        (Ok(value @ (Value::String(_) | Value::Number(_) | Value::Integer(_))), Some(out)) => {
+            deliver_answer(&vm.ctx, out, what, &text_of(value)).await
+        }
+        _ => vm.ctx.flush().await,
+    }
+}
+
 /// Does a job: calls, makes what was stored durable, answers.
 pub(crate) fn perform(vm: Rc<Vm>, job: Job, seq: Option<u64>) -> LocalBoxFuture<'static, Finished> {
     Box::pin(async move {
@@ -80,22 +95,9 @@ pub(crate) fn perform(vm: Rc<Vm>, job: Job, seq: Option<u64>) -> LocalBoxFuture<
                 let ran = vm.call(Rc::clone(&running), &function, args, budget).await;
                 // Taken away where the handler began to wait for a person.
                 let seq = running.seq.take();
-                let said = match (&ran.result, answer) {
-                    // A person waits: what went wrong stands in the admin's log, that it did is said here.
-                    (Err(_), Some(mut out)) => {
-                        out.payload = format!("{what} failed here; the bot's admin can see why").into_bytes();
-                        deliver(&vm.ctx, out).await.map(|_| ())
-                    }
-                    (Ok(value @ (Value::String(_) | Value::Number(_) | Value::Integer(_))), Some(out)) => {
-                        deliver_answer(&vm.ctx, out, &what, &text_of(value)).await
-                    }
-                    _ => vm.ctx.flush().await,
-                };
-                if let Ok(value) = &ran.result
-                    && is_asked
-                    && is_no_answer(value)
-                    && sent() == sent_before
-                {
+                let said = answered(&vm, &what, &ran, answer).await;
+                let is_silent = is_asked && sent() == sent_before;
+                if let Some(value) = ran.result.as_ref().ok().filter(|value| is_silent && is_no_answer(value)) {
                     vm.ctx.shared.warn(&format!(
                         "{what} returned a {} and said nothing: a command may return a text or a number, its answer, or nil",
                         value.type_name()
