@@ -104,6 +104,7 @@ impl Config {
             broadcasts_per_minute: limits.broadcasts_per_minute,
             bytes_per_hour: limits.bytes_per_hour,
             store_bytes: limits.store_bytes,
+            store_bytes_per_minute: limits.store_bytes_per_minute,
             store_keys: limits.store_keys,
             store_value_bytes: limits.store_value_bytes,
             board_posts: limits.board_posts,

@@ -240,6 +240,8 @@ section! {
         bytes_per_hour: u32 = ScriptLimits::default().bytes_per_hour, "bytes", between 0, u32::MAX;
         /// What it keeps.
         store_bytes: usize = ScriptLimits::default().store_bytes, "bytes", between 0, 1_073_741_824;
+        /// What it writes to what it keeps.
+        store_bytes_per_minute: u32 = ScriptLimits::default().store_bytes_per_minute, "bytes", between 0, u32::MAX;
         /// What it keeps.
         store_keys: usize = ScriptLimits::default().store_keys, "keys", between 0, 10_000_000;
         /// One value that it keeps.

@@ -32,6 +32,10 @@ pub const BROADCASTS_PER_MINUTE: u32 = 1;
 pub const BYTES_PER_HOUR: u32 = 64 << 10;
 /// Bytes kept in the store, keys and values together.
 pub const STORE_BYTES: usize = 1 << 20;
+/// Bytes written to the store a minute: at once it may be written four times anew, and a day's worth is some gigabytes at most.
+pub const STORE_BYTES_PER_MINUTE: u32 = 4 << 20;
+/// What a change of the store counts for beside its key and value, in bytes: about what it takes on the disk.
+pub const STORE_OP_BYTES: usize = 32;
 /// Keys in the store.
 pub const STORE_KEYS: usize = 10_000;
 /// Length of a key, in bytes.
@@ -199,6 +203,8 @@ limits! {
     bytes_per_hour: u32 = BYTES_PER_HOUR,
     /// Bytes in the store.
     store_bytes: usize = STORE_BYTES,
+    /// Bytes written to the store a minute.
+    store_bytes_per_minute: u32 = STORE_BYTES_PER_MINUTE,
     /// Keys in the store.
     store_keys: usize = STORE_KEYS,
     /// Length of a value in the store, in bytes.

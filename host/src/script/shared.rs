@@ -206,13 +206,15 @@ pub(crate) struct Traffic {
     pub log: Bucket,
     /// CPU in seconds.
     pub cpu: Bucket,
+    /// Bytes written to the store.
+    pub stored: Bucket,
 }
 
 impl Traffic {
     pub(crate) fn new(limits: &ScriptLimits, now: Instant) -> Self {
-        let [messages, broadcasts, bytes, log, cpu] =
+        let [messages, broadcasts, bytes, log, cpu, stored] =
             sizes(limits).map(|(capacity, per_second)| Bucket::new(capacity, per_second, now));
-        Self { messages, broadcasts, bytes, log, cpu }
+        Self { messages, broadcasts, bytes, log, cpu, stored }
     }
 
     /// Takes the limits of another version of the bot; what is used of them stays used.
@@ -251,9 +253,21 @@ impl Traffic {
         if published { ("broadcasts", &mut self.broadcasts) } else { ("messages", &mut self.messages) }
     }
 
-    fn buckets(&mut self) -> [&mut Bucket; 5] {
-        let Self { messages, broadcasts, bytes, log, cpu } = self;
-        [messages, broadcasts, bytes, log, cpu]
+    /// Whether so many bytes may be written to the store now. The disk of a small machine wears out by being written.
+    pub(crate) fn may_store(&mut self, bytes: usize, now: Instant) -> Result<(), ApiError> {
+        let wait = self.stored.wait(bytes as f64, now);
+        if wait > 0.0 {
+            let message = format!(
+                "the bot's quota of writing to its store is used up for {wait:.0} s; write less often, or ask the admin for more"
+            );
+            return Err(ApiError::new("rate-limited", message));
+        }
+        Ok(())
+    }
+
+    fn buckets(&mut self) -> [&mut Bucket; 6] {
+        let Self { messages, broadcasts, bytes, log, cpu, stored } = self;
+        [messages, broadcasts, bytes, log, cpu, stored]
     }
 
     /// How full the buckets are, for [`Traffic::set_levels`] in another process.
@@ -267,7 +281,7 @@ impl Traffic {
 }
 
 /// Capacity and pace of each of [`Traffic`]'s buckets, in their order.
-fn sizes(limits: &ScriptLimits) -> [(f64, f64); 5] {
+fn sizes(limits: &ScriptLimits) -> [(f64, f64); 6] {
     let per = |n: u32, secs: f64| (f64::from(n), f64::from(n) / secs);
     let share = limits.cpu_percent as f64 / 100.0;
     [
@@ -276,6 +290,7 @@ fn sizes(limits: &ScriptLimits) -> [(f64, f64); 5] {
         per(limits.bytes_per_hour, 3_600.0),
         per(limits.log_lines_per_second, 1.0),
         (share * CPU_WINDOW.as_secs_f64(), share),
+        per(limits.store_bytes_per_minute, 60.0),
     ]
 }
 
@@ -491,7 +506,7 @@ impl Shared {
     fn limit_use(&self) -> Vec<LimitUse> {
         let now = self.clock.now();
         let mut traffic = lock(&self.traffic);
-        let Traffic { messages, broadcasts, bytes, cpu, .. } = &mut *traffic;
+        let Traffic { messages, broadcasts, bytes, cpu, stored, .. } = &mut *traffic;
         let spent = |bucket: &mut Bucket, unit: f64| {
             let (used, capacity) = bucket.spent(now);
             ((used * unit).round() as u64, (capacity * unit).round() as u64)
@@ -501,6 +516,7 @@ impl Shared {
             ("messages_per_minute", spent(messages, 1.0)),
             ("broadcasts_per_minute", spent(broadcasts, 1.0)),
             ("bytes_per_hour", spent(bytes, 1.0)),
+            ("store_bytes_per_minute", spent(stored, 1.0)),
         ];
         drop(traffic);
         let store = lock(&self.store);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::{ApiError, Reply};
 
-use super::limits::{STORE_KEY_BYTES, ScriptLimits};
+use super::limits::{STORE_KEY_BYTES, STORE_OP_BYTES, ScriptLimits};
 
 /// A key's place in the store, its value as stored, and when it dies (Unix time in milliseconds).
 pub type StoredEntry = (Vec<u8>, Vec<u8>, Option<u64>);
@@ -32,6 +32,11 @@ pub enum StoreOp {
 }
 
 impl StoreOp {
+    /// What it counts for in the bot's quota of writing, in bytes.
+    pub(crate) fn written_bytes(&self) -> usize {
+        STORE_OP_BYTES + self.bytes()
+    }
+
     /// Size of key and value, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         match self {

@@ -6,7 +6,7 @@ use mlua::{Function, IntoLuaMulti, Lua, MultiValue, Value};
 use serde_json::{Map, Value as Json};
 
 use super::super::context::Ctx;
-use super::super::limits::STORE_KEY_BYTES;
+use super::super::limits::{STORE_KEY_BYTES, STORE_OP_BYTES};
 use super::super::plain::Plain;
 use super::super::store::{Entry, check_key};
 use super::super::{lock, nearest};
@@ -65,7 +65,10 @@ fn put(ctx: &Ctx, key: &[u8], value: &Plain, expires_ms: Option<u64>) -> Result<
     if value.len() > max {
         return Err(Fault::Misuse(format!("argument 2 (value) larger than {max} bytes")));
     }
+    let written = STORE_OP_BYTES + key.len() + value.len();
+    lock(&ctx.shared.traffic).may_store(written, ctx.shared.clock.now())?;
     lock(&ctx.shared.store).put(key, Entry { value, expires_ms }, &ctx.limits, ctx.now_ms())?;
+    lock(&ctx.shared.traffic).stored.take(written as f64);
     Ok(())
 }
 

@@ -22,31 +22,30 @@ fn no_memory_is_no_memory_and_not_memory_without_end() {
 #[test]
 fn what_the_host_keeps_of_a_script_is_short() {
     raises(
-        "mesh.every('1h', { name = ('n'):rep(257) }, print)",
+        "mesh.every('1h', { name = ('n'):rep(257) }, tostring)",
         1,
         "options.name must have at most 256 bytes, has 257",
     );
-    raises("mesh.command('a', { help = ('h'):rep(1025) }, print)", 1, "options.help must have at most 1024 bytes");
-    raises("mesh.command('a', { args = ('a'):rep(257) }, print)", 1, "options.args must have at most 256 bytes");
-    raises("mesh.command('a', { channel = ('c'):rep(65) }, print)", 1, "at most 64 are allowed");
-    raises("mesh.on_broadcast(('c'):rep(14e6), print)", 1, "argument 1 must have at most 512 bytes");
-    raises("mesh.on('broadcast', { topic = ('é'):rep(7e6) }, print)", 1, "at most 64 are allowed");
+    raises("mesh.command('a', { help = ('h'):rep(1025) }, tostring)", 1, "options.help must have at most 1024 bytes");
+    raises("mesh.command('a', { args = ('a'):rep(257) }, tostring)", 1, "options.args must have at most 256 bytes");
+    raises("mesh.command('a', { channel = ('c'):rep(65) }, tostring)", 1, "at most 64 are allowed");
+    raises("mesh.on_broadcast(('c'):rep(14e6), tostring)", 1, "argument 1 must have at most 512 bytes");
+    raises("mesh.on('broadcast', { topic = ('é'):rep(7e6) }, tostring)", 1, "at most 64 are allowed");
     let merge = "mesh.on('start', function() mesh.send('a', 'b', { optional = true, merge = ('m'):rep(257) }) end)";
     let report = run_folder(merge, &json!({ "event": "start" }));
     assert!(report.error.unwrap().message.contains("options.merge must have at most 256 bytes"));
-    holds(&format!("mesh.every('1h', {{ name = ('n'):rep({KEY_BYTES}) }}, print)"));
-    holds(&format!("mesh.command('a', {{ help = ('h'):rep({HELP_BYTES}) }}, print)"));
+    holds(&format!("mesh.every('1h', {{ name = ('n'):rep({KEY_BYTES}) }}, tostring)"));
+    holds(&format!("mesh.command('a', {{ help = ('h'):rep({HELP_BYTES}) }}, tostring)"));
 }
 
 #[test]
 fn what_people_type_is_bounded_and_raises_nothing() {
     let text = "mesh.on('start', function()\n\
-        for _, call in { mesh.send, mesh.relay.allow, mesh.relay.limit } do\n\
-          local done, err = call(('x'):rep(14e5), call == mesh.send and 'hi' or nil)\n\
-          assert(done == nil and err.code == 'unknown-peer', err.code)\n\
+        local long = ('x'):rep(14e5)\n\
+        for _, told in { { mesh.send(long, 'hi') }, { mesh.relay.allow(long) }, { mesh.relay.limit(long) } } do\n\
+          assert(told[1] == nil and told[2].code == 'unknown-peer')\n\
         end\n\
         local board = assert(mesh.board('board'))\n\
-        local long = ('x'):rep(14e5)\n\
         assert(select(2, board:post(long)).code == 'too-long')\n\
         assert(select(2, board:get(long)).code == 'unknown-post')\n\
         assert(select(2, board:hide(long, { reason = long })).code == 'unknown-post')\n\
@@ -59,19 +58,35 @@ fn what_people_type_is_bounded_and_raises_nothing() {
 
 #[test]
 fn a_bot_takes_few_of_the_nodes_channels() {
-    let listen = "for i = 1, 200 do mesh.on_broadcast('c' .. i, print) end";
+    let listen = "for i = 1, 200 do mesh.on_broadcast('c' .. i, tostring) end";
     raises(listen, 1, &format!("at most {CHANNELS} channels"));
-    let commands = "for i = 1, 200 do mesh.command('c' .. i, { channel = 'c' .. i }, print) end";
+    let commands = "for i = 1, 200 do mesh.command('c' .. i, { channel = 'c' .. i }, tostring) end";
     raises(commands, 1, &format!("at most {CHANNELS} channels"));
     // What is refused is not joined: the one channel over the number of registrations.
-    let full = "for i = 1, 256 do mesh.on_envelope(print) end mesh.on_broadcast('board', print)";
+    let full = "for i = 1, 256 do mesh.on_envelope(print) end mesh.on_broadcast('board', tostring)";
     raises(full, 1, "at most 256 handlers, commands and channels");
-    holds("for i = 1, 100 do mesh.on_broadcast('board', print) end");
+    holds("for i = 1, 100 do mesh.on_broadcast('board', tostring) end");
 }
 
 #[test]
 fn base64_reads_all_that_it_writes() {
     holds("local bytes = ('x'):rep(256 * 1024) assert(mesh.base64.decode(mesh.base64.encode(bytes)) == bytes)");
+}
+
+#[test]
+fn a_bot_writes_no_more_to_the_disk_than_it_may() {
+    let text = "local value, done, err = ('x'):rep(16000), 0, nil\n\
+        for i = 1, 400 do\n\
+          local ok\n\
+          ok, err = mesh.store:set('k' .. i % 4, value)\n\
+          if not ok then break end\n\
+          done += 1\n\
+        end\n\
+        assert(done >= 200 and done < 300, tostring(done))\n\
+        assert(err.code == 'rate-limited' and err.message:find('writing to its store'), err.message)\n\
+        assert(select(2, mesh.store:set('k', value)).code == 'rate-limited')\n\
+        assert(mesh.store:get('k1') == value and mesh.store:delete('k1'))";
+    holds(text);
 }
 
 #[test]
@@ -99,5 +114,5 @@ fn help_of_many_bots_is_bounded() {
     let first = std::sync::Arc::clone(&known.read().unwrap()[0]);
     let lines: usize = first.others_help(None, 10_000).iter().map(|(_, lines)| lines.len()).sum();
     assert_eq!(lines, 10, "10 KiB are begun");
-    assert!(texts(&run("mesh.command('a', { help = ('h'):rep(1024), args = ('a'):rep(256) }, print)")).is_empty());
+    assert!(texts(&run("mesh.command('a', { help = ('h'):rep(1024), args = ('a'):rep(256) }, tostring)")).is_empty());
 }

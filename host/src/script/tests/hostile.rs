@@ -172,11 +172,11 @@ fn no_call_works_long_on_a_long_text() {
     short("assert(select(2, mesh.base64.decode(('/'):rep(14e6))).code == 'too-large')");
     short("assert(not pcall(mesh.sleep, ('9'):rep(14e6)))");
     short("assert(not pcall(mesh.store.set, mesh.store, 'k', 1, { ttl = ('9'):rep(14e6) }))");
-    short("assert(not pcall(mesh.at, '0:' .. ('*/1,'):rep(16e5) .. '1', print))");
+    short("assert(not pcall(mesh.at, '0:' .. ('*/1,'):rep(16e5) .. '1', tostring))");
     short("assert(not pcall(mesh.board, ('é'):rep(7e6)))");
     short("local long = ('\\128'):rep(14e6) assert(#mesh.text.truncate(long, 1e6) == 1e6)");
     short("for _ in mesh.store:each(('k'):rep(14e6)) do end");
-    short("local long = ('n'):rep(14e6) assert(mesh[long] == nil and not pcall(mesh.on, long, print))");
+    short("local long = ('n'):rep(14e6) assert(mesh[long] == nil and not pcall(mesh.on, long, tostring))");
 }
 
 #[test]

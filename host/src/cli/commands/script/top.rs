@@ -26,7 +26,7 @@ const COLUMNS: [&[&str]; 8] = [
     &["messages_per_minute"],
     &["broadcasts_per_minute"],
     &["bytes_per_hour"],
-    &["store_bytes", "store_keys"],
+    &["store_bytes", "store_keys", "store_bytes_per_minute"],
     &["timers"],
     &["handlers"],
 ];

@@ -2,7 +2,10 @@
 
 /// What `err.code` can be, with what it means. Other words can come from plugins and from the disk.
 pub const ERRORS: &[(&str, &str)] = &[
-    ("rate-limited", "the bot's quota of messages, broadcasts or bytes is used up; the message says for how long"),
+    (
+        "rate-limited",
+        "the bot's quota of messages, broadcasts, bytes or writing to its store is used up; the message says for how long",
+    ),
     ("store-full", "the bot's store has as many bytes or keys as it may have; delete something, or set a ttl"),
     ("bad-duration", "the text is no duration"),
     ("bad-json", "the text is no JSON"),

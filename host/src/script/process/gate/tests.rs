@@ -102,6 +102,14 @@ fn relay_calls() -> [(&'static str, Call); 7] {
 }
 
 #[test]
+fn a_child_writes_no_more_to_the_disk_than_its_bot_may() {
+    let mut case = case(&["store"]);
+    let writes = (0..1_000).take_while(|_| case.call(put(b"k", 16 << 10)).is_ok()).count();
+    assert!((200..300).contains(&writes), "4 MiB of 16 KiB: {writes}");
+    assert_eq!(case.refused(put(b"k", 1)), "rate-limited");
+}
+
+#[test]
 fn an_answer_goes_only_where_a_message_came_from() {
     let mut case = case(&["reply", "direct", "listen"]);
     case.breaks(send(EVE.to_string()));
