@@ -35,7 +35,7 @@ use crate::api::{
     RouteTable, ScriptApproval, ScriptEval, ScriptEvaluated, ScriptLogPage, ScriptLogQuery, SendRequest, ServerNote,
     SourceText, StoreStats, Trust, WhyReport,
 };
-use crate::config::ConfigErrors;
+use crate::config::{Config, ConfigErrors};
 use crate::core::{Event, Limit};
 use crate::identity::Sighting;
 use crate::plugin::{Fresh, Registry};
@@ -120,17 +120,19 @@ impl Door {
 
     /// What the configuration says of a plugin now; only that is taken over.
     async fn read_anew(&self, name: &str) -> Result<Option<Fresh>, ApiError> {
-        let Some(sources) = self.shared.sources.clone() else { return Ok(None) };
-        let name = name.to_owned();
-        blocking(move || {
-            let wrong = |errors: ConfigErrors| {
-                ApiError::new("configuration", format!("the configuration is wrong now: {errors}"))
-            };
-            let config = sources.load().map_err(wrong)?.config;
+        let fresh = |config: Config| {
             let trusted_with_key = config.plugins.trusted_with_key.clone();
-            Ok(Some(Fresh { config: config.plugin_config(&name), trusted_with_key }))
-        })
-        .await
+            Fresh { config: config.plugin_config(name), trusted_with_key }
+        };
+        Ok(self.config_now().await?.map(fresh))
+    }
+
+    /// What the configuration says now; nothing where it was put together by hand.
+    async fn config_now(&self) -> Result<Option<Config>, ApiError> {
+        let Some(sources) = self.shared.sources.clone() else { return Ok(None) };
+        let wrong =
+            |errors: ConfigErrors| ApiError::new("configuration", format!("the configuration is wrong now: {errors}"));
+        blocking(move || Ok(Some(sources.load().map_err(wrong)?.config))).await
     }
 
     async fn swap(self, name: String, file: Option<String>) -> Result<PluginStatus, ApiError> {
@@ -139,7 +141,11 @@ impl Door {
     }
 
     async fn reload(self, name: Option<String>) -> Result<Vec<BotStatus>, ApiError> {
-        self.bots()?.reload(name).await
+        let bots = self.bots()?;
+        if let Some(config) = self.config_now().await? {
+            bots.configure(name.as_deref(), config.script_host().bots);
+        }
+        bots.reload(name).await
     }
 
     fn bots(&self) -> Result<&ScriptHost, ApiError> {

@@ -126,6 +126,8 @@ const EVAL_BYTES: usize = 16 << 10;
 pub(crate) enum Message {
     /// Something changed in a scripts directory.
     FilesChanged,
+    /// What the configuration says of bots now: of one, or of all.
+    Configure { name: Option<String>, bots: BTreeMap<String, BotConfig> },
     /// Load one bot anew, or all.
     Reload { name: Option<String>, reply: oneshot::Sender<Result<(), ApiError>> },
     /// Grant a bot what it asks for, or take it back.
@@ -149,7 +151,7 @@ type Known = Arc<RwLock<Vec<Arc<Shared>>>>;
 pub struct ScriptHost {
     known: Known,
     lines: Arc<Counter>,
-    sources: Sources,
+    sources: RwLock<Arc<Sources>>,
     machine: Arc<Machine>,
     messages: Sender<Message>,
     supervisor: std::sync::Mutex<Option<JoinHandle<()>>>,
@@ -171,7 +173,7 @@ impl ScriptHost {
         let known = Known::default();
         let watcher = (config.enabled && config.watch).then(|| watch::start(&config.dirs, messages.clone())).flatten();
         let lines = Arc::new(Counter::default());
-        let sources = Sources::new(&config.bots);
+        let sources = RwLock::new(Arc::new(Sources::new(&config.bots)));
         let machine = Arc::new(Machine::new(config.babel.clone(), config.batctl.clone()));
         let supervisor = Supervisor::new(config, node, kv, Arc::clone(&known), Arc::clone(&lines), messages.clone());
         let spawned = std::thread::Builder::new().name("bots".to_owned()).spawn(move || supervise(supervisor, &inbox));
@@ -209,6 +211,20 @@ impl ScriptHost {
         let mut list: Vec<BotStatus> = known.iter().map(|bot| bot.status()).collect();
         list.sort_by(|a, b| a.name.cmp(&b.name));
         list
+    }
+
+    /// Takes over what the configuration says of one bot now, or of all. It counts from the next version on; what stands with
+    /// the bot and not with its version (limits, what is granted, whether it runs) ends the one that runs.
+    pub fn configure(&self, name: Option<&str>, bots: BTreeMap<String, BotConfig>) {
+        let fresh = Sources::new(&bots);
+        let mut sources = self.sources.write().unwrap_or_else(PoisonError::into_inner);
+        *sources = Arc::new(match name {
+            Some(name) => sources.renewed(name, fresh),
+            None => fresh,
+        });
+        drop(sources);
+        // Whoever reloads next is told that the host has stopped.
+        let _ = self.messages.send(Message::Configure { name: name.map(str::to_owned), bots });
     }
 
     /// Loads one bot anew, or looks for bots and loads all of them; also lets go of a pause or a disabling.
@@ -262,7 +278,8 @@ impl ScriptHost {
     /// # Errors
     /// When there is none of that name, or it can't be read.
     pub async fn source(&self, bot: &str, name: &str) -> Result<SourceText, ApiError> {
-        self.sources.read(bot, name).await
+        let sources = Arc::clone(&self.sources.read().unwrap_or_else(PoisonError::into_inner));
+        sources.read(bot, name).await
     }
 
     /// What the machine's own mesh routing knows.

@@ -43,7 +43,7 @@ struct Failed {
 }
 
 /// The sources of all bots.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Sources {
     /// By the bot's name and the source's.
     places: BTreeMap<(String, String), String>,
@@ -62,6 +62,16 @@ impl Sources {
         let places: BTreeMap<_, _> = bots.iter().flat_map(of).collect();
         let kept = places.keys().map(|key| (key.clone(), Arc::default())).collect();
         Self { places, kept }
+    }
+
+    /// The same, with those of one bot from somewhere else.
+    pub(crate) fn renewed(&self, bot: &str, other: Self) -> Self {
+        let mut all = self.clone();
+        all.places.retain(|(owner, _), _| owner != bot);
+        all.kept.retain(|(owner, _), _| owner != bot);
+        all.places.extend(other.places.into_iter().filter(|((owner, _), _)| owner == bot));
+        all.kept.extend(other.kept.into_iter().filter(|((owner, _), _)| owner == bot));
+        all
     }
 
     /// Reads a source. Waits for the disk or the network on a thread made for that.

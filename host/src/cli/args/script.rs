@@ -33,7 +33,7 @@ pub enum ScriptCommand {
     Test(TestScriptArgs),
     /// Show what a bot asks for, and grant it
     Approve(ApproveArgs),
-    /// Load one bot anew, or all of them
+    /// Load one bot anew, or all of them, with what the configuration says of them now
     Reload {
         /// The bot's name
         name: Option<String>,

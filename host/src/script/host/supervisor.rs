@@ -1,6 +1,6 @@
 //! Which version of which bot runs, and what follows from what happens to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ use super::super::source::{Found, Source, discover, read};
 use super::super::store::BotStore;
 use super::super::worker::{End, Order};
 use super::thread::{self, LoadResult, Loaded, Start, Version};
-use super::{Isolation, Known, Message, ScriptConfig};
+use super::{BotConfig, Isolation, Known, Message, ScriptConfig};
 
 mod versions;
 
@@ -123,6 +123,7 @@ impl Supervisor {
                 let first = self.rescan_at.map_or(now, |(_, first)| first);
                 self.rescan_at = Some(((now + DEBOUNCE).min(first + DEBOUNCE_LIMIT), first));
             }
+            Message::Configure { name, bots } => self.configure(name, bots),
             Message::Reload { name, reply } => self.reload(name.as_deref(), reply),
             Message::Approve { name, approval, reply } => self.approve(&name, approval, reply),
             Message::Eval { eval, reply } => self.eval(eval, reply),
@@ -200,6 +201,19 @@ impl Supervisor {
         self.bots.insert(found.name, bot);
     }
 
+    /// Takes over what the configuration says of bots now.
+    fn configure(&mut self, name: Option<String>, mut bots: BTreeMap<String, BotConfig>) {
+        let all = || self.config.bots.keys().chain(bots.keys()).cloned().collect();
+        let names: BTreeSet<String> = name.map_or_else(all, |name| [name].into());
+        for name in names {
+            let fresh = bots.remove(&name).unwrap_or_default();
+            let before = self.config.bots.insert(name.clone(), fresh.clone()).unwrap_or_default();
+            if !fresh.enabled || before.limits != fresh.limits || before.granted != fresh.granted {
+                self.remove(&name);
+            }
+        }
+    }
+
     /// The version waits for the admin. The one before it goes on, where there is one.
     fn hold(&mut self, name: &str, missing: &[String]) {
         let Some(bot) = self.bots.get_mut(name) else { return };
@@ -254,6 +268,10 @@ impl Supervisor {
     }
 
     fn unknown(&self, name: &str) -> ApiError {
+        if self.config.bots.get(name).is_some_and(|bot| !bot.enabled) {
+            let message = format!("the bot {name} is off: [scripts.bots.{name}] says `enabled = false`");
+            return ApiError::new("bot-off", message);
+        }
         let near = super::super::nearest(name, self.bots.keys().map(String::as_str));
         let near = near.map_or(String::from(";"), |near| format!("; did you mean '{near}'?"));
         ApiError::new("unknown-bot", format!("there is no bot '{name}'{near} `qpq script list` shows them"))

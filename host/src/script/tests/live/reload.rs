@@ -6,6 +6,7 @@ mod in_processes {
     use crate::script::tests::process::in_processes;
 
     in_processes!(
+        super::a_reload_takes_over_what_the_configuration_says_of_the_bot_by_then,
         super::over_many_reloads_each_message_is_answered_once,
         super::what_a_paused_version_had_not_begun_the_next_one_does,
         super::a_new_version_acknowledges_nothing_before_the_old_one_has_finished,
@@ -269,6 +270,44 @@ fn a_bot_that_moves_to_a_folder_begins_when_the_old_one_has_ended() {
     live.tell(EVE, None, "x");
     live.until(|live| live.node.acked("bot:bot") == Some(2));
     assert_eq!(live.texts(), ["file slow 1", "folder x 2"]);
+    live.stop();
+}
+
+#[test]
+fn a_reload_takes_over_what_the_configuration_says_of_the_bot_by_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "local cfg = mesh.config { word = 'hello' }\nmesh.on_envelope(function(msg) msg:reply(cfg.word) end)";
+    write(dir.path(), "bot.lua", text);
+    write(dir.path(), "other.lua", text);
+    let live = Live::of(dir.path());
+    live.running("bot");
+    live.running("other");
+    let says = |word: &str| {
+        let config = serde_json::json!({ "word": word }).as_object().cloned().unwrap();
+        BotConfig { config, ..BotConfig::default() }
+    };
+    let told = |config: &BotConfig| ["bot", "other"].map(|bot| (bot.to_owned(), config.clone())).into();
+    live.host.configure(Some("bot"), told(&says("moin")));
+    live.again("bot");
+    live.again("other");
+    live.tell(EVE, None, "?");
+    live.sent(|sent| sent.len() == 2);
+    let mut texts = live.texts();
+    texts.sort();
+    assert_eq!(texts, ["hello", "moin"]);
+    let timers =
+        |bot: &str| live.bot(bot).unwrap().limits.into_iter().find(|limit| limit.name == "timers").unwrap().limit;
+    let limits = crate::script::LimitsPatch { timers: Some(7), ..Default::default() };
+    live.host.configure(None, told(&BotConfig { limits, ..says("moin") }));
+    live.reload(None).unwrap();
+    live.running("bot");
+    assert_eq!((timers("bot"), timers("other")), (7, 7));
+    live.host.configure(Some("bot"), told(&BotConfig { enabled: false, ..BotConfig::default() }));
+    assert_eq!(live.reload(Some("bot")).unwrap_err().code, "bot-off");
+    assert!(live.bot("bot").is_none() && live.bot("other").is_some());
+    live.host.configure(Some("bot"), told(&says("servus")));
+    live.again("bot");
+    live.running("bot");
     live.stop();
 }
 
