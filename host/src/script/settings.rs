@@ -26,7 +26,9 @@ pub(crate) fn misfits(bot: &Found, config: &BotConfig, limits: &ScriptLimits) ->
         load_error(bot, source.clone(), config, limits)
     };
     let (mut settings, mut found) = (config.config.clone(), Vec::new());
-    while let Some(message) = error(&settings) {
+    while !settings.is_empty()
+        && let Some(message) = error(&settings)
+    {
         // One that is wrong is said first, and hides the others.
         let named = |key: &&String| message.contains(&format!("sets '{key}'"));
         let Some(key) = settings.keys().find(named).cloned() else {
