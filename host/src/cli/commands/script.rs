@@ -25,9 +25,10 @@ pub(super) async fn run(setting: &Setting, connect: Connect<'_>, command: Script
         ScriptCommand::Reload { name } => reloaded(&connect()?.script_reload(name).await?, setting.style),
         ScriptCommand::New(args) => new::run(setting, connect, &args).await?,
         ScriptCommand::Check { paths } => {
-            let paths = match paths.is_empty() {
-                true => vec![place::scripts_dir(setting, connect).await],
-                false => place::bots(paths, setting, connect).await,
+            let paths = if paths.is_empty() {
+                vec![place::scripts_dir(setting, connect).await]
+            } else {
+                place::bots(paths, setting, connect).await
             };
             offline::script_check(&paths, setting.style)
         }

@@ -22,7 +22,7 @@ fn no_memory_is_no_memory_and_not_memory_without_end() {
 #[test]
 fn what_the_host_keeps_of_a_script_is_short() {
     raises(
-        "mesh.every('1h', { name = ('n'):rep(257) }, tostring)",
+        "mesh.every('1h', tostring, { name = ('n'):rep(257) })",
         1,
         "options.name must have at most 256 bytes, has 257",
     );
@@ -34,7 +34,7 @@ fn what_the_host_keeps_of_a_script_is_short() {
     let merge = "mesh.on('start', function() mesh.send('a', 'b', { optional = true, merge = ('m'):rep(257) }) end)";
     let report = run_folder(merge, &json!({ "event": "start" }));
     assert!(report.error.unwrap().message.contains("options.merge must have at most 256 bytes"));
-    holds(&format!("mesh.every('1h', {{ name = ('n'):rep({KEY_BYTES}) }}, tostring)"));
+    holds(&format!("mesh.every('1h', tostring, {{ name = ('n'):rep({KEY_BYTES}) }})"));
     holds(&format!("mesh.command('a', {{ help = ('h'):rep({HELP_BYTES}) }}, tostring)"));
 }
 
@@ -63,7 +63,7 @@ fn a_bot_takes_few_of_the_nodes_channels() {
     let commands = "for i = 1, 200 do mesh.command('c' .. i, { channel = 'c' .. i }, tostring) end";
     raises(commands, 1, &format!("at most {CHANNELS} channels"));
     // What is refused is not joined: the one channel over the number of registrations.
-    let full = "for i = 1, 256 do mesh.on_envelope(print) end mesh.on_broadcast('board', tostring)";
+    let full = "for i = 1, 256 do mesh.on_envelope(tostring) end mesh.on_broadcast('board', tostring)";
     raises(full, 1, "at most 256 handlers, commands and channels");
     holds("for i = 1, 100 do mesh.on_broadcast('board', tostring) end");
 }
