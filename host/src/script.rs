@@ -48,6 +48,7 @@ mod shared;
 mod source;
 mod sources;
 mod store;
+mod traffic;
 mod vm;
 mod watch;
 mod watched;

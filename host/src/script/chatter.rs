@@ -40,6 +40,11 @@ impl Chatter {
         self.0.is_empty()
     }
 
+    /// Whether one more would push the oldest out.
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.len() >= WAITING
+    }
+
     /// Puts a message to those that wait: in the place of one with the same name, or behind an unnamed one that goes to the
     /// same place in the same way, up to the `longest` that the quota ever has room for, in bytes.
     pub(crate) fn add(&mut self, out: Outgoing, merge: Option<String>, longest: usize, now: Instant) {

@@ -313,11 +313,26 @@ pub(crate) async fn deliver(ctx: &Ctx, out: Outgoing) -> Result<Receipt, ApiErro
     Ok(sent)
 }
 
+/// Keeps an answer for when the quota has room again, if it has none now: who asked shall not wait in vain. Whether it did.
+async fn keep_for_later(ctx: &Ctx, out: &Outgoing) -> Result<bool, ApiError> {
+    let wait = out.wait(ctx);
+    if wait <= 0.0 || !wait.is_finite() || lock(&ctx.shared.chatter).is_full() {
+        return Ok(false);
+    }
+    ctx.flush().await?;
+    let (longest, now) = (ctx.shared.limits.bytes_per_hour as usize, ctx.shared.clock.now());
+    lock(&ctx.shared.chatter).add(out.clone(), None, longest, now);
+    ctx.shared.wake.notify_one();
+    Ok(true)
+}
+
 /// Sends what a command answers. A person waits: of an answer that is too long, that is said; the log says more.
 pub(crate) async fn deliver_answer(ctx: &Ctx, mut out: Outgoing, what: &str, text: &[u8]) -> Result<(), ApiError> {
     let too_long = text.len() > MAX_MESSAGE_BYTES;
     out.payload = if too_long { format!("the answer of {what} is too long to be sent").into() } else { text.to_vec() };
-    deliver(ctx, out).await?;
+    if !keep_for_later(ctx, &out).await? {
+        deliver(ctx, out).await?;
+    }
     if !too_long {
         return Ok(());
     }

@@ -105,6 +105,20 @@ fn what_a_test_writes_to_the_log_is_shown_when_it_fails() {
 }
 
 #[test]
+fn answers_beyond_the_quota_come_later() {
+    passes(
+        ECHO,
+        "test('it', function(t)
+            t:limits{ messages_per_minute = 2 }
+            for n = 1, 5 do t:receive{ text = '!echo ' .. n } end
+            t:equal(#t:sent(), 2)
+            t:advance('3m')
+            for n = 1, 5 do t:expect_sent{ text = 'echo ' .. n } end
+        end)",
+    );
+}
+
+#[test]
 fn a_test_fails_when_its_bot_did_unless_it_expects_that() {
     let tests = "test('it', function(t) t:receive{ text = '!fail' } end)";
     let report = run(ECHO, tests).tests.into_iter().next().unwrap();

@@ -17,8 +17,9 @@ use super::super::limits::{
     CHANNELS, COMMAND_BYTES, HELP_BYTES, NAME_BYTES, REGISTRATIONS, STORE_KEY_BYTES, ScriptLimits,
 };
 use super::super::manifest::Permissions;
-use super::super::shared::{LiveEvent, Offer, Traffic};
+use super::super::shared::{LiveEvent, Offer};
 use super::super::store::{HOST_PREFIX, StoreOp};
+use super::super::traffic::Traffic;
 use super::super::worker::{BEGUN, PAGE, reader};
 use super::wire::{Answer, Call};
 
