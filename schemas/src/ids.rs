@@ -21,9 +21,14 @@ impl fmt::Display for ParseIdError {
 
 impl std::error::Error for ParseIdError {}
 
-/// Writes bytes as lower-case hexadecimal digits.
-fn write_hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+/// Writes bytes as lower-case hexadecimal digits, all at once: each message that a bot gets has two ids.
+fn write_hex(bytes: &[u8; 32], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+    let mut text = [0; 64];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+    }
+    f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
 }
 
 fn parse_hex32(text: &str) -> Result<[u8; 32], ParseIdError> {
@@ -54,7 +59,9 @@ macro_rules! id {
 
             /// The first 10 hexadecimal digits, for people.
             pub fn short(&self) -> String {
-                self.to_string().chars().take(10).collect()
+                let mut text = self.to_string();
+                text.truncate(10);
+                text
             }
         }
 

@@ -16,6 +16,10 @@ use super::failure::{Failure, Kind};
 use super::locked::Locked;
 use super::vm::Vm;
 
+/// CPU time that a suspension counts for beside what the machine took: about what it takes around the machine. So one that does
+/// nothing but yield is stopped when its budget is used up, and not at a multiple of it.
+const SUSPENSION: Duration = Duration::from_micros(2);
+
 /// What runs at the moment, for those calls of the API that need to know.
 #[derive(Debug)]
 pub(crate) struct Running {
@@ -71,8 +75,9 @@ impl Future for Call {
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
         let spent = this.vm.meter().disarm();
         this.leave();
-        this.cpu += spent.cpu;
-        this.left = this.left.saturating_sub(spent.cpu);
+        let suspension = if matches!(polled, Ok(Poll::Pending)) { SUSPENSION } else { Duration::ZERO };
+        this.cpu += spent.cpu + suspension;
+        this.left = this.left.saturating_sub(spent.cpu + suspension);
         let result = match polled {
             Ok(Poll::Pending) if !spent.stopped => {
                 this.future = Some(future);
