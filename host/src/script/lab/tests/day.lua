@@ -13,19 +13,19 @@ local function one_of(list) return list[random(#list)] end
 --- What people have written, by the board's rules: `posts[id] = { by, text, dead }`.
 local function written() return { posts = {}, ids = {}, pinned = {}, hidden = {} } end
 
+--- Puts up a post, or an answer to one.
+local function puts(text_of)
+  return function(board, write, n)
+    local by, text = "p" .. random(10), "text " .. n
+    local id = write(by, text_of(board) .. " " .. text)
+    board.posts[id] = { by = by, text = text }
+    board.ids[#board.ids + 1] = id
+  end
+end
+
 local ACTS = {
-  function(board, write, n)
-    local by, text = "p" .. random(10), "post " .. n
-    local id = write(by, "!post " .. text)
-    board.posts[id] = { by = by, text = text }
-    board.ids[#board.ids + 1] = id
-  end,
-  function(board, write, n)
-    local by, text = "p" .. random(10), "reply " .. n
-    local id = write(by, "!reply " .. one_of(board.ids) .. " " .. text)
-    board.posts[id] = { by = by, text = text }
-    board.ids[#board.ids + 1] = id
-  end,
+  puts(function() return "!post" end),
+  puts(function(board) return "!reply " .. one_of(board.ids) end),
   function(board, write, n)
     local id = one_of(board.ids)
     local post = board.posts[id]
