@@ -10,7 +10,7 @@ use super::api::Outgoing;
 pub(crate) const LOOK: Duration = Duration::from_secs(5);
 /// What has waited for so long is sent as it is, with low priority: the node then lets everything else go first.
 const PATIENCE: Duration = Duration::from_secs(600);
-/// Messages that wait; beyond that the oldest is dropped.
+/// Messages that wait; beyond that the oldest is dropped, answers last.
 const WAITING: usize = 16;
 /// Length to which texts for one place are joined, in bytes.
 const JOINED_BYTES: usize = 2_048;
@@ -56,12 +56,18 @@ impl Chatter {
                 waiting.out.payload.extend_from_slice(&out.payload);
             }
             (None, _) => {
-                if self.0.len() >= WAITING {
-                    self.0.pop_front();
+                if self.is_full() && !self.make_room(out.reply) {
+                    return;
                 }
                 self.0.push_back(Waiting { out, merge, since: now });
             }
         }
+    }
+
+    /// Drops the oldest that answers nobody, else the oldest answer, for another answer alone. Whether there is room now.
+    fn make_room(&mut self, for_answer: bool) -> bool {
+        let oldest = self.0.iter().position(|waiting| !waiting.out.reply).or(for_answer.then_some(0));
+        oldest.is_some_and(|place| self.0.remove(place).is_some())
     }
 
     /// The first message for which there is room, or that has waited long enough, and of which `fits` says that the quota
@@ -108,6 +114,19 @@ mod tests {
             chatter.add(to(&n.to_string(), "x"), None, ANY, now);
         }
         assert_eq!(texts(&mut chatter, now).len(), WAITING);
+    }
+
+    #[test]
+    fn chatter_pushes_out_no_answer() {
+        let (mut chatter, now) = (Chatter::default(), Instant::now());
+        chatter.add(to("asked", "the answer"), None, ANY, now);
+        let unasked = |n: usize| Outgoing { reply: false, ..to(&n.to_string(), "x") };
+        (0..100).for_each(|n| chatter.add(unasked(n), None, ANY, now));
+        let kept = texts(&mut chatter, now);
+        assert!(kept.len() == WAITING && kept[0] == "the answer", "{kept:?}");
+        (0..WAITING).for_each(|n| chatter.add(to(&n.to_string(), "answer"), None, ANY, now));
+        chatter.add(unasked(0), None, ANY, now);
+        assert!(texts(&mut chatter, now).iter().all(|text| text == "answer"));
     }
 
     #[test]
