@@ -411,15 +411,19 @@ fn checked(on_behalf: Option<PeerId>, act: Act) -> Result<Act, Fault> {
 }
 
 fn text(args: &Args, place: usize) -> Result<Box<str>, Fault> {
+    let too_long =
+        |len: usize| world("too-long", &format!("a post has at most {TEXT_BYTES} bytes, this one has {len}"));
     let text = args.bytes(place);
-    let text = std::str::from_utf8(text.get(..MAX_MESSAGE_BYTES).unwrap_or(&text));
-    let text = text.map_err(|_| world("bad-text", "a post is a text in UTF-8"))?.trim();
+    // More than any message has: not even looked at.
+    if text.len() > MAX_MESSAGE_BYTES {
+        return Err(too_long(text.len()));
+    }
+    let text = std::str::from_utf8(&text).map_err(|_| world("bad-text", "a post is a text in UTF-8"))?.trim();
     if text.is_empty() {
         return Err(world("bad-text", "a post must not be empty"));
     }
     if text.len() > TEXT_BYTES {
-        let what = format!("a post has at most {TEXT_BYTES} bytes, this one has {}", text.len());
-        return Err(Fault::World(ApiError::new("too-long", what)));
+        return Err(too_long(text.len()));
     }
     Ok(text.into())
 }

@@ -110,6 +110,7 @@ fn what_the_world_refuses_comes_back_with_a_code() {
             assert(result == nil and err and err.code == code, code .. ": " .. tostring(err and err.code))
         end
         refused("too-long", board:post(string.rep("x", 9000)))
+        refused("too-long", board:post(string.rep("\u{fc}", 40000) .. "x"))
         refused("unknown-post", board:reply("abcdef", "x"))
         refused("unknown-post", board:get("not an id"))
         local post = board:post("x")
