@@ -206,8 +206,9 @@ impl Supervisor {
         let all = || self.config.bots.keys().chain(bots.keys()).cloned().collect();
         let names: BTreeSet<String> = name.map_or_else(all, |name| [name].into());
         for name in names {
-            let fresh = bots.remove(&name).unwrap_or_default();
-            let before = self.config.bots.insert(name.clone(), fresh.clone()).unwrap_or_default();
+            let (fresh, before) = (bots.remove(&name), self.config.bots.remove(&name).unwrap_or_default());
+            self.config.bots.extend(fresh.clone().map(|fresh| (name.clone(), fresh)));
+            let fresh = fresh.unwrap_or_default();
             if !fresh.enabled || before.limits != fresh.limits || before.granted != fresh.granted {
                 self.remove(&name);
             }
