@@ -1,7 +1,7 @@
 //! What bots may read from outside: the files and HTTP addresses that the admin has named for them.
 //!
 //! A bot asks for a source by the admin's name for it and never learns or chooses the place, which may hold a password. What
-//! went wrong there stands in the node's log.
+//! went wrong there stands in the node's log, without the place.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -114,11 +114,12 @@ impl Kept {
     /// Reads a source. The admin is told of a failure once, and then of another one.
     fn read((bot, name): &(String, String), place: &str, before: Option<&Self>) -> Self {
         let result = read(place);
-        let told = result.as_ref().err().map(|failed| failed.whole.clone());
+        // Passwords and keys in an address are no matter of logs.
+        let told = result.as_ref().err().map(|failed| failed.whole.replace(place, "its place"));
         if let Some(whole) = &told
             && before.is_none_or(|before| before.told != told)
         {
-            tracing::warn!(target: "qpq::script", bot, "the source '{name}' at {place} can't be read: {whole}");
+            tracing::warn!(target: "qpq::script", bot, "the source '{name}', whose place the configuration says, can't be read: {whole}");
         }
         let shown = super::duration::shorten(name);
         let error = |failed: Failed| {
@@ -249,6 +250,8 @@ mod tests {
                 "{error}"
             );
             said.push(error.message);
+            let kept = Kept::read(&("feed".to_owned(), "weather".to_owned()), &place, None);
+            assert!(kept.told.is_some_and(|told| !told.contains("SECRET")), "the log has no passwords either");
         }
         assert!(said[0].contains("the server answered 500"), "{said:?}");
     }
