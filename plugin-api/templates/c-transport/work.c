@@ -186,8 +186,9 @@ static int deliver(instance *self, conn *l) {
   }
 }
 
+/* Reads at most 16 times, since others want their turn too. What was read is handed over at once: no event tells of it again. */
 static void read_in(instance *self, conn *l) {
-  for (int rounds = 0; rounds < 16 && deliver(self, l) && !l->dead; rounds++) { /* others want their turn too */
+  for (int rounds = 0; deliver(self, l) && !l->dead && rounds < 16; rounds++) {
     ssize_t got = recv(l->fd, l->in + l->have, HEADER + MAX_FRAME - l->have, 0);
     if (got > 0) { l->have += (size_t)got; continue; }
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return;
