@@ -53,7 +53,8 @@ pub(crate) struct Call {
     /// The bot's tables, while it runs without a right to change them.
     locked: Option<Locked>,
     future: Option<Pin<Box<AsyncCallFuture<Value>>>>,
-    left: Duration,
+    budget: Duration,
+    /// CPU time used; a machine that is stopped late has used more than its budget.
     cpu: Duration,
     /// The end of its life; made when it first has to wait, and anew when it begins or ends to wait for a person.
     life: Option<LocalBoxFuture<'static, ()>>,
@@ -71,13 +72,12 @@ impl Future for Call {
         }
         let Some(mut future) = this.future.take() else { return Poll::Pending };
         this.enter();
-        this.vm.meter().arm(this.left);
+        this.vm.meter().arm(this.left());
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
         let spent = this.vm.meter().disarm();
         this.leave();
         let suspension = if matches!(polled, Ok(Poll::Pending)) { SUSPENSION } else { Duration::ZERO };
         this.cpu += spent.cpu + suspension;
-        this.left = this.left.saturating_sub(spent.cpu + suspension);
         let result = match polled {
             Ok(Poll::Pending) if !spent.stopped => {
                 this.future = Some(future);
@@ -94,7 +94,7 @@ impl Future for Call {
                 Err(Failure::new(Kind::Panic, "the machine failed inside; the bot is started anew"))
             }
         };
-        let result = if spent.stopped { result.map_err(|failure| failure.of_cpu(this.budget())) } else { result };
+        let result = if spent.stopped { result.map_err(|failure| failure.of_cpu(this.budget)) } else { result };
         this.finish(result)
     }
 }
@@ -107,7 +107,7 @@ impl Call {
             read_only: false,
             locked: None,
             future: Some(Box::pin(future)),
-            left: budget,
+            budget,
             cpu: Duration::ZERO,
             life: None,
             asked_until: None,
@@ -136,8 +136,9 @@ impl Call {
         self.vm.pulse().leave();
     }
 
-    fn budget(&self) -> Duration {
-        self.left + self.cpu
+    /// CPU time that is left of the budget.
+    fn left(&self) -> Duration {
+        self.budget.saturating_sub(self.cpu)
     }
 
     fn finish(&mut self, result: Result<Value, Failure>) -> Poll<Ran> {
@@ -149,8 +150,8 @@ impl Call {
     /// Suspended: only its life's end can still stop it.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Ran> {
         let secs = self.vm.ctx.limits.handler_life_secs;
-        if self.left.is_zero() {
-            return self.finish(Err(Failure::new(Kind::Cpu, "").of_cpu(self.cpu)));
+        if self.left().is_zero() {
+            return self.finish(Err(Failure::new(Kind::Cpu, "").of_cpu(self.budget)));
         }
         let asks = self.running.asks_until.get();
         if asks != self.asked_until {

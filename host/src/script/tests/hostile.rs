@@ -28,6 +28,8 @@ fn attack(code: &str) -> RunReport {
 fn stopped(code: &str) {
     let report = attack(code);
     assert_eq!(report.outcome, "cpu-limit", "{code}: {report:?}");
+    let told = format!("stopped after {} ms of CPU time, the budget", limits().cpu_per_event_ms);
+    assert_eq!(report.error.map(|error| error.message), Some(told), "{code}");
 }
 
 /// Ends one way or another, within the limits.
@@ -63,6 +65,8 @@ fn endless_loops_are_stopped_wherever_they_hide() {
     stopped("while true do mesh.now() end");
     stopped("while true do mesh.log.info('spam') end");
     stopped("while true do pcall(mesh.store.set, mesh.store, 'k', { 1 }) end");
+    // Stopped some milliseconds late, since nothing interrupts a search.
+    stopped("local t = table.create(5e5, 1) while true do table.find(t, 2) end");
 }
 
 #[test]
