@@ -82,7 +82,7 @@ impl Pair {
     fn ask(&self, command: &str, wanted: &str, count: usize) -> Outcome {
         self.user.send(&self.bots.peer_id()?, command)?;
         self.user.wait(&format!("answer {count} to `{command}` is {wanted:?}"), || {
-            let answers = self.user.inbox()?.iter().filter(|message| message.text == wanted).count();
+            let answers = self.user.inbox_after(0)?.iter().filter(|message| message.text == wanted).count();
             Ok((answers >= count).then_some(()))
         })
     }
