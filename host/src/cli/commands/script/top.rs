@@ -13,6 +13,9 @@ use crate::cli::term::{Style, Table, bytes, clean};
 
 /// Between two looks, where nothing was said.
 const PERIOD: Duration = Duration::from_secs(2);
+/// What puzzles who watches the figures fall.
+const REFILLED: &str =
+    "\nWhat is spent of a limit per minute or hour comes back bit by bit, so those figures fall by themselves.\n";
 /// Cells of a bar.
 const BAR: u64 = 20;
 /// From this share of a limit on, in percent, it is worth a look; a full one needs attention.
@@ -137,6 +140,7 @@ fn page(bot: &BotStatus, style: Style) -> String {
     for (limit, (name, value)) in bot.limits.iter().zip(&figures) {
         text += &format!("{name:<names$}  {}  {value:>values$}\n", bar(limit, style));
     }
+    text += REFILLED;
     if let Some(problem) = super::waiting(bot).or_else(|| bot.problem.as_deref().map(clean)) {
         text += &format!("\n{}\n", style.alarm(&problem));
     }
