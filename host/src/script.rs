@@ -63,14 +63,14 @@ pub use host::{BotConfig, Isolation, ScriptConfig, ScriptHost};
 pub use lab::{TEST_CALLS, TEST_GROUPS, TEST_TYPES, TestOrder, TestReport, TestRun, run_tests};
 pub use limits::{LimitsPatch, ScriptLimits};
 pub use manifest::{Manifest, ManifestError};
-pub use once::{Diagnostic, RunError, RunReport, Severity, check, run_once};
+pub(crate) use once::check;
+pub use once::{Diagnostic, RunError, RunReport, Severity, run_once};
 pub use process::{ChildProgram, Found, Probed, child_main, probe};
 pub(crate) use program::is_unfinished as typed_is_unfinished;
 pub(crate) use settings::misfits;
 pub use shared::{LiveEvent, LiveKind};
 use source::Source;
-pub use source::bots_at;
-pub(crate) use source::{Found as FoundBot, discover as discover_bots, name_problem as bot_name_problem};
+pub(crate) use source::{Found as FoundBot, bots_at, discover as discover_bots, name_problem as bot_name_problem};
 pub use store::{BotStore, MemoryStore, StoreOp, StoredEntry};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -151,6 +151,7 @@ fn raised_limits(source: &Source) -> impl Iterator<Item = (String, &'static str)
 
 #[cfg(test)]
 mod tests {
+    use super::super::source::Found;
     use super::super::{Severity, check};
 
     fn checked(toml: &str, lua: &str) -> Vec<(Severity, String, Option<usize>, String)> {
@@ -159,7 +160,10 @@ mod tests {
         std::fs::create_dir(&bot).unwrap();
         std::fs::write(bot.join("bot.toml"), toml).unwrap();
         std::fs::write(bot.join("init.lua"), lua).unwrap();
-        check(&bot).into_iter().map(|found| (found.severity, found.file, found.line, found.message)).collect()
+        check(&Found::at(&bot))
+            .into_iter()
+            .map(|found| (found.severity, found.file, found.line, found.message))
+            .collect()
     }
 
     #[test]
@@ -211,14 +215,14 @@ mod tests {
         let (bot, test) = (dir.path().join("hello.lua"), dir.path().join("hello_test.lua"));
         std::fs::write(&bot, "mesh.command('hi', function() end)").unwrap();
         std::fs::write(&test, "return { ['it says hi'] = function(t) end }").unwrap();
-        let found = check(&test);
+        let found = check(&Found::at(&test));
         assert!(found.len() == 1 && found[0].message.contains("!hi"), "{found:?}");
         std::fs::write(&test, "return {\n  local\n}").unwrap();
-        let found = check(&test);
+        let found = check(&Found::at(&test));
         assert!(found.len() == 1 && found[0].file == "hello_test.lua" && found[0].line == Some(2), "{found:?}");
         std::fs::remove_file(&bot).unwrap();
         std::fs::write(&test, "return {}").unwrap();
-        assert!(check(&test).is_empty(), "one of the library");
+        assert!(check(&Found::at(&test)).is_empty(), "one of the library");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use qpq_schemas::channel::normalise;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -23,7 +24,6 @@ use super::process::ChildProgram;
 use super::shared::{LiveEvent, Shared};
 use super::sources::Sources;
 use super::store::BotStore;
-use super::watch;
 
 mod supervisor;
 pub(crate) mod thread;
@@ -155,7 +155,6 @@ pub struct ScriptHost {
     machine: Arc<Machine>,
     messages: Sender<Message>,
     supervisor: std::sync::Mutex<Option<JoinHandle<()>>>,
-    _watcher: Option<watch::Watcher>,
 }
 
 impl std::fmt::Debug for ScriptHost {
@@ -171,7 +170,6 @@ impl ScriptHost {
     pub fn start(config: ScriptConfig, node: Arc<dyn NodeApi>, kv: Arc<dyn BotStore>) -> Self {
         let (messages, inbox) = channel();
         let known = Known::default();
-        let watcher = (config.enabled && config.watch).then(|| watch::start(&config.dirs, messages.clone())).flatten();
         let lines = Arc::new(Counter::default());
         let sources = RwLock::new(Arc::new(Sources::new(&config.bots)));
         let machine = Arc::new(Machine::new(config.babel.clone(), config.batctl.clone()));
@@ -180,15 +178,7 @@ impl ScriptHost {
         if let Err(error) = &spawned {
             tracing::error!(target: "qpq::script", "the script host has no thread: {error}");
         }
-        Self {
-            known,
-            lines,
-            sources,
-            machine,
-            messages,
-            supervisor: std::sync::Mutex::new(spawned.ok()),
-            _watcher: watcher,
-        }
+        Self { known, lines, sources, machine, messages, supervisor: std::sync::Mutex::new(spawned.ok()) }
     }
 
     /// The node's inbox grew to `seq`: wakes the bots. Cheap, never blocks.
@@ -211,6 +201,12 @@ impl ScriptHost {
         let mut list: Vec<BotStatus> = known.iter().map(|bot| bot.status()).collect();
         list.sort_by(|a, b| a.name.cmp(&b.name));
         list
+    }
+
+    /// The bots that listen to a channel.
+    pub fn on_channel(&self, topic: &str) -> Vec<String> {
+        let topic = normalise(topic).unwrap_or_default();
+        self.list().into_iter().filter(|bot| bot.topics.contains(&topic)).map(|bot| bot.name).collect()
     }
 
     /// Takes over what the configuration says of one bot now, or of all. It counts from the next version on; what stands with

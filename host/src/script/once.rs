@@ -26,7 +26,7 @@ use super::manifest::Permissions;
 use super::program::Program;
 use super::pulse::Pulse;
 use super::shared::Shared;
-use super::source::{bot_at, is_test, read, read_test};
+use super::source::{Found, bot_at, is_test, read, read_test};
 use super::store::{Cache, MemoryStore};
 use super::vm::Vm;
 use super::watched::{Lost, watched};
@@ -137,13 +137,12 @@ pub fn run_once(file: &Path, event: &Json, limits: &ScriptLimits) -> RunReport {
 
 /// What is wrong with a bot: each file is compiled, then the bot is loaded in the sandbox. With what loads, but is probably not
 /// meant so. Of a test, by its file's name, the test and its bot are. Empty when all is well.
-pub fn check(path: &Path) -> Vec<Diagnostic> {
-    // A bot is called like its folder, also when that is `.`.
-    let path = &path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+pub(crate) fn check(bot: &Found) -> Vec<Diagnostic> {
+    let path = &bot.path;
     if is_test(path) {
         return check_test(path);
     }
-    let source = match read(path, SOURCE_BYTES) {
+    let source = match bot.read(SOURCE_BYTES) {
         Ok(source) => source,
         Err(error) => return vec![diagnostic(path, &Failure::from(error))],
     };
@@ -168,8 +167,8 @@ pub fn check(path: &Path) -> Vec<Diagnostic> {
 
 /// What is wrong with a test: it is compiled, and the bot that it belongs to is checked.
 fn check_test(test: &Path) -> Vec<Diagnostic> {
-    let bot = bot_of(test).map(|bot| bot.path);
-    let source = match read_test(test, bot.as_deref(), SOURCE_BYTES) {
+    let bot = bot_of(test);
+    let source = match read_test(test, bot.as_ref().map(|bot| bot.path.as_path()), SOURCE_BYTES) {
         Ok(source) => source,
         Err(error) => return vec![diagnostic(test, &Failure::from(error))],
     };
@@ -189,6 +188,7 @@ fn diagnostic(path: &Path, failure: &Failure) -> Diagnostic {
         Kind::Memory => "keep less in memory: use mesh.store for what must last",
         _ if !path.exists() => "name a bot's file or folder, or a bot of the scripts folder by its name",
         _ if failure.message.contains("permission") => "add the permission to bot.toml, or leave the call out",
+        _ if failure.line.is_none() => "mend that and check again",
         _ => "mend the line and check again",
     };
     let file = failure.file.clone().unwrap_or_else(|| path.display().to_string());

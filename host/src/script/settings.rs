@@ -80,7 +80,7 @@ mod tests {
         let path = dir.path().join("plants.lua");
         let misfits_of = |text: &str, settings: Json| {
             std::fs::write(&path, text).unwrap();
-            let bot = Found { name: "plants".to_owned(), path: path.clone() };
+            let bot = Found::at(&path);
             let config = BotConfig { config: settings.as_object().cloned().unwrap(), ..BotConfig::default() };
             misfits(&bot, &config, &ScriptLimits::default())
         };

@@ -20,11 +20,37 @@ const NAME_BYTES: usize = 64;
 /// How deep a bot's folder is searched for modules.
 const MAX_FOLDERS: usize = 4;
 
-/// A bot that was found: its name and its file or folder.
+/// A bot that was found, or what is meant as one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Found {
+    /// The bot's name; of what can't be one, the name of its file or folder, which no bot has.
     pub name: String,
+    /// Its file or folder.
     pub path: PathBuf,
+    /// Why it is no bot, whatever it holds.
+    pub problem: Option<String>,
+}
+
+impl Found {
+    /// What somebody named as a bot, or as the test of one.
+    pub(crate) fn at(path: &Path) -> Self {
+        // A bot is called like its folder, also when that is `.`.
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        meant_at(&path).unwrap_or_else(|| Self { name: file_name(&path), path, problem: None })
+    }
+
+    /// Reads the manifest and all sources.
+    pub(crate) fn read(&self, max_bytes: usize) -> Result<Source, SourceError> {
+        match &self.problem {
+            None => read(&self.path, max_bytes),
+            Some(problem) => Err(SourceError {
+                file: file_name(&self.path),
+                line: None,
+                message: problem.clone(),
+                hash: xxhash_rust::xxh3::xxh3_64(problem.as_bytes()),
+            }),
+        }
+    }
 }
 
 /// What a bot is made of.
@@ -56,17 +82,25 @@ pub(crate) struct SourceError {
     pub hash: u64,
 }
 
-/// The bots in these directories by name; of two with one name the first wins.
+/// The bots in these directories by name; of two with one name the first wins, and one that gives way to another in the same
+/// directory is told as what doesn't load.
 pub(crate) fn discover(dirs: &[PathBuf]) -> Vec<Found> {
     let mut found: Vec<Found> = Vec::new();
     for dir in dirs {
         let Ok(entries) = std::fs::read_dir(dir) else { continue };
         // What is no bot doesn't count, so that a folder full of other things hides none.
-        let mut here: Vec<Found> = entries.flatten().filter_map(|e| bot_in(&e.path())).take(MAX_ENTRIES).collect();
+        let mut here: Vec<Found> = entries.flatten().filter_map(|e| meant_at(&e.path())).take(MAX_ENTRIES).collect();
         here.sort();
-        for bot in here {
-            if !found.iter().any(|known| known.name == bot.name) {
-                found.push(bot);
+        for mut bot in here {
+            match found.iter().find(|known| known.name == bot.name) {
+                None => found.push(bot),
+                Some(known) if known.path.parent() == Some(dir) => {
+                    let (first, name) = (file_name(&known.path), file_name(&bot.path));
+                    let message = format!("not loaded, since {first} is the bot `{}`: rename one of them", bot.name);
+                    (bot.name, bot.problem) = (name, Some(message));
+                    found.push(bot);
+                }
+                Some(_) => {}
             }
         }
     }
@@ -74,13 +108,13 @@ pub(crate) fn discover(dirs: &[PathBuf]) -> Vec<Found> {
 }
 
 /// The bots at a path: the bot that it is, or those of the folder.
-pub fn bots_at(path: &Path) -> Vec<PathBuf> {
+pub(crate) fn bots_at(path: &Path) -> Vec<Found> {
     let is_folder_of_bots =
         path.is_dir() && !["init.lua", "init.luau", "bot.toml"].iter().any(|f| path.join(f).is_file());
-    if !is_folder_of_bots {
-        return vec![path.to_path_buf()];
+    if is_folder_of_bots {
+        return discover(&[path.to_path_buf()]);
     }
-    discover(&[path.to_path_buf()]).into_iter().map(|bot| bot.path).collect()
+    vec![Found::at(path)]
 }
 
 /// The bot at a path of a scripts directory, if there is one.
@@ -93,19 +127,30 @@ pub(crate) fn bot_at(path: &Path) -> Option<Found> {
         let stem = path.file_stem()?.to_str()?;
         (is_lua(path) && !stem.ends_with("_test") && path.is_file()).then_some(stem)?
     };
-    is_name(name).then(|| Found { name: name.to_owned(), path: path.to_path_buf() })
+    is_name(name).then(|| Found { name: name.to_owned(), path: path.to_path_buf(), problem: None })
 }
 
-/// The same for a path right in a scripts directory: a folder with a manifest or sources and no `init.lua` is meant as a bot,
-/// and told as one that doesn't load.
-fn bot_in(path: &Path) -> Option<Found> {
-    bot_at(path).or_else(|| {
-        let name = path.file_name()?.to_str().filter(|name| is_name(name) && !NO_BOTS.contains(name))?;
-        let is_part = |path: &PathBuf| is_lua(path) || path.file_name().is_some_and(|name| name == "bot.toml");
+/// The same for a path right in a scripts directory, with what is meant as a bot and can't be one: a folder with a manifest or
+/// sources and no `init.lua`, and what has a name that no bot can have.
+fn meant_at(path: &Path) -> Option<Found> {
+    if let Some(bot) = bot_at(path) {
+        return Some(bot);
+    }
+    let name = file_name(path);
+    // What editors and copying programs put aside begins so.
+    if name.starts_with(['.', '#']) || NO_BOTS.contains(&name.as_str()) || is_test(path) {
+        return None;
+    }
+    let is_part = |path: &Path| is_lua(path) || path.file_name().is_some_and(|name| name == "bot.toml");
+    let is_meant = if path.is_dir() {
         let mut entries = std::fs::read_dir(path).ok()?.take(MAX_ENTRIES).flatten().map(|entry| entry.path());
-        let is_meant = entries.any(|path| is_part(&path) && path.is_file());
-        is_meant.then(|| Found { name: name.to_owned(), path: path.to_path_buf() })
-    })
+        entries.any(|path| is_part(&path) && path.is_file())
+    } else {
+        is_lua(path) && path.is_file()
+    };
+    let stem = if path.is_dir() { path.file_name() } else { path.file_stem() };
+    let problem = name_problem(&stem.unwrap_or_default().to_string_lossy());
+    is_meant.then(|| Found { name, path: path.to_path_buf(), problem })
 }
 
 /// Whether a folder's files may be bots: not those of the library and of the editors' definitions.
@@ -313,12 +358,43 @@ mod tests {
             fs::write(dir.path().join(file), "return 1").unwrap();
         }
         let names: Vec<String> = discover(&[dir.path().to_path_buf()]).into_iter().map(|bot| bot.name).collect();
-        assert_eq!(names, ["board", "hello", "main-only"]);
+        assert_eq!(names, ["bad name.lua", "board", "hello", "main-only"]);
         let error = read(&dir.path().join("main-only"), 1 << 20).unwrap_err();
         assert!(error.message.contains("no init.lua"), "what doesn't load is told: {error:?}");
         let board = read(&dir.path().join("board"), 1 << 20).unwrap();
         assert_eq!(board.main, "board/init.lua");
         assert!(board.files.contains_key("lib/init.lua"));
+    }
+
+    #[test]
+    fn what_is_meant_as_a_bot_and_can_be_none_is_told_and_what_editors_put_aside_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("hello")).unwrap();
+        fs::create_dir_all(dir.path().join("two words")).unwrap();
+        let left = [".#hello.lua", ".hello.lua.swp", "#hello.lua#", "a word_test.lua", "hello.lua~"];
+        for file in
+            ["hello/init.lua", "hello.lua", "hello.luau", "my bot.lua", "two words/init.lua"].iter().chain(&left)
+        {
+            fs::write(dir.path().join(file), "return 1").unwrap();
+        }
+        let elsewhere = tempfile::tempdir().unwrap();
+        fs::write(elsewhere.path().join("hello.lua"), "return 1").unwrap();
+        let found = discover(&[dir.path().to_path_buf(), elsewhere.path().to_path_buf()]);
+        let problem = |bot: &Found| bot.read(1 << 20).err().map(|error| error.message);
+        let told: Vec<(&str, Option<String>)> = found.iter().map(|bot| (bot.name.as_str(), problem(bot))).collect();
+        let second = Some("not loaded, since hello is the bot `hello`: rename one of them".to_owned());
+        let named = |name: &str| name_problem(name).filter(|problem| problem.contains("letters, digits"));
+        assert_eq!(
+            told,
+            [
+                ("hello", None),
+                ("hello.lua", second.clone()),
+                ("hello.luau", second),
+                ("my bot.lua", named("my bot")),
+                ("two words", named("two words")),
+            ]
+        );
+        assert_eq!(bots_at(&dir.path().join("my bot.lua"))[0].problem, named("my bot"));
     }
 
     #[test]

@@ -1,35 +1,75 @@
 //! Watches the scripts directories. Whether anything really changed is decided by the files' contents.
 
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::host::Message;
 
-/// A running watch; ends when dropped.
-pub(crate) type Watcher = RecommendedWatcher;
+/// How often the directories themselves are looked at: of one that comes, or takes the place of another, no event tells.
+const LOOK: Duration = Duration::from_secs(1);
 
-/// Watches the folders that are there. Without a watch bots still run; `qpq script reload` loads changes.
-pub(crate) fn start(dirs: &[PathBuf], messages: Sender<Message>) -> Option<Watcher> {
-    let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // Reading a file is an event too (Access); reacting to it would make a circle.
-        let changed = event.is_ok_and(|event| !matches!(event.kind, EventKind::Access(_)));
-        if changed {
-            let _ = messages.send(Message::FilesChanged);
-        }
-    });
-    let mut watcher = match watcher {
-        Ok(watcher) => watcher,
-        Err(error) => {
+/// A running watch; ends when dropped.
+pub(crate) struct Watcher {
+    inner: RecommendedWatcher,
+    /// With the device and inode that is watched there.
+    dirs: Vec<(PathBuf, Option<(u64, u64)>)>,
+    look_at: Instant,
+}
+
+impl Watcher {
+    /// Watches the directories, also those that are not there yet. Without a watch bots still run; `qpq script reload` loads
+    /// changes.
+    pub(crate) fn start(dirs: &[PathBuf], messages: Sender<Message>) -> Option<Self> {
+        let inner = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // Reading a file is an event too (Access); reacting to it would make a circle.
+            let changed = event.is_ok_and(|event| !matches!(event.kind, EventKind::Access(_)));
+            if changed {
+                let _ = messages.send(Message::FilesChanged);
+            }
+        });
+        let inner = inner.inspect_err(|error| {
             tracing::warn!(target: "qpq::script", "scripts aren't watched: {error}; use `qpq script reload` after a change");
-            return None;
-        }
-    };
-    for dir in dirs.iter().filter(|dir| dir.is_dir()) {
-        if let Err(error) = watcher.watch(dir, RecursiveMode::Recursive) {
-            tracing::warn!(target: "qpq::script", dir = %dir.display(), "folder isn't watched: {error}");
-        }
+        });
+        let dirs = dirs.iter().map(|dir| (dir.clone(), None)).collect();
+        let mut watcher = Self { inner: inner.ok()?, dirs, look_at: Instant::now() };
+        watcher.look();
+        Some(watcher)
     }
-    Some(watcher)
+
+    /// Looks for directories that came, went, or took the place of another, from time to time. Whether there were some.
+    pub(crate) fn look(&mut self) -> bool {
+        let now = Instant::now();
+        if now < self.look_at {
+            return false;
+        }
+        self.look_at = now + LOOK;
+        let mut changed = false;
+        for (dir, watched) in &mut self.dirs {
+            let found = identity(dir);
+            if *watched == found {
+                continue;
+            }
+            changed = true;
+            if watched.is_some() {
+                // Fails when it went with the directory.
+                let _ = self.inner.unwatch(dir);
+            }
+            *watched = found;
+            if found.is_some()
+                && let Err(error) = self.inner.watch(dir, RecursiveMode::Recursive)
+            {
+                tracing::warn!(target: "qpq::script", dir = %dir.display(), "folder isn't watched: {error}");
+            }
+        }
+        changed
+    }
+}
+
+/// What a directory is, whatever its path. `None` when there is none.
+fn identity(dir: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(dir).ok().filter(std::fs::Metadata::is_dir).map(|about| (about.dev(), about.ino()))
 }

@@ -103,7 +103,8 @@ fn what_a_bot_uses_is_told_for_each_limit() -> Outcome {
 
 #[test]
 fn a_new_bot_is_in_order_passes_its_tests_and_answers() -> Outcome {
-    let node = TestNode::plan("bots").script("other.lua", "-- nothing").start()?;
+    // The folder of scripts is not there yet.
+    let node = TestNode::plan("bots").start()?;
     let made = node.json(&["script", "new", "greeter"])?;
     let path = made["path"].as_str().unwrap_or_default().to_owned();
     let scripts = node.home().join("scripts");
@@ -117,6 +118,26 @@ fn a_new_bot_is_in_order_passes_its_tests_and_answers() -> Outcome {
     node.wait_message("the bot greets", |message| {
         message.text.starts_with("hello, ") && message.text.ends_with("(1)")
     })?;
+    Ok(())
+}
+
+#[test]
+fn a_channel_of_bots_is_left_by_the_admin_once_no_bot_listens_to_it() -> Outcome {
+    let listener = "mesh.on_broadcast('garden', function() end)";
+    let node = TestNode::plan("bots").script("listener.lua", listener).start()?;
+    let joined = |node: &TestNode| -> Outcome<bool> {
+        Ok(node.json(&["mesh", "channels"])?["channels"].to_string().contains("garden"))
+    };
+    node.wait("the channel is joined", || Ok(joined(&node)?.then_some(())))?;
+    node.wait("the bot listens", || Ok(bot(&node)?["topics"].to_string().contains("garden").then_some(())))?;
+    let refused = node.run(&["mesh", "unsubscribe", "Garden"])?;
+    ensure!(refused.code == Some(1) && refused.stderr.contains("by bots alone (listener)"), "{refused:?}");
+    std::fs::remove_file(node.home().join("scripts/listener.lua"))?;
+    node.wait("the bot is gone", || {
+        Ok(node.json(&["script", "list"])?["scripts"].as_array().is_some_and(Vec::is_empty).then_some(()))
+    })?;
+    node.cli(&["mesh", "unsubscribe", "garden"])?;
+    ensure!(!joined(&node)?, "still joined");
     Ok(())
 }
 

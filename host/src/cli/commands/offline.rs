@@ -60,11 +60,10 @@ fn describe(report: &CheckReport) -> String {
 pub(super) fn script_check(paths: &[PathBuf], style: Style) -> Answer {
     let mut problems: Vec<Diagnostic> = Vec::new();
     let mut lines: Vec<String> = Vec::new();
-    for path in paths.iter().flat_map(|path| script::bots_at(path)) {
-        let path = &path;
-        let found = script::check(path);
+    for bot in paths.iter().flat_map(|path| script::bots_at(path)) {
+        let found = script::check(&bot);
         if found.is_empty() {
-            lines.push(format!("{} is in order.", path.display()));
+            lines.push(format!("{} is in order.", clean(&bot.path.display().to_string())));
         }
         lines.extend(found.iter().map(|problem| diagnostic(problem, style)));
         problems.extend(found);

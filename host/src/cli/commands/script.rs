@@ -118,9 +118,16 @@ pub(super) fn bot_table(bots: &[BotStatus], style: Style) -> String {
             let problem = clean(problem);
             let problem = problem.strip_prefix(&format!("{name}: ")).unwrap_or(&problem);
             text += &format!("\n{name}: {}", style.alarm(problem));
+        } else if !bot.denied.is_empty() {
+            text += &format!("\n{}", without(bot));
         }
     }
     text
+}
+
+/// What a bot that runs was not granted.
+pub(super) fn without(bot: &BotStatus) -> String {
+    format!("{} runs without {}.", clean(&bot.name), clean(&bot.denied.join(", ")))
 }
 
 /// What waits for the admin, and what to do.

@@ -18,8 +18,9 @@ use super::super::log::{About, Counter, Level};
 use super::super::manifest;
 use super::super::process::{self, Pool};
 use super::super::shared::{Among, Offer, Shared, State, Verdict};
-use super::super::source::{Found, Source, discover, read};
+use super::super::source::{Found, Source, discover};
 use super::super::store::BotStore;
+use super::super::watch::Watcher;
 use super::super::worker::{End, Order};
 use super::thread::{self, LoadResult, Loaded, Start, Version};
 use super::{BotConfig, Isolation, Known, Message, ScriptConfig};
@@ -68,6 +69,7 @@ pub(super) struct Supervisor {
     lines: Arc<Counter>,
     approvals: Approvals,
     messages: Sender<Message>,
+    watcher: Option<Watcher>,
     bots: BTreeMap<String, Bot>,
     waiters: Vec<Waiter>,
     /// When to read the files, and when the first of the changes came.
@@ -93,6 +95,8 @@ impl Supervisor {
         messages: Sender<Message>,
     ) -> Self {
         let approvals = Approvals::load(Arc::clone(&kv));
+        let is_watched = config.enabled && config.watch;
+        let watcher = is_watched.then(|| Watcher::start(&config.dirs, messages.clone())).flatten();
         Self {
             config,
             node,
@@ -101,6 +105,7 @@ impl Supervisor {
             lines,
             approvals,
             messages,
+            watcher,
             bots: BTreeMap::new(),
             waiters: Vec::new(),
             rescan_at: None,
@@ -135,6 +140,9 @@ impl Supervisor {
     }
 
     pub(super) fn tick(&mut self) {
+        if self.watcher.as_mut().is_some_and(Watcher::look) {
+            self.handle(Message::FilesChanged);
+        }
         let now = Instant::now();
         if self.rescan_at.is_some_and(|(at, _)| at <= now) && self.stop_at.is_none() {
             self.rescan_at = None;

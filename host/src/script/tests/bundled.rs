@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::live::{Live, Store};
-use crate::script::{ScriptConfig, TestOrder, check, run_tests};
+use crate::script::{FoundBot, ScriptConfig, TestOrder, check, run_tests};
 
 /// Every bundled bot, with the state in which it starts where no admin has said anything: those that write to people want
 /// a yes first.
@@ -24,7 +24,7 @@ fn scripts() -> PathBuf {
 #[test]
 fn the_bundled_bots_are_clean() {
     for (bot, _) in BOTS {
-        assert_eq!(check(&scripts().join(bot)), [], "{bot}");
+        assert_eq!(check(&FoundBot::at(&scripts().join(bot))), [], "{bot}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::write;
-use crate::script::{TestOrder, check, run_tests};
+use crate::script::{FoundBot, TestOrder, check, run_tests};
 
 /// A fenced block: what it is for, its recipe, and the text.
 struct Block {
@@ -60,7 +60,7 @@ fn every_recipe_of_the_cookbook_does_what_its_test_says() {
             write(dir.path(), &file, &block.text);
         }
         let bot = if folder { dir.path().join(name) } else { dir.path().join(format!("{name}.lua")) };
-        assert_eq!(check(&bot), [], "{name}");
+        assert_eq!(check(&FoundBot::at(&bot)), [], "{name}");
     }
     let run = run_tests(&TestOrder { paths: vec![dir.path().to_path_buf()], seed: 1, filter: None }).unwrap();
     let failed: Vec<_> = run.tests.iter().filter(|test| !test.ok).collect();

@@ -225,6 +225,24 @@ fn a_version_that_fails_leaves_the_old_one_running_and_says_why() {
 }
 
 #[test]
+fn a_file_that_can_be_no_bot_is_named_until_it_is_renamed() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "my bot.lua", "mesh.on_envelope(function(msg) msg:reply('here') end)");
+    let live = Live::start(ScriptConfig { watch: true, ..config(dir.path()) }, Store::default());
+    live.until(|live| live.bot("my bot.lua").is_some_and(|bot| bot.problem.is_some()));
+    let bot = live.bot("my bot.lua").unwrap();
+    assert_eq!(bot.state, "failed");
+    assert!(bot.problem.unwrap().starts_with("my bot.lua: `my bot` can't be a bot's name"));
+    std::fs::rename(dir.path().join("my bot.lua"), dir.path().join("my-bot.lua")).unwrap();
+    live.running("my-bot");
+    assert!(live.bot("my bot.lua").is_none());
+    assert_eq!(live.ask(EVE, None, "x"), "here");
+    write(dir.path(), "my-bot/init.lua", "");
+    live.until(|live| live.bot("my-bot.lua").is_some_and(|bot| bot.problem.is_some()));
+    live.stop();
+}
+
+#[test]
 fn a_new_bot_begins_at_the_end_and_an_old_one_where_it_was() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "bot.lua", "mesh.on_envelope(function(msg) msg:reply(msg.text) end)");
@@ -411,6 +429,34 @@ fn a_storm_of_saves_ends_with_the_last_version() {
         live.texts().iter().any(|text| text == "99")
     });
     assert!(live.bot("bot").unwrap().loads <= 10, "{:?}", live.bot("bot"));
+    live.stop();
+}
+
+#[test]
+fn a_folder_of_bots_that_comes_later_or_in_place_of_another_is_watched() {
+    let dir = tempfile::tempdir().unwrap();
+    let scripts = dir.path().join("scripts");
+    let live = Live::start(ScriptConfig { watch: true, ..config(&scripts) }, Store::default());
+    let says = |folder: &str, word: &str| {
+        let text = format!("mesh.on_envelope(function(msg) msg:reply('{word}') end)");
+        write(dir.path(), &format!("{folder}/bot.lua"), &text);
+    };
+    let answers = |word: &str| {
+        live.until(|live| {
+            live.tell(EVE, None, "?");
+            std::thread::sleep(Duration::from_millis(300));
+            live.texts().iter().any(|text| text == word)
+        });
+    };
+    says("scripts", "first");
+    answers("first");
+    says("fresh", "second");
+    std::fs::rename(&scripts, dir.path().join("old")).unwrap();
+    std::fs::rename(dir.path().join("fresh"), &scripts).unwrap();
+    answers("second");
+    // Told by the watch of the new one.
+    says("scripts", "third");
+    answers("third");
     live.stop();
 }
 

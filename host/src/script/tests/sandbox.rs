@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::{holds, raises, run, write};
-use crate::script::{ScriptLimits, check, run_once};
+use crate::script::{FoundBot, ScriptLimits, check, run_once};
 
 #[test]
 fn exactly_the_named_globals_are_there() {
@@ -143,16 +143,16 @@ fn syntax_errors_have_file_and_line() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "bot/init.lua", "return 1");
     write(dir.path(), "bot/util.lua", "\n\nfunction (");
-    let problems = check(&dir.path().join("bot"));
+    let problems = check(&FoundBot::at(&dir.path().join("bot")));
     assert_eq!(
         (problems.len(), problems[0].file.as_str(), problems[0].line),
         (1, "bot/util.lua", Some(3)),
         "{problems:?}"
     );
     write(dir.path(), "bot/util.lua", "return 1");
-    assert_eq!(check(&dir.path().join("bot")), []);
+    assert_eq!(check(&FoundBot::at(&dir.path().join("bot"))), []);
     write(dir.path(), "bot/bot.toml", "name = 'x'\nneds = []\n");
-    let problems = check(&dir.path().join("bot"));
+    let problems = check(&FoundBot::at(&dir.path().join("bot")));
     assert_eq!((problems[0].file.as_str(), problems[0].line), ("bot/bot.toml", Some(2)), "{problems:?}");
 }
 

@@ -86,7 +86,7 @@ fn outcome(bot: &BotStatus, style: Style) -> String {
     let name = clean(&bot.name);
     let mut text = format!("{name} is {}.", clean(&bot.state));
     if bot.state == "running" && !bot.denied.is_empty() {
-        text = format!("{name} runs without {}.", clean(&bot.denied.join(", ")));
+        text = super::without(bot);
     }
     if let Some(waits) = super::waiting(bot) {
         text += &format!("\n{}", style.alarm(&format!("{name} {waits}.")));

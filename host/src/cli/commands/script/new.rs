@@ -20,7 +20,7 @@ const NAME: &str = "NAME";
 
 /// How often a running node is asked whether it has taken the bot up, and the pause between. A node that watches its
 /// folders has it after half a second.
-const LOOKS: u32 = 20;
+const LOOKS: u32 = 30;
 const LOOK: Duration = Duration::from_millis(100);
 
 /// A file of a bot in a folder, and its text.
@@ -120,7 +120,7 @@ fn answer(name: &str, path: PathBuf, files: Vec<PathBuf>, is_running: bool) -> A
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::script::{ScriptLimits, check, run_once};
+    use crate::script::{FoundBot, ScriptLimits, check, run_once};
 
     #[test]
     fn what_is_written_is_in_order_and_answers() {
@@ -131,7 +131,7 @@ mod tests {
                 assert!(!text.contains(NAME), "{}", path.display());
             }
             let bot = dir.path().join(if single { "greeter.lua" } else { "greeter" });
-            assert_eq!(check(&bot), []);
+            assert_eq!(check(&FoundBot::at(&bot)), []);
             let event = serde_json::json!({ "text": "!greeter", "from_name": "anna" });
             let report = run_once(&bot, &event, &ScriptLimits::default());
             assert_eq!(report.error, None);

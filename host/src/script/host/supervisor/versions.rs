@@ -41,7 +41,7 @@ impl Supervisor {
             bot.again = true;
             return;
         }
-        let read = read(&bot.found.path, self.config.limits.source_bytes);
+        let read = bot.found.read(self.config.limits.source_bytes);
         let hash = read.as_ref().map_or_else(|error| error.hash, |source| source.hash);
         if bot.hash == hash && cause == Cause::Saved {
             return;
