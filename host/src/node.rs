@@ -57,7 +57,7 @@ use crate::plugin::{PluginError, Registry, Settings};
 use crate::script::ScriptHost;
 use crate::store::{MAX_SCAN, StoreError};
 use bot_store::KvBotStore;
-use channels::USER;
+use channels::{BOTS, USER};
 use dialer::{Dialer, Limits, Pauses};
 use discovery::Discovery;
 use door::Door;
@@ -287,7 +287,7 @@ fn start_bots(config: &Config, door: &Door) {
     if !settings.enabled {
         return;
     }
-    let for_bots = Door { subscriber: "bots", ..door.clone() };
+    let for_bots = Door { subscriber: BOTS, ..door.clone() };
     let store = KvBotStore(Arc::clone(&door.shared));
     _ = door.scripts.set(ScriptHost::start(settings, Arc::new(for_bots), Arc::new(store)));
 }

@@ -236,7 +236,7 @@ impl Inner {
         })?;
         if let Err(error) = self.mailbox.subscribe(vec![info.topic_id]).await {
             if new {
-                self.with_channels(|channels| channels.leave(&info.name, USER))?;
+                self.with_channels(|channels| channels.leave(&info.name, &[USER]))?;
             }
             return Err(error);
         }
@@ -246,7 +246,7 @@ impl Inner {
     }
 
     async fn leave(self: Arc<Self>, topic: String) -> Result<(), ApiError> {
-        match self.with_channels(|channels| channels.leave(&topic, USER))? {
+        match self.with_channels(|channels| channels.leave(&topic, &[USER]))? {
             Some(topic) => self.mailbox.unsubscribe(vec![topic]).await,
             None => Ok(()),
         }

@@ -23,6 +23,8 @@ const MAX_FILE: u64 = 1 << 20;
 const MAX_CHANNELS: usize = 1_024;
 /// The subscriber that stands for the node's user.
 pub(crate) const USER: &str = "user";
+/// The one that stands for all bots of the node.
+pub(crate) const BOTS: &str = "bots";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -144,34 +146,39 @@ impl Channels {
         Ok(info)
     }
 
-    /// Leaves the channel of that name; the topic that nobody here wants any more, if so.
-    pub(crate) fn leave(&mut self, name: &str, subscriber: &str) -> Result<Option<TopicId>, ApiError> {
+    /// Leaves the channel of that name for these subscribers, which need not all have joined it; the topic that nobody here wants
+    /// any more, if so. Of two channels of that name the one is meant that the first of them has joined.
+    pub(crate) fn leave(&mut self, name: &str, subscribers: &[&str]) -> Result<Option<TopicId>, ApiError> {
         let wanted = normalise(name).unwrap_or_default();
-        let of_name = |joined: &&mut Joined| joined.key.name() == wanted && joined.subscribers.contains(subscriber);
-        let Some(joined) = self.joined.values_mut().find(of_name) else {
+        let joined_by = |subscriber: &&str| {
+            let of_name = |joined: &&Joined| joined.key.name() == wanted && joined.subscribers.contains(*subscriber);
+            self.joined.values().find(of_name).map(|joined| joined.key.topic_id())
+        };
+        let topic = subscribers.iter().find_map(joined_by);
+        let Some((topic, joined)) = topic.and_then(|topic| self.joined.remove_entry(&topic)) else {
             let remedy = format!("no channel `{name}` is joined; `mesh channels` lists them");
             return Err(ApiError::new("not-subscribed", remedy));
         };
-        let topic = joined.key.topic_id();
-        let key = joined.key.clone();
-        let deserted = self.forget(topic, subscriber);
+        let mut left = joined.subscribers.clone();
+        left.retain(|subscriber| !subscribers.contains(&subscriber.as_str()));
+        let deserted = left.is_empty();
+        if !deserted {
+            self.joined.insert(topic, Joined { key: joined.key.clone(), subscribers: left });
+        }
         if let Err(error) = self.save() {
-            let joined = self.joined.entry(topic).or_insert_with(|| Joined { key, subscribers: BTreeSet::new() });
-            joined.subscribers.insert(subscriber.to_owned());
+            self.joined.insert(topic, joined); // what is not on disk is not left
             return Err(error);
         }
         Ok(deserted.then_some(topic))
     }
 
-    /// Takes a subscriber off; whether the channel has gone with it.
-    fn forget(&mut self, topic: TopicId, subscriber: &str) -> bool {
-        let Some(joined) = self.joined.get_mut(&topic) else { return false };
+    /// Takes a subscriber off.
+    fn forget(&mut self, topic: TopicId, subscriber: &str) {
+        let Some(joined) = self.joined.get_mut(&topic) else { return };
         joined.subscribers.remove(subscriber);
-        let deserted = joined.subscribers.is_empty();
-        if deserted {
+        if joined.subscribers.is_empty() {
             self.joined.remove(&topic);
         }
-        deserted
     }
 
     /// All of them, for people.
@@ -220,4 +227,37 @@ impl Joined {
 
 fn open_channel(name: &str) -> Result<ChannelKey, ApiError> {
     ChannelKey::open(name).map_err(|error| ApiError::new("bad-topic", error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(channels: &Channels) -> Vec<(String, Vec<String>)> {
+        channels.list().into_iter().map(|info| (info.name, info.subscribers)).collect()
+    }
+
+    #[test]
+    fn a_channel_is_joined_until_the_last_who_wants_it_has_left() {
+        let home = tempfile::tempdir().unwrap();
+        let mut channels = Channels::open(home.path()).unwrap();
+        let topic = channels.join("board", USER).unwrap().topic_id;
+        channels.join("Board", BOTS).unwrap();
+        assert_eq!(channels.leave("board", &[USER]).unwrap(), None);
+        assert_eq!(channels.leave("board", &[USER]).unwrap_err().code, "not-subscribed");
+        assert_eq!(names(&Channels::open(home.path()).unwrap()), [("board".into(), vec!["bots".into()])]);
+        assert_eq!(channels.leave("board", &[USER, BOTS]).unwrap(), Some(topic));
+        assert!(names(&Channels::open(home.path()).unwrap()).is_empty());
+    }
+
+    #[test]
+    fn of_two_channels_of_a_name_the_one_is_left_that_the_user_has_joined() {
+        let home = tempfile::tempdir().unwrap();
+        let mut channels = Channels::open(home.path()).unwrap();
+        let private = channels.create_private("board").unwrap().topic_id;
+        let open = open_channel("board").unwrap();
+        channels.join_key(open.clone(), BOTS).unwrap();
+        assert_eq!(channels.leave("board", &[USER, BOTS]).unwrap(), Some(private));
+        assert_eq!(channels.topics(), [open.topic_id()]);
+    }
 }

@@ -26,7 +26,7 @@ use qpq_schemas::TopicId;
 use qpq_schemas::envelope::Envelope;
 use tokio::sync::Notify;
 
-use super::channels::USER;
+use super::channels::{BOTS, USER};
 use super::shared::Shared;
 use crate::api::{
     ApiError, BlocksImported, BotStatus, BroadcastRequest, ChannelInfo, DeliveryPage, DeliveryQuery, ExportPage,
@@ -104,12 +104,26 @@ impl Door {
         Ok(info)
     }
 
+    /// Leaves a channel. Bots leave it with the user once none of them listens: of those that are gone nobody else takes it off.
     async fn leave(self, topic: String) -> Result<(), ApiError> {
-        let door = self.clone();
-        let deserted: Option<TopicId> = blocking(move || door.shared.channels().leave(&topic, door.subscriber)).await?;
+        let bots = self.scripts.get().map_or_else(Vec::new, |scripts| scripts.on_channel(&topic));
+        let is_for_all = self.subscriber == USER && bots.is_empty();
+        let (door, name) = (self.clone(), topic.clone());
+        let deserted: Result<Option<TopicId>, ApiError> = blocking(move || {
+            let subscribers = if is_for_all { &[USER, BOTS][..] } else { &[door.subscriber] };
+            door.shared.channels().leave(&name, subscribers)
+        })
+        .await;
         match deserted {
-            Some(topic) => self.shared.event(Event::Unsubscribe(topic)).await,
-            None => Ok(()),
+            Ok(Some(topic)) => self.shared.event(Event::Unsubscribe(topic)).await,
+            Ok(None) => Ok(()),
+            Err(error) if error.code == "not-subscribed" && !bots.is_empty() => {
+                let bots = bots.join(", ");
+                let text =
+                    format!("`{topic}` is joined here by bots alone ({bots}); it can be left when none listens to it");
+                Err(ApiError::new("joined-by-bots", text))
+            }
+            Err(error) => Err(error),
         }
     }
 
