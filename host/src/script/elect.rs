@@ -3,8 +3,8 @@
 //! Nothing is sent for it. Answers name the command that they answer, so whoever could have answered hears who did. Of the
 //! bots that have answered on a channel before, the one whose key comes first by a hash of channel and key answers at once;
 //! each of the others waits its turn, and answers when nobody before it did. One that was silent is passed over until it is
-//! heard again. Where nobody has been heard yet, each waits a short time that depends on the message and its key, so that
-//! one is first.
+//! heard again. One that has not answered there yet is unknown to the others, so it waits for all that it knows, and a short
+//! time more that depends on the message and its key, so that of several such one is first.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// How long each place in the order waits for those before it: a round trip across a mesh of many hops, and the answer's work.
 const TURN: Duration = Duration::from_secs(2);
-/// The longest wait where nobody has been heard on the channel yet.
+/// The longest that one waits whom nobody has heard on the channel yet, beside its turns.
 const FIRST_MEETING: Duration = Duration::from_millis(600);
 /// A bot that was not heard for so long counts for nothing.
 const FORGET: Duration = Duration::from_secs(24 * 3_600);
@@ -36,7 +36,17 @@ pub(crate) struct Election {
 #[derive(Debug, Default)]
 struct Channel {
     rivals: BTreeMap<PeerId, Rival>,
+    /// This node has answered here, so that the others know it.
+    answered: bool,
     used: Option<Instant>,
+}
+
+impl Channel {
+    /// Those that answer before this node, whose place is `mine`; with those that were silent lately.
+    fn before(&mut self, channel: &str, mine: u64) -> impl Iterator<Item = &mut Rival> {
+        let known = self.answered;
+        self.rivals.iter_mut().filter(move |(key, _)| !known || place(channel, key) < mine).map(|(_, rival)| rival)
+    }
 }
 
 #[derive(Debug)]
@@ -54,23 +64,20 @@ fn place(channel: &str, key: &PeerId) -> u64 {
 impl Election {
     /// How long this node waits before it answers; zero is at once.
     pub(crate) fn wait(&mut self, channel: &str, me: &PeerId, command: &MessageId, now: Instant) -> Duration {
-        let mine = place(channel, me);
-        let Some(known) = self.channels.get_mut(channel) else {
-            let luck = xxh3_64(&[&command.0[..], &me.0].concat()) % FIRST_MEETING.as_millis() as u64;
-            return Duration::from_millis(luck);
-        };
+        let luck = xxh3_64(&[&command.0[..], &me.0].concat()) % FIRST_MEETING.as_millis() as u64;
+        let luck = Duration::from_millis(luck);
+        let Some(known) = self.channels.get_mut(channel) else { return luck };
         known.rivals.retain(|_, rival| now.saturating_duration_since(rival.heard) < FORGET);
-        let before = known.rivals.iter().filter(|(key, rival)| !rival.silent && place(channel, key) < mine).count();
-        TURN * u32::try_from(before).unwrap_or(MAX_TURNS).min(MAX_TURNS)
+        let before = known.before(channel, place(channel, me)).filter(|rival| !rival.silent).count();
+        let turns = TURN * u32::try_from(before).unwrap_or(MAX_TURNS).min(MAX_TURNS);
+        if known.answered { turns } else { turns + luck }
     }
 
     /// This node answers now. Those who should have done it before were silent.
     pub(crate) fn answers(&mut self, channel: &str, me: &PeerId, command: MessageId, now: Instant) {
-        let mine = place(channel, me);
         let known = self.channel(channel, now);
-        for (_, rival) in known.rivals.iter_mut().filter(|(key, _)| place(channel, key) < mine) {
-            rival.silent = true;
-        }
+        known.before(channel, place(channel, me)).for_each(|rival| rival.silent = true);
+        known.answered = true;
         if self.answered.len() >= ANSWERED {
             self.answered.pop_front();
         }
@@ -166,6 +173,31 @@ mod tests {
     }
 
     #[test]
+    fn whoever_answers_first_goes_on_alone_and_newcomers_wait_for_it() {
+        let now = Instant::now();
+        for seed in 0..40 {
+            let mut nodes: Vec<_> = (1..=2).map(|n| (key(seed * 3 + n), Election::default(), true)).collect();
+            let first = play(&mut nodes, seed, now);
+            if first.len() > 1 {
+                continue; // they answered at the same moment, which only their next command mends
+            }
+            assert_eq!(play(&mut nodes, seed + 100, now), first, "{seed}");
+            let mut late = (key(seed * 3 + 3), Election::default(), true);
+            let command = MessageId([seed + 150; 32]);
+            if late.1.wait("board", &late.0, &command, now) < Duration::from_millis(100) {
+                continue;
+            }
+            nodes.push(late);
+            assert_eq!(play(&mut nodes, seed + 150, now), first, "{seed}: who comes later waits");
+            assert_eq!(play(&mut nodes, seed + 200, now), first, "{seed}");
+            let gone = nodes.iter().position(|(key, ..)| *key == first[0]).unwrap();
+            nodes[gone].2 = false;
+            let heirs = play(&mut nodes, seed + 210, now);
+            assert!(!heirs.is_empty() && !heirs.contains(&first[0]), "{seed}");
+        }
+    }
+
+    #[test]
     fn a_made_up_crowd_holds_an_answer_up_for_a_few_turns_at_most() {
         let now = Instant::now();
         let mut election = Election::default();
@@ -173,9 +205,9 @@ mod tests {
             election.heard("board", key(n), &MessageId([1; 32]), true, now);
         }
         let wait = election.wait("board", &PeerId([0xaa; 32]), &MessageId([2; 32]), now);
-        assert!(wait <= TURN * MAX_TURNS, "{wait:?}");
+        assert!(wait <= TURN * MAX_TURNS + FIRST_MEETING, "{wait:?}");
         assert!(election.channels["board"].rivals.len() <= RIVALS);
         let later = now + FORGET * 2;
-        assert_eq!(election.wait("board", &PeerId([0xaa; 32]), &MessageId([2; 32]), later), Duration::ZERO);
+        assert!(election.wait("board", &PeerId([0xaa; 32]), &MessageId([2; 32]), later) < FIRST_MEETING);
     }
 }
