@@ -79,6 +79,8 @@ impl Shared {
         self.keep_log(About::failure("load", failure), line);
         let mut face = lock(&self.face);
         face.load_problem = Some(shown.clone());
+        // Of files that don't load nothing waits for the admin's word.
+        face.missing.clear();
         face.state = if goes_on { face.state } else { State::Failed };
         shown
     }

@@ -49,6 +49,13 @@ fn what_a_new_version_asks_for_in_addition_waits_for_the_admin_and_the_old_one_g
     assert_eq!(bot.state, "running");
     assert!(bot.problem.unwrap().contains("`qpq script approve bot`"));
     assert_eq!(live.ask(EVE, None, "who?"), "old");
+    // Files that are broken meanwhile are what is wrong now.
+    write(dir.path(), "bot/bot.toml", "nme = 'bot'");
+    let bot = live.wait(live.host.reload(Some("bot".into()))).unwrap().remove(0);
+    assert!(bot.missing.is_empty() && bot.problem.unwrap().starts_with("bot/bot.toml:1: "));
+    write(dir.path(), "bot/bot.toml", "needs = [\"direct\", \"reply\", \"send\"]");
+    let bot = live.wait(live.host.reload(Some("bot".into()))).unwrap().remove(0);
+    assert_eq!(bot.missing, ["send"]);
     let wrong = ScriptApproval { needs: vec!["sent".to_owned()], ..ScriptApproval::default() };
     assert_eq!(live.wait(live.host.approve("bot".into(), wrong)).unwrap_err().code, "unknown-permission");
     let bot = live.wait(live.host.approve("bot".into(), ScriptApproval::default())).unwrap();
