@@ -34,7 +34,9 @@ pub use table::{
 pub(crate) use table::{call, field, maybe, param, table, waiting};
 #[cfg(test)]
 pub(crate) use talk::Target;
-pub(crate) use talk::{MAX_MESSAGE_BYTES, Outgoing, PRIORITIES, deliver, deliver_answer, deliver_when_free};
+pub(crate) use talk::{
+    MAX_MESSAGE_BYTES, Outgoing, PRIORITIES, deliver, deliver_answer, deliver_answers, deliver_when_free,
+};
 pub(crate) use time::Timers;
 pub(crate) use tools::clean;
 

@@ -17,7 +17,12 @@ pub(crate) struct Traffic {
     pub cpu: Bucket,
     /// Bytes written to the store.
     pub stored: Bucket,
+    /// Messages that still go out beyond the quota.
+    spare: u32,
 }
+
+/// Messages that a bot that stops may send beyond its quota, so that no answer is lost for which it had no room yet.
+const LAST_MESSAGES: u32 = 16;
 
 /// What else there is to do about a quota.
 const MORE: &str = "have the admin raise its `limits` in the configuration; `qpq script top` tells which";
@@ -26,20 +31,30 @@ impl Traffic {
     pub(crate) fn new(limits: &ScriptLimits, now: Instant) -> Self {
         let [messages, broadcasts, bytes, log, cpu, stored] =
             sizes(limits).map(|(capacity, per_second)| Bucket::new(capacity, per_second, now));
-        Self { messages, broadcasts, bytes, log, cpu, stored }
+        Self { messages, broadcasts, bytes, log, cpu, stored, spare: 0 }
     }
 
     /// Takes the limits of another version of the bot; what is used of them stays used.
     pub(crate) fn limit(&mut self, limits: &ScriptLimits, now: Instant) {
         let resize =
             |(bucket, (capacity, per_second)): (&mut Bucket, (f64, f64))| bucket.resize(capacity, per_second, now);
+        self.spare = 0;
         self.buckets().into_iter().zip(sizes(limits)).for_each(resize);
+    }
+
+    /// The bot stops: what it still has to say to people need not wait for room.
+    pub(crate) fn let_finish(&mut self) {
+        self.spare = LAST_MESSAGES;
     }
 
     /// Charges for a message of that many bytes, or says how long the bot has to wait. What is `published` unasked has a
     /// smaller quota than messages and answers.
     pub(crate) fn admit(&mut self, published: bool, bytes: usize, now: Instant) -> Result<(), ApiError> {
-        let wait = self.wait(published, bytes, now);
+        let wait = self.refill(published, bytes, now);
+        if wait > 0.0 && self.is_spared(published, wait) {
+            self.spare -= 1;
+            return Ok(());
+        }
         let (what, bucket) = self.counted(published);
         if wait > 0.0 {
             let message = if wait.is_finite() {
@@ -56,8 +71,19 @@ impl Traffic {
 
     /// In how many seconds there is room for such a message.
     pub(crate) fn wait(&mut self, published: bool, bytes: usize, now: Instant) -> f64 {
+        let wait = self.refill(published, bytes, now);
+        if self.is_spared(published, wait) { 0.0 } else { wait }
+    }
+
+    /// In how many seconds the quota has room for it.
+    fn refill(&mut self, published: bool, bytes: usize, now: Instant) -> f64 {
         let wait = self.bytes.wait(bytes as f64, now);
         self.counted(published).1.wait(1.0, now).max(wait)
+    }
+
+    /// What never has room has none at the end.
+    fn is_spared(&self, published: bool, wait: f64) -> bool {
+        self.spare > 0 && !published && wait.is_finite()
     }
 
     /// What a message counts as, and its bucket.
@@ -79,7 +105,7 @@ impl Traffic {
     }
 
     fn buckets(&mut self) -> [&mut Bucket; 6] {
-        let Self { messages, broadcasts, bytes, log, cpu, stored } = self;
+        let Self { messages, broadcasts, bytes, log, cpu, stored, .. } = self;
         [messages, broadcasts, bytes, log, cpu, stored]
     }
 

@@ -139,7 +139,7 @@ async fn say(lua: &Lua, ctx: &Rc<Ctx>, args: &Args, out: Outgoing) -> Outcome {
     // What never has room is refused now.
     let waits = wait.is_finite() && (wait > 0.0 || !lock(&ctx.shared.chatter).is_empty());
     if waits || wait.is_finite() && ctx.node.is_busy().await? {
-        lock(&ctx.shared.chatter).add(out, merge, ctx.shared.limits.bytes_per_hour as usize, now);
+        lock(&ctx.shared.chatter).add(out, merge, ctx.limits.bytes_per_hour as usize, now);
         ctx.shared.wake.notify_one();
         let table = lua.create_table_with_capacity(0, 1)?;
         table.raw_set("queued", true)?;
@@ -155,6 +155,16 @@ pub(crate) async fn deliver_when_free(ctx: &Ctx) -> Result<(), ApiError> {
     let fits = |out: &Outgoing| out.wait(ctx) <= 0.0;
     let Some(out) = lock(&ctx.shared.chatter).take(busy, now, fits) else { return Ok(()) };
     deliver(ctx, out).await.map(|_| ())
+}
+
+/// Sends the answers that wait for room, as far as there is room for them.
+pub(crate) async fn deliver_answers(ctx: &Ctx) -> Result<(), ApiError> {
+    loop {
+        let fits = |out: &Outgoing| out.reply && out.wait(ctx) <= 0.0;
+        let next = lock(&ctx.shared.chatter).take(false, ctx.shared.clock.now(), fits);
+        let Some(out) = next else { return Ok(()) };
+        deliver(ctx, out).await?;
+    }
 }
 
 async fn reply(lua: Lua, ctx: Rc<Ctx>, args: Args) -> Outcome {
@@ -320,7 +330,7 @@ async fn keep_for_later(ctx: &Ctx, out: &Outgoing) -> Result<bool, ApiError> {
         return Ok(false);
     }
     ctx.flush().await?;
-    let (longest, now) = (ctx.shared.limits.bytes_per_hour as usize, ctx.shared.clock.now());
+    let (longest, now) = (ctx.limits.bytes_per_hour as usize, ctx.shared.clock.now());
     lock(&ctx.shared.chatter).add(out.clone(), None, longest, now);
     ctx.shared.wake.notify_one();
     Ok(true)

@@ -439,7 +439,10 @@ impl Guard {
                 Ok(())
             }
             Order::Retire => self.ending(&ToChild::Retire, self.limits.handler_life_secs),
-            Order::Stop => self.ending(&ToChild::Stop, HANDLER_LIFE_SECS),
+            Order::Stop => {
+                lock(&self.shared.traffic).let_finish();
+                self.ending(&ToChild::Stop, HANDLER_LIFE_SECS)
+            }
         }
     }
 

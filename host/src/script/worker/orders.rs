@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::super::api::deliver_answers;
 use super::super::dispatch;
 use super::super::handover::{Carried, Handover, Place, Taker};
 use super::super::limits::HANDLER_LIFE_SECS;
@@ -66,6 +67,12 @@ impl Worker {
                     let jobs = dispatch::plain(&self.vm, "stop", |_| Ok(()));
                     self.queue(jobs, None);
                 }
+                // Their questions count as handled.
+                lock(&self.shared.traffic).let_finish();
+                let vm = Rc::clone(&self.vm);
+                self.running.push(Box::pin(async move {
+                    Finished::Said { seq: None, unsaid: deliver_answers(&vm.ctx).await.err() }
+                }));
                 self.end_within(HANDLER_LIFE_SECS);
             }
         }

@@ -9,6 +9,7 @@ mod in_processes {
         super::of_two_bots_of_a_node_with_one_command_one_answers,
         super::a_command_that_another_nodes_bot_answers_is_left_to_it_until_it_goes_silent,
         super::a_question_waits_for_its_person_while_others_are_served_and_holds_up_nothing,
+        super::answers_that_wait_for_the_quota_leave_before_the_bot_stops,
     );
 }
 
@@ -27,9 +28,25 @@ fn of_two_bots_of_a_node_with_one_command_one_answers() {
     assert_eq!(live.ask(EVE, None, "!hi"), "hi from anna");
     let help = live.ask(EVE, Some("board"), "!help");
     assert!(help.starts_with("anna ") && help.contains("\nbert:\n!hi"), "{help}");
-    live.until(|live| live.node.acked("bot:bert") == Some(3));
-    assert_eq!(live.texts().len(), 3);
+    let help = live.ask(EVE, Some("board"), "!help HI");
+    assert!(help.starts_with("!hi") && !help.contains('\n'), "{help}");
+    live.until(|live| live.node.acked("bot:bert") == Some(4));
+    assert_eq!(live.texts().len(), 4);
     live.stop();
+}
+
+#[test]
+fn answers_that_wait_for_the_quota_leave_before_the_bot_stops() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "bot.lua", "mesh.command('n', {}, function(_, n) return 'answer ' .. n end)");
+    let live = Live::of(dir.path());
+    live.running("bot");
+    (1..=14).for_each(|n| live.tell(EVE, None, &format!("!n {n}")));
+    live.until(|live| live.node.acked("bot:bot") == Some(14));
+    assert_eq!(live.texts().len(), 10);
+    live.stop();
+    let all: Vec<String> = (1..=14).map(|n| format!("answer {n}")).collect();
+    assert_eq!(live.texts().join("\n"), all.join("\n"));
 }
 
 #[test]
