@@ -209,8 +209,8 @@ impl ScriptHost {
         self.list().into_iter().filter(|bot| bot.topics.contains(&topic)).map(|bot| bot.name).collect()
     }
 
-    /// Takes over what the configuration says of one bot now, or of all. It counts from the next version on; what stands with
-    /// the bot and not with its version (limits, what is granted, whether it runs) ends the one that runs.
+    /// Takes over what the configuration says of one bot now, or of all. It counts from the next version on; where what is granted
+    /// changed, or the bot may not run, the one that runs ends.
     pub fn configure(&self, name: Option<&str>, bots: BTreeMap<String, BotConfig>) {
         let fresh = Sources::new(&bots);
         let mut sources = self.sources.write().unwrap_or_else(PoisonError::into_inner);

@@ -254,7 +254,8 @@ fn count(times: &mut VecDeque<Instant>, window: Duration, now: Instant) -> usize
 pub(crate) struct Shared {
     pub name: String,
     pub path: PathBuf,
-    pub limits: ScriptLimits,
+    /// Those of the version that was loaded last.
+    pub limits: Mutex<ScriptLimits>,
     /// The bot's time.
     pub clock: Clock,
     pub inbox_seq: AtomicU64,
@@ -294,7 +295,7 @@ impl Shared {
         Self {
             name: name.to_owned(),
             path,
-            limits: limits.clone(),
+            limits: Mutex::new(limits.clone()),
             inbox_seq: AtomicU64::new(0),
             wake: Notify::new(),
             live: Mutex::default(),
@@ -313,6 +314,12 @@ impl Shared {
             problems: Mutex::default(),
             clock,
         }
+    }
+
+    /// Takes the limits of a version that loads; what is used of them stays used.
+    pub(crate) fn limit(&self, limits: &ScriptLimits) {
+        lock(&self.traffic).limit(limits, self.clock.now());
+        *lock(&self.limits) = limits.clone();
     }
 
     /// The inbox grew to `seq`.
@@ -424,7 +431,7 @@ impl Shared {
         ];
         drop(traffic);
         let store = lock(&self.store);
-        let limits = &self.limits;
+        let limits = lock(&self.limits);
         let counts = [
             ("memory_bytes", (self.figures.memory.load(Ordering::Relaxed), limits.memory_bytes as u64)),
             ("store_bytes", (store.bytes() as u64, limits.store_bytes as u64)),

@@ -217,8 +217,10 @@ impl Supervisor {
             let (fresh, before) = (bots.remove(&name), self.config.bots.remove(&name).unwrap_or_default());
             self.config.bots.extend(fresh.clone().map(|fresh| (name.clone(), fresh)));
             let fresh = fresh.unwrap_or_default();
-            if !fresh.enabled || before.limits != fresh.limits || before.granted != fresh.granted {
+            if !fresh.enabled {
                 self.remove(&name);
+            } else if before.granted != fresh.granted {
+                self.withdraw(&name);
             }
         }
     }
@@ -253,10 +255,15 @@ impl Supervisor {
             return;
         }
         if is_less {
-            self.stop_versions(name);
-            self.bots.get(name).inspect(|bot| bot.shared.set_state(State::Loading));
+            self.withdraw(name);
         }
         self.reload(Some(name), reply);
+    }
+
+    /// Ends the version that runs, because it may have more than it may now.
+    fn withdraw(&mut self, name: &str) {
+        self.stop_versions(name);
+        self.bots.get(name).inspect(|bot| bot.shared.set_state(State::Loading));
     }
 
     fn eval(&self, eval: ScriptEval, reply: oneshot::Sender<Result<oneshot::Receiver<ScriptEvaluated>, ApiError>>) {

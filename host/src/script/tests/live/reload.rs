@@ -276,7 +276,8 @@ fn a_bot_that_moves_to_a_folder_begins_when_the_old_one_has_ended() {
 #[test]
 fn a_reload_takes_over_what_the_configuration_says_of_the_bot_by_then() {
     let dir = tempfile::tempdir().unwrap();
-    let text = "local cfg = mesh.config { word = 'hello' }\nmesh.on_envelope(function(msg) msg:reply(cfg.word) end)";
+    let text = "local cfg = mesh.config { word = 'hello' }\nmesh.on_envelope(function(msg)\n\
+                mesh.state.n = (mesh.state.n or 0) + 1 msg:reply(cfg.word .. ' ' .. mesh.state.n) end)";
     write(dir.path(), "bot.lua", text);
     write(dir.path(), "other.lua", text);
     let live = Live::of(dir.path());
@@ -294,7 +295,7 @@ fn a_reload_takes_over_what_the_configuration_says_of_the_bot_by_then() {
     live.sent(|sent| sent.len() == 2);
     let mut texts = live.texts();
     texts.sort();
-    assert_eq!(texts, ["hello", "moin"]);
+    assert_eq!(texts, ["hello 1", "moin 1"]);
     let timers =
         |bot: &str| live.bot(bot).unwrap().limits.into_iter().find(|limit| limit.name == "timers").unwrap().limit;
     let limits = crate::script::LimitsPatch { timers: Some(7), ..Default::default() };
@@ -302,6 +303,10 @@ fn a_reload_takes_over_what_the_configuration_says_of_the_bot_by_then() {
     live.reload(None).unwrap();
     live.running("bot");
     assert_eq!((timers("bot"), timers("other")), (7, 7));
+    live.tell(EVE, None, "?");
+    live.sent(|sent| sent.len() == 4);
+    assert_eq!(live.texts()[2..], ["moin 2", "moin 2"], "limits alone are a reload like any other");
+    assert_eq!(live.bot("bot").unwrap().loads, 3);
     live.host.configure(Some("bot"), told(&BotConfig { enabled: false, ..BotConfig::default() }));
     assert_eq!(live.reload(Some("bot")).unwrap_err().code, "bot-off");
     assert!(live.bot("bot").is_none() && live.bot("other").is_some());
