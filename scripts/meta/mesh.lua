@@ -746,7 +746,7 @@ function mesh.on_envelope(fn) end
 function mesh.on_broadcast(topic, fn) end
 
 ---@class mesh.command.options
----@field args? string what follows the name, as in `<topic> [count] <text>`: `<>` must be there, the last takes the rest
+---@field args? string what follows the name, as in `<topic> [count] <text>`: `<>` must be there, `[]` gets a word where there are enough, the last takes the rest
 ---@field help? string a line for `!help`
 ---@field who? string|string[] the keys that may use it, 64 digits each; "self" is this node's own. Everybody if not said
 ---@field channel? string|string[] where it is answered besides direct messages

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use mlua::{Function, IntoLuaMulti, Lua, MultiValue, Table, Value};
+use mlua::{Function, IntoLua, IntoLuaMulti, Lua, MultiValue, Table, Value};
 
 use crate::api::InboxItem;
 
@@ -19,7 +19,7 @@ use super::shared::LiveEvent;
 use super::vm::Vm;
 
 /// Sign that a text is a command.
-const COMMAND_SIGN: char = '!';
+pub(crate) const COMMAND_SIGN: char = '!';
 
 /// Something to do for a bot.
 pub(crate) enum Job {
@@ -167,7 +167,7 @@ fn command(vm: &Vm, item: &InboxItem) -> Result<Option<Reaction>, Failure> {
     let contested = |job: Job| Reaction { jobs: vec![job], contested: topic.is_some() };
     let Some(command) = found else {
         let speaks = name == "help" && vm.ctx.shared.speaks(&name, topic);
-        let help = if speaks { help(&vm.ctx, topic) } else { None };
+        let help = if speaks { help(&vm.ctx, topic, rest) } else { None };
         return Ok(help.map(|text| contested(Job::Say(answer(&text)))));
     };
     if !vm.ctx.shared.speaks(&name, topic) {
@@ -185,7 +185,7 @@ fn command(vm: &Vm, item: &InboxItem) -> Result<Option<Reaction>, Failure> {
     let table = vm.make(|lua| message_table(lua, &vm.ctx, item))?;
     let mut args = vm.make(|lua| table.into_lua_multi(lua))?;
     for word in words {
-        args.push_back(vm.make(|lua| lua.create_string(word).map(Value::String))?);
+        args.push_back(vm.make(|lua| word.map(|word| lua.create_string(word)).transpose()?.into_lua(lua))?);
     }
     let what = format!("!{name}");
     let job = call(vm, what, command.function, args, Some(answer("")))?;

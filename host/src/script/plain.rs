@@ -52,8 +52,12 @@ impl Plain {
     /// Copies a script's value, refusing what isn't plain, deeper than [`DATA_DEPTH`] or larger than `max_bytes`.
     pub(crate) fn from_lua(value: &Value, max_bytes: usize) -> Result<Self, String> {
         let mut left = max_bytes;
-        copy(value, DATA_DEPTH, &mut left)
-            .map_err(|e| if e.is_empty() { format!("larger than {max_bytes} bytes") } else { e })
+        copy(value, DATA_DEPTH, &mut left).map_err(|e| if e.is_empty() { Self::too_large(max_bytes) } else { e })
+    }
+
+    /// Why a value is refused that takes more bytes.
+    pub(crate) fn too_large(max_bytes: usize) -> String {
+        format!("larger than {max_bytes} bytes")
     }
 
     /// Makes the value anew in a machine.

@@ -7,6 +7,7 @@ use qpq_schemas::PeerId;
 use qpq_schemas::channel::normalise;
 
 use super::super::context::Ctx;
+use super::super::dispatch::COMMAND_SIGN;
 use super::super::duration::shorten;
 use super::super::limits::{COMMAND_ARGS_BYTES, COMMAND_BYTES, HELP_BYTES, NAME_BYTES};
 use super::super::shared::Offer;
@@ -72,21 +73,36 @@ impl Command {
         Offer { name: self.name.clone(), help, channels: self.channels.clone() }
     }
 
-    /// Splits what follows the name into as many arguments as the command has, the last one taking the rest.
-    /// `None` when one in `<>` is missing.
-    pub(crate) fn split<'t>(&self, rest: &'t str) -> Option<Vec<&'t str>> {
+    /// Splits what follows the name into as many arguments as the command has, the last one taking the rest. One in `[]` gets
+    /// a word only where the words are enough for those in `<>`. `None` when one in `<>` is missing.
+    pub(crate) fn split<'t>(&self, rest: &'t str) -> Option<Vec<Option<&'t str>>> {
         let wanted: Vec<&str> = self.args.split_whitespace().filter(|arg| arg.starts_with(['<', '['])).collect();
-        let mut words = Vec::new();
-        let mut rest = rest.trim();
-        for _ in 1..wanted.len().max(1) {
-            let (word, tail) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-            words.push(word);
-            rest = tail.trim_start();
+        let is_needed = |arg: &&&str| arg.starts_with('<');
+        let (mut rest, mut left) = (rest.trim(), rest.split_whitespace().count());
+        let mut needed = wanted.iter().filter(is_needed).count();
+        if left < needed {
+            return None;
         }
-        words.push(rest);
-        let needed = wanted.iter().filter(|arg| arg.starts_with('<')).count();
-        words.retain(|word| !word.is_empty());
-        (words.len() >= needed).then_some(words)
+        let mut words = Vec::new();
+        for (i, arg) in wanted.iter().enumerate() {
+            if is_needed(&arg) {
+                needed -= 1;
+            } else if left <= needed {
+                words.push(None);
+                continue;
+            }
+            let (word, tail) = if i + 1 == wanted.len() {
+                (rest, "")
+            } else {
+                rest.split_once(char::is_whitespace).unwrap_or((rest, ""))
+            };
+            words.push(Some(word));
+            (rest, left) = (tail.trim_start(), left - 1);
+        }
+        if wanted.is_empty() && !rest.is_empty() {
+            words.push(Some(rest));
+        }
+        Some(words)
     }
 }
 
@@ -177,6 +193,11 @@ fn command(lua: &Lua, ctx: &Rc<Ctx>, args: &Args) -> Outcome {
             "argument 1 (name) must be letters, digits, - or _, at most {COMMAND_BYTES}"
         )));
     }
+    if name == "help" {
+        let message =
+            "argument 1 (name): `!help` is the node's own, made from the help of all commands; take another name";
+        return Err(Fault::Misuse(message.to_owned()));
+    }
     if ctx.commands.borrow().iter().any(|command| command.name == name) {
         return Err(Fault::Misuse(format!("there is a command '{name}' already")));
     }
@@ -225,9 +246,18 @@ fn admitted(ctx: &Ctx, i: usize, key: &str) -> Result<PeerId, Fault> {
     })
 }
 
-/// The help text for one place, direct messages or a channel: this bot's commands, and those of its node's other bots.
-pub(crate) fn help(ctx: &Ctx, channel: Option<&str>) -> Option<String> {
+/// The help text for one place, direct messages or a channel: this bot's commands, and those of its node's other bots. The line of
+/// one command alone, where there is one `of` that name.
+pub(crate) fn help(ctx: &Ctx, channel: Option<&str>, of: &str) -> Option<String> {
     let offers: Vec<Offer> = ctx.commands.borrow().iter().map(Command::offer).collect();
+    let others = ctx.shared.others().into_iter().flat_map(|bot| bot.commands);
+    let name = of.trim().trim_start_matches(COMMAND_SIGN).to_lowercase();
+    let meant = |offer: &Offer| offer.name == name && offer.is_answered(channel);
+    if !name.is_empty()
+        && let Some(offer) = offers.iter().cloned().chain(others).find(meant)
+    {
+        return Some(offer.help);
+    }
     let lines: Vec<&str> = offers.iter().filter(|o| o.is_answered(channel)).map(|o| o.help.as_str()).collect();
     if lines.is_empty() {
         return None;
@@ -255,10 +285,23 @@ mod tests {
 
     #[test]
     fn the_last_argument_takes_the_rest() {
-        assert_eq!(with_args("<topic> <text>").split("news  two words"), Some(vec!["news", "two words"]));
-        assert_eq!(with_args("<n>").split(""), None);
-        assert_eq!(with_args("[page]").split(""), Some(vec![]));
-        assert_eq!(with_args("").split("all of it"), Some(vec!["all of it"]));
-        assert_eq!(with_args("<topic> <text>").split("news"), None);
+        let split = |args: &str, rest: &'static str| with_args(args).split(rest);
+        assert_eq!(split("<topic> <text>", "news  two words"), Some(vec![Some("news"), Some("two words")]));
+        assert_eq!(split("<n>", ""), None);
+        assert_eq!(split("", "all of it"), Some(vec![Some("all of it")]));
+        assert_eq!(split("", " "), Some(vec![]));
+        assert_eq!(split("<topic> <text>", "news"), None);
+    }
+
+    #[test]
+    fn an_argument_that_may_be_left_out_takes_no_word_of_one_that_must_be_there() {
+        let split = |args: &str, rest: &'static str| with_args(args).split(rest);
+        assert_eq!(split("[page]", ""), Some(vec![None]));
+        assert_eq!(split("[page]", "2"), Some(vec![Some("2")]));
+        let args = "<topic> [count] <text>";
+        assert_eq!(split(args, "news hello"), Some(vec![Some("news"), None, Some("hello")]));
+        assert_eq!(split(args, "news 2 hello you"), Some(vec![Some("news"), Some("2"), Some("hello you")]));
+        assert_eq!(split(args, "news"), None);
+        assert_eq!(split("[a] [b] <c>", "1 2"), Some(vec![Some("1"), None, Some("2")]));
     }
 }

@@ -12,6 +12,7 @@ use super::super::store::{Entry, check_key};
 use super::super::{lock, nearest};
 use super::table::find;
 use super::{Args, Fault, Installer, Outcome, done, enter, settle};
+use crate::api::ApiError;
 
 /// Bytes of a configuration.
 const CONFIG_BYTES: usize = 64 << 10;
@@ -21,7 +22,7 @@ pub(super) fn install(installer: &mut Installer<'_>) -> mlua::Result<()> {
     installer.sync("mesh.store:set", set)?;
     installer.sync("mesh.store:incr", incr)?;
     installer.sync("mesh.store:delete", |lua, ctx, args| {
-        let was_there = lock(&ctx.shared.store).delete(&key(args)?, ctx.now_ms());
+        let was_there = key(args).is_ok_and(|key| lock(&ctx.shared.store).delete(&key, ctx.now_ms()));
         done(lua, was_there)
     })?;
     each(installer)?;
@@ -31,9 +32,10 @@ pub(super) fn install(installer: &mut Installer<'_>) -> mlua::Result<()> {
     Ok(())
 }
 
-fn key(args: &Args) -> Result<Vec<u8>, Fault> {
+/// What people typed may be part of a key or a value, so one that doesn't fit is refused and no mistake of the bot's.
+fn key(args: &Args) -> Result<Vec<u8>, ApiError> {
     let key = args.bytes(0);
-    check_key(&key).map_err(|e| Fault::Misuse(format!("argument 1 (key) {e}")))?;
+    check_key(&key).map_err(|why| ApiError::new("bad-key", format!("a key of the store {why}")))?;
     Ok(key)
 }
 
@@ -43,7 +45,7 @@ fn read(ctx: &Ctx, key: &[u8]) -> Option<Plain> {
 }
 
 fn get(lua: &Lua, ctx: &Rc<Ctx>, args: &Args) -> Outcome {
-    match read(ctx, &key(args)?) {
+    match key(args).ok().and_then(|key| read(ctx, &key)) {
         Some(value) => done(lua, value.to_lua(lua)?),
         None => done(lua, args.value(1)),
     }
@@ -52,7 +54,11 @@ fn get(lua: &Lua, ctx: &Rc<Ctx>, args: &Args) -> Outcome {
 fn set(lua: &Lua, ctx: &Rc<Ctx>, args: &Args) -> Outcome {
     let key = key(args)?;
     let max = ctx.limits.store_value_bytes;
-    let value = Plain::from_lua(&args.value(1), max).map_err(|e| Fault::Misuse(format!("argument 2 (value) {e}")))?;
+    let value = match Plain::from_lua(&args.value(1), max) {
+        Ok(value) => value,
+        Err(why) if why == Plain::too_large(max) => return Err(too_large(ctx).into()),
+        Err(why) => return Err(Fault::Misuse(format!("argument 2 (value) {why}"))),
+    };
     let ttl = args.option_duration("ttl").map_err(Fault::Misuse)?;
     let expires_ms = ttl.map(|secs| ctx.now_ms().saturating_add((secs * 1_000.0) as u64));
     put(ctx, &key, &value, expires_ms)?;
@@ -61,15 +67,18 @@ fn set(lua: &Lua, ctx: &Rc<Ctx>, args: &Args) -> Outcome {
 
 fn put(ctx: &Ctx, key: &[u8], value: &Plain, expires_ms: Option<u64>) -> Result<(), Fault> {
     let value = value.encode();
-    let max = ctx.limits.store_value_bytes;
-    if value.len() > max {
-        return Err(Fault::Misuse(format!("argument 2 (value) larger than {max} bytes")));
+    if value.len() > ctx.limits.store_value_bytes {
+        return Err(too_large(ctx).into());
     }
     let written = STORE_OP_BYTES + key.len() + value.len();
     lock(&ctx.shared.traffic).may_store(written, ctx.shared.clock.now())?;
     lock(&ctx.shared.store).put(key, Entry { value, expires_ms }, &ctx.limits, ctx.now_ms())?;
     lock(&ctx.shared.traffic).stored.take(written as f64);
     Ok(())
+}
+
+fn too_large(ctx: &Ctx) -> ApiError {
+    ApiError::new("too-large", format!("a value of the store has at most {} bytes", ctx.limits.store_value_bytes))
 }
 
 fn incr(lua: &Lua, ctx: &Rc<Ctx>, args: &Args) -> Outcome {

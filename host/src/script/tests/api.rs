@@ -214,8 +214,22 @@ fn the_store_is_bounded() {
             end
         end"#);
     assert_eq!(report.log, ["full at 66"]);
-    raises("mesh.store:set('k', string.rep('x', 20000))", 1, "larger than 16384 bytes");
-    raises("mesh.store:set(string.rep('k', 129), 1)", 1, "at most 128 bytes");
+    // What people typed is no mistake of the bot's.
+    holds(
+        r#"
+        local s, long = mesh.store, string.rep("k", 129)
+        local ok, err = s:set("k", string.rep("x", 20000))
+        assert(ok == nil and err.code == "too-large" and err.message:find("16384"), err)
+        for _, key in { long, "", "\0k" } do
+            ok, err = s:set(key, 1)
+            assert(ok == nil and err.code == "bad-key", err)
+            ok, err = s:incr(key)
+            assert(ok == nil and err.code == "bad-key", err)
+            assert(s:get(key, 7) == 7 and s:delete(key) == false)
+        end
+    "#,
+    );
+    raises("mesh.store:set('k', mesh.now)", 1, "argument 2 (value) holds a function");
 }
 
 #[test]

@@ -21,7 +21,10 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("unknown-post", "the board has no such post"),
     ("ambiguous-post", "several posts are meant; write more digits of the id"),
     ("bad-text", "no post can have that text: it is empty, no UTF-8, or begins with `for:` and a key"),
-    ("bad-key", "that is no key of 64 hexadecimal digits"),
+    (
+        "bad-key",
+        "that is no key: a person's has 64 hexadecimal digits, one of the store 1 to 128 bytes, the first of them not zero",
+    ),
     ("too-long", "the text is longer than a post can be"),
     ("unknown-source", "the admin named no such source for the bot"),
     ("source-failed", "the file or address could not be read"),

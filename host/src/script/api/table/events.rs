@@ -122,7 +122,7 @@ const CALLS: &[Call] = &[
             ],
             &[
                 maybe("args", Kind::Text)
-                    .doc("what follows the name, as in `<topic> [count] <text>`: `<>` must be there, the last takes the rest"),
+                    .doc("what follows the name, as in `<topic> [count] <text>`: `<>` must be there, `[]` gets a word where there are enough, the last takes the rest"),
                 maybe("help", Kind::Text).doc("a line for `!help`"),
                 maybe("who", Kind::Names)
                     .doc("the keys that may use it, 64 digits each; \"self\" is this node's own. Everybody if not said"),
