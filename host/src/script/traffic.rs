@@ -38,13 +38,18 @@ impl Traffic {
     pub(crate) fn limit(&mut self, limits: &ScriptLimits, now: Instant) {
         let resize =
             |(bucket, (capacity, per_second)): (&mut Bucket, (f64, f64))| bucket.resize(capacity, per_second, now);
-        self.spare = 0;
+        self.has_finished();
         self.buckets().into_iter().zip(sizes(limits)).for_each(resize);
     }
 
     /// The bot stops: what it still has to say to people need not wait for room.
     pub(crate) fn let_finish(&mut self) {
         self.spare = LAST_MESSAGES;
+    }
+
+    /// It has ended: the next version has the quota alone.
+    pub(crate) fn has_finished(&mut self) {
+        self.spare = 0;
     }
 
     /// Charges for a message of that many bytes, or says how long the bot has to wait. What is `published` unasked has a

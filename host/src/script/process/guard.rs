@@ -222,6 +222,7 @@ impl Guard {
     /// Guards the process to its end, and tells the supervisor about it.
     async fn run(mut self) {
         let fall = self.work().await;
+        lock(&self.shared.traffic).has_finished();
         self.siblings.leave(&self.told.bot, self.told.generation);
         if !matches!(fall, Fall::Done(_) | Fall::Gone) {
             self.process.kill();
@@ -439,10 +440,7 @@ impl Guard {
                 Ok(())
             }
             Order::Retire => self.ending(&ToChild::Retire, self.limits.handler_life_secs),
-            Order::Stop => {
-                lock(&self.shared.traffic).let_finish();
-                self.ending(&ToChild::Stop, HANDLER_LIFE_SECS)
-            }
+            Order::Stop => self.ending(&ToChild::Stop, HANDLER_LIFE_SECS),
         }
     }
 
@@ -454,6 +452,7 @@ impl Guard {
             self.process.kill();
             return Err(Fall::Done(End::Done));
         }
+        lock(&self.shared.traffic).let_finish();
         let end = Instant::now() + Duration::from_secs(secs) + END_GRACE;
         self.phase = Phase::Ending(match self.phase {
             Phase::Ending(earlier) => end.min(earlier),

@@ -60,6 +60,7 @@ impl Worker {
             }
             Order::Retire => {
                 self.vm.ctx.retired.set(true);
+                self.deliver_answers();
                 self.end_within(self.vm.ctx.limits.handler_life_secs);
             }
             Order::Stop => {
@@ -67,12 +68,8 @@ impl Worker {
                     let jobs = dispatch::plain(&self.vm, "stop", |_| Ok(()));
                     self.queue(jobs, None);
                 }
-                // Their questions count as handled.
                 lock(&self.shared.traffic).let_finish();
-                let vm = Rc::clone(&self.vm);
-                self.running.push(Box::pin(async move {
-                    Finished::Said { seq: None, unsaid: deliver_answers(&vm.ctx).await.err() }
-                }));
+                self.deliver_answers();
                 self.end_within(HANDLER_LIFE_SECS);
             }
         }
@@ -114,6 +111,13 @@ impl Worker {
     fn place(&self) -> Option<Place> {
         let unbegun = self.open.iter().filter(|(_, message)| !message.begun).map(|(seq, _)| *seq);
         self.after.map(|after| self.inherited.onward(after, unbegun))
+    }
+
+    /// Sends the answers that wait for room: their questions count as handled.
+    fn deliver_answers(&mut self) {
+        let vm = Rc::clone(&self.vm);
+        self.running
+            .push(Box::pin(async move { Finished::Said { seq: None, unsaid: deliver_answers(&vm.ctx).await.err() } }));
     }
 
     /// Finishes what has begun. What has not is the next version's, or comes again after the next start.

@@ -44,8 +44,12 @@ fn answers_that_wait_for_the_quota_leave_before_the_bot_stops() {
     (1..=14).for_each(|n| live.tell(EVE, None, &format!("!n {n}")));
     live.until(|live| live.node.acked("bot:bot") == Some(14));
     assert_eq!(live.texts().len(), 10);
+    // A version in a process of its own leaves nothing behind for the next one, either.
+    live.again("bot");
+    live.tell(EVE, None, "!n 15");
+    live.until(|live| live.node.acked("bot:bot") == Some(15));
     live.stop();
-    let all: Vec<String> = (1..=14).map(|n| format!("answer {n}")).collect();
+    let all: Vec<String> = (1..=15).map(|n| format!("answer {n}")).collect();
     assert_eq!(live.texts().join("\n"), all.join("\n"));
 }
 
