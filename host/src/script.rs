@@ -71,6 +71,7 @@ pub(crate) use settings::misfits;
 pub use shared::{LiveEvent, LiveKind};
 use source::Source;
 pub(crate) use source::{Found as FoundBot, bots_at, discover as discover_bots, name_problem as bot_name_problem};
+pub(crate) use sources::place_problem as source_place_problem;
 pub use store::{BotStore, MemoryStore, StoreOp, StoredEntry};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

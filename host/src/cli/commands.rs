@@ -87,7 +87,7 @@ pub(super) async fn run(setting: &Setting, command: Command, connect: Connect<'_
         Command::Script { command } => script::run(setting, connect, command).await?,
         Command::Federation { command } => federation::run(setting, connect, command).await?.into(),
         Command::Store { command } => store::run(setting, connect, command).await?.into(),
-        Command::Config { command } => configuration::config(setting, &command).await?.into(),
+        Command::Config { command } => configuration::config(setting, connect, &command).await?.into(),
         Command::Stop => {
             let here = setting.home.as_deref().filter(|_| setting.target.is_none());
             status::stop(&*connect()?, here).await?.into()

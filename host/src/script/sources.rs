@@ -138,15 +138,25 @@ fn too_large() -> Failed {
     Failed { code: "too-large", whole: why.clone(), why }
 }
 
-fn read(place: &str) -> Result<SourceText, Failed> {
-    if place.starts_with("http://") || place.starts_with("https://") { fetch(place) } else { file(place) }
+/// Why nothing can be read there, as far as it shows by how the place is written.
+pub(crate) fn place_problem(place: &str) -> Option<&'static str> {
+    let fits = is_address(place) || Path::new(place).is_absolute();
+    (!fits).then_some("the place of a source is an absolute path or an http(s) address")
 }
 
-fn file(place: &str) -> Result<SourceText, Failed> {
-    let path = Path::new(place);
-    if !path.is_absolute() {
-        return Err(failed("its place is wrong", "the place of a source is an absolute path or an http(s) address"));
+fn is_address(place: &str) -> bool {
+    place.starts_with("http://") || place.starts_with("https://")
+}
+
+fn read(place: &str) -> Result<SourceText, Failed> {
+    match place_problem(place) {
+        Some(problem) => Err(failed("its place is wrong", problem)),
+        None if is_address(place) => fetch(place),
+        None => file(Path::new(place)),
     }
+}
+
+fn file(path: &Path) -> Result<SourceText, Failed> {
     let told = |error: std::io::Error| failed("the file can't be read", error);
     // Looked at before it is opened: opening a pipe would wait for its other end.
     let meta = std::fs::metadata(path).map_err(told)?;

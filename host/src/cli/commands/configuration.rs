@@ -5,14 +5,20 @@ mod plugins;
 
 use serde_json::json;
 
+use super::Connect;
+use super::script::place::folders_in_use;
 use crate::cli::Setting;
 use crate::cli::answer::Answer;
 use crate::cli::args::ConfigCommand;
 use crate::cli::failure::Failure;
 use crate::config::{FILE_NAME, Sources, reference};
 
-/// Runs a command that looks at the configuration; it needs no node.
-pub(super) async fn config(setting: &Setting, command: &ConfigCommand) -> Result<Answer, Failure> {
+/// Runs a command that looks at the configuration. It needs no node; one that runs is asked where its bots are.
+pub(super) async fn config(
+    setting: &Setting,
+    connect: Connect<'_>,
+    command: &ConfigCommand,
+) -> Result<Answer, Failure> {
     match command {
         ConfigCommand::Reference => {
             let text = reference();
@@ -22,18 +28,18 @@ pub(super) async fn config(setting: &Setting, command: &ConfigCommand) -> Result
             let loaded = Sources::of_process(setting.home()?).load()?;
             Ok(Answer::new("qpq.config/1", &loaded.to_json(), loaded.to_toml()))
         }
-        ConfigCommand::Check { file: None } => check(setting, &Sources::of_process(setting.home()?)).await,
+        ConfigCommand::Check { file: None } => check(setting, connect, &Sources::of_process(setting.home()?)).await,
         ConfigCommand::Check { file: Some(file) } => {
             let home = setting.home().unwrap_or_default();
-            check(setting, &Sources { home, file: Some(file.clone()), ..Sources::default() }).await
+            check(setting, connect, &Sources { home, file: Some(file.clone()), ..Sources::default() }).await
         }
     }
 }
 
-async fn check(setting: &Setting, sources: &Sources) -> Result<Answer, Failure> {
+async fn check(setting: &Setting, connect: Connect<'_>, sources: &Sources) -> Result<Answer, Failure> {
     let mut loaded = sources.load()?;
     plugins::check(&mut loaded).await?;
-    bots::check(&mut loaded)?;
+    bots::check(&mut loaded, folders_in_use(setting, connect).await)?;
     let mut text = match &loaded.file {
         Some(file) => format!("{} is in order.", file.display()),
         None => format!("There is no {FILE_NAME} in {}: the defaults hold.", sources.home.display()),

@@ -6,7 +6,7 @@ mod help;
 pub(super) mod logs;
 pub(super) mod lua;
 mod new;
-mod place;
+pub(super) mod place;
 mod test;
 pub(super) mod top;
 

@@ -53,18 +53,25 @@ fn configured(setting: &Setting) -> Option<PathBuf> {
 
 /// A folder from which the running node has bots; that of the configuration, if it is one of them.
 async fn used(setting: &Setting, connect: Connect<'_>, configured: Option<&Path>) -> Option<PathBuf> {
-    if setting.target.is_some() {
-        return None;
-    }
-    let bots = connect().ok()?.scripts().await.ok()?;
-    let folders: Vec<PathBuf> = bots
-        .iter()
-        .filter_map(|bot| Path::new(&bot.path).parent())
-        .filter(|dir| dir.is_dir())
-        .map(Path::to_owned)
-        .collect();
+    let folders = folders_in_use(setting, connect).await;
     let first = folders.first()?.clone();
     Some(folders.into_iter().find(|dir| Some(dir.as_path()) == configured).unwrap_or(first))
+}
+
+/// The folders from which the running node has bots, each once. None of a node that doesn't run, or runs elsewhere.
+pub(in crate::cli::commands) async fn folders_in_use(setting: &Setting, connect: Connect<'_>) -> Vec<PathBuf> {
+    if setting.target.is_some() {
+        return Vec::new();
+    }
+    let Ok(node) = connect() else { return Vec::new() };
+    let bots = node.scripts().await.unwrap_or_default();
+    let mut folders: Vec<PathBuf> = Vec::new();
+    for dir in bots.iter().filter_map(|bot| Path::new(&bot.path).parent()) {
+        if dir.is_dir() && !folders.iter().any(|known| known == dir) {
+            folders.push(dir.to_owned());
+        }
+    }
+    folders
 }
 
 #[cfg(test)]
