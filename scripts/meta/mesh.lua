@@ -804,9 +804,9 @@ function mesh.broadcast(topic, message, options) end
 function mesh.every(period, fn, options) end
 
 ---@class mesh.after.options
----@field name? string a name by which it keeps its pace over a reload
+---@field name? string a name by which it keeps its moment over a reload, where the new version sets it with the same delay
 
---- Calls fn once, later. It is forgotten when the bot ends: what must last belongs into the store.
+--- Calls fn once, later. It is forgotten when the node stops, and at a reload if it has no name: what must last belongs into the store.
 ---@param delay mesh.duration how long from now; 1 s at least
 ---@param fn fun() called without arguments; it may wait
 ---@param options? mesh.after.options options by name
@@ -814,7 +814,7 @@ function mesh.every(period, fn, options) end
 function mesh.after(delay, fn, options) end
 
 ---@class mesh.at.options
----@field name? string a name by which it keeps its pace over a reload
+---@field name? string a name, for whoever reads it: over a reload too its moment is what `when` says
 
 --- Calls fn at each such moment; given Unix seconds, once.
 ---@param when mesh.moment a time of day in UTC, a cron expression of five fields, or Unix seconds

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::plain::Plain;
 
-/// How long after a reload a timer still takes its pace from one of the version before, in seconds: as long as a slow load
+/// How long after a reload a timer still takes its moment from one of the version before, in seconds: as long as a slow load
 /// takes.
 const CARRIED_SECS: f64 = 120.0;
 
@@ -67,7 +67,7 @@ impl Carried {
         Self { due: due.into_iter().collect(), since: now }
     }
 
-    /// When the timer of that name was due. What nobody has asked for is forgotten after a while: a timer of that name that is
+    /// When the timer of that name was due; `name` is what it is known by over reloads. What nobody has asked for is forgotten after a while: a timer of that name that is
     /// set later is another one.
     pub(crate) fn take(&mut self, name: &str, now: f64) -> Option<f64> {
         if now - self.since > CARRIED_SECS {

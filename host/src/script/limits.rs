@@ -82,6 +82,8 @@ pub const HELP_BYTES: usize = 1 << 10;
 pub const KEY_BYTES: usize = 256;
 /// A duration as it is written, in bytes.
 pub const DURATION_BYTES: usize = 64;
+/// What a timer is known by over reloads, in bytes: its name, and how far off it is.
+pub const TIMER_KEY_BYTES: usize = KEY_BYTES + DURATION_BYTES;
 /// Product of subject and pattern length that string searches accept: about 10 ms of work that nothing can interrupt.
 pub const PATTERN_WORK: usize = 4 << 20;
 /// Elements that `table.move` moves at once.

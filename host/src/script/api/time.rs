@@ -15,20 +15,34 @@ use crate::api::ApiError;
 /// Unix times in seconds are no more precise than a quarter of a microsecond; what is nearer than this is due.
 const PRECISION: f64 = 1e-6;
 
-/// When a timer comes again.
+/// When a timer comes, and comes again.
 #[derive(Debug, Clone)]
 enum Pace {
-    Once,
+    After(f64),
+    At,
     Every(f64),
     Cron(Cron),
+}
+
+impl Pace {
+    /// What a timer is known by over reloads. None of one whose moment follows from what the new version asks for, and of one
+    /// that comes once and was given no name.
+    fn key(&self, name: Option<String>, numbered: impl FnOnce() -> String) -> Option<String> {
+        match self {
+            Self::Every(_) => Some(name.unwrap_or_else(numbered)),
+            // With another delay it is another timer.
+            Self::After(secs) => name.map(|name| format!("after {secs} {name}")),
+            Self::At | Self::Cron(_) => None,
+        }
+    }
 }
 
 /// A timer that is set.
 #[derive(Debug, Clone)]
 pub(crate) struct Timer {
     id: u64,
-    /// Its name over reloads.
-    key: String,
+    /// What it is known by over reloads, if it is.
+    key: Option<String>,
     /// When it is due, Unix time in seconds.
     due: f64,
     pace: Pace,
@@ -62,7 +76,7 @@ impl Timers {
                 return true;
             }
             let next = match &timer.pace {
-                Pace::Once => None,
+                Pace::After(_) | Pace::At => None,
                 Pace::Every(period) if timer.due + period > now => Some(timer.due + period),
                 Pace::Every(period) => Some(now + period),
                 Pace::Cron(cron) => cron.next(now as i64).map(|next| next as f64),
@@ -73,9 +87,9 @@ impl Timers {
         due
     }
 
-    /// When each timer that comes again is due, by its name.
-    pub(crate) fn pace(&self) -> impl Iterator<Item = (String, f64)> {
-        self.set.iter().filter(|timer| matches!(timer.pace, Pace::Every(_))).map(|timer| (timer.key.clone(), timer.due))
+    /// When each timer is due that is known over reloads, by what it is known by.
+    pub(crate) fn carried(&self) -> impl Iterator<Item = (String, f64)> {
+        self.set.iter().filter_map(|timer| Some((timer.key.clone()?, timer.due)))
     }
 
     fn cancel(&mut self, id: u64) -> bool {
@@ -94,21 +108,21 @@ pub(super) fn install(installer: &mut Installer<'_>) -> mlua::Result<()> {
     installer.waiting("mesh.sleep", sleep)?;
     installer.sync("mesh.every", |lua, ctx, args| {
         let period = args.duration(0).map_err(Fault::Misuse)?;
-        set(lua, ctx, args, ctx.now() + period, at_least(period).map(Pace::Every)?, "every")
+        set(lua, ctx, args, ctx.now() + period, at_least(period).map(Pace::Every)?)
     })?;
     installer.sync("mesh.after", |lua, ctx, args| {
         let delay = at_least(args.duration(0).map_err(Fault::Misuse)?)?;
-        set(lua, ctx, args, ctx.now() + delay, Pace::Once, "after")
+        set(lua, ctx, args, ctx.now() + delay, Pace::After(delay))
     })?;
     installer.sync("mesh.at", |lua, ctx, args| {
         if let Some(at) = args.number(0) {
-            return set(lua, ctx, args, at, Pace::Once, "at");
+            return set(lua, ctx, args, at, Pace::At);
         }
         let cron = Cron::parse(&args.name(0).map_err(Fault::Misuse)?);
         let cron = cron.map_err(|e| Fault::Misuse(format!("argument 1 (when) {e}")))?;
         let next = cron.next(ctx.now() as i64);
         let due = next.ok_or_else(|| Fault::Misuse("argument 1 (when) never comes".to_owned()))?;
-        set(lua, ctx, args, due as f64, Pace::Cron(cron), "at")
+        set(lua, ctx, args, due as f64, Pace::Cron(cron))
     })?;
     installer.sync("timer:cancel", |lua, ctx, args| {
         let id = args.receiver.as_ref().and_then(|timer| timer.raw_get::<u64>("id").ok());
@@ -124,7 +138,7 @@ fn at_least(secs: f64) -> Result<f64, Fault> {
     Ok(secs)
 }
 
-fn set(lua: &Lua, ctx: &Rc<Ctx>, args: &Args, due: f64, pace: Pace, verb: &str) -> Outcome {
+fn set(lua: &Lua, ctx: &Rc<Ctx>, args: &Args, due: f64, pace: Pace) -> Outcome {
     let mut timers = ctx.timers.borrow_mut();
     if timers.set.len() >= ctx.limits.timers {
         return Err(Fault::Misuse(format!("{} timers are set already, the limit; cancel one", ctx.limits.timers)));
@@ -132,12 +146,13 @@ fn set(lua: &Lua, ctx: &Rc<Ctx>, args: &Args, due: f64, pace: Pace, verb: &str) 
     timers.made += 1;
     let id = timers.made;
     let name = args.option_text("name", KEY_BYTES).map_err(Fault::Misuse)?;
-    let key = name.unwrap_or_else(|| {
-        let alike = timers.set.iter().filter(|timer| timer.key.starts_with(verb)).count();
-        format!("{verb} {} #{alike}", value_text(&args.value(0)))
+    let key = pace.key(name, || {
+        let alike =
+            timers.set.iter().filter(|timer| timer.key.as_deref().is_some_and(|key| key.starts_with("every"))).count();
+        format!("every {} #{alike}", value_text(&args.value(0)))
     });
     // After a reload the timer goes on at its pace, unless it would be due later than its period says.
-    let carried = lock(&ctx.shared.timers).take(&key, ctx.now()).filter(|_| matches!(pace, Pace::Every(_)));
+    let carried = key.as_deref().and_then(|key| lock(&ctx.shared.timers).take(key, ctx.now()));
     let due = carried.map_or(due, |carried| carried.min(due));
     timers.set.push(Timer { id, key, due, pace, function: args.function(1).map_err(Fault::Misuse)? });
     let timer = lua.create_table_with_capacity(0, 1)?;

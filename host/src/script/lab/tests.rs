@@ -298,6 +298,47 @@ fn settings_reloads_and_live_events() {
 }
 
 #[test]
+fn a_named_timer_keeps_its_moment_over_a_reload_and_one_without_a_name_begins_anew() {
+    let bot = "
+        local cfg = mesh.config { delay = '1h' }
+        mesh.after(cfg.delay, function() mesh.broadcast('t', 'named') end, { name = 'it' })
+        mesh.after('1h', function() mesh.log.info('nameless') end)
+        mesh.at(mesh.store:get('at') or mesh.now() + 7200, function() mesh.log.info('at') end, { name = 'at' })
+        mesh.store:set('at', mesh.store:get('at') or mesh.now() + 7200)";
+    passes(
+        bot,
+        "test('the same delay', function(t)
+            t:run()
+            t:advance('40m')
+            t:reload()
+            t:advance('10m')
+            t:reload() -- and over a second one
+            t:expect_nothing{ within = '9m' }
+            t:expect_sent{ topic = 't', text = 'named', within = '2m' }
+            t:equal(t:log(), {})
+            t:reload() -- what has come is not carried on
+            t:expect_nothing{ topic = 't', within = '58m' }
+            t:expect_sent{ topic = 't', text = 'named', within = '3m' }
+        end)
+        test('another delay', function(t)
+            t:run()
+            t:advance('40m')
+            t:config{ delay = '50m' }
+            t:reload()
+            t:expect_nothing{ within = '49m' }
+            t:expect_sent{ topic = 't', text = 'named', within = '2m' }
+        end)
+        test('a moment', function(t)
+            t:run()
+            t:advance('1h')
+            t:reload()
+            t:advance('61m')
+            t:equal(#t:log(), 3)
+        end)",
+    );
+}
+
+#[test]
 fn a_bot_waits_for_what_the_admin_of_the_test_did_not_grant() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "news/bot.toml", "needs = [\"direct\", \"reply\", \"store\", \"send\"]\n");

@@ -98,8 +98,8 @@ impl Worker {
         self.phase = Phase::Frozen;
         // A page on its way is the next version's to read, or is read again.
         (self.fetch, self.behind) = (None, true);
-        let (pace, now) = (self.vm.ctx.timers.borrow().pace().collect::<Vec<_>>(), self.vm.ctx.now());
-        *lock(&self.shared.timers) = Carried::new(pace, now);
+        let (timers, now) = (self.vm.ctx.timers.borrow().carried().collect::<Vec<_>>(), self.vm.ctx.now());
+        *lock(&self.shared.timers) = Carried::new(timers, now);
         let handover = Handover { state: self.state(), place: self.place() };
         taker(handover);
     }

@@ -3,13 +3,13 @@
 use super::{Call, Group, Kind, OPTS, Param, call, maybe, param, waiting, writing};
 
 const FN: Param = param("fn", Kind::Function).of("fun()").doc("called without arguments; it may wait");
-const NAME: Param = maybe("name", Kind::Text).doc("a name by which it keeps its pace over a reload");
+const NAME: Param = maybe("name", Kind::Text);
 
 const CALLS: &[Call] = &[
     writing(call(
         "mesh.every",
         &[param("period", Kind::Duration).doc("how often; 1 s at least"), FN, OPTS],
-        &[NAME],
+        &[NAME.doc("a name by which it keeps its pace over a reload")],
         "mesh.timer",
         "",
         "Calls fn again and again, first after one period. A late timer fires once, never in a burst.",
@@ -17,10 +17,13 @@ const CALLS: &[Call] = &[
     writing(call(
         "mesh.after",
         &[param("delay", Kind::Duration).doc("how long from now; 1 s at least"), FN, OPTS],
-        &[NAME],
+        &[NAME.doc(
+            "a name by which it keeps its moment over a reload, where the new version sets it with the same delay",
+        )],
         "mesh.timer",
         "",
-        "Calls fn once, later. It is forgotten when the bot ends: what must last belongs into the store.",
+        "Calls fn once, later. It is forgotten when the node stops, and at a reload if it has no name: what must last belongs into \
+         the store.",
     )),
     writing(call(
         "mesh.at",
@@ -29,7 +32,7 @@ const CALLS: &[Call] = &[
             FN,
             OPTS,
         ],
-        &[NAME],
+        &[NAME.doc("a name, for whoever reads it: over a reload too its moment is what `when` says")],
         "mesh.timer",
         "",
         "Calls fn at each such moment; given Unix seconds, once.",

@@ -3,7 +3,7 @@
 use super::super::super::api::clean;
 use super::super::super::cut;
 use super::super::super::host::Loaded;
-use super::super::super::limits::{KEY_BYTES, LIVE_QUEUE, STATE_BYTES};
+use super::super::super::limits::{LIVE_QUEUE, STATE_BYTES, TIMER_KEY_BYTES};
 use super::super::super::log::{About, Level};
 use super::super::super::shared::{Offer, PROBLEM_BYTES, State};
 use super::super::super::store::operations;
@@ -310,7 +310,7 @@ impl Guard {
         if place.as_ref().is_some_and(|place| place.pulled > reached) {
             return Err(Fall::Broken("a place in the inbox that it never came to".to_owned()));
         }
-        let fits = |(name, due): &(String, f64)| name.len() <= KEY_BYTES && due.is_finite();
+        let fits = |(name, due): &(String, f64)| name.len() <= TIMER_KEY_BYTES && due.is_finite();
         let timers = timers.into_iter().filter(fits).take(self.limits.timers);
         *lock(&self.shared.timers) = Carried::new(timers, self.shared.clock.unix().as_secs_f64());
         let live = live.into_iter().take(LIVE_QUEUE).filter(|event| self.gate.hears(event));
