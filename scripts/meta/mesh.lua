@@ -32,7 +32,7 @@
 ---| "link_change" # A link to a peer came or went: `peer`, `name`, and `detail`, which is `up` or `down`.
 ---| "route_change" # Ways through the mesh changed; `mesh.routes` tells them.
 ---| "delivered" # A message of this node reached its recipient: `id`, `peer`, `name`.
----| "failed" # A message of this node died before its recipient had it: `id`, `peer`, `name`, `detail`.
+---| "failed" # A message of this node died before its recipient had it: `id`, `peer`, `name`, `detail`. It comes once the node is sure of the time: in the first hour after its start, or after a leap of its clock, up to an hour after the message's end.
 ---| "evicted" # A message was dropped for want of room: `id`, and `peer` and `name` of its sender.
 
 --- A message that came: direct, or on a channel.

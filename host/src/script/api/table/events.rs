@@ -58,7 +58,8 @@ pub const EVENTS: &[Event] = &[
         "failed",
         "peers",
         "mesh.event",
-        "A message of this node died before its recipient had it: `id`, `peer`, `name`, `detail`.",
+        "A message of this node died before its recipient had it: `id`, `peer`, `name`, `detail`. It comes once the node is sure of \
+         the time: in the first hour after its start, or after a leap of its clock, up to an hour after the message's end.",
     ),
     event(
         "evicted",
