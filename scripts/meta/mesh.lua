@@ -336,7 +336,7 @@ function board:size() end
 ---@field name string its name
 ---@field kind string `transport`, `discovery`, `routing` or `federation`
 ---@field version string its version
----@field state string `running`, `failed` and the like
+---@field state string `active` when it runs; `starting`, `quiescing`, `drained` or `stopped` on the way; `failed`, `zombie` (it hangs) or `disabled` when it doesn't
 ---@field file string the library that runs
 ---@field failures integer how often it failed
 ---@field error? string how it failed last

@@ -1,5 +1,5 @@
 -- Looks at the plugins each minute. One that is still down at the second look is replaced by its spare: the node starts
--- what failed anew by itself, and a minute is time enough for that.
+-- what failed anew by itself, and a minute is time enough for that. One that is just starting is neither down nor up.
 local DOWN = { failed = true, zombie = true, disabled = true }
 local DAY = 86400
 
@@ -32,8 +32,9 @@ return function(cfg, tell)
   local seen = {}        -- plugin → looks at which it was down
   mesh.every("1m", function()
     for _, plugin in ipairs(mesh.relay.plugins() or {}) do
-      local looks = DOWN[plugin.state] and (seen[plugin.name] or 0) + 1 or 0
-      if looks == 2 then
+      local looks = seen[plugin.name] or 0
+      if DOWN[plugin.state] then looks = looks + 1 elseif plugin.state == "active" then looks = 0 end
+      if looks == 2 and DOWN[plugin.state] then
         local why = plugin.error and " (" .. mesh.text.truncate(plugin.error, 200) .. ")" or ""
         tell(plugin.name .. " is " .. plugin.state .. why .. "; " .. replace(plugin))
       elseif looks == 0 and (seen[plugin.name] or 0) >= 2 then

@@ -126,3 +126,19 @@ test("the report comes each Monday at eight", function(t)
   t:expect_silence("6d")
   t:matches(say(t, "!report"), "^store: ")
 end)
+
+test("one that is just starting is neither down nor up", function(t)
+  t:config{ spare = { ["transport-quic"] = "/spare/quic.so" } }
+  t:plugins{ quic("failed") }
+  t:expect_sent{ to = "a", match = "replaced by /spare/quic.so$", within = "3m" }
+  t:plugins{ quic("starting", "/spare/quic.so") }
+  t:expect_silence("5m")
+  t:plugins{ quic("active", "/spare/quic.so") }
+  t:expect_sent{ to = "a", text = "transport-quic runs again", within = "2m" }
+end)
+
+test("a spare that is no path is said at once", function(t)
+  t:config{ spare = { ["transport-quic"] = "quic.so" } }
+  t:run()
+  t:expect_error("spare: transport%-quic must be the whole path")
+end)
