@@ -56,7 +56,8 @@ pub struct BotStatus {
 pub struct LimitUse {
     /// The limit, as it is called in the configuration.
     pub name: String,
-    /// How much is used: of a budget that fills up again, what is spent.
+    /// How much is used: of a budget that fills up again, what is spent; of the one for an event, the most that one took. 0 of
+    /// what nobody counts: coroutines, the life of a handler, the sizes of a value and of the source.
     pub used: u64,
     /// The limit.
     pub limit: u64,

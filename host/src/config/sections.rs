@@ -228,10 +228,14 @@ section! {
         handlers: usize = ScriptLimits::default().handlers, "handlers", between 1, 1_000;
         /// How long a handler may take with all its waiting.
         handler_life_secs: u64 = ScriptLimits::default().handler_life_secs, "seconds", between 1, 86_400;
+        /// Questions to people that wait for an answer.
+        questions: usize = ScriptLimits::default().questions, "questions", between 0, 10_000;
         /// Coroutines of its own.
         coroutines: usize = ScriptLimits::default().coroutines, "coroutines", between 0, 10_000;
         /// Timers that are set.
         timers: usize = ScriptLimits::default().timers, "timers", between 0, 10_000;
+        /// Channels that it listens to; the node joins 1,024 in all.
+        channels: usize = ScriptLimits::default().channels, "channels", between 0, 1_024;
         /// Direct messages.
         messages_per_minute: u32 = ScriptLimits::default().messages_per_minute, "messages", between 0, 1_000_000;
         /// Broadcasts.

@@ -5,9 +5,6 @@ use tokio::sync::oneshot;
 
 use crate::api::InboxItem;
 
-/// Questions that wait at a time.
-pub(crate) const QUESTIONS: usize = 64;
-
 /// The questions of one machine.
 #[derive(Debug, Default)]
 pub(crate) struct Asked(Vec<Question>);

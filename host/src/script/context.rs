@@ -15,7 +15,7 @@ use super::api::{Command, Fault, Handler, Timers, Unread};
 use super::asked::Asked;
 use super::board::Board;
 use super::call::Running;
-use super::limits::{CHANNELS, REGISTRATIONS, ScriptLimits};
+use super::limits::{REGISTRATIONS, ScriptLimits};
 use super::lock;
 use super::manifest::{Manifest, Permissions};
 use super::program::Program;
@@ -211,8 +211,9 @@ impl Ctx {
             return Ok(());
         }
         self.room_to_register()?;
-        if self.topics.borrow().len() >= CHANNELS {
-            return Err(Fault::Misuse(format!("a bot listens to at most {CHANNELS} channels; name fewer")));
+        let most = self.limits.channels;
+        if self.topics.borrow().len() >= most {
+            return Err(Fault::Misuse(format!("a bot listens to at most {most} channels; name fewer")));
         }
         self.topics.borrow_mut().insert(topic.to_owned());
         self.new_topics.borrow_mut().push(topic.to_owned());

@@ -18,6 +18,8 @@ pub const MEMORY_BYTES: usize = 16 << 20;
 pub const HANDLERS: usize = 16;
 /// How long a handler may take with all its waiting, in seconds.
 pub const HANDLER_LIFE_SECS: u64 = 30;
+/// Questions to people (`msg:ask`) that wait at a time.
+pub const QUESTIONS: usize = 64;
 /// Live coroutines of a bot's own.
 pub const COROUTINES: usize = 100;
 /// Timers that are set.
@@ -80,10 +82,10 @@ pub const COMMAND_ARGS_BYTES: usize = 256;
 pub const HELP_BYTES: usize = 1 << 10;
 /// Name of a timer, or of what messages that wait are merged by, in bytes.
 pub const KEY_BYTES: usize = 256;
-/// A duration as it is written, in bytes.
-pub const DURATION_BYTES: usize = 64;
 /// What a timer is known by over reloads, in bytes: its name, and how far off it is.
 pub const TIMER_KEY_BYTES: usize = KEY_BYTES + DURATION_BYTES;
+/// A duration as it is written, in bytes.
+pub const DURATION_BYTES: usize = 64;
 /// Product of subject and pattern length that string searches accept: about 10 ms of work that nothing can interrupt.
 pub const PATTERN_WORK: usize = 4 << 20;
 /// Elements that `table.move` moves at once.
@@ -193,10 +195,14 @@ limits! {
     handlers: usize = HANDLERS,
     /// Longest life of a handler, in seconds.
     handler_life_secs: u64 = HANDLER_LIFE_SECS,
+    /// Questions to people that wait.
+    questions: usize = QUESTIONS,
     /// Live coroutines.
     coroutines: usize = COROUTINES,
     /// Timers that are set.
     timers: usize = TIMERS,
+    /// Channels that it listens to.
+    channels: usize = CHANNELS,
     /// Messages a minute.
     messages_per_minute: u32 = MESSAGES_PER_MINUTE,
     /// Broadcasts a minute.

@@ -196,6 +196,13 @@ pub(crate) struct Figures {
     pub timers: AtomicU32,
     /// Handlers in flight.
     pub handlers: AtomicU32,
+    /// Questions that wait for people.
+    pub questions: AtomicU32,
+    /// Entries of its boards.
+    pub board_posts: AtomicU32,
+    /// CPU time that loading took, and the most that one event has taken since, in microseconds.
+    pub load_cpu_us: AtomicU64,
+    pub event_cpu_us: AtomicU64,
 }
 
 /// What went wrong lately, and what follows from it.
@@ -254,8 +261,6 @@ fn count(times: &mut VecDeque<Instant>, window: Duration, now: Instant) -> usize
 pub(crate) struct Shared {
     pub name: String,
     pub path: PathBuf,
-    /// Those of the version that was loaded last.
-    pub limits: Mutex<ScriptLimits>,
     /// The bot's time.
     pub clock: Clock,
     pub inbox_seq: AtomicU64,
@@ -295,7 +300,6 @@ impl Shared {
         Self {
             name: name.to_owned(),
             path,
-            limits: Mutex::new(limits.clone()),
             inbox_seq: AtomicU64::new(0),
             wake: Notify::new(),
             live: Mutex::default(),
@@ -314,12 +318,6 @@ impl Shared {
             problems: Mutex::default(),
             clock,
         }
-    }
-
-    /// Takes the limits of a version that loads; what is used of them stays used.
-    pub(crate) fn limit(&self, limits: &ScriptLimits) {
-        lock(&self.traffic).limit(limits, self.clock.now());
-        *lock(&self.limits) = limits.clone();
     }
 
     /// The inbox grew to `seq`.
@@ -417,7 +415,8 @@ impl Shared {
     fn limit_use(&self) -> Vec<LimitUse> {
         let now = self.clock.now();
         let mut traffic = lock(&self.traffic);
-        let Traffic { messages, broadcasts, bytes, cpu, stored, .. } = &mut *traffic;
+        let Traffic { messages, broadcasts, bytes, log, cpu, stored, limits, .. } = &mut *traffic;
+        let limits = limits.clone();
         let spent = |bucket: &mut Bucket, unit: f64| {
             let (used, capacity) = bucket.spent(now);
             ((used * unit).round() as u64, (capacity * unit).round() as u64)
@@ -428,16 +427,30 @@ impl Shared {
             ("broadcasts_per_minute", spent(broadcasts, 1.0)),
             ("bytes_per_hour", spent(bytes, 1.0)),
             ("store_bytes_per_minute", spent(stored, 1.0)),
+            ("log_lines_per_second", spent(log, 1.0)),
         ];
         drop(traffic);
+        let figures = &self.figures;
+        let channels = lock(&self.face).topics.len();
         let store = lock(&self.store);
-        let limits = lock(&self.limits);
+        let count = |figure: &AtomicU32, limit: usize| (figure.load(Ordering::Relaxed).into(), limit as u64);
+        let cpu_ms = |figure: &AtomicU64, limit| (figure.load(Ordering::Relaxed).div_ceil(1_000), limit);
         let counts = [
-            ("memory_bytes", (self.figures.memory.load(Ordering::Relaxed), limits.memory_bytes as u64)),
+            ("cpu_per_event_ms", cpu_ms(&figures.event_cpu_us, limits.cpu_per_event_ms)),
+            ("cpu_at_load_ms", cpu_ms(&figures.load_cpu_us, limits.cpu_at_load_ms)),
+            ("memory_bytes", (figures.memory.load(Ordering::Relaxed), limits.memory_bytes as u64)),
             ("store_bytes", (store.bytes() as u64, limits.store_bytes as u64)),
             ("store_keys", (store.keys() as u64, limits.store_keys as u64)),
-            ("timers", (self.figures.timers.load(Ordering::Relaxed).into(), limits.timers as u64)),
-            ("handlers", (self.figures.handlers.load(Ordering::Relaxed).into(), limits.handlers as u64)),
+            ("board_posts", count(&figures.board_posts, limits.board_posts)),
+            ("timers", count(&figures.timers, limits.timers)),
+            ("handlers", count(&figures.handlers, limits.handlers)),
+            ("questions", count(&figures.questions, limits.questions)),
+            ("channels", (channels as u64, limits.channels as u64)),
+            // What nobody counts.
+            ("coroutines", (0, limits.coroutines as u64)),
+            ("handler_life_secs", (0, limits.handler_life_secs)),
+            ("store_value_bytes", (0, limits.store_value_bytes as u64)),
+            ("source_bytes", (0, limits.source_bytes as u64)),
         ];
         let line = |(name, (used, limit)): (&str, (u64, u64))| LimitUse { name: name.to_owned(), used, limit };
         buckets.into_iter().chain(counts).map(line).collect()

@@ -17,6 +17,8 @@ pub(crate) struct Traffic {
     pub cpu: Bucket,
     /// Bytes written to the store.
     pub stored: Bucket,
+    /// The limits in force: those of the bot's last version.
+    pub limits: ScriptLimits,
     /// Messages that still go out beyond the quota.
     spare: u32,
 }
@@ -31,7 +33,7 @@ impl Traffic {
     pub(crate) fn new(limits: &ScriptLimits, now: Instant) -> Self {
         let [messages, broadcasts, bytes, log, cpu, stored] =
             sizes(limits).map(|(capacity, per_second)| Bucket::new(capacity, per_second, now));
-        Self { messages, broadcasts, bytes, log, cpu, stored, spare: 0 }
+        Self { messages, broadcasts, bytes, log, cpu, stored, limits: limits.clone(), spare: 0 }
     }
 
     /// Takes the limits of another version of the bot; what is used of them stays used.
@@ -40,6 +42,7 @@ impl Traffic {
             |(bucket, (capacity, per_second)): (&mut Bucket, (f64, f64))| bucket.resize(capacity, per_second, now);
         self.has_finished();
         self.buckets().into_iter().zip(sizes(limits)).for_each(resize);
+        self.limits = limits.clone();
     }
 
     /// The bot stops: what it still has to say to people need not wait for room.

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
@@ -102,7 +103,13 @@ impl Vm {
         let chunk = self.guard(|| self.program.chunk(&self.lua, &self.program.source.main).unwrap_or_else(missing));
         let ms = self.ctx.limits.cpu_at_load_ms;
         match chunk {
-            Ok(function) => self.call(Running::new("load", None), &function, (), Duration::from_millis(ms)).await,
+            Ok(function) => {
+                let ran = self.call(Running::new("load", None), &function, (), Duration::from_millis(ms)).await;
+                let figures = &self.ctx.shared.figures;
+                figures.load_cpu_us.store(ran.cpu.as_micros() as u64, Ordering::Relaxed);
+                figures.event_cpu_us.store(0, Ordering::Relaxed);
+                ran
+            }
             Err(failure) => Ran { result: Err(failure), cpu: Duration::ZERO },
         }
     }

@@ -323,6 +323,10 @@ impl Worker {
         let figures = &self.shared.figures;
         figures.timers.store(count(self.vm.ctx.timers.borrow().count()), Ordering::Relaxed);
         figures.handlers.store(count(self.running.len()), Ordering::Relaxed);
+        figures.questions.store(count(self.vm.ctx.asked.borrow().len()), Ordering::Relaxed);
+        let boards = self.vm.ctx.boards.borrow();
+        let entries = boards.iter().map(|board| board.at(self.vm.ctx.now_ms(), |kept| kept.replica.held())).sum();
+        figures.board_posts.store(count(entries), Ordering::Relaxed);
     }
 
     fn queue(&mut self, jobs: Result<Vec<Job>, Failure>, seq: Option<u64>) {
@@ -396,7 +400,9 @@ impl Worker {
     fn account(&mut self, what: &str, ran: &Ran) {
         let figures = &self.shared.figures;
         figures.events.fetch_add(1, Ordering::Relaxed);
-        figures.cpu_us.fetch_add(ran.cpu.as_micros() as u64, Ordering::Relaxed);
+        let cpu_us = ran.cpu.as_micros() as u64;
+        figures.cpu_us.fetch_add(cpu_us, Ordering::Relaxed);
+        figures.event_cpu_us.fetch_max(cpu_us, Ordering::Relaxed);
         figures.memory.store(self.vm.memory() as u64, Ordering::Relaxed);
         lock(&self.shared.traffic).cpu.take(ran.cpu.as_secs_f64());
         if let Err(failure) = &ran.result {

@@ -9,7 +9,6 @@ use qpq_schemas::{MessageId, PeerId};
 
 use crate::api::{ApiError, BroadcastRequest, InboxItem, Receipt, SendRequest};
 
-use super::super::asked::QUESTIONS;
 use super::super::context::Ctx;
 use super::super::dispatch::message_table;
 use super::super::duration::shorten;
@@ -183,8 +182,9 @@ async fn ask(lua: Lua, ctx: Rc<Ctx>, args: Args) -> Outcome {
     if timeout > ASK_MAX_SECS {
         return Err(Fault::Misuse("options.timeout must be a day at most".to_owned()));
     }
-    if ctx.asked.borrow().len() >= QUESTIONS {
-        let message = format!("{QUESTIONS} questions wait already, the limit; give them a shorter timeout");
+    let most = ctx.limits.questions;
+    if ctx.asked.borrow().len() >= most {
+        let message = format!("{most} questions wait already, the limit; give them a shorter timeout");
         return Err(Fault::World(ApiError::new("too-many-questions", message)));
     }
     if ctx.retired.get() {

@@ -266,6 +266,11 @@ impl Replica {
 
 /// Looking up.
 impl Replica {
+    /// How many entries are held, shown or not.
+    pub(crate) fn held(&self) -> usize {
+        self.content.len()
+    }
+
     /// The posts and replies, oldest first.
     pub(super) fn posts(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.content.values().filter(|entry| entry.text().is_some())

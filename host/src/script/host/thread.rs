@@ -148,7 +148,7 @@ pub(crate) async fn prepare(start: &Start) -> Result<Prepared, Failure> {
         *lock(&start.shared.store) = Cache::new(entries, start.shared.clock.unix_ms());
     }
     let limits = start.effective_limits();
-    start.shared.limit(&limits);
+    lock(&start.shared.traffic).limit(&limits, start.shared.clock.now());
     Ok(Prepared { identity, permissions: start.permissions.clone(), limits })
 }
 

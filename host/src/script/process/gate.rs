@@ -13,9 +13,7 @@ use crate::api::{ApiError, ChannelInfo, InboxItem, InboxPage, InboxQuery, PeerIn
 use super::super::api::{MAX_MESSAGE_BYTES, clean, event_needs};
 use super::super::board;
 use super::super::dispatch::command_name;
-use super::super::limits::{
-    CHANNELS, COMMAND_BYTES, HELP_BYTES, NAME_BYTES, REGISTRATIONS, STORE_KEY_BYTES, ScriptLimits,
-};
+use super::super::limits::{COMMAND_BYTES, HELP_BYTES, NAME_BYTES, REGISTRATIONS, STORE_KEY_BYTES, ScriptLimits};
 use super::super::manifest::Permissions;
 use super::super::shared::{LiveEvent, Offer};
 use super::super::store::{HOST_PREFIX, StoreOp};
@@ -27,7 +25,7 @@ use super::wire::{Answer, Call};
 const MAX_ORIGINS: usize = 16_384;
 /// Messages of one page take about so much, in bytes; one larger message comes alone.
 const PAGE_BYTES: usize = 512 << 10;
-/// Messages of the bot that are remembered because they may be answered: as many as there may be questions, and more.
+/// Messages of the bot that are remembered because they may be answered, at least: of a bot that may ask more, as many as it may.
 const QUESTIONS: usize = 256;
 
 /// Why a call is not done.
@@ -88,7 +86,7 @@ impl Gate {
 
     /// The bot is loaded and says what it answers and hears.
     pub(super) fn loaded(&mut self, commands: Vec<Offer>, topics: Vec<String>) -> Result<Vec<Offer>, Refusal> {
-        if commands.len() > REGISTRATIONS || topics.len() > CHANNELS {
+        if commands.len() > REGISTRATIONS || topics.len() > self.limits.channels {
             return broken("more commands or channels than there is room for");
         }
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -131,7 +129,7 @@ impl Gate {
 
     fn listen(&mut self, topic: String) -> Result<(), Refusal> {
         self.require("listen", Some(&topic))?;
-        if self.topics.len() >= CHANNELS && !self.topics.contains(&topic) {
+        if self.topics.len() >= self.limits.channels && !self.topics.contains(&topic) {
             return broken("more channels than there is room for");
         }
         self.topics.insert(topic);
@@ -318,7 +316,7 @@ impl Gate {
     /// A message went to somebody, who may answer it: it may have been a question.
     pub(super) fn wrote(&mut self, to: &str, id: MessageId) {
         if let Ok(peer) = to.parse() {
-            self.written.add(peer, id);
+            self.written.add(peer, id, self.limits.questions.max(QUESTIONS));
         }
     }
 
@@ -334,8 +332,8 @@ impl Gate {
 struct Written(VecDeque<(PeerId, MessageId)>);
 
 impl Written {
-    fn add(&mut self, to: PeerId, id: MessageId) {
-        if self.0.len() >= QUESTIONS {
+    fn add(&mut self, to: PeerId, id: MessageId, most: usize) {
+        if self.0.len() >= most {
             self.0.pop_front();
         }
         self.0.push_back((to, id));

@@ -144,10 +144,15 @@ pub(crate) struct Report {
     pub errors: u64,
     pub pauses: u32,
     pub kills: u32,
-    /// Bytes of the machine, timers that are set and handlers in flight, at the moment.
+    /// Bytes of the machine, timers that are set, handlers in flight, questions that wait and entries of boards, at the moment.
     pub memory: u64,
     pub timers: u32,
     pub handlers: u32,
+    pub questions: u32,
+    pub board_posts: u32,
+    /// CPU time of the load, and the most of an event since.
+    pub load_cpu_us: u64,
+    pub event_cpu_us: u64,
     pub paused: bool,
     pub problem: Option<String>,
     pub log: Vec<(About, String)>,

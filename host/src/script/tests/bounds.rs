@@ -62,6 +62,11 @@ fn a_bot_takes_few_of_the_nodes_channels() {
     raises(listen, 1, &format!("at most {CHANNELS} channels"));
     let commands = "for i = 1, 200 do mesh.command('c' .. i, { channel = 'c' .. i }, tostring) end";
     raises(commands, 1, &format!("at most {CHANNELS} channels"));
+    let dir = tempfile::tempdir().unwrap();
+    super::write(dir.path(), "bot.lua", listen);
+    let limits = ScriptLimits { channels: 3, ..limits() };
+    let report = run_once(&dir.path().join("bot.lua"), &json!({ "event": "start" }), &limits);
+    assert!(report.error.unwrap().message.contains("at most 3 channels"), "the admin's number counts");
     // What is refused is not joined: the one channel over the number of registrations.
     let full = "for i = 1, 256 do mesh.on_envelope(tostring) end mesh.on_broadcast('board', tostring)";
     raises(full, 1, "at most 256 handlers, commands and channels");

@@ -169,6 +169,7 @@ mod in_processes {
         super::a_new_bot_begins_at_the_end_and_an_old_one_where_it_was,
         super::an_answer_leaves_after_the_store_is_durable,
         super::what_a_manifest_asks_for_less_of_it_has_less_of,
+        super::what_is_used_of_each_limit_is_told,
         super::errors_pause_a_bot_and_cpu_kills_disable_it_while_others_go_on,
         super::live_events_timers_start_and_stop_reach_the_bot,
         super::a_slow_bot_lags_and_loses_nothing,
@@ -484,6 +485,43 @@ fn what_a_manifest_asks_for_less_of_it_has_less_of() {
     manifest(5);
     live.again("bot");
     assert_eq!(used(&live), Some((true, 5)));
+    live.stop();
+}
+
+#[test]
+fn what_is_used_of_each_limit_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "assert(mesh.board('board')):post('Free couch')
+        mesh.on_broadcast('news', tostring)
+        local words = {}
+        mesh.on_envelope(function(msg)
+            for i = 1, 2e5 do words[i % 100 + 1] = i end
+            msg:ask('how many?')
+        end)";
+    write(dir.path(), "bot/init.lua", text);
+    let needs = "needs = [\"direct\", \"reply\", \"listen\", \"broadcast\"]";
+    write(dir.path(), "bot/bot.toml", &format!("{needs}\n[limits]\nquestions = 1\nchannels = 999"));
+    let live = Live::of(dir.path());
+    live.running("bot");
+    live.ask(EVE, None, "hello");
+    let figures = |live: &Live, name: &str| {
+        let limits = live.bot("bot").unwrap().limits;
+        limits.into_iter().find(|limit| limit.name == name).map(|limit| (limit.used, limit.limit)).unwrap()
+    };
+    live.until(|live| figures(live, "questions") == (1, 1));
+    // One more question than the bot may have ends at once; what its event took is known then.
+    live.tell([0xbb; 32], None, "hello");
+    live.until(|live| figures(live, "cpu_per_event_ms").0 > 0);
+    assert_eq!(figures(&live, "questions"), (1, 1));
+    assert_eq!(figures(&live, "channels"), (2, 64));
+    assert_eq!(figures(&live, "board_posts"), (1, 4_000));
+    assert!(figures(&live, "cpu_at_load_ms").0 > 0);
+    for (name, limit) in [("log_lines_per_second", 20), ("coroutines", 100), ("handler_life_secs", 30)] {
+        assert_eq!(figures(&live, name).1, limit, "{name}");
+    }
+    // Every limit that can be set is told.
+    let all = serde_json::to_value(crate::script::ScriptLimits::default()).unwrap();
+    assert_eq!(all.as_object().unwrap().len(), live.bot("bot").unwrap().limits.len());
     live.stop();
 }
 

@@ -16,6 +16,8 @@ const PERIOD: Duration = Duration::from_secs(2);
 /// What puzzles who watches the figures fall.
 const REFILLED: &str =
     "\nWhat is spent of a limit per minute or hour comes back bit by bit, so those figures fall by themselves.\n";
+/// Limits of which nobody counts how much is used.
+const UNCOUNTED: [&str; 4] = ["coroutines", "handler_life_secs", "store_value_bytes", "source_bytes"];
 /// Cells of a bar.
 const BAR: u64 = 20;
 /// From this share of a limit on, in percent, it is worth a look; a full one needs attention.
@@ -29,9 +31,9 @@ const COLUMNS: [&[&str]; 8] = [
     &["messages_per_minute"],
     &["broadcasts_per_minute"],
     &["bytes_per_hour"],
-    &["store_bytes", "store_keys", "store_bytes_per_minute"],
+    &["store_bytes", "store_keys", "store_bytes_per_minute", "board_posts"],
     &["timers"],
-    &["handlers"],
+    &["handlers", "questions"],
 ];
 const HEADS: [&str; 14] = [
     "BOT",
@@ -133,12 +135,18 @@ fn page(bot: &BotStatus, style: Style) -> String {
         bot.lag,
         bot.loads,
     );
-    let figures: Vec<(String, String)> = bot.limits.iter().map(|limit| (words(&limit.name), figure(limit))).collect();
+    let is_counted = |limit: &&LimitUse| !UNCOUNTED.contains(&limit.name.as_str());
+    let counted: Vec<&LimitUse> = bot.limits.iter().filter(is_counted).collect();
+    let figures: Vec<(String, String)> = counted.iter().map(|limit| (words(&limit.name), figure(limit))).collect();
     let wide = |lengths: &mut dyn Iterator<Item = usize>| lengths.max().unwrap_or(0);
     let names = wide(&mut figures.iter().map(|(name, _)| name.chars().count()));
     let values = wide(&mut figures.iter().map(|(_, value)| value.chars().count()));
-    for (limit, (name, value)) in bot.limits.iter().zip(&figures) {
+    for (limit, (name, value)) in counted.into_iter().zip(&figures) {
         text += &format!("{name:<names$}  {}  {value:>values$}\n", bar(limit, style));
+    }
+    let uncounted = bot.limits.iter().filter(|limit| !is_counted(limit)).map(most).collect::<Vec<_>>();
+    if !uncounted.is_empty() {
+        text += &format!("at most{:rest$}{}\n", "", uncounted.join(", "), rest = (names + 2).saturating_sub(7).max(2));
     }
     text += REFILLED;
     if let Some(problem) = super::waiting(bot).or_else(|| bot.problem.as_deref().map(clean)) {
@@ -171,18 +179,31 @@ fn bar(limit: &LimitUse, style: Style) -> String {
 
 /// `memory_bytes` is "memory".
 fn words(name: &str) -> String {
-    let name = name.strip_suffix("_bytes").or_else(|| name.strip_suffix("_percent")).unwrap_or(name);
+    let name = ["_bytes", "_percent", "_ms", "_secs"].iter().find_map(|unit| name.strip_suffix(unit)).unwrap_or(name);
     clean(&name.replace('_', " "))
 }
 
 fn figure(limit: &LimitUse) -> String {
     if limit.name.contains("bytes") {
         format!("{} of {}", bytes(limit.used), bytes(limit.limit))
-    } else if limit.name.ends_with("_percent") {
-        format!("{} of {} %", limit.used, limit.limit)
     } else {
-        format!("{} of {}", limit.used, limit.limit)
+        format!("{} of {}{}", limit.used, limit.limit, unit(&limit.name))
     }
+}
+
+/// A limit of which nobody counts how much is used: "coroutines 100", "handler life 30 s".
+fn most(limit: &LimitUse) -> String {
+    let words = words(&limit.name);
+    if limit.name.contains("bytes") {
+        format!("{words} {}", bytes(limit.limit))
+    } else {
+        format!("{words} {}{}", limit.limit, unit(&limit.name))
+    }
+}
+
+fn unit(name: &str) -> &'static str {
+    let units = [("_percent", " %"), ("_ms", " ms"), ("_secs", " s")];
+    units.iter().find(|(end, _)| name.ends_with(end)).map_or("", |(_, unit)| unit)
 }
 
 #[cfg(test)]
@@ -200,6 +221,9 @@ mod tests {
         assert_eq!(share(&limit("x", u64::MAX, 1)), u64::MAX);
         assert_eq!(figure(&limit("store_bytes", 512, 1 << 20)), "512 B of 1.0 MiB");
         assert_eq!(words("memory_bytes"), "memory");
+        assert_eq!(figure(&limit("cpu_per_event_ms", 3, 50)), "3 of 50 ms");
+        assert_eq!(most(&limit("coroutines", 0, 100)), "coroutines 100");
+        assert_eq!(most(&limit("handler_life_secs", 0, 30)), "handler life 30 s");
         assert!(bar(&limit("timers", 1, 1_000), Style::PLAIN).starts_with("█░"));
         assert!(bar(&limit("timers", 99, 3), Style::PLAIN).starts_with(&"█".repeat(20)));
     }

@@ -246,6 +246,10 @@ impl Guard {
         figures.memory.store(report.memory, Ordering::Relaxed);
         figures.timers.store(report.timers, Ordering::Relaxed);
         figures.handlers.store(report.handlers, Ordering::Relaxed);
+        figures.questions.store(report.questions, Ordering::Relaxed);
+        figures.board_posts.store(report.board_posts, Ordering::Relaxed);
+        figures.load_cpu_us.store(report.load_cpu_us, Ordering::Relaxed);
+        figures.event_cpu_us.store(report.event_cpu_us, Ordering::Relaxed);
         let now = Instant::now();
         for (about, text) in report.log.iter().take(REPORT_LINES) {
             if !self.book_rate.try_take(1.0, now) {
