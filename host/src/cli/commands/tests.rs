@@ -338,12 +338,32 @@ async fn a_call_is_explained_also_by_a_part_of_its_name_and_a_misspelt_one_is_gu
 }
 
 #[tokio::test]
+async fn a_table_a_bare_name_a_permission_and_a_global_are_explained() {
+    let store = text(&["script", "help", "mesh.store"]).await;
+    assert!(store.contains("mesh.store:get(") && store.contains("mesh.store:each("), "{store}");
+    assert!(!store.contains("mesh.send("), "{store}");
+    assert_eq!(text(&["script", "help", "post"]).await, text(&["script", "help", "board:post"]).await);
+    let reply = text(&["script", "help", "reply"]).await;
+    for part in ["msg:reply(", "board:reply(", "The permission `reply` allows to answer"] {
+        assert!(reply.contains(part), "{reply}");
+    }
+    let listen = text(&["script", "help", "listen:board"]).await;
+    assert!(listen.contains("allows to read the channel board") && listen.contains("[\"listen:board\"]"), "{listen}");
+    assert!(text(&["script", "help", "require"]).await.contains("beside the bot's init.lua"));
+    assert!(text(&["script", "help", "print"]).await.contains("mesh.log.info"));
+    // What is a command means the command.
+    assert!(text(&["script", "help", "list"]).await.contains("Usage: "));
+}
+
+#[tokio::test]
 async fn a_new_bot_overwrites_nothing_and_has_a_name_that_a_bot_can_have() {
     let dir = tempfile::tempdir().unwrap();
     let place = dir.path().to_str().unwrap();
     let made = outcome(Arc::default(), &["script", "new", "greeter", "--dir", place]).await.unwrap();
     assert!(made.show(false).contains("qpq script check"), "{}", made.show(false));
     assert!(dir.path().join("greeter/init_test.lua").is_file());
+    let failure = outcome(Arc::default(), &["script", "new", "Help", "--dir", place]).await.unwrap_err();
+    assert!(failure.to_string().contains("`!help` is the node's own command"), "{failure}");
     for line in
         [&["script", "new", "greeter", "--dir", place][..], &["script", "new", "greeter", "--single", "--dir", place]]
     {

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use crate::cli::answer::Answer;
 use crate::cli::args::Cli;
 use crate::cli::failure::Failure;
-use crate::script::manifest::PERMISSIONS;
+use crate::script::manifest::{PERMISSIONS, check_need, meaning};
 use crate::script::meta::{calls, groups, permission, signature, types};
-use crate::script::{ALIASES, Call, ERRORS, EVENTS, Event, Param, Type, nearest};
+use crate::script::{ALIASES, Call, ERRORS, EVENTS, Event, KEPT_GLOBALS, Param, REMOVED_GLOBALS, Type, nearest};
 
 pub(super) fn run(what: Option<&str>) -> Result<Answer, Failure> {
     let Some(what) = what else { return Ok(overview()) };
@@ -31,11 +31,14 @@ pub(super) fn run(what: Option<&str>) -> Result<Answer, Failure> {
     if let Some(alias) = ALIASES.iter().find(|alias| alias.name == name) {
         return line("type", &format!("{} = {}\n\n{}", alias.name, alias.type_words, alias.help));
     }
-    if let Some((_, allows)) = PERMISSIONS.iter().find(|(permission, _)| *permission == name) {
-        return line(
-            "permission",
-            &format!("The permission `{name}` allows to {allows}. Ask for it in bot.toml: needs = [\"{name}\"]"),
-        );
+    if let Some(answer) = several(name) {
+        return Ok(answer);
+    }
+    if let Some(text) = permission_text(name) {
+        return line("permission", &text);
+    }
+    if let Some(text) = global_text(name) {
+        return line("global", &text);
     }
     if let Some((_, meaning)) = ERRORS.iter().find(|(code, _)| *code == name) {
         return line("error", &format!("err.code == \"{name}\": {meaning}."));
@@ -60,11 +63,63 @@ fn alike(call: &str, name: &str) -> bool {
     call == name || call.strip_prefix("mesh.") == Some(&*name)
 }
 
+/// The calls of a table, such as `mesh.store`, or those with this last part, such as `post`. What is a command of the command
+/// line, too, means that one.
+fn several(name: &str) -> Option<Answer> {
+    let of = |is_meant: &dyn Fn(&str) -> bool| calls().filter(|call| is_meant(call.name)).collect::<Vec<_>>();
+    let inside = of(&|call| before(call) == name);
+    let ends = |call: &str| last(call) == name && command_help(name).is_none();
+    let found = if inside.is_empty() { of(&ends) } else { inside };
+    if let [call] = found[..] {
+        return Some(Answer::new("qpq.script-help/1", &call_json(call), call_text(call)));
+    }
+    let text = |call: &&Call| format!("{}\n    {}\n", signature(call), call.help);
+    let mut page = found.iter().map(text).collect::<String>();
+    if let Some(text) = permission_text(name) {
+        page += &format!("\n{text}\n");
+    }
+    page += "\n`script help NAME` explains one of them.";
+    let calls = found.iter().map(|call| call_json(call)).collect::<Vec<_>>();
+    (!calls.is_empty()).then(|| Answer::new("qpq.script-help/1", &json!({ "name": name, "calls": calls }), page))
+}
+
+/// `mesh.store:get` is in `mesh.store`.
+fn before(call: &str) -> &str {
+    call.rsplit_once(['.', ':']).map_or("", |(before, _)| before)
+}
+
+/// `mesh.store:get` ends in `get`.
+fn last(call: &str) -> &str {
+    call.rsplit(['.', ':']).next().unwrap_or(call)
+}
+
+/// A permission, also one for a channel or a part: `listen:board`.
+fn permission_text(name: &str) -> Option<String> {
+    let whole = PERMISSIONS.iter().find(|(permission, _)| *permission == name).map(|(_, allows)| (*allows).to_owned());
+    let allows = whole.or_else(|| check_need(name).is_ok().then(|| meaning(name)))?;
+    Some(format!("The permission `{name}` allows to {allows}. Ask for it in bot.toml: needs = [\"{name}\"]"))
+}
+
+/// What is there beside `mesh`, or isn't.
+fn global_text(name: &str) -> Option<String> {
+    if name == "require" {
+        let text = "require(name) loads a module once and returns what its file returns: NAME.lua beside the bot's init.lua, or one \
+                    that several bots share, require(\"lib/NAME\").";
+        return Some(text.to_owned());
+    }
+    if let Some((_, instead)) = REMOVED_GLOBALS.iter().find(|(removed, _)| *removed == name) {
+        return Some(format!("`{name}` is not there for bots: {instead}"));
+    }
+    KEPT_GLOBALS.contains(&name).then(|| match name {
+        "os" => "`os` has `time`, `date` and `clock` alone, by the bot's clock.".to_owned(),
+        _ => format!("`{name}` is the one of Luau: https://luau.org/library"),
+    })
+}
+
 fn unknown(name: &str) -> Failure {
     let whole = calls().map(|call| call.name).chain(types().map(|table| table.name));
     let known = whole.chain(EVENTS.iter().map(|event| event.name));
     // `sned` is near to `mesh.send` by its last part.
-    let last = |name: &'static str| name.rsplit(['.', ':']).next().unwrap_or(name);
     let near = nearest(name, known).or_else(|| {
         let part = nearest(name, calls().map(|call| last(call.name)))?;
         calls().map(|call| call.name).find(|call| last(call) == part)

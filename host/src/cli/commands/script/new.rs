@@ -46,6 +46,10 @@ pub(super) async fn run(setting: &Setting, connect: Connect<'_>, args: &NewScrip
     if let Some(problem) = bot_name_problem(&args.name) {
         return Err(Failure::Usage(problem));
     }
+    if args.name.eq_ignore_ascii_case("help") {
+        let why = "`!help` is the node's own command, which lists those of all bots; choose another name.";
+        return Err(Failure::Usage(format!("`{}` can't be a new bot's name: {why}", args.name)));
+    }
     let dir = match &args.dir {
         Some(dir) => dir.clone(),
         None => scripts_dir(setting, connect).await,
