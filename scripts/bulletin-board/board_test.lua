@@ -103,7 +103,7 @@ test("the moderators hide and show, pin and ban, nobody else", function(t)
   t:config{ moderators = { "self", t:key("mo") } }
   local spam = id_in(say(t, "eve", "!post Buy my pills"))
   for _, command in { "!hide " .. spam, "!pin " .. spam, "!ban " .. t:key("anna") } do
-    t:matches(say(t, "eve", command), "^no effect: ")
+    t:equal(say(t, "eve", command), "it counts at the nodes that have you as a moderator; a hasn't")
     t:matches(ask(t, "eve", command), "^no effect: ")
   end
   t:equal(say(t, "mo", "!hide " .. spam .. " advertising"), "#" .. spam .. " is hidden")
@@ -130,6 +130,29 @@ test("a node whose own word doesn't count leaves moderation to those who sign it
   local spam = id_in(say(t, "eve", "!post Buy my pills"))
   t:matches(ask(t, "mo", "!hide " .. spam), "write it on the channel")
   t:equal(say(t, "mo", "!hide " .. spam), "#" .. spam .. " is hidden")
+end)
+
+test("of a pin that counts at another node, the node that answers says what is so", function(t)
+  local b = t:node("b")
+  local function answer(who, text)
+    t:receive{ from = who, topic = "board", text = text }
+    t:advance("1m")
+    local sent = {}
+    for _, node in { t, b } do
+      for _, message in node:sent() do
+        if message.topic == "board" and message.text:sub(1, 1) ~= "!" then sent[#sent + 1] = message end
+      end
+    end
+    table.sort(sent, function(x, y) return x.time < y.time end)
+    return sent[#sent].text
+  end
+  local couch = id_in(answer("anna", "!post Free couch"))
+  -- The user of a is a moderator at a alone, whichever node answers.
+  local said = answer("self", "!pin " .. couch)
+  t:ok(said == "#" .. couch .. " is pinned" or said == "it counts at the nodes that have you as a moderator; b hasn't", said)
+  t:matches(ask(t, "self", "!list"), "^%* #" .. couch)
+  b:receive{ from = "self", text = "!list" }
+  t:matches(b:expect_sent{ to = "b" }.text, "^#" .. couch)
 end)
 
 test("posts outlive a restart and a new version, and expire after 30 days", function(t)

@@ -1,13 +1,17 @@
 -- The moderators' commands. What a moderator types on the channel is signed by himself, so it counts wherever he is named; in a
--- direct message he asks this node to sign it. (A ban of a post's author would be easier to type, but of a post that came through
+-- direct message he asks this node to sign it. Of several nodes one answers, and it knows only its own moderators. (A ban of a post's author would be easier to type, but of a post that came through
 -- another node's bot only that bot says who wrote it: whom to ban is for the moderator to tell.)
+local HERE = mesh.self.name or mesh.self.id:sub(1, 6)
+
 return function(board, command, moderators)
   local function moderator_command(name, args, help, fn)
     command(name, args, help .. " (moderators)", function(msg, ...)
-      if not moderators[msg.from] then
-        return "no effect: at this node only its moderators' word counts"
+      if moderators[msg.from] then
+        return fn(msg, ...)
+      elseif msg.topic then
+        return "it counts at the nodes that have you as a moderator; " .. HERE .. " hasn't"
       end
-      return fn(msg, ...)
+      return "no effect: at this node only its moderators' word counts"
     end)
   end
 
