@@ -147,3 +147,11 @@ test("nodes with notices of their own don't speak for each other", function(t)
   b:expect_sent{ text = "notice #1 is withdrawn" }
   t:equal(order(t, "!announcements"), "[#1] one -- a")
 end)
+
+for setting, value in { every = "often", keep = "long" } do
+  test("a value of '" .. setting .. "' that makes no sense is said at once", function(t)
+    t:config{ [setting] = value }
+    t:run()
+    t:expect_error(setting .. " must be a duration")
+  end)
+end

@@ -9,8 +9,8 @@
 local clock = require("clock")
 local notices = require("notices")
 local cfg = mesh.config {}
-local EVERY = assert(mesh.seconds(cfg.every))
-local KEEP = assert(mesh.seconds(cfg.keep))
+local EVERY = assert(mesh.seconds(cfg.every), "every must be a duration such as '6h'")
+local KEEP = assert(mesh.seconds(cfg.keep), "keep must be a duration such as '3d'")
 local LIFE = math.min(EVERY, 30 * 86400) -- what is said lives until it is repeated: nobody needs both
 local RETRY = 90                         -- seconds until a notice is tried again that could not go out
 local YEAR = 366 * 86400                 -- no notice is planned farther ahead, or stays longer

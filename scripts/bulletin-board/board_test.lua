@@ -155,6 +155,12 @@ test("of a pin that counts at another node, the node that answers says what is s
   t:matches(b:expect_sent{ to = "b" }.text, "^#" .. couch)
 end)
 
+test("a setting that makes no sense is said at once", function(t)
+  t:config{ keep = "a month" }
+  t:run()
+  t:expect_error("keep must be a duration")
+end)
+
 test("posts outlive a restart and a new version, and expire after 30 days", function(t)
   local couch = id_in(ask(t, "anna", "!post Free couch"))
   t:advance("20d")

@@ -3,6 +3,7 @@
 -- On the channel what people type is the signed entry itself; the bot only tells what became of it. In a direct message the
 -- bot writes the entry for the sender. All posts are in `mesh.board`, which is the same at each node.
 local cfg = mesh.config {}
+assert(mesh.seconds(cfg.keep), "keep must be a duration such as '30d'")
 local board = assert(mesh.board(cfg.channel, { keep = cfg.keep, moderators = cfg.moderators, posts = cfg.posts }))
 
 local FOUND = 8     -- posts that a search shows

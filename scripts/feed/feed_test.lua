@@ -109,3 +109,11 @@ test("a hostile source doesn't stop the bot", function(t)
   t:equal(ask(t, "!feed"), "weather: its source is empty")
   t:equal((t:bot_state()), "running")
 end)
+
+for setting, value in { check = "often", feeds = { weather = "title" } } do
+  test("a value of '" .. setting .. "' that makes no sense is said at once", function(t)
+    t:config{ [setting] = value }
+    t:run()
+    t:expect_error(setting .. ".* must be ")
+  end)
+end

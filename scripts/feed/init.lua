@@ -5,10 +5,13 @@
 --
 -- The admin names the sources; the bot never learns or chooses a place. read.lua makes texts of what they hold.
 local cfg = mesh.config {}
+assert((mesh.seconds(cfg.check) or 0) >= 1, "check must be a duration of a second or more, such as '10m'")
 local read = require("read")
 
 local names = {}
-for name in pairs(cfg.feeds) do
+for name, form in pairs(cfg.feeds) do
+  local known = form == "text" or form == "titles" or tostring(form):match("^json:.")
+  assert(known, "feeds: " .. name .. " must be 'text', 'titles' or 'json:' and a path")
   names[#names + 1] = name
 end
 table.sort(names)

@@ -4,6 +4,8 @@
 --   !notify on                             tell me of my notes, and of mail of mine that this node drops; off, status
 local waiting = require("waiting")
 local cfg = mesh.config {}
+assert((mesh.seconds(cfg.gather) or 0) >= 1, "gather must be a duration of a second or more, such as '1m'")
+assert(mesh.seconds(cfg.keep), "keep must be a duration such as '14d'")
 local me = mesh.self.id
 
 local BATCH = 20               -- notes and news in one message
@@ -88,8 +90,10 @@ mesh.on("start", resume)
 mesh.on("reload", resume)
 
 -- What became of mail. `delivered` and `failed` are of this node's own mail, `evicted` is of anybody's that it carries.
+local KINDS = { delivered = true, failed = true, evicted = true }
 local own = {}
 for _, kind in ipairs(cfg.tell) do
+  assert(KINDS[kind], "tell names 'delivered', 'failed' and 'evicted' alone")
   own[kind] = true
 end
 

@@ -158,3 +158,11 @@ test("a note for somebody who stays away is given up in time", function(t)
   t:person("bob"):start()
   t:expect_nothing{ to = "bob" }
 end)
+
+for setting, value in { gather = "x", keep = "14 days", tell = { "lost" } } do
+  test("a value of '" .. setting .. "' that makes no sense is said at once", function(t)
+    t:config{ [setting] = value }
+    t:run()
+    t:expect_error(setting .. " ")
+  end)
+end

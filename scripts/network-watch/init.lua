@@ -5,6 +5,14 @@
 -- A change is told once it has lasted for the grace time, so that a link that flaps gives one message and not fifty.
 -- look.lua finds out what is there, watched.lua remembers how it was.
 local cfg = mesh.config {}
+assert(mesh.seconds(cfg.forget), "forget must be a duration such as '30d'")
+local FROM, TO = cfg.quiet:match("^(%d%d?)%-(%d%d?)$")
+FROM, TO = tonumber(FROM), tonumber(TO)
+assert(cfg.quiet == "" or FROM and FROM <= 24 and TO <= 24, "quiet must be two hours such as '22-7', or ''")
+for _, admin in ipairs(cfg.admins) do
+  assert(admin == "self" or type(admin) == "string" and admin:match("^%x+$") == admin and #admin == 64,
+    "admins must be keys of 64 digits, or 'self'")
+end
 local look = require("look")
 local watched = require("watched")(cfg)
 
@@ -13,12 +21,10 @@ local HERE = (mesh.self.name or mesh.self.id:sub(1, 10)) .. ": "
 local SAID = { up = "is back", down = "is lost", flapping = "comes and goes" }
 
 local function is_quiet()
-  local from, to = cfg.quiet:match("^(%d+)%-(%d+)$")
-  if not from then return false end
+  if not FROM then return false end
   local hour = tonumber(os.date("!%H"))
-  from, to = tonumber(from), tonumber(to)
-  if from <= to then return hour >= from and hour < to end
-  return hour >= from or hour < to
+  if FROM <= TO then return hour >= FROM and hour < TO end
+  return hour >= FROM or hour < TO
 end
 
 local function tell(lines)

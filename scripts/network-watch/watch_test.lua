@@ -125,3 +125,11 @@ test("what is lost for long is forgotten", function(t)
   t:receive{ from = "self", text = "!network" }
   t:expect_sent{ text = "a: nothing is up" }
 end)
+
+for setting, value in { quiet = "22", forget = "a month", admins = { "anna" } } do
+  test("a value of '" .. setting .. "' that makes no sense is said at once", function(t)
+    t:config{ [setting] = value }
+    t:run()
+    t:expect_error(setting .. " must be ")
+  end)
+end

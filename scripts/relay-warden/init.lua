@@ -8,6 +8,10 @@
 local cfg = mesh.config {}
 local quota = require("quota")
 
+for name, file in pairs(cfg.spare) do
+  assert(type(file) == "string" and file:match("^/"), "spare: " .. name .. " must be the whole path of a file")
+end
+
 local admins = {}        -- keys, without "self"
 for i, admin in ipairs(cfg.admins) do
   admins[i] = admin == "self" and mesh.self.id or admin

@@ -1,5 +1,6 @@
 -- welcome: greets whom it hears for the first time, once and in private; tells !about and !rules to whoever asks.
 local cfg = mesh.config {}
+assert(mesh.seconds(cfg.remember), "remember must be a duration such as '365d'")
 
 local RENEW = 86400   -- seconds after which it is noted again that somebody was heard: not with each message
 local OFFSET = 3600   -- seconds by which a newcomer's clock may be slow

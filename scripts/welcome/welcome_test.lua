@@ -117,3 +117,9 @@ test("memory is bounded: who can't be remembered is not greeted", function(t)
   speak(t, "carl")
   t:expect_sent{ to = "carl", match = "^Welcome, carl" }
 end)
+
+test("a time that is none is said at once, not at the first greeting", function(t)
+  t:config{ remember = "1 year" }
+  t:run()
+  t:expect_error("remember must be a duration")
+end)
