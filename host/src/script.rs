@@ -45,6 +45,7 @@ mod program;
 mod pulse;
 mod settings;
 mod shared;
+mod show;
 mod source;
 mod sources;
 mod store;

@@ -89,6 +89,15 @@ fn a_failing_test_is_reported_with_file_and_line_and_what_was_sent_instead() {
         2,
         "expected { 1, a = { \"y\" } }, got { 1, a = { \"x\" } }",
     );
+    fails(ECHO, r"t:equal('a\nb', 'a b')", 2, r#"expected "a b", got "a\nb""#);
+    fails(ECHO, r"t:equal('a\0b', 'a\0c', 'bytes')", 2, r#"bytes: expected "a\0c", got "a\0b""#);
+    let report = fails(
+        ECHO,
+        "t:receive{ from = 'anna', text = '!echo a\\0b\\nc' }\nt:expect_sent{ text = 'x\\0y' }",
+        3,
+        "expected a message with the text \"x\\0y\", within 10 s",
+    );
+    assert_eq!(report.details, ["sent to anna: \"echo a\\0b\\nc\""]);
     fails(ECHO, "t:receive{ txt = 'x' }", 2, "t:receive: there is no option 'txt'; did you mean 'text'?");
     fails(
         ECHO,

@@ -8,6 +8,7 @@ use qpq_schemas::channel::normalise;
 
 use super::super::super::api::{Args, Fault, done};
 use super::super::super::lock;
+use super::super::super::show::in_line;
 use super::super::stage::Until;
 use super::super::world::{Posted, World};
 use super::act::text;
@@ -158,7 +159,7 @@ impl std::fmt::Display for Filter {
 
 /// The first characters of a message, in one line.
 pub(super) fn shorten(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text).replace('\n', "\\n");
+    let text = in_line(text);
     let short: String = text.chars().take(SHOWN_CHARS).collect();
     if short.len() < text.len() { format!("{short}…") } else { short }
 }
