@@ -914,19 +914,19 @@ function mesh.json.decode(text) end
 mesh.log = {}
 
 --- Writes a line to the bot's log, which `qpq script logs` shows. 20 lines a second, 1 KiB each; how many were too many stands before the next.
----@param ... any values; apart by spaces in the line
+---@param ... any values, tables with what is in them; apart by spaces in the line
 function mesh.log.debug(...) end
 
 --- Writes a line to the bot's log, which `qpq script logs` shows. 20 lines a second, 1 KiB each; how many were too many stands before the next.
----@param ... any values; apart by spaces in the line
+---@param ... any values, tables with what is in them; apart by spaces in the line
 function mesh.log.info(...) end
 
 --- Writes a line to the bot's log, which `qpq script logs` shows. 20 lines a second, 1 KiB each; how many were too many stands before the next.
----@param ... any values; apart by spaces in the line
+---@param ... any values, tables with what is in them; apart by spaces in the line
 function mesh.log.warn(...) end
 
 --- Writes a line to the bot's log, which `qpq script logs` shows. 20 lines a second, 1 KiB each; how many were too many stands before the next.
----@param ... any values; apart by spaces in the line
+---@param ... any values, tables with what is in them; apart by spaces in the line
 function mesh.log.error(...) end
 
 mesh.relay = {}

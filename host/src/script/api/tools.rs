@@ -10,6 +10,7 @@ use super::super::context::Ctx;
 use super::super::limits::{JSON_BYTES, LOG_LINE_BYTES};
 use super::super::log::{About, Level};
 use super::super::plain::Plain;
+use super::super::show::{show, shown_itself};
 use super::super::{cut, lock};
 use super::{Args, Fault, Installer, Outcome, done};
 
@@ -79,6 +80,7 @@ fn log(lua: &Lua, ctx: &Rc<Ctx>, args: &Args, level: Level) -> Outcome {
                 let bytes = text.as_bytes();
                 line.push_str(&String::from_utf8_lossy(bytes.get(..left).unwrap_or(&bytes)));
             }
+            Value::Table(table) if !shown_itself(table) => line.push_str(&show(value, left)),
             other => line.push_str(&other.to_string()?),
         }
     }

@@ -343,6 +343,22 @@ fn tools_do_what_they_say() {
 }
 
 #[test]
+fn a_table_in_the_log_is_shown_with_what_is_in_it_and_cut_where_the_line_ends() {
+    let report = run(r#"
+        local _, err = mesh.seconds("x")
+        local circle = {}
+        circle[1], circle[2] = circle, circle
+        mesh.log.info("got", { 1, "a\n", nested = { ok = true } }, {}, 7)
+        mesh.log.info(err, setmetatable({}, { __tostring = function() return "said" end }))
+        mesh.log.info(circle)
+        mesh.log.info("x", ("y"):rep(2000), {})"#);
+    assert_eq!(report.error, None);
+    assert_eq!(report.log[0], r#"got { 1, "a\n", nested = { ok = true } } {} 7"#);
+    assert!(report.log[1].starts_with("'x' is no duration") && report.log[1].ends_with(" said"), "{:?}", report.log[1]);
+    assert!(report.log[2..].iter().all(|line| line.len() <= 1_024), "{:?}", report.log);
+}
+
+#[test]
 fn one_handlers_error_stops_no_other() {
     let report =
         run("mesh.on_envelope(function() error('first') end)\nmesh.on_envelope(function(m) m:reply('second') end)");

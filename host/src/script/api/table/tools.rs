@@ -2,7 +2,7 @@
 
 use super::{Call, Group, Kind, Param, REST, call, param};
 
-const LINE: &[Param] = &[REST.doc("values; apart by spaces in the line")];
+const LINE: &[Param] = &[REST.doc("values, tables with what is in them; apart by spaces in the line")];
 const NOTED: &str = "Writes a line to the bot's log, which `qpq script logs` shows. 20 lines a second, 1 KiB each; how many were too many stands before the next.";
 
 const CALLS: &[Call] = &[
