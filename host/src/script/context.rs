@@ -41,6 +41,8 @@ pub(crate) struct Helpers {
     pub modules: Table,
     /// Makes the iterator of the store.
     pub make_each: Function,
+    /// Calls a function, and gives all that it returns in one table.
+    pub all_of: Function,
     pub timer_methods: Table,
     pub timer_meta: Table,
     pub board_methods: Table,

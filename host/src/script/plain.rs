@@ -17,37 +17,6 @@ pub(crate) enum Plain {
     Table(Vec<(Plain, Plain)>),
 }
 
-/// As an author would write it in a script.
-impl std::fmt::Display for Plain {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Nil => f.write_str("nil"),
-            Self::Bool(value) => write!(f, "{value}"),
-            Self::Number(value) => write!(f, "{value}"),
-            Self::Text(bytes) => write!(f, "\"{}\"", String::from_utf8_lossy(bytes).escape_debug()),
-            Self::Table(entries) => {
-                f.write_str("{")?;
-                for (place, (key, value)) in entries.iter().enumerate() {
-                    f.write_str(if place == 0 { " " } else { ", " })?;
-                    match key {
-                        Self::Number(n) if *n == (place + 1) as f64 => {}
-                        Self::Text(name) if is_name(name) => write!(f, "{} = ", String::from_utf8_lossy(name))?,
-                        key => write!(f, "[{key}] = ")?,
-                    }
-                    write!(f, "{value}")?;
-                }
-                f.write_str(if entries.is_empty() { "}" } else { " }" })
-            }
-        }
-    }
-}
-
-/// Whether a key can be written without quotes.
-fn is_name(key: &[u8]) -> bool {
-    key.first().is_some_and(|first| !first.is_ascii_digit())
-        && key.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
-}
-
 impl Plain {
     /// Copies a script's value, refusing what isn't plain, deeper than [`DATA_DEPTH`] or larger than `max_bytes`.
     pub(crate) fn from_lua(value: &Value, max_bytes: usize) -> Result<Self, String> {

@@ -126,9 +126,10 @@ impl Vm {
     }
 
     /// Runs a piece of Lua that the admin typed: an expression, or statements. Without `write` it can't change the bot's tables.
-    /// A function of the bot that it calls can still change that function's own variables.
+    /// A function of the bot that it calls can still change that function's own variables. All that it returns comes in a table,
+    /// with their number as `n`.
     pub(crate) fn eval(self: &Rc<Self>, code: &str, write: bool) -> Result<Call, Failure> {
-        let function = self.guard(|| {
+        let (all_of, function) = self.guard(|| {
             let function = super::program::typed(&self.lua, code)?;
             let env = self.lua.create_table()?;
             let meta = self.lua.create_table()?;
@@ -137,10 +138,10 @@ impl Vm {
             env.raw_set("_G", &env)?;
             env.set_readonly(!write);
             function.set_environment(if write { self.lua.globals() } else { env })?;
-            Ok(function)
+            Ok((self.ctx.helpers()?.all_of.clone(), function))
         })?;
         let budget = Duration::from_millis(self.ctx.limits.cpu_per_event_ms);
-        Ok(self.call(Running::new("repl", None), &function, (), budget).read_only(!write))
+        Ok(self.call(Running::new("repl", None), &all_of, function, budget).read_only(!write))
     }
 
     /// Locks the bot's tables while a reader looks at them.
@@ -284,6 +285,7 @@ fn run_prelude(lua: &Lua, ctx: &Rc<Ctx>, program: &Rc<Program>) -> mlua::Result<
         origins: made.raw_get("origins")?,
         modules: made.raw_get("modules")?,
         make_each: made.raw_get("make_each")?,
+        all_of: made.raw_get("all_of")?,
         timer_methods,
         timer_meta,
         board_methods,

@@ -5,17 +5,17 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::LocalBoxFuture;
-use mlua::Value;
+use mlua::{Table, Value};
 
 use super::super::api::{Outgoing, deliver, deliver_answer};
 use super::super::call::{Ran, Running};
 use super::super::dispatch::Job;
-use super::super::plain::Plain;
+use super::super::show::show;
 use super::super::vm::Vm;
 use super::Finished;
 use crate::api::{ApiError, ScriptEvaluated};
 
-/// Longest result of typed code that is shown, in bytes.
+/// What typed code returned is shown as far as this goes, in bytes.
 const SHOWN_BYTES: usize = 16 << 10;
 
 /// Runs what the admin typed.
@@ -28,7 +28,7 @@ pub(super) async fn evaluate(vm: Rc<Vm>, code: String, write: bool) -> ScriptEva
     };
     let mut evaluated = ScriptEvaluated { cpu_us: ran.cpu.as_micros() as u64, ..ScriptEvaluated::default() };
     match ran.result {
-        Ok(value) => evaluated.result = shown(&value),
+        Ok(results) => evaluated.result = results.as_table().map_or_else(String::new, shown),
         Err(failure) => evaluated.error = Some(failure.to_string()),
     }
     if let Err(error) = vm.ctx.flush().await {
@@ -50,13 +50,17 @@ fn is_no_answer(value: &Value) -> bool {
     !matches!(value, Value::Nil | Value::Boolean(false) | Value::String(_) | Value::Number(_) | Value::Integer(_))
 }
 
-/// A value as an author would write it; what is no plain data by its type alone.
-fn shown(value: &Value) -> String {
-    match (value, Plain::from_lua(value, SHOWN_BYTES)) {
-        (Value::Nil, _) => String::new(),
-        (_, Ok(plain)) => plain.to_string(),
-        (other, Err(_)) => format!("{}: not shown, it is no plain data or too large", other.type_name()),
+/// All that typed code returned, in a table as `table.pack` makes it.
+fn shown(results: &Table) -> String {
+    let mut text = String::new();
+    for place in 1..=results.raw_get("n").unwrap_or(0_u32) {
+        if text.len() >= SHOWN_BYTES {
+            return text + ", …";
+        }
+        text.push_str(if place == 1 { "" } else { ", " });
+        text.push_str(&show(&results.raw_get(place).unwrap_or(Value::Nil), SHOWN_BYTES - text.len().min(SHOWN_BYTES)));
     }
+    text
 }
 
 /// Makes what a handler stored durable, then says what it answers, where somebody asked.

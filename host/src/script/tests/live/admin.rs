@@ -219,6 +219,16 @@ fn an_admin_looks_into_a_running_bot_and_changes_nothing_unless_asked() {
     assert_eq!(run("mesh.state.list[1][1] = 5 require('lib/words').deep.y = 6", true).error, None);
     assert!(run("mesh.state.frozen[2] = 5", true).error.is_some());
     assert_eq!(run("{ mesh.state.list[1][1], require('lib/words').deep.y }", false).result, "{ 5, 6 }");
+    assert_eq!(
+        run("mesh.state.none, nil, 'x', { a = tostring ~= nil }", false).result,
+        "nil, nil, \"x\", { a = true }"
+    );
+    assert_eq!(run("pcall(error, 'x')", false).result, "false, \"x\"");
+    let failed = run("mesh.seconds('soon')", false).result;
+    assert!(failed.starts_with("nil, { code = \"bad-duration\", message = "), "{failed}");
+    assert_eq!(run("mesh.log.info('x')", false).result, "");
+    let many = run("table.unpack(table.create(3000, ('x'):rep(100)))", false).result;
+    assert!(many.len() < 17 << 10 && many.ends_with('…'), "{} bytes", many.len());
     assert!(run("while true do end", false).error.unwrap().contains("CPU"));
     assert!(run("1 +", false).error.unwrap().contains("repl:1"));
     let nobody = ScriptEval { bot: "bott".to_owned(), ..ScriptEval::default() };
@@ -243,7 +253,7 @@ fn typed_code_runs_nothing_of_the_bots_beyond_its_budget_and_its_rights() {
     };
     assert_eq!(run("writes.limit").result, "\"x\"");
     assert_eq!(run("writes.limit.len").error, None);
-    assert_eq!(run("mesh.store:get('written')").result, "");
+    assert_eq!(run("mesh.store:get('written')").result, "nil");
     assert!(run("endless.limit").error.unwrap().contains("CPU"));
     assert!(run("local x = endless.limit").error.unwrap().contains("CPU"));
     let bot = live.bot("bot").unwrap();
