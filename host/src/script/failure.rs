@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use mlua::{Table, Value};
 use serde::{Deserialize, Serialize};
 
 use super::api::{Unread, clean, nearest_method};
 use super::budget::CPU_MESSAGE;
 use super::cut;
 use super::shared::PROBLEM_BYTES;
+use super::show::{show, shown_itself};
 use super::source::Source;
 
 /// Calls of a traceback that are kept.
@@ -99,6 +101,16 @@ impl Failure {
         self
     }
 
+    /// The same, with what the raised table says, should there be no more than its address.
+    pub(crate) fn telling(mut self, raised: Option<&Table>) -> Self {
+        if let Some(table) = raised.filter(|table| self.message.starts_with("table: ") && !shown_itself(table))
+            && Value::Table((*table).clone()).to_string().is_ok_and(|address| address == self.message)
+        {
+            self.message = clean(&told(table), PROBLEM_BYTES);
+        }
+        self
+    }
+
     /// The same, told as what it is: the budget was used up.
     pub(crate) fn of_cpu(mut self, budget: Duration) -> Self {
         self.kind = Kind::Cpu;
@@ -114,6 +126,16 @@ impl std::fmt::Display for Failure {
             (Some(file), None) => write!(f, "{file}: {}", self.message),
             _ => f.write_str(&self.message),
         }
+    }
+}
+
+/// What a table says as an error: its message with its code, if it has such, else what stands in it.
+fn told(table: &Table) -> String {
+    let text = |key| table.raw_get(key).ok().and_then(|value: Value| Some(value.as_string()?.to_string_lossy()));
+    match (text("message"), text("code")) {
+        (Some(message), Some(code)) => format!("{} ({})", cut(&message, PROBLEM_BYTES), cut(&code, PROBLEM_BYTES)),
+        (Some(message), None) => message,
+        (None, _) => show(&Value::Table(table.clone()), PROBLEM_BYTES),
     }
 }
 
@@ -159,6 +181,9 @@ fn explain(message: &str) -> String {
         return "calls that wait (mesh.send, mesh.sleep …) can't be used inside table.sort, string.gsub callbacks or \
                 metamethods: do it before or after"
             .to_owned();
+    }
+    if message.starts_with("invalid argument #") && message.ends_with(" to 'format' (string expected, got table)") {
+        return format!("{message}; write %* for a value of any kind");
     }
     let method = message.strip_prefix("attempt to call missing method '").and_then(|rest| rest.split_once('\''));
     match method.and_then(|(wrong, _)| nearest_method(wrong)) {

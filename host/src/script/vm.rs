@@ -270,6 +270,16 @@ fn run_prelude(lua: &Lua, ctx: &Rc<Ctx>, program: &Rc<Program>) -> mlua::Result<
         "chunk",
         lua.create_function(move |lua, name: mlua::LuaString| module(lua, &program, &name.to_string_lossy()))?,
     )?;
+    let raised = Rc::downgrade(ctx);
+    host.raw_set(
+        "raised",
+        lua.create_function(move |_, table: Table| {
+            if let Some(ctx) = raised.upgrade() {
+                *ctx.raised.borrow_mut() = Some(table);
+            }
+            Ok(())
+        })?,
+    )?;
     host.raw_set("globals", lua.globals())?;
     host.raw_set("keep", api::KEPT_GLOBALS)?;
     host.raw_set("instead", lua.create_function(instead)?)?;

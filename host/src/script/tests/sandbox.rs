@@ -138,6 +138,37 @@ fn require_stays_within_the_folder_and_the_library() {
 }
 
 #[test]
+fn a_table_that_is_raised_stays_one_and_is_told_by_what_it_says() {
+    holds(
+        r#"
+        local _, wrong = mesh.seconds("x")
+        for _, f in { function() assert(nil, wrong) end, function() assert(mesh.seconds("x")) end, function() error(wrong) end } do
+            local ok, err = pcall(f)
+            assert(not ok and err.code == "bad-duration" and err.message == wrong.message)
+        end
+        local plain = { code = "c" }
+        assert(select(2, pcall(assert, false, plain)) == plain and select(2, pcall(error, plain)) == plain)
+        assert(select('#', assert(1, nil, 3)) == 3 and select(2, pcall(assert, nil, true)) == true)
+        assert(select(2, pcall(assert, false)) == "assertion failed!")
+        assert(select(2, pcall(error)) == nil and select(2, pcall(error, "x", 0)) == "x")
+        local function second() error("two", 2) end
+        local ok, err = pcall(function() second() end)
+        assert(err == "bot.lua:13: two", err)
+    "#,
+    );
+    raises("\nlocal secs = assert(mesh.seconds('6 hours'))", 2, "'6 hours' is no duration");
+    raises("\nassert(1 == 2)", 2, "assertion failed!");
+    raises("\nassert(nil, 'no luck')", 2, "no luck");
+    raises("\nlocal x = assert()", 2, "argument 1 (value) is missing");
+    raises("\nerror({ code = 'lost', message = 'not there' })", 2, "not there (lost)");
+    raises("\nerror({ message = 'not there' })", 2, "not there");
+    raises("error({ reason = { 1, 'x' } })", 1, "{ reason = { 1, \"x\" } }");
+    raises("local co = coroutine.wrap(function() error({ message = 'inside' }) end)\nco()", 2, "inside");
+    raises("error(setmetatable({ message = 'a' }, { __tostring = function() return 'b' end }))", 1, "b");
+    raises("('%s'):format({})", 1, "(string expected, got table); write %* for a value of any kind");
+}
+
+#[test]
 fn syntax_errors_have_file_and_line() {
     raises("local x = 1\nlocal = 2\n", 2, "Expected identifier");
     let dir = tempfile::tempdir().unwrap();
