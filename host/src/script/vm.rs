@@ -270,6 +270,7 @@ fn run_prelude(lua: &Lua, ctx: &Rc<Ctx>, program: &Rc<Program>) -> mlua::Result<
         "chunk",
         lua.create_function(move |lua, name: mlua::LuaString| module(lua, &program, &name.to_string_lossy()))?,
     )?;
+    host.raw_set("runs", lua.create_function(|lua, function: Function| Ok(runs(lua, &function)))?)?;
     let raised = Rc::downgrade(ctx);
     host.raw_set(
         "raised",
@@ -301,6 +302,12 @@ fn run_prelude(lua: &Lua, ctx: &Rc<Ctx>, program: &Rc<Program>) -> mlua::Result<
         board_methods,
         board_meta,
     })
+}
+
+/// Whether the coroutine that asks is inside of that function.
+fn runs(lua: &Lua, function: &Function) -> bool {
+    let is_it = |level| lua.inspect_stack(level, |call| call.function() == *function);
+    (0..).map_while(is_it).any(|is_it| is_it)
 }
 
 /// The methods of a kind of objects, still empty, and the metatable that gives them.

@@ -138,6 +138,35 @@ fn require_stays_within_the_folder_and_the_library() {
 }
 
 #[test]
+fn a_module_is_told_its_name_and_one_that_fails_says_why_each_time() {
+    let dir = tempfile::tempdir().unwrap();
+    write(
+        dir.path(),
+        "bot/init.lua",
+        r#"
+        assert(require("named") == "named in bot/named.lua" and require("deep.down") == "deep.down in bot/deep/down.lua")
+        for _ = 1, 2 do
+            local ok, err = pcall(require, "broken")
+            assert(not ok and err == "bot/broken.lua:1: no such luck", err)
+            ok, err = pcall(require, "around")
+            assert(not ok and err:find("'bot/around.lua' requires itself in a circle", 1, true), err)
+        end
+        assert(not pcall(require, "nested"))
+        works = true
+        assert(require("broken") == "mended")"#,
+    );
+    let told = "local name, file = ... return name .. ' in ' .. file";
+    write(dir.path(), "bot/named.lua", told);
+    write(dir.path(), "bot/deep/down.lua", told);
+    write(dir.path(), "bot/broken.lua", "if not works then error('no such luck') end return 'mended'");
+    write(dir.path(), "bot/around.lua", "return require('back')");
+    write(dir.path(), "bot/nested.lua", "return coroutine.wrap(function() return require('nested') end)()");
+    write(dir.path(), "bot/back.lua", "return require('around')");
+    let report = run_once(&dir.path().join("bot"), &json!({"event": "start"}), &ScriptLimits::default());
+    assert_eq!(report.error, None);
+}
+
+#[test]
 fn a_table_that_is_raised_stays_one_and_is_told_by_what_it_says() {
     holds(
         r#"
