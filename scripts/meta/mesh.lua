@@ -901,15 +901,24 @@ function mesh.base64.decode(text) end
 
 mesh.json = {}
 
---- Plain data as JSON. Raises when there is no JSON for it.
+--- null in what `mesh.json.encode` and messages write: a field with it is there, and a list with it keeps its length. The store has nil in its place
+---@type any
+mesh.json.null = nil
+
+--- Plain data as JSON. A table with the keys 1 to n is a list, with null where up to half of its places are nil; every other table is an object, and so is an empty one, unless it was read as a list or marked as one. Raises when there is no JSON for it.
 ---@param value any plain data
 ---@return string
 function mesh.json.encode(value) end
 
---- Reads JSON; nil and an error when it is none.
+--- Reads JSON; nil and an error when it is none. null is nil: what has it is not there. Lists are marked as such.
 ---@param text string the JSON, at most 256 KiB
 ---@return any, mesh.error?
 function mesh.json.decode(text) end
+
+--- Marks a table as a list and returns it: it is one in JSON even when it is empty. What is kept in the store loses the mark.
+---@param table any[] the list
+---@return any[]
+function mesh.json.array(table) end
 
 mesh.log = {}
 

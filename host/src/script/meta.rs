@@ -146,7 +146,9 @@ fn remarks(call: &Call) -> Vec<String> {
     remarks
 }
 
-/// The groups' values: `mesh.self`, `mesh.state`.
-fn values() -> impl Iterator<Item = &'static super::api::Field> {
-    groups().flat_map(|group| group.values)
+/// The groups' values, each with the table that it is in: `mesh.self`, `mesh.json.null`.
+fn values() -> impl Iterator<Item = (&'static str, &'static super::api::Field)> {
+    groups()
+        .flat_map(|group| group.values)
+        .map(|value| (value.name.rsplit_once('.').map_or("", |(table, _)| table), value))
 }

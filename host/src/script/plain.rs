@@ -3,9 +3,14 @@
 //! Encoded as one tag byte and a body: nil, false and true have none; a number is 8 bytes, little-endian; a text is
 //! its length in 4 bytes and the bytes; a table is its number of pairs in 4 bytes, and keys and values in turn.
 
-use mlua::{Lua, Value};
+use mlua::{Lua, Table, Value};
 
 use super::limits::DATA_DEPTH;
+
+/// What the metatable of a list says of it, as dkjson and others write it too, and the name under which a machine keeps its own.
+const LIST_MARK: (&str, &str) = ("__jsontype", "array");
+/// What a value without a body counts for, in bytes; one that isn't there in a marked list, too, since JSON has a null for it.
+const BARE_BYTES: usize = 5;
 
 /// A value without behaviour.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +19,8 @@ pub(crate) enum Plain {
     Bool(bool),
     Number(f64),
     Text(Vec<u8>),
+    /// A table that is marked as a list: in JSON it is one even when it is empty. Nothing but JSON knows the mark.
+    List(Vec<Plain>),
     Table(Vec<(Plain, Plain)>),
 }
 
@@ -36,6 +43,14 @@ impl Plain {
             Self::Bool(value) => Value::Boolean(*value),
             Self::Number(value) => Value::Number(*value),
             Self::Text(bytes) => Value::String(lua.create_string(bytes)?),
+            Self::List(items) => {
+                let table = lua.create_table_with_capacity(items.len(), 0)?;
+                for (place, item) in (1..).zip(items) {
+                    table.raw_set(place, item.to_lua(lua)?)?;
+                }
+                mark_list(lua, &table)?;
+                Value::Table(table)
+            }
             Self::Table(pairs) => {
                 let table = lua.create_table_with_capacity(0, pairs.len())?;
                 for (key, value) in pairs {
@@ -68,6 +83,15 @@ impl Plain {
                 out.extend(length(bytes.len()));
                 out.extend(bytes);
             }
+            Self::List(items) => {
+                let filled = || items.iter().enumerate().filter(|(_, item)| **item != Self::Nil);
+                out.push(5);
+                out.extend(length(filled().count()));
+                for (place, item) in filled() {
+                    Self::Number((place + 1) as f64).write(out);
+                    item.write(out);
+                }
+            }
             Self::Table(pairs) => {
                 out.push(5);
                 out.extend(length(pairs.len()));
@@ -85,7 +109,8 @@ impl Plain {
         bytes.is_empty().then_some(value)
     }
 
-    /// As JSON; refuses texts that aren't UTF-8 and keys that JSON doesn't have.
+    /// As JSON; refuses texts that aren't UTF-8 and keys that JSON doesn't have. A table with the keys 1 … n is a list, also with
+    /// holes in it, as long as they are no more than its values.
     pub(crate) fn to_json(&self) -> Result<serde_json::Value, String> {
         use serde_json::Value as Json;
         Ok(match self {
@@ -96,6 +121,7 @@ impl Plain {
                 serde_json::Number::from_f64(*n).map(Json::Number).ok_or("a number that is no number")?
             }
             Self::Text(bytes) => Json::String(utf8(bytes)?),
+            Self::List(items) => Json::Array(items.iter().map(Self::to_json).collect::<Result<_, _>>()?),
             Self::Table(pairs) => match sequence(pairs) {
                 Some(items) => Json::Array(items.into_iter().map(Self::to_json).collect::<Result<_, _>>()?),
                 None => {
@@ -106,7 +132,7 @@ impl Plain {
         })
     }
 
-    /// From JSON. A null in an object or a list is left out, as Lua has it.
+    /// From JSON. A null in an object or a list is nil, as Lua has it.
     pub(crate) fn from_json(json: &serde_json::Value) -> Self {
         use serde_json::Value as Json;
         match json {
@@ -114,10 +140,7 @@ impl Plain {
             Json::Bool(value) => Self::Bool(*value),
             Json::Number(n) => Self::Number(n.as_f64().unwrap_or(0.0)),
             Json::String(text) => Self::Text(text.clone().into_bytes()),
-            Json::Array(items) => {
-                let keys = (1u32..).map(|i| Self::Number(f64::from(i)));
-                Self::Table(keys.zip(items.iter().map(Self::from_json)).filter(|(_, v)| *v != Self::Nil).collect())
-            }
+            Json::Array(items) => Self::List(items.iter().map(Self::from_json).collect()),
             Json::Object(map) => {
                 let pair =
                     |(key, value): (&String, &Json)| (Self::Text(key.clone().into_bytes()), Self::from_json(value));
@@ -127,15 +150,57 @@ impl Plain {
     }
 }
 
-/// The values of a table with the keys 1 … n, n > 0, in order.
+/// Marks a table of a script as a list.
+pub(crate) fn mark_list(lua: &Lua, table: &Table) -> mlua::Result<()> {
+    let (key, value) = LIST_MARK;
+    let meta = match lua.named_registry_value::<Option<Table>>(key)? {
+        Some(meta) => meta,
+        None => {
+            let meta = lua.create_table()?;
+            meta.raw_set(key, value)?;
+            meta.set_readonly(true);
+            lua.set_named_registry_value(key, &meta)?;
+            meta
+        }
+    };
+    table.set_metatable(Some(meta))
+}
+
+/// Whether a table is marked as a list.
+pub(crate) fn is_list(table: &Table) -> bool {
+    let (key, value) = LIST_MARK;
+    let mark = table.metatable().and_then(|meta| meta.raw_get::<Value>(key).ok());
+    mark.is_some_and(|mark| mark.as_string().is_some_and(|mark| *mark.as_bytes() == *value.as_bytes()))
+}
+
+/// The values of a table that is a list without being marked, in order.
 fn sequence(pairs: &[(Plain, Plain)]) -> Option<Vec<&Plain>> {
-    let mut items = vec![None; pairs.len()];
-    for (key, value) in pairs {
-        let Plain::Number(n) = key else { return None };
-        let place = items.get_mut((*n as usize).checked_sub(1)?)?;
-        *place = (n.fract() == 0.0).then_some(value);
+    let last = last_place(pairs)?;
+    let has_first = pairs.iter().any(|(key, _)| place(key) == Some(1));
+    (has_first && last <= 2 * pairs.len()).then(|| placed(pairs, last))
+}
+
+fn place(key: &Plain) -> Option<usize> {
+    match key {
+        Plain::Number(n) if n.fract() == 0.0 && *n >= 1.0 => Some(*n as usize),
+        _ => None,
     }
-    if items.is_empty() { None } else { items.into_iter().collect() }
+}
+
+/// The largest key of a table that has places alone as keys; 0 of one that has none.
+fn last_place(pairs: &[(Plain, Plain)]) -> Option<usize> {
+    pairs.iter().try_fold(0, |last, (key, _)| Some(last.max(place(key)?)))
+}
+
+/// The values of a table in order of their places, with nil where there are none.
+fn placed(pairs: &[(Plain, Plain)], last: usize) -> Vec<&Plain> {
+    let mut items = vec![&Plain::Nil; last];
+    for (key, value) in pairs {
+        if let Some(item) = place(key).and_then(|place| items.get_mut(place - 1)) {
+            *item = value;
+        }
+    }
+    items
 }
 
 fn json_key(key: &Plain) -> Result<String, String> {
@@ -153,13 +218,14 @@ fn utf8(bytes: &[u8]) -> Result<String, String> {
 /// An empty error says that the size is used up.
 fn copy(value: &Value, depth: usize, left: &mut usize) -> Result<Plain, String> {
     let size = match value {
-        Value::String(text) => 5 + text.as_bytes().len(),
+        Value::String(text) => BARE_BYTES + text.as_bytes().len(),
         Value::Integer(_) | Value::Number(_) => 9,
-        _ => 5,
+        _ => BARE_BYTES,
     };
     *left = left.checked_sub(size).ok_or_else(String::new)?;
     Ok(match value {
         Value::Nil => Plain::Nil,
+        Value::LightUserData(pointer) if pointer.0.is_null() => Plain::Nil,
         Value::Boolean(value) => Plain::Bool(*value),
         Value::Integer(n) => Plain::Number(*n as f64),
         Value::Number(n) => Plain::Number(*n),
@@ -169,9 +235,19 @@ fn copy(value: &Value, depth: usize, left: &mut usize) -> Result<Plain, String> 
             let mut pairs = Vec::new();
             for pair in table.pairs::<Value, Value>() {
                 let (key, value) = pair.map_err(|e| e.to_string())?;
+                if key.is_light_userdata() {
+                    return Err("holds mesh.json.null as a key".to_owned());
+                }
                 pairs.push((copy(&key, depth - 1, left)?, copy(&value, depth - 1, left)?));
             }
-            Plain::Table(pairs)
+            match last_place(&pairs).filter(|_| is_list(table)) {
+                Some(last) => {
+                    let holes = BARE_BYTES.saturating_mul(last - pairs.len());
+                    *left = left.checked_sub(holes).ok_or_else(String::new)?;
+                    Plain::List(placed(&pairs, last).into_iter().cloned().collect())
+                }
+                None => Plain::Table(pairs),
+            }
         }
         other => return Err(format!("holds a {}, which is no plain data", other.type_name())),
     })
@@ -242,7 +318,15 @@ mod tests {
 
     #[test]
     fn lists_and_objects_become_json_and_come_back() {
-        let json = serde_json::json!({"a": [1, 2.5, "x"], "b": {"c": true}});
+        let json = serde_json::json!({"a": [1, 2.5, "x"], "b": {"c": true}, "d": [], "e": {}, "f": [null, 1, null]});
         assert_eq!(Plain::from_json(&json).to_json().unwrap(), json);
+    }
+
+    #[test]
+    fn a_list_is_kept_as_the_table_that_it_is() {
+        let list = Plain::List(vec![Plain::Bool(true), Plain::Nil, Plain::Number(3.0)]);
+        let pairs = [(1.0, Plain::Bool(true)), (3.0, Plain::Number(3.0))];
+        let table = Plain::Table(pairs.map(|(key, value)| (Plain::Number(key), value)).to_vec());
+        assert_eq!(Plain::decode(&list.encode()), Some(table));
     }
 }

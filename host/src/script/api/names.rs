@@ -37,6 +37,7 @@ pub(crate) fn named(words: &[&str]) -> Named {
     match (rest.first(), inside.is_empty()) {
         (Some(second), false) => match inside.iter().find(|(name, _)| name == second) {
             Some((_, call)) => Named::Call(call),
+            None if values().any(|value| value.split_once('.') == Some((first, second))) => Named::Other,
             None => unknown(first, second),
         },
         (_, false) => Named::Other,
@@ -132,7 +133,7 @@ mod tests {
         for call in calls().filter(|call| call.name.starts_with("mesh.")) {
             assert!(matches!(named(&words(call.name)), Named::Call(found) if found.name == call.name), "{}", call.name);
         }
-        for known in [&["self"][..], &["self", "name"], &["state", "x", "y"], &["store"], &["log"]] {
+        for known in [&["self"][..], &["self", "name"], &["state", "x", "y"], &["store"], &["log"], &["json", "null"]] {
             assert!(matches!(named(known), Named::Other), "{known:?}");
         }
         let told = |words: &[&str]| match named(words) {

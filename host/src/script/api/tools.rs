@@ -9,7 +9,7 @@ use crate::api::ApiError;
 use super::super::context::Ctx;
 use super::super::limits::{JSON_BYTES, LOG_LINE_BYTES};
 use super::super::log::{About, Level};
-use super::super::plain::Plain;
+use super::super::plain::{Plain, is_list, mark_list};
 use super::super::show::{show, shown_itself};
 use super::super::{cut, lock};
 use super::{Args, Fault, Installer, Outcome, done};
@@ -30,6 +30,8 @@ pub(super) fn install(installer: &mut Installer<'_>) -> mlua::Result<()> {
         done(lua, json.to_string())
     })?;
     installer.sync("mesh.json.decode", json_decode)?;
+    installer.sync("mesh.json.array", json_array)?;
+    installer.group("json")?.raw_set("null", Value::NULL)?;
     installer.sync("mesh.base64.encode", |lua, _, args| {
         let bytes = args.bytes(0);
         if bytes.len() > JSON_BYTES {
@@ -62,6 +64,16 @@ fn json_decode(lua: &Lua, _: &Rc<Ctx>, args: &Args) -> Outcome {
         Ok(json) => done(lua, Plain::from_json(&json).to_lua(lua)?),
         Err(error) => Err(Fault::World(ApiError::new("bad-json", error.to_string()))),
     }
+}
+
+fn json_array(lua: &Lua, _: &Rc<Ctx>, args: &Args) -> Outcome {
+    let Some(table) = args.table(0) else { return done(lua, ()) };
+    if table.is_readonly() || table.has_metatable() && !is_list(&table) {
+        let message = "argument 1 (table) must be a table of the bot's own without a metatable";
+        return Err(Fault::Misuse(message.to_owned()));
+    }
+    mark_list(lua, &table)?;
+    done(lua, table)
 }
 
 /// One line of log: arguments apart by spaces, without control characters, cut to the limit.

@@ -22,7 +22,7 @@ pub(super) fn text() -> String {
         class(&mut out, table);
     }
     _ = writeln!(out, "\n--- What the node offers to a bot.\n---@class mesh");
-    for value in values() {
+    for (_, value) in values().filter(|(table, _)| *table == "mesh") {
         let name = value.name.strip_prefix("mesh.").unwrap_or(value.name);
         _ = writeln!(out, "---@field {name} {} {}", value.type_words, value.doc);
     }
@@ -30,6 +30,9 @@ pub(super) fn text() -> String {
     for (table, calls) in tables() {
         if !matches!(table, "" | "mesh") {
             _ = writeln!(out, "\n{table} = {{}}");
+        }
+        for (_, value) in values().filter(|(of, _)| *of == table && *of != "mesh") {
+            _ = writeln!(out, "\n--- {}\n---@type {}\n{} = nil", value.doc, value.type_words, value.name);
         }
         calls.iter().for_each(|call| function(&mut out, call));
     }

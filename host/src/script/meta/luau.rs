@@ -28,6 +28,10 @@ pub(super) fn text() -> String {
         if table == "mesh" {
             inner(&mut out);
         }
+        for (_, value) in values().filter(|(of, _)| *of == table) {
+            let (_, name) = value.name.rsplit_once('.').unwrap_or(("", value.name));
+            _ = writeln!(out, "\t--- {}\n\t{name}: {},", value.doc, converted(value.type_words));
+        }
         out.push_str("}\n");
     }
     out.push_str("\ndeclare mesh: Mesh\n");
@@ -42,10 +46,6 @@ pub(super) fn text() -> String {
 fn inner(out: &mut String) {
     for name in tables().into_keys().filter(|name| !matches!(*name, "" | "mesh")) {
         _ = writeln!(out, "\t{}: {},", name.trim_start_matches("mesh."), luau_name(&format!("{name}.")));
-    }
-    for value in values() {
-        let name = value.name.strip_prefix("mesh.").unwrap_or(value.name);
-        _ = writeln!(out, "\t--- {}\n\t{name}: {},", value.doc, converted(value.type_words));
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) fn text() -> String {
     for call in calls().filter(|call| owner(parts(call).0).is_none()) {
         function(&mut out, call);
     }
-    for value in values() {
+    for (_, value) in values() {
         match TYPES.iter().find(|table| table.name == value.type_words) {
             Some(table) => {
                 for field in table.fields {

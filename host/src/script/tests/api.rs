@@ -343,6 +343,55 @@ fn tools_do_what_they_say() {
 }
 
 #[test]
+fn json_that_is_read_is_written_as_it_was() {
+    holds(
+        r#"
+        local json = mesh.json
+        for _, text in { "[]", "{}", "[[],{}]", '{"a":[]}', "[1,null,3]", "[null,2]", '[null,{"a":[null,null,7]}]', "1" } do
+            assert(json.encode(json.decode(text)) == text, json.encode(json.decode(text)))
+        end
+        assert(json.encode({}) == "{}" and json.encode(json.array({})) == "[]" and json.encode(json.array({ 1 })) == "[1]")
+        assert(json.encode({ 1, nil, 3 }) == "[1,null,3]" and json.encode({ [2] = 1 }) == '{"2":1}')
+        assert(json.encode({ 1, [9] = 2 }) == '{"1":1,"9":2}' and json.encode({ 1, x = 2 }) == '{"1":1,"x":2}')
+        assert(json.encode({ json.null, json.null, a = nil }) == "[null,null]" and json.encode(json.null) == "null")
+        assert(json.encode({ a = json.null }) == '{"a":null}' and json.decode('{"a":null}').a == nil)
+        assert(json.encode(setmetatable({}, { __jsontype = "array" })) == "[]")
+        assert(json.encode(json.array({ x = 1 })) == '{"x":1}')
+        assert(json.encode(json.array({ [5000] = 1 })) == "[" .. ("null,"):rep(4999) .. "1]")
+        for _, far in { 60000, 1e9, 1e300 } do assert(not pcall(json.encode, json.array({ [far] = 1 }))) end
+        for _, wrong in { table.freeze({}), setmetatable({}, {}), mesh, "x" } do
+            assert(not pcall(json.array, wrong))
+        end
+        assert(not pcall(json.encode, { [json.null] = 1 }))
+        local list = json.decode("[1,2]")
+        table.insert(list, 3)
+        for i, n in list do assert(i == n) end
+        assert(#list == 3 and list[4] == nil and json.encode(list) == "[1,2,3]")
+        assert(not pcall(function() getmetatable(list).__index = {} end))
+        assert(json.encode(setmetatable(list, nil)) == "[1,2,3]")
+    "#,
+    );
+}
+
+#[test]
+fn lists_and_null_are_plain_data_and_the_store_keeps_what_is_in_them() {
+    let report = run(r#"
+        local json = mesh.json
+        local value = { list = json.decode("[1,null,3]"), empty = json.array({}), none = json.null }
+        assert(mesh.store:set("k", value))
+        local kept = mesh.store:get("k")
+        assert(kept.list[1] == 1 and kept.list[2] == nil and kept.list[3] == 3)
+        assert(next(kept.empty) == nil and kept.none == nil and getmetatable(kept.empty) == nil)
+        assert(not pcall(mesh.store.set, mesh.store, "k", { [json.null] = 1 }))
+        mesh.state.value = value
+        local cfg = mesh.config { list = json.array({}), other = {} }
+        assert(json.encode(cfg) == '{"list":[],"other":{}}')
+        mesh.on_envelope(function(msg) msg:reply(value) msg:reply(json.array({})) end)"#);
+    assert_eq!(report.error, None);
+    assert_eq!(texts(&report), [r#"{"empty":[],"list":[1,null,3],"none":null}"#, "[]"]);
+}
+
+#[test]
 fn a_table_in_the_log_is_shown_with_what_is_in_it_and_cut_where_the_line_ends() {
     let report = run(r#"
         local _, err = mesh.seconds("x")

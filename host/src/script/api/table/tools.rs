@@ -1,6 +1,6 @@
 //! Calls for the log and for texts.
 
-use super::{Call, Group, Kind, Param, REST, call, param};
+use super::{Call, Field, Group, Kind, Param, REST, call, field, param};
 
 const LINE: &[Param] = &[REST.doc("values, tables with what is in them; apart by spaces in the line")];
 const NOTED: &str = "Writes a line to the bot's log, which `qpq script logs` shows. 20 lines a second, 1 KiB each; how many were too many stands before the next.";
@@ -16,7 +16,8 @@ const CALLS: &[Call] = &[
         &[],
         "string",
         "",
-        "Plain data as JSON. Raises when there is no JSON for it.",
+        "Plain data as JSON. A table with the keys 1 to n is a list, with null where up to half of its places are nil; every other \
+         table is an object, and so is an empty one, unless it was read as a list or marked as one. Raises when there is no JSON for it.",
     ),
     call(
         "mesh.json.decode",
@@ -24,7 +25,15 @@ const CALLS: &[Call] = &[
         &[],
         "any, mesh.error?",
         "",
-        "Reads JSON; nil and an error when it is none.",
+        "Reads JSON; nil and an error when it is none. null is nil: what has it is not there. Lists are marked as such.",
+    ),
+    call(
+        "mesh.json.array",
+        &[param("table", Kind::Table).of("any[]").doc("the list")],
+        &[],
+        "any[]",
+        "",
+        "Marks a table as a list and returns it: it is one in JSON even when it is empty. What is kept in the store loses the mark.",
     ),
     call(
         "mesh.base64.encode",
@@ -52,5 +61,11 @@ const CALLS: &[Call] = &[
     ),
 ];
 
+const VALUES: &[Field] = &[field(
+    "mesh.json.null",
+    "any",
+    "null in what `mesh.json.encode` and messages write: a field with it is there, and a list with it keeps its length. The store has nil in its place",
+)];
+
 pub(super) const GROUP: Group =
-    Group { name: "tools", help: "The log, JSON, base64 and texts.", calls: CALLS, values: &[] };
+    Group { name: "tools", help: "The log, JSON, base64 and texts.", calls: CALLS, values: VALUES };
