@@ -1036,6 +1036,7 @@ function mesh.store:delete(key) end
 ---@param prefix? string only keys that begin so
 ---@param options? mesh.store.each.options options by name
 ---@return fun(): string?, any
+---@overload fun(self: table, options: mesh.store.each.options): fun(): string?, any
 function mesh.store:each(prefix, options) end
 
 mesh.text = {}

@@ -29,6 +29,9 @@ impl Args {
         if call.skips_middle() && values.len() == 2 && values.last().is_some_and(Value::is_function) {
             values.insert(1, Value::Nil);
         }
+        if call.skips_first() && values.len() == 1 && values.first().is_some_and(Value::is_table) {
+            values.insert(0, Value::Nil);
+        }
         if values.len() > call.params.len() && !call.is_variadic() {
             let (takes, got) = (call.params.len(), values.len());
             return Err(format!("takes {takes} argument{}, got {got}", if takes == 1 { "" } else { "s" }));

@@ -148,6 +148,11 @@ impl Call {
         self.params.last().is_some_and(|param| param.name == "...")
     }
 
+    /// Whether the text before the options may be left out, so that they stand alone: `mesh.store:each({ limit = 1 })`.
+    pub(crate) fn skips_first(&self) -> bool {
+        matches!(self.params, [first, options] if first.optional && first.kind == Kind::Text && options.kind == Kind::Options)
+    }
+
     /// Whether the table in the middle may be left out: `mesh.on(event, fn)`, `mesh.command(name, fn)`.
     pub(crate) fn skips_middle(&self) -> bool {
         matches!(self.params, [_, middle, last] if middle.optional && !last.optional)

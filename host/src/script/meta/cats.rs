@@ -89,7 +89,7 @@ fn words(call: &Call, param: &Param) -> String {
     if param.kind == Kind::Options { options_name(call) } else { param.type_words.to_owned() }
 }
 
-/// The forms without the table in the middle, and one for each kind of event.
+/// The forms without the text before the options, without the table in the middle, and one for each kind of event.
 fn overloads(out: &mut String, call: &Call) {
     if takes_event(call) {
         for (gives, events) in events_by_table() {
@@ -98,6 +98,10 @@ fn overloads(out: &mut String, call: &Call) {
                 _ = writeln!(out, "---@overload fun(event: {names}, {filter}fn: fun({argument}: {gives}))");
             }
         }
+    } else if let (true, [_, last]) = (call.skips_first(), call.params) {
+        let this = if call.is_method() { "self: table, " } else { "" };
+        let argument = format!("{}: {}", last.name, words(call, last));
+        _ = writeln!(out, "---@overload fun({this}{argument}): {}", returns_for_editors(call));
     } else if let (true, [first, _, last]) = (call.skips_middle(), call.params) {
         let argument = |param: &Param| format!("{}: {}", param.name, words(call, param));
         let returns = returns_for_editors(call);

@@ -122,7 +122,8 @@ fn forms(call: &Call, own: &str) -> Vec<String> {
         return vec![form(&[event.clone(), handler.clone()]), form(&[event, filter, handler])];
     }
     let params: Vec<String> = call.params.iter().map(|param| argument(call, param)).collect();
-    match (call.skips_middle(), params.as_slice()) {
+    match (call.skips_middle() || call.skips_first(), params.as_slice()) {
+        (true, [first, last]) => vec![form(std::slice::from_ref(last)), form(&[first.clone(), last.clone()])],
         (true, [first, middle, last]) => {
             vec![form(&[first.clone(), last.clone()]), form(&[first.clone(), middle.clone(), last.clone()])]
         }

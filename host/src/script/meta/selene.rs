@@ -74,6 +74,8 @@ fn function(out: &mut String, call: &Call) {
     out.push_str("    args:\n");
     for (place, param) in call.params.iter().enumerate() {
         match (call.skips_middle(), place) {
+            // The options may stand here.
+            (false, 0) if call.skips_first() => out.push_str("      - required: false\n        type: any\n"),
             // The function may stand here.
             (true, 1) => out.push_str("      - type: any\n"),
             (true, 2) => out.push_str("      - required: false\n        type: function\n"),

@@ -150,6 +150,7 @@ fn mistakes_raise_at_the_callers_line_and_say_what_was_wrong() {
     raises("mesh.on('envelop', function() end)", 1, "did you mean 'envelope'?");
     raises("mesh.broadcast('t', 'x', { tttl = '1d' })", 1, "there is no option 'tttl'; did you mean 'ttl'?");
     raises("mesh.broadcast('t', 'x', { hops = 0 })", 1, "options.hops must be a whole number from 1 to 255");
+    raises("mesh.store:each({ limt = 1 })", 1, "there is no option 'limt'; did you mean 'limit'?");
     raises("mesh.every('soon', function() end)", 1, "'soon' is no duration");
     raises(
         "local function f()\n  mesh.store:set('k', function() end)\nend\nf()",
@@ -194,6 +195,7 @@ fn the_store_keeps_plain_data_counts_and_walks() {
         local keys = {}
         for key in s:each("n/", { reverse = true, skip = 1, limit = 3 }) do keys[#keys + 1] = key end
         assert(table.concat(keys, " ") == "n/8 n/7 n/6", table.concat(keys, " "))
+        for key in s:each({ reverse = true, limit = 1 }) do assert(key == "n/9") end
         for key in s:each("n/") do s:delete(key) end
         assert(s:each("n/")() == nil and s:delete("n/1") == false and s:delete("count") == true)
         s:set("gone", 1, { ttl = "0s" })
