@@ -86,7 +86,8 @@ impl Future for Call {
             Ok(Poll::Ready(Ok(value))) if !spent.stopped => Ok(value),
             Ok(Poll::Ready(Err(error))) => {
                 let (unread, raised) = (this.vm.ctx.unread.take(), this.vm.ctx.raised.take());
-                Err(Failure::from_lua(&error, this.vm.source()).naming(unread).telling(raised.as_ref()))
+                let failure = Failure::from_lua(&error, this.vm.source()).naming(unread).telling(raised.as_ref());
+                Err(if this.read_only { failure } else { failure.explaining_locks() })
             }
             Ok(_) => Err(Failure::new(Kind::Cpu, "")),
             Err(_) => {

@@ -81,9 +81,19 @@ fn field(text: &str, low: u32, high: u32) -> Result<u64, String> {
             Some((from, to)) => (number(from, low, high)?, number(to, low, high)?),
             None => (number(range, low, high)?, if step > 1 { high } else { number(range, low, high)? }),
         };
+        if from > to {
+            return Err(backwards(range, (from, to), (low, high)));
+        }
         bits |= (from..=to).step_by(step as usize).fold(0, |bits, n| bits | 1u64 << n);
     }
     Ok(bits)
+}
+
+/// A range from the larger to the smaller number: to some it goes over midnight, and no cron has that.
+fn backwards(range: &str, (from, to): (u32, u32), (low, high): (u32, u32)) -> String {
+    let part = |from: u32, to: u32| if from == to { from.to_string() } else { format!("{from}-{to}") };
+    let range = super::duration::shorten(range);
+    format!("'{range}' goes from a larger number to a smaller one; write {},{}", part(from, high), part(low, to))
 }
 
 fn number(text: &str, low: u32, high: u32) -> Result<u32, String> {
@@ -133,5 +143,23 @@ mod tests {
         for wrong in ["", "* * * *", "60 * * * *", "25:00", "* * 0 * *", "a * * * *"] {
             assert!(Cron::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_range_that_goes_backwards_is_told_how_to_be_written() {
+        let told = |text| Cron::parse(text).unwrap_err();
+        for (wrong, right) in [
+            ("0 22-7 * * *", "0 22-23,0-7 * * *"),
+            ("5-1 * * * *", "5-59,0-1 * * * *"),
+            ("0 0 30-1 * *", "0 0 30-31,1 * *"),
+            ("0 0 * * 6-0", "0 0 * * 6-7,0 * *"),
+        ] {
+            let part = right.split(' ').find(|part| part.contains(',')).unwrap();
+            assert!(
+                told(wrong).ends_with(&format!("goes from a larger number to a smaller one; write {part}")),
+                "{wrong}"
+            );
+        }
+        assert!(Cron::parse("0 22-23,0-7 * * *").is_ok() && Cron::parse("5-5 * * * *").is_ok());
     }
 }

@@ -20,6 +20,9 @@ const TRACEBACK_LINE_BYTES: usize = 200;
 /// Luau's words when what is called isn't there. It names no name.
 const CALLED_NOTHING: &str = "attempt to call a nil value";
 
+/// Luau's words for a table that nobody may change. They don't say which.
+const LOCKED: &str = "attempt to modify a readonly table";
+
 /// The kinds of failure; the words are those of reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Kind {
@@ -107,6 +110,16 @@ impl Failure {
             && Value::Table((*table).clone()).to_string().is_ok_and(|address| address == self.message)
         {
             self.message = clean(&told(table), PROBLEM_BYTES);
+        }
+        self
+    }
+
+    /// The same, with the tables that a bot which may write can't change all the same.
+    pub(crate) fn explaining_locks(mut self) -> Self {
+        if self.message == LOCKED {
+            self.message.push_str(
+                ": it is frozen, or one of the host's; `mesh.state` stays, and its fields are set, as in mesh.state.count = 1",
+            );
         }
         self
     }

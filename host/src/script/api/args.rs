@@ -196,7 +196,7 @@ fn check(param: &Param, value: &Value) -> Result<(), String> {
         (Kind::Duration | Kind::When, value) => number(value).is_some() || value.is_string(),
         _ => false,
     };
-    if fits { Ok(()) } else { Err(format!("must be {}, got {}", param.kind.words(), type_word(value))) }
+    if fits { Ok(()) } else { Err(format!("must be {}, got {}", param.kind.words(), got(param.kind, value))) }
 }
 
 fn check_options(call: &Call, table: &Table) -> Result<(), String> {
@@ -213,6 +213,14 @@ fn check_options(call: &Call, table: &Table) -> Result<(), String> {
         check(option, &value).map_err(|e| format!("options.{key} {e}"))?;
     }
     Ok(())
+}
+
+/// What a value is instead: its type, or the number that it is where another would do.
+fn got(wanted: Kind, value: &Value) -> String {
+    match (wanted, value) {
+        (Kind::Integer | Kind::Number | Kind::Duration | Kind::When, Value::Number(number)) => number.to_string(),
+        _ => type_word(value).to_owned(),
+    }
 }
 
 /// How Lua calls the value's type.

@@ -150,7 +150,12 @@ fn mistakes_raise_at_the_callers_line_and_say_what_was_wrong() {
     raises("mesh.on('envelop', function() end)", 1, "did you mean 'envelope'?");
     raises("mesh.broadcast('t', 'x', { tttl = '1d' })", 1, "there is no option 'tttl'; did you mean 'ttl'?");
     raises("mesh.broadcast('t', 'x', { hops = 0 })", 1, "options.hops must be a whole number from 1 to 255");
+    raises("mesh.store:each('', { limit = 1.5 })", 1, "options.limit must be a whole number, got 1.5");
+    raises("mesh.store:each('', { limit = 'x' })", 1, "options.limit must be a whole number, got string");
+    raises("mesh.every(0 / 0, function() end)", 1, "got NaN");
     raises("mesh.store:each({ limt = 1 })", 1, "there is no option 'limt'; did you mean 'limit'?");
+    raises("mesh.at('0 22-7 * * *', function() end)", 1, "write 22-23,0-7");
+    raises("\nmesh.state = {}", 2, "`mesh.state` stays, and its fields are set, as in mesh.state.count = 1");
     raises("mesh.every('soon', function() end)", 1, "'soon' is no duration");
     raises(
         "local function f()\n  mesh.store:set('k', function() end)\nend\nf()",
