@@ -250,6 +250,10 @@ fn admitted(ctx: &Ctx, i: usize, key: &str) -> Result<PeerId, Fault> {
 /// one command alone, where there is one `of` that name.
 pub(crate) fn help(ctx: &Ctx, channel: Option<&str>, of: &str) -> Option<String> {
     let offers: Vec<Offer> = ctx.commands.borrow().iter().map(Command::offer).collect();
+    let lines: Vec<&str> = offers.iter().filter(|o| o.is_answered(channel)).map(|o| o.help.as_str()).collect();
+    if lines.is_empty() {
+        return None;
+    }
     let others = ctx.shared.others().into_iter().flat_map(|bot| bot.commands);
     let name = of.trim().trim_start_matches(COMMAND_SIGN).to_lowercase();
     let meant = |offer: &Offer| offer.name == name && offer.is_answered(channel);
@@ -257,10 +261,6 @@ pub(crate) fn help(ctx: &Ctx, channel: Option<&str>, of: &str) -> Option<String>
         && let Some(offer) = offers.iter().cloned().chain(others).find(meant)
     {
         return Some(offer.help);
-    }
-    let lines: Vec<&str> = offers.iter().filter(|o| o.is_answered(channel)).map(|o| o.help.as_str()).collect();
-    if lines.is_empty() {
-        return None;
     }
     let version = ctx.manifest.version.as_ref().map_or(String::new(), |version| format!(" {version}"));
     let mut text =
