@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
@@ -15,8 +15,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// A running watch; ends when dropped.
 pub(crate) struct Watcher {
     inner: RecommendedWatcher,
-    /// With the device and inode that is watched there.
-    dirs: Vec<(PathBuf, Option<(u64, u64)>)>,
+    /// With the one that is watched there.
+    dirs: Vec<(PathBuf, Option<Identity>)>,
     look_at: Instant,
 }
 
@@ -69,7 +69,11 @@ impl Watcher {
     }
 }
 
-/// What a directory is, whatever its path. `None` when there is none.
-fn identity(dir: &Path) -> Option<(u64, u64)> {
-    std::fs::metadata(dir).ok().filter(std::fs::Metadata::is_dir).map(|about| (about.dev(), about.ino()))
+/// What a directory is, whatever its path: device, inode, and when it was made, where that is known. A new one may get the
+/// inode of one that was removed.
+type Identity = (u64, u64, Option<SystemTime>);
+
+fn identity(dir: &Path) -> Option<Identity> {
+    let about = std::fs::metadata(dir).ok().filter(std::fs::Metadata::is_dir)?;
+    Some((about.dev(), about.ino(), about.created().ok()))
 }

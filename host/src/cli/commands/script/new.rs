@@ -19,7 +19,7 @@ use crate::script::bot_name_problem;
 const NAME: &str = "NAME";
 
 /// How often a running node is asked whether it has taken the bot up, and the pause between. A node that watches its
-/// folders has it after half a second.
+/// folders has it after half a second, and in a folder that is new after a second more.
 const LOOKS: u32 = 30;
 const LOOK: Duration = Duration::from_millis(100);
 
