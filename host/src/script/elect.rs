@@ -36,15 +36,15 @@ pub(crate) struct Election {
 #[derive(Debug, Default)]
 struct Channel {
     rivals: BTreeMap<PeerId, Rival>,
-    /// This node has answered here, so that the others know it.
-    answered: bool,
+    /// When this node answered here last, so that the others know it.
+    answered: Option<Instant>,
     used: Option<Instant>,
 }
 
 impl Channel {
     /// Those that answer before this node, whose place is `mine`; with those that were silent lately.
     fn before(&mut self, channel: &str, mine: u64) -> impl Iterator<Item = &mut Rival> {
-        let known = self.answered;
+        let known = self.answered.is_some();
         self.rivals.iter_mut().filter(move |(key, _)| !known || place(channel, key) < mine).map(|(_, rival)| rival)
     }
 }
@@ -67,17 +67,19 @@ impl Election {
         let luck = xxh3_64(&[&command.0[..], &me.0].concat()) % FIRST_MEETING.as_millis() as u64;
         let luck = Duration::from_millis(luck);
         let Some(known) = self.channels.get_mut(channel) else { return luck };
-        known.rivals.retain(|_, rival| now.saturating_duration_since(rival.heard) < FORGET);
+        let lately = |at: &Instant| now.saturating_duration_since(*at) < FORGET;
+        known.rivals.retain(|_, rival| lately(&rival.heard));
+        known.answered = known.answered.filter(lately);
         let before = known.before(channel, place(channel, me)).filter(|rival| !rival.silent).count();
         let turns = TURN * u32::try_from(before).unwrap_or(MAX_TURNS).min(MAX_TURNS);
-        if known.answered { turns } else { turns + luck }
+        if known.answered.is_some() { turns } else { turns + luck }
     }
 
     /// This node answers now. Those who should have done it before were silent.
     pub(crate) fn answers(&mut self, channel: &str, me: &PeerId, command: MessageId, now: Instant) {
         let known = self.channel(channel, now);
         known.before(channel, place(channel, me)).for_each(|rival| rival.silent = true);
-        known.answered = true;
+        known.answered = Some(now);
         if self.answered.len() >= ANSWERED {
             self.answered.pop_front();
         }
@@ -174,7 +176,7 @@ mod tests {
 
     #[test]
     fn whoever_answers_first_goes_on_alone_and_newcomers_wait_for_it() {
-        let now = Instant::now();
+        let (now, mut played) = (Instant::now(), 0);
         for seed in 0..40 {
             let mut nodes: Vec<_> = (1..=2).map(|n| (key(seed * 3 + n), Election::default(), true)).collect();
             let first = play(&mut nodes, seed, now);
@@ -194,7 +196,12 @@ mod tests {
             nodes[gone].2 = false;
             let heirs = play(&mut nodes, seed + 210, now);
             assert!(!heirs.is_empty() && !heirs.contains(&first[0]), "{seed}");
+            played += 1;
+            // After a quiet day the others have forgotten it, and it waits like everybody.
+            let (later, command) = (now + FORGET, MessageId([seed + 211; 32]));
+            assert!(nodes[gone].1.wait("board", &first[0], &command, later) > Duration::ZERO);
         }
+        assert!(played > 10, "{played}");
     }
 
     #[test]
