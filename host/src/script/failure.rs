@@ -144,9 +144,13 @@ impl std::fmt::Display for Failure {
 
 /// What a table says as an error: its message with its code, if it has such, else what stands in it.
 fn told(table: &Table) -> String {
-    let text = |key| table.raw_get(key).ok().and_then(|value: Value| Some(value.as_string()?.to_string_lossy()));
+    let text = |key| {
+        let text = table.raw_get(key).ok().and_then(|value: Value| value.as_string().cloned())?;
+        let bytes = text.as_bytes();
+        Some(String::from_utf8_lossy(bytes.get(..PROBLEM_BYTES).unwrap_or(&bytes)).into_owned())
+    };
     match (text("message"), text("code")) {
-        (Some(message), Some(code)) => format!("{} ({})", cut(&message, PROBLEM_BYTES), cut(&code, PROBLEM_BYTES)),
+        (Some(message), Some(code)) => format!("{message} ({code})"),
         (Some(message), None) => message,
         (None, _) => show(&Value::Table(table.clone()), PROBLEM_BYTES),
     }

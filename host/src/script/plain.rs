@@ -3,9 +3,15 @@
 //! Encoded as one tag byte and a body: nil, false and true have none; a number is 8 bytes, little-endian; a text is
 //! its length in 4 bytes and the bytes; a table is its number of pairs in 4 bytes, and keys and values in turn.
 
+use std::time::{Duration, Instant};
+
 use mlua::{Lua, Table, Value};
 
+use super::budget::thread_cpu;
 use super::limits::DATA_DEPTH;
+
+/// How long a copy may compute, on a machine that does nothing else; twice as long where others want it, too.
+const COPY_TIME: Duration = Duration::from_millis(100);
 
 /// What the metatable of a list says of it, as dkjson and others write it too, and the name under which a machine keeps its own.
 const LIST_MARK: (&str, &str) = ("__jsontype", "array");
@@ -27,8 +33,8 @@ pub(crate) enum Plain {
 impl Plain {
     /// Copies a script's value, refusing what isn't plain, deeper than [`DATA_DEPTH`] or larger than `max_bytes`.
     pub(crate) fn from_lua(value: &Value, max_bytes: usize) -> Result<Self, String> {
-        let mut left = max_bytes;
-        copy(value, DATA_DEPTH, &mut left).map_err(|e| if e.is_empty() { Self::too_large(max_bytes) } else { e })
+        let mut room = Room::new(max_bytes);
+        copy(value, DATA_DEPTH, &mut room).map_err(|e| if e.is_empty() { Self::too_large(max_bytes) } else { e })
     }
 
     /// Why a value is refused that takes more bytes.
@@ -215,14 +221,46 @@ fn utf8(bytes: &[u8]) -> Result<String, String> {
     String::from_utf8(bytes.to_vec()).map_err(|_| "a text that isn't UTF-8; use mesh.base64 for bytes".to_owned())
 }
 
+/// What a copy may take.
+struct Room {
+    /// In bytes.
+    left: usize,
+    /// Until when nobody looks at what it has computed.
+    looked_at: Instant,
+    /// CPU time of the thread when somebody looked first.
+    since: Option<Duration>,
+}
+
+impl Room {
+    fn new(bytes: usize) -> Self {
+        Self { left: bytes, looked_at: Instant::now() + COPY_TIME, since: None }
+    }
+
+    fn take(&mut self, bytes: usize) -> Result<(), String> {
+        self.left = self.left.checked_sub(bytes).ok_or_else(String::new)?;
+        Ok(())
+    }
+
+    /// Whether it has computed for too long. Bytes alone don't say: to walk a table takes the longer the more it once held, and
+    /// one table may stand in many places.
+    fn is_late(&mut self) -> bool {
+        if Instant::now() < self.looked_at {
+            return false;
+        }
+        let cpu = thread_cpu();
+        let since = *self.since.get_or_insert(cpu);
+        cpu.saturating_sub(since) >= COPY_TIME
+    }
+}
+
 /// An empty error says that the size is used up.
-fn copy(value: &Value, depth: usize, left: &mut usize) -> Result<Plain, String> {
+fn copy(value: &Value, depth: usize, room: &mut Room) -> Result<Plain, String> {
     let size = match value {
         Value::String(text) => BARE_BYTES + text.as_bytes().len(),
         Value::Integer(_) | Value::Number(_) => 9,
         _ => BARE_BYTES,
     };
-    *left = left.checked_sub(size).ok_or_else(String::new)?;
+    room.take(size)?;
     Ok(match value {
         Value::Nil => Plain::Nil,
         Value::LightUserData(pointer) if pointer.0.is_null() => Plain::Nil,
@@ -231,6 +269,9 @@ fn copy(value: &Value, depth: usize, left: &mut usize) -> Result<Plain, String> 
         Value::Number(n) => Plain::Number(*n),
         Value::String(text) => Plain::Text(text.as_bytes().to_vec()),
         Value::Table(_) if depth == 0 => return Err(format!("nested deeper than {DATA_DEPTH} tables, or in a circle")),
+        Value::Table(_) if room.is_late() => {
+            return Err("takes too long to copy: its tables are far larger than what they hold".to_owned());
+        }
         Value::Table(table) => {
             let mut pairs = Vec::new();
             for pair in table.pairs::<Value, Value>() {
@@ -238,13 +279,20 @@ fn copy(value: &Value, depth: usize, left: &mut usize) -> Result<Plain, String> 
                 if key.is_light_userdata() {
                     return Err("holds mesh.json.null as a key".to_owned());
                 }
-                pairs.push((copy(&key, depth - 1, left)?, copy(&value, depth - 1, left)?));
+                pairs.push((copy(&key, depth - 1, room)?, copy(&value, depth - 1, room)?));
             }
             match last_place(&pairs).filter(|_| is_list(table)) {
                 Some(last) => {
-                    let holes = BARE_BYTES.saturating_mul(last - pairs.len());
-                    *left = left.checked_sub(holes).ok_or_else(String::new)?;
-                    Plain::List(placed(&pairs, last).into_iter().cloned().collect())
+                    room.take(BARE_BYTES.saturating_mul(last - pairs.len()))?;
+                    let mut items = vec![Plain::Nil; last];
+                    for (key, value) in pairs {
+                        if let Plain::Number(place) = key
+                            && let Some(item) = (place as usize).checked_sub(1).and_then(|place| items.get_mut(place))
+                        {
+                            *item = value;
+                        }
+                    }
+                    Plain::List(items)
                 }
                 None => Plain::Table(pairs),
             }

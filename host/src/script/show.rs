@@ -8,13 +8,63 @@ use super::cut;
 use super::limits::DATA_DEPTH;
 
 /// Entries of a table that are looked at.
-const ENTRIES: usize = 1_000;
+const ENTRIES: usize = 200;
+/// What is shown of a key, in bytes.
+const KEY_BYTES: usize = 64;
+
+/// Tables that are looked at: to walk one with much more room than values takes long, and bytes don't count it.
+const TABLES: usize = 32;
 
 /// A value in at most so many bytes, and an ellipsis where that is too little.
 pub(crate) fn show(value: &Value, max_bytes: usize) -> String {
-    let mut text = String::new();
-    write(&mut text, value, DATA_DEPTH, max_bytes);
+    let mut shown = Shown { text: String::new(), max_bytes, tables: TABLES };
+    shown.write(value, DATA_DEPTH);
+    let text = shown.text;
     if text.len() > max_bytes { format!("{}…", cut(&text, max_bytes)) } else { text }
+}
+
+/// What is written so far, and how much may come.
+struct Shown {
+    text: String,
+    max_bytes: usize,
+    tables: usize,
+}
+
+impl Shown {
+    fn is_full(&self) -> bool {
+        self.text.len() > self.max_bytes
+    }
+
+    fn write(&mut self, value: &Value, depth: usize) {
+        match value {
+            _ if self.is_full() => {}
+            Value::String(string) => {
+                // Nothing behind this is shown.
+                let bytes = string.as_bytes();
+                self.text.push_str(&quoted(bytes.get(..=self.max_bytes).unwrap_or(&bytes)));
+            }
+            Value::Table(_) if depth == 0 || self.tables == 0 => self.text.push_str("{…}"),
+            Value::Table(table) => {
+                self.tables -= 1;
+                let entries = entries(table);
+                self.text.push('{');
+                for (i, (key, value)) in entries.iter().enumerate() {
+                    if self.is_full() {
+                        return;
+                    }
+                    self.text.push_str(if i == 0 { " " } else { ", " });
+                    self.text.push_str(key);
+                    self.write(value, depth - 1);
+                }
+                self.text.push_str(match entries.len() {
+                    0 => "}",
+                    ENTRIES.. => ", … }",
+                    _ => " }",
+                });
+            }
+            other => self.text.push_str(&other.to_string().unwrap_or_default()),
+        }
+    }
 }
 
 /// Whether a table says itself how it is written.
@@ -42,35 +92,6 @@ fn escaped(bytes: &[u8], escapes: fn(char) -> bool) -> String {
         text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
     }
     text
-}
-
-fn write(text: &mut String, value: &Value, depth: usize, max_bytes: usize) {
-    if text.len() > max_bytes {
-        return;
-    }
-    match value {
-        Value::String(string) => {
-            // Nothing behind this is shown.
-            let bytes = string.as_bytes();
-            text.push_str(&quoted(bytes.get(..=max_bytes).unwrap_or(&bytes)));
-        }
-        Value::Table(_) if depth == 0 => text.push_str("{…}"),
-        Value::Table(table) => {
-            let entries = entries(table);
-            text.push('{');
-            for (i, (key, value)) in entries.iter().enumerate() {
-                text.push_str(if i == 0 { " " } else { ", " });
-                text.push_str(key);
-                write(text, value, depth - 1, max_bytes);
-            }
-            text.push_str(match entries.len() {
-                0 => "}",
-                ENTRIES.. => ", … }",
-                _ => " }",
-            });
-        }
-        other => text.push_str(&other.to_string().unwrap_or_default()),
-    }
 }
 
 /// What a table holds, each with what stands before its value: the list first, then the other keys in order.
@@ -105,7 +126,7 @@ fn key_text(key: &Value) -> String {
         Value::String(name) if is_name(&name.as_bytes()) => name.to_string_lossy(),
         Value::String(name) => {
             let bytes = name.as_bytes();
-            format!("[{}]", quoted(bytes.get(..ENTRIES).unwrap_or(&bytes)))
+            format!("[{}]", quoted(bytes.get(..KEY_BYTES).unwrap_or(&bytes)))
         }
         Value::Boolean(_) | Value::Integer(_) | Value::Number(_) => {
             format!("[{}]", key.to_string().unwrap_or_default())
@@ -116,7 +137,7 @@ fn key_text(key: &Value) -> String {
 
 /// Whether a key can be written without quotes.
 fn is_name(key: &[u8]) -> bool {
-    key.len() <= ENTRIES
+    key.len() <= KEY_BYTES
         && key.first().is_some_and(|first| !first.is_ascii_digit())
         && key.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
 }
@@ -157,5 +178,9 @@ mod tests {
         assert!(circle.len() < 310 && circle.ends_with('…'), "{circle}");
         let long = shown("local t = {} for i = 1, 1e6 do t[i] = 1 end return t", 1 << 20);
         assert!(long.len() < 4_000 && long.ends_with("1, … }"), "{long}");
+        let wide = "local t = {} t[1] = t for i = 1, 998 do t[('\\1'):rep(990) .. i] = 1 end return t";
+        assert!(shown(wide, 1 << 20).len() < TABLES * ENTRIES * (KEY_BYTES * 6 + 20));
+        let roomy = shown("return table.create(1000, table.create(9e5))", 1 << 20);
+        assert_eq!((roomy.matches("{}").count(), roomy.matches("{…}").count()), (TABLES - 1, ENTRIES - TABLES + 1));
     }
 }

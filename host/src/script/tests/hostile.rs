@@ -100,6 +100,20 @@ fn patterns_cannot_explode() {
 }
 
 #[test]
+fn what_the_host_reads_of_a_table_is_bounded() {
+    let wide = "local t = {} t[1] = t for i = 1, 500 do t[('\\1'):rep(990) .. i] = 1 end";
+    assert_eq!(contained(&format!("{wide} error(t)")), "error");
+    contained(&format!("{wide} mesh.log.info(t)"));
+    contained("error({ message = ('x'):rep(5e6) })");
+    let roomy = "local big = table.create(4e5) local many = table.create(2000, big)";
+    contained(&format!("{roomy} return mesh.json.encode(many)"));
+    contained(&format!("{roomy} mesh.store:set('k', many)"));
+    contained(&format!("{roomy} mesh.log.info(many)"));
+    contained(&format!("{roomy} error(many)"));
+    contained("pcall(require, ('\\255'):rep(5e6))");
+}
+
+#[test]
 fn memory_bombs_hit_the_limit_and_nothing_else() {
     assert_eq!(contained("return ('x'):rep(1e9)"), "memory-limit");
     assert_eq!(contained("local s = 'x' while true do s = s .. s end"), "memory-limit");
