@@ -15,6 +15,8 @@ use super::manifest::{Manifest, PERMISSIONS};
 const NO_BOTS: [&str; 2] = ["lib", "meta"];
 /// Bots of a scripts directory, and entries of a bot's folder, that are looked at.
 const MAX_ENTRIES: usize = 1_024;
+/// Those among them that are told although their names are no bots'.
+const MAX_MISNAMED: usize = 16;
 /// Length of a bot's name, in bytes.
 const NAME_BYTES: usize = 64;
 /// How deep a bot's folder is searched for modules.
@@ -89,7 +91,15 @@ pub(crate) fn discover(dirs: &[PathBuf]) -> Vec<Found> {
     for dir in dirs {
         let Ok(entries) = std::fs::read_dir(dir) else { continue };
         // What is no bot doesn't count, so that a folder full of other things hides none.
-        let mut here: Vec<Found> = entries.flatten().filter_map(|e| meant_at(&e.path())).take(MAX_ENTRIES).collect();
+        let (mut here, mut misnamed) = (Vec::new(), Vec::new());
+        for bot in entries.flatten().filter_map(|entry| meant_at(&entry.path())) {
+            let (kept, most) =
+                if bot.problem.is_none() { (&mut here, MAX_ENTRIES) } else { (&mut misnamed, MAX_MISNAMED) };
+            if kept.len() < most {
+                kept.push(bot);
+            }
+        }
+        here.append(&mut misnamed);
         here.sort();
         for mut bot in here {
             match found.iter().find(|known| known.name == bot.name) {
@@ -450,6 +460,9 @@ mod tests {
         (0..10_000).for_each(|number| fs::write(dir.path().join(format!("{number}.txt")), "").unwrap());
         fs::write(dir.path().join("hello.lua"), "return 1").unwrap();
         assert_eq!(discover(&[dir.path().to_path_buf()]).len(), 1);
+        (0..2_000).for_each(|number| fs::write(dir.path().join(format!("a {number}.lua")), "").unwrap());
+        let found = discover(&[dir.path().to_path_buf()]);
+        assert!(found.len() == 1 + MAX_MISNAMED && found.iter().any(|bot| bot.name == "hello"));
     }
 
     #[test]
