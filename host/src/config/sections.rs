@@ -234,8 +234,8 @@ section! {
         coroutines: usize = ScriptLimits::default().coroutines, "coroutines", between 0, 10_000;
         /// Timers that are set.
         timers: usize = ScriptLimits::default().timers, "timers", between 0, 10_000;
-        /// Channels that it listens to; the node joins 1,024 in all.
-        channels: usize = ScriptLimits::default().channels, "channels", between 0, 1_024;
+        /// Channels that it listens to; with its handlers and commands 256 at most.
+        channels: usize = ScriptLimits::default().channels, "channels", between 0, 128;
         /// Direct messages.
         messages_per_minute: u32 = ScriptLimits::default().messages_per_minute, "messages", between 0, 1_000_000;
         /// Broadcasts.

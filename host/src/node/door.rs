@@ -115,7 +115,14 @@ impl Door {
         })
         .await;
         match deserted {
-            Ok(Some(topic)) => self.shared.event(Event::Unsubscribe(topic)).await,
+            Ok(Some(id)) => {
+                self.shared.event(Event::Unsubscribe(id)).await?;
+                // One that came to listen in between has it again.
+                if is_for_all && self.scripts.get().is_some_and(|scripts| !scripts.on_channel(&topic).is_empty()) {
+                    self.join(move |door| door.shared.channels().join(&topic, BOTS)).await?;
+                }
+                Ok(())
+            }
             Ok(None) => Ok(()),
             Err(error) if error.code == "not-subscribed" && !bots.is_empty() => {
                 let bots = bots.join(", ");

@@ -203,10 +203,13 @@ impl ScriptHost {
         list
     }
 
-    /// The bots that listen to a channel.
+    /// The bots that listen to a channel, or will again by themselves.
     pub fn on_channel(&self, topic: &str) -> Vec<String> {
         let topic = normalise(topic).unwrap_or_default();
-        self.list().into_iter().filter(|bot| bot.topics.contains(&topic)).map(|bot| bot.name).collect()
+        let listens = |bot: &BotStatus| {
+            bot.topics.contains(&topic) && ["running", "paused", "loading"].contains(&bot.state.as_str())
+        };
+        self.list().into_iter().filter(listens).map(|bot| bot.name).collect()
     }
 
     /// Takes over what the configuration says of one bot now, or of all. It counts from the next version on; where what is granted
