@@ -104,6 +104,8 @@ pub(crate) struct Ctx {
     pub read_only: Cell<bool>,
     /// The last name that was read in `mesh` and isn't there.
     pub unread: RefCell<Option<Unread>>,
+    /// Answers that may still go beyond the quota, since the bot ends.
+    pub spare: Cell<u32>,
     /// The last table that was raised as an error.
     pub raised: RefCell<Option<Table>>,
     /// Held while changes are on their way to the disk: whoever waits for his own may find them among another's.
@@ -140,6 +142,7 @@ impl Ctx {
             unlogged: Cell::new(0),
             read_only: Cell::new(false),
             unread: RefCell::default(),
+            spare: Cell::new(0),
             raised: RefCell::default(),
             writing: tokio::sync::Mutex::default(),
         };

@@ -38,6 +38,7 @@ impl Shared {
         if !after_fall {
             *lock(&self.faults) = Faults::default();
         }
+        lock(&self.traffic).limit(&loaded.limits, self.clock.now());
         self.figures.loads.fetch_add(1, Ordering::Relaxed);
         let mut face = lock(&self.face);
         (face.commands, face.topics, face.version) = (loaded.commands, loaded.topics, loaded.version);

@@ -415,7 +415,7 @@ impl Shared {
     fn limit_use(&self) -> Vec<LimitUse> {
         let now = self.clock.now();
         let mut traffic = lock(&self.traffic);
-        let Traffic { messages, broadcasts, bytes, log, cpu, stored, limits, .. } = &mut *traffic;
+        let Traffic { messages, broadcasts, bytes, log, cpu, stored, limits } = &mut *traffic;
         let limits = limits.clone();
         let spent = |bucket: &mut Bucket, unit: f64| {
             let (used, capacity) = bucket.spent(now);

@@ -19,12 +19,12 @@ pub(crate) struct Traffic {
     pub stored: Bucket,
     /// The limits in force: those of the bot's last version.
     pub limits: ScriptLimits,
-    /// Messages that still go out beyond the quota.
-    spare: u32,
 }
 
-/// Messages that a bot that stops may send beyond its quota, so that no answer is lost for which it had no room yet.
-const LAST_MESSAGES: u32 = 16;
+/// Answers that a version which ends may give beyond its quota, so that none is lost for which it had no room yet.
+pub(crate) const LAST_ANSWERS: u32 = 16;
+/// Length of such an answer, in bytes.
+const LAST_ANSWER_BYTES: usize = 4_096;
 
 /// What else there is to do about a quota.
 const MORE: &str = "have the admin raise its `limits` in the configuration; `qpq script top` tells which";
@@ -33,36 +33,21 @@ impl Traffic {
     pub(crate) fn new(limits: &ScriptLimits, now: Instant) -> Self {
         let [messages, broadcasts, bytes, log, cpu, stored] =
             sizes(limits).map(|(capacity, per_second)| Bucket::new(capacity, per_second, now));
-        Self { messages, broadcasts, bytes, log, cpu, stored, limits: limits.clone(), spare: 0 }
+        Self { messages, broadcasts, bytes, log, cpu, stored, limits: limits.clone() }
     }
 
     /// Takes the limits of another version of the bot; what is used of them stays used.
     pub(crate) fn limit(&mut self, limits: &ScriptLimits, now: Instant) {
         let resize =
             |(bucket, (capacity, per_second)): (&mut Bucket, (f64, f64))| bucket.resize(capacity, per_second, now);
-        self.has_finished();
         self.buckets().into_iter().zip(sizes(limits)).for_each(resize);
         self.limits = limits.clone();
-    }
-
-    /// The bot stops: what it still has to say to people need not wait for room.
-    pub(crate) fn let_finish(&mut self) {
-        self.spare = LAST_MESSAGES;
-    }
-
-    /// It has ended: the next version has the quota alone.
-    pub(crate) fn has_finished(&mut self) {
-        self.spare = 0;
     }
 
     /// Charges for a message of that many bytes, or says how long the bot has to wait. What is `published` unasked has a
     /// smaller quota than messages and answers.
     pub(crate) fn admit(&mut self, published: bool, bytes: usize, now: Instant) -> Result<(), ApiError> {
-        let wait = self.refill(published, bytes, now);
-        if wait > 0.0 && self.is_spared(published, wait) {
-            self.spare -= 1;
-            return Ok(());
-        }
+        let wait = self.wait(published, bytes, now);
         let (what, bucket) = self.counted(published);
         if wait > 0.0 {
             let message = if wait.is_finite() {
@@ -79,19 +64,13 @@ impl Traffic {
 
     /// In how many seconds there is room for such a message.
     pub(crate) fn wait(&mut self, published: bool, bytes: usize, now: Instant) -> f64 {
-        let wait = self.refill(published, bytes, now);
-        if self.is_spared(published, wait) { 0.0 } else { wait }
-    }
-
-    /// In how many seconds the quota has room for it.
-    fn refill(&mut self, published: bool, bytes: usize, now: Instant) -> f64 {
         let wait = self.bytes.wait(bytes as f64, now);
         self.counted(published).1.wait(1.0, now).max(wait)
     }
 
-    /// What never has room has none at the end.
-    fn is_spared(&self, published: bool, wait: f64) -> bool {
-        self.spare > 0 && !published && wait.is_finite()
+    /// Whether an answer of that many bytes may be one that goes beyond the quota. What never has room has none at the end.
+    pub(crate) fn may_go_last(&mut self, bytes: usize, now: Instant) -> bool {
+        bytes <= LAST_ANSWER_BYTES && self.wait(false, bytes, now).is_finite()
     }
 
     /// What a message counts as, and its bucket.
@@ -113,7 +92,7 @@ impl Traffic {
     }
 
     fn buckets(&mut self) -> [&mut Bucket; 6] {
-        let Self { messages, broadcasts, bytes, log, cpu, stored, .. } = self;
+        let Self { messages, broadcasts, bytes, log, cpu, stored, limits: _ } = self;
         [messages, broadcasts, bytes, log, cpu, stored]
     }
 

@@ -106,8 +106,10 @@ impl Vm {
             Ok(function) => {
                 let ran = self.call(Running::new("load", None), &function, (), Duration::from_millis(ms)).await;
                 let figures = &self.ctx.shared.figures;
-                figures.load_cpu_us.store(ran.cpu.as_micros() as u64, Ordering::Relaxed);
-                figures.event_cpu_us.store(0, Ordering::Relaxed);
+                if ran.result.is_ok() {
+                    figures.load_cpu_us.store(ran.cpu.as_micros() as u64, Ordering::Relaxed);
+                    figures.event_cpu_us.store(0, Ordering::Relaxed);
+                }
                 ran
             }
             Err(failure) => Ran { result: Err(failure), cpu: Duration::ZERO },
@@ -218,10 +220,11 @@ impl Vm {
         self.lua.used_memory()
     }
 
-    /// A copy of `mesh.state`.
+    /// A copy of `mesh.state`, as it crosses to another process: without the marks of lists.
     pub(crate) fn state(&self) -> Result<Plain, Failure> {
         let value: Value = self.make(|_| self.mesh.raw_get("state"))?;
         Plain::from_lua(&value, STATE_BYTES)
+            .map(|plain| Plain::decode(&plain.encode()).unwrap_or(Plain::Nil))
             .map_err(|e| Failure::new(Kind::Error, format!("mesh.state isn't carried over: {e}")))
     }
 }

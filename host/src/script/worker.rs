@@ -169,9 +169,6 @@ impl Worker {
     /// Works until told to end.
     pub(crate) async fn run(mut self) -> End {
         loop {
-            if self.pulse.is_abandoned() {
-                return End::Done;
-            }
             if let Some(end) = self.ended() {
                 let _ = self.vm.ctx.flush().await;
                 if self.phase != Phase::Waiting && !self.vm.ctx.retired.get() {
@@ -187,6 +184,9 @@ impl Worker {
             self.start_ready();
             self.show();
             let happened = self.wait().await;
+            if self.pulse.is_abandoned() {
+                return End::Done;
+            }
             self.handle(happened);
         }
     }

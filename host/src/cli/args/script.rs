@@ -12,7 +12,7 @@ pub enum ScriptCommand {
     List,
     /// Write a new bot that works at once, with a test, to change it into your own
     New(NewScriptArgs),
-    /// Say what is wrong with bots, without running them
+    /// Load bots in the sandbox, and say what is wrong with them
     Check {
         /// A .lua file, a folder with init.lua, a folder of bots, or the name of a bot (several may be named)
         /// [default: all bots of the folder of scripts, as for `script new`]

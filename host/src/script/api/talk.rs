@@ -63,7 +63,20 @@ impl Outgoing {
 
     /// In how many seconds the quota has room for it; never is infinite.
     fn wait(&self, ctx: &Ctx) -> f64 {
-        lock(&ctx.shared.traffic).wait(self.is_published(), self.payload.len(), ctx.shared.clock.now())
+        let (mut traffic, now) = (lock(&ctx.shared.traffic), ctx.shared.clock.now());
+        let spared = self.reply && ctx.spare.get() > 0 && traffic.may_go_last(self.payload.len(), now);
+        if spared { 0.0 } else { traffic.wait(self.is_published(), self.payload.len(), now) }
+    }
+
+    /// Charges for it.
+    fn charge(&self, ctx: &Ctx) -> Result<(), ApiError> {
+        let (mut traffic, now) = (lock(&ctx.shared.traffic), ctx.shared.clock.now());
+        let (charged, spare) = (traffic.admit(self.is_published(), self.payload.len(), now), ctx.spare.get());
+        if charged.is_err() && self.reply && spare > 0 && traffic.may_go_last(self.payload.len(), now) {
+            ctx.spare.set(spare - 1);
+            return Ok(());
+        }
+        charged
     }
 
     /// An answer in plain words, in the scope of the question: to its sender, or on its channel and no farther than it went.
@@ -156,13 +169,15 @@ pub(crate) async fn deliver_when_free(ctx: &Ctx) -> Result<(), ApiError> {
     deliver(ctx, out).await.map(|_| ())
 }
 
-/// Sends the answers that wait for room, as far as there is room for them.
-pub(crate) async fn deliver_answers(ctx: &Ctx) -> Result<(), ApiError> {
+/// Sends the answers that wait for room, as far as there is room for them. One that fails holds up no other.
+pub(crate) async fn deliver_answers(ctx: &Ctx) {
     loop {
         let fits = |out: &Outgoing| out.reply && out.wait(ctx) <= 0.0;
         let next = lock(&ctx.shared.chatter).take(false, ctx.shared.clock.now(), fits);
-        let Some(out) = next else { return Ok(()) };
-        deliver(ctx, out).await?;
+        let Some(out) = next else { return };
+        if let Err(error) = deliver(ctx, out).await {
+            ctx.shared.keep_unsaid(&error);
+        }
     }
 }
 
@@ -302,7 +317,7 @@ fn give_receipt(lua: &Lua, receipt: &Receipt) -> Outcome {
 
 /// Sends a message, within the bot's quota, after its store changes are durable.
 pub(crate) async fn deliver(ctx: &Ctx, out: Outgoing) -> Result<Receipt, ApiError> {
-    lock(&ctx.shared.traffic).admit(out.is_published(), out.payload.len(), ctx.shared.clock.now())?;
+    out.charge(ctx)?;
     ctx.flush().await?;
     let Outgoing { target, payload, ttl_secs, priority, receipt, plain, max_hops, reply_to, reaction, .. } = out;
     let sent = match target {

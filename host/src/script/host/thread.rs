@@ -38,6 +38,8 @@ pub(crate) struct Loaded {
     pub version: Option<String>,
     /// Where it runs, in a word for the admin.
     pub isolation: &'static str,
+    /// The limits that it has.
+    pub limits: ScriptLimits,
 }
 
 pub(crate) type LoadResult = Result<Loaded, Failure>;
@@ -148,7 +150,6 @@ pub(crate) async fn prepare(start: &Start) -> Result<Prepared, Failure> {
         *lock(&start.shared.store) = Cache::new(entries, start.shared.clock.unix_ms());
     }
     let limits = start.effective_limits();
-    lock(&start.shared.traffic).limit(&limits, start.shared.clock.now());
     Ok(Prepared { identity, permissions: start.permissions.clone(), limits })
 }
 
@@ -172,6 +173,7 @@ pub(crate) async fn assemble(
         topics: vm.ctx.topics.borrow().iter().cloned().collect(),
         version,
         isolation: "thread",
+        limits: vm.ctx.limits.clone(),
     };
     Ok((vm, loaded))
 }

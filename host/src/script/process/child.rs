@@ -195,11 +195,7 @@ impl Desk {
                 Order::Eval { code, write, reply }
             }
             ToChild::Thaw => Order::Thaw,
-            ToChild::Retire => {
-                // What waits for room here the next version doesn't know of.
-                self.with(|shared| lock(&shared.traffic).let_finish());
-                Order::Retire
-            }
+            ToChild::Retire => Order::Retire,
             ToChild::Stop => Order::Stop,
         };
         // A bot that has ended needs no orders.

@@ -17,7 +17,7 @@ use super::super::limits::{COMMAND_BYTES, HELP_BYTES, NAME_BYTES, REGISTRATIONS,
 use super::super::manifest::Permissions;
 use super::super::shared::{LiveEvent, Offer};
 use super::super::store::{HOST_PREFIX, StoreOp};
-use super::super::traffic::Traffic;
+use super::super::traffic::{LAST_ANSWERS, Traffic};
 use super::super::worker::{BEGUN, PAGE, reader};
 use super::wire::{Answer, Call};
 
@@ -66,6 +66,8 @@ pub(super) struct Gate {
     asked: usize,
     /// Who was written to, and so may answer.
     written: Written,
+    /// Answers that may still go beyond the quota.
+    spare: u32,
 }
 
 impl Gate {
@@ -81,7 +83,13 @@ impl Gate {
             handed: 0,
             asked: 0,
             written: Written::default(),
+            spare: 0,
         }
+    }
+
+    /// The bot is told to end: a few answers need not wait for room.
+    pub(super) fn let_finish(&mut self) {
+        self.spare = LAST_ANSWERS;
     }
 
     /// The bot is loaded and says what it answers and hears.
@@ -154,7 +162,7 @@ impl Gate {
                 check_message(&request.payload, request.priority)?;
                 let answers = request.to.parse().is_ok_and(|peer| self.origins.peers.contains(&peer));
                 self.may_write(answers, "send", None)?;
-                traffic.admit(false, request.payload.len(), now).map_err(Refusal::Answer)?;
+                self.charge(answers, request.payload.len(), traffic, now)?;
                 request.automatic = true;
                 Ok(Call::Send(request))
             }
@@ -197,6 +205,17 @@ impl Gate {
         broken(format!("a message to somebody who wrote none, without the permission \"{need}\""))
     }
 
+    /// Charges for a message.
+    fn charge(&mut self, answers: bool, bytes: usize, traffic: &mut Traffic, now: Instant) -> Result<(), Refusal> {
+        match traffic.admit(false, bytes, now) {
+            Err(_) if answers && self.spare > 0 && traffic.may_go_last(bytes, now) => {
+                self.spare -= 1;
+                Ok(())
+            }
+            charged => charged.map_err(Refusal::Answer),
+        }
+    }
+
     /// A broadcast that answers counts as a message. So does one for each message that came from a person, where there is no
     /// room for it as a broadcast: it may have been asked for elsewhere, as a post on a board is.
     fn charge_broadcast(
@@ -206,8 +225,11 @@ impl Gate {
         traffic: &mut Traffic,
         now: Instant,
     ) -> Result<(), Refusal> {
-        let charged = match traffic.admit(!answers, bytes, now) {
-            Err(_) if !answers && self.asked > 0 => {
+        if answers {
+            return self.charge(true, bytes, traffic, now);
+        }
+        let charged = match traffic.admit(true, bytes, now) {
+            Err(_) if self.asked > 0 => {
                 self.asked -= 1;
                 traffic.admit(false, bytes, now)
             }

@@ -222,7 +222,6 @@ impl Guard {
     /// Guards the process to its end, and tells the supervisor about it.
     async fn run(mut self) {
         let fall = self.work().await;
-        lock(&self.shared.traffic).has_finished();
         self.siblings.leave(&self.told.bot, self.told.generation);
         if !matches!(fall, Fall::Done(_) | Fall::Gone) {
             self.process.kill();
@@ -452,7 +451,7 @@ impl Guard {
             self.process.kill();
             return Err(Fall::Done(End::Done));
         }
-        lock(&self.shared.traffic).let_finish();
+        self.gate.let_finish();
         let end = Instant::now() + Duration::from_secs(secs) + END_GRACE;
         self.phase = Phase::Ending(match self.phase {
             Phase::Ending(earlier) => end.min(earlier),

@@ -458,6 +458,11 @@ fn a_folder_of_bots_that_comes_later_or_in_place_of_another_is_watched() {
     // Told by the watch of the new one.
     says("scripts", "third");
     answers("third");
+    std::fs::remove_dir_all(&scripts).unwrap();
+    says("scripts", "fourth");
+    answers("fourth");
+    says("scripts", "fifth");
+    answers("fifth");
     live.stop();
 }
 
@@ -484,6 +489,11 @@ fn what_a_manifest_asks_for_less_of_it_has_less_of() {
     // A version that asks for more has more, and what is used stays used.
     manifest(5);
     live.again("bot");
+    assert_eq!(used(&live), Some((true, 5)));
+    // What one asks for that doesn't load is no matter of the one that goes on.
+    manifest(1);
+    write(dir.path(), "bot/init.lua", "error('oops')");
+    assert!(live.reload(Some("bot")).unwrap()[0].problem.is_some());
     assert_eq!(used(&live), Some((true, 5)));
     live.stop();
 }

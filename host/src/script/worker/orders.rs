@@ -12,6 +12,7 @@ use super::super::handover::{Carried, Handover, Place, Taker};
 use super::super::limits::HANDLER_LIFE_SECS;
 use super::super::lock;
 use super::super::plain::Plain;
+use super::super::traffic::LAST_ANSWERS;
 use super::{Finished, Phase, Worker, job};
 use crate::api::ScriptEvaluated;
 
@@ -68,7 +69,6 @@ impl Worker {
                     let jobs = dispatch::plain(&self.vm, "stop", |_| Ok(()));
                     self.queue(jobs, None);
                 }
-                lock(&self.shared.traffic).let_finish();
                 self.deliver_answers();
                 self.end_within(HANDLER_LIFE_SECS);
             }
@@ -113,11 +113,14 @@ impl Worker {
         self.after.map(|after| self.inherited.onward(after, unbegun))
     }
 
-    /// Sends the answers that wait for room: their questions count as handled.
+    /// Sends the answers that wait for room: their questions count as handled, and the next version may not know of them.
     fn deliver_answers(&mut self) {
         let vm = Rc::clone(&self.vm);
-        self.running
-            .push(Box::pin(async move { Finished::Said { seq: None, unsaid: deliver_answers(&vm.ctx).await.err() } }));
+        vm.ctx.spare.set(LAST_ANSWERS);
+        self.running.push(Box::pin(async move {
+            deliver_answers(&vm.ctx).await;
+            Finished::Aside
+        }));
     }
 
     /// Finishes what has begun. What has not is the next version's, or comes again after the next start.

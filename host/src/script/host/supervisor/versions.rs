@@ -41,7 +41,8 @@ impl Supervisor {
             bot.again = true;
             return;
         }
-        let read = bot.found.read(self.config.limits.source_bytes);
+        let own = self.config.bots.get(name).and_then(|bot| bot.limits.source_bytes);
+        let read = bot.found.read(own.unwrap_or(self.config.limits.source_bytes));
         let hash = read.as_ref().map_or_else(|error| error.hash, |source| source.hash);
         if bot.hash == hash && cause == Cause::Saved {
             return;

@@ -78,7 +78,13 @@ impl Guard {
         let topics = self.gate.topics().cloned().collect();
         let version = self.start.source.manifest.version.clone();
         self.phase = Phase::Waiting;
-        self.told.loaded(Ok(Loaded { commands, topics, version, isolation: self.isolation }));
+        self.told.loaded(Ok(Loaded {
+            commands,
+            topics,
+            version,
+            isolation: self.isolation,
+            limits: self.limits.clone(),
+        }));
         Ok(())
     }
 

@@ -38,11 +38,13 @@ fn of_two_bots_of_a_node_with_one_command_one_answers() {
 fn answers_that_wait_for_the_quota_leave_before_the_bot_stops() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "bot.lua", "mesh.command('n', {}, function(_, n) return 'answer ' .. n end)");
-    let live = Live::of(dir.path());
+    let mut config = config(dir.path());
+    config.limits.messages_per_minute = 1;
+    let live = Live::start(config, Store::default());
     live.running("bot");
     (1..=14).for_each(|n| live.tell(EVE, None, &format!("!n {n}")));
     live.until(|live| live.node.acked("bot:bot") == Some(14));
-    assert_eq!(live.texts().len(), 10);
+    assert!(live.texts().len() < 14);
     // A version in a process of its own leaves nothing behind for the next one, either.
     live.again("bot");
     live.tell(EVE, None, "!n 15");
