@@ -11,7 +11,7 @@ use super::budget::thread_cpu;
 use super::limits::DATA_DEPTH;
 
 /// How long a copy may compute, on a machine that does nothing else; twice as long where others want it, too.
-const COPY_TIME: Duration = Duration::from_millis(100);
+const COPY_TIME: Duration = Duration::from_millis(40);
 
 /// What the metatable of a list says of it, as dkjson and others write it too, and the name under which a machine keeps its own.
 const LIST_MARK: (&str, &str) = ("__jsontype", "array");
