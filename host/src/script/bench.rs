@@ -75,8 +75,6 @@ pub fn resident_each(machines: usize) -> Result<usize, String> {
         let loaded = async || {
             let vm = machine(BOT)?;
             vm.load().await.result.map_err(|failure| failure.to_string())?;
-            // A node collects what loading left behind, too.
-            vm.memory_at_rest();
             Ok::<_, String>(vm)
         };
         let _first = loaded().await?; // what the first one needs for all
