@@ -325,7 +325,7 @@ impl Worker {
         figures.handlers.store(count(self.running.len()), Ordering::Relaxed);
         figures.questions.store(count(self.vm.ctx.asked.borrow().len()), Ordering::Relaxed);
         let boards = self.vm.ctx.boards.borrow();
-        let entries = boards.iter().map(|board| board.at(self.vm.ctx.now_ms(), |kept| kept.replica.held())).sum();
+        let entries = boards.iter().map(|board| board.held()).sum();
         figures.board_posts.store(count(entries), Ordering::Relaxed);
     }
 

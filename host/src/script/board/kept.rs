@@ -54,6 +54,11 @@ impl Board {
         work(&mut kept)
     }
 
+    /// Entries that are held, for the figures: with those that died since somebody looked last.
+    pub(crate) fn held(&self) -> usize {
+        lock(&self.kept).replica.held()
+    }
+
     /// Takes a message that came; what it changed, with the entry, if it is one.
     pub(crate) fn hear(&self, item: &InboxItem, now_ms: u64) -> Option<(Entry, Change)> {
         self.at(now_ms, |kept| {
