@@ -67,8 +67,8 @@ impl Carried {
         Self { due: due.into_iter().collect(), since: now }
     }
 
-    /// When the timer of that name was due; `name` is what it is known by over reloads. What nobody has asked for is forgotten after a while: a timer of that name that is
-    /// set later is another one.
+    /// When the timer was due that is known by that name over reloads. What nobody has asked for is forgotten after a while: a
+    /// timer of that name that is set later is another one.
     pub(crate) fn take(&mut self, name: &str, now: f64) -> Option<f64> {
         if now - self.since > CARRIED_SECS {
             self.due.clear();
