@@ -286,9 +286,7 @@ fn copy(value: &Value, depth: usize, room: &mut Room) -> Result<Plain, String> {
                     room.take(BARE_BYTES.saturating_mul(last - pairs.len()))?;
                     let mut items = vec![Plain::Nil; last];
                     for (key, value) in pairs {
-                        if let Plain::Number(place) = key
-                            && let Some(item) = (place as usize).checked_sub(1).and_then(|place| items.get_mut(place))
-                        {
+                        if let Some(item) = place(&key).and_then(|place| items.get_mut(place - 1)) {
                             *item = value;
                         }
                     }
