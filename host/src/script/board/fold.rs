@@ -2,8 +2,9 @@
 //!
 //! What is held depends on the set of entries that were told, not on their order. That is plain as long as everything
 //! fits. When it does not, what stays is the newest, by the time of making: whatever else comes later, something that is
-//! too old once stays too old. Three things can make room for what went before: a pin on it, the end of a ban, and what
-//! has expired. Then the replica is [stale](Replica::is_stale), and is told everything once more.
+//! too old once stays too old. What went before may belong here after all where something is pinned, banned or banned no
+//! more, where something has expired, and where a post comes after its edits. Then the replica is
+//! [stale](Replica::is_stale), and is told everything once more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
@@ -43,11 +44,21 @@ pub(crate) struct Replica {
     replies: BTreeSet<(Reference, Rank)>,
     expiries: BTreeSet<(u64, Rank)>,
     marks: Marks,
-    /// The newest entry that went for want of room. What is older stays only if a pinned post needs it.
-    floor: Option<Rank>,
+    floor: Option<Floor>,
+    /// Posts that came when there was a floor. Edits that went before may be wanted for them, or be the last again that mean
+    /// one post and no other.
+    late: BTreeSet<MessageId>,
     /// Entries above the floor, and their bytes.
     used: (usize, usize),
     stale: bool,
+}
+
+/// The newest entry that went for want of room. What is older stays only if a pinned post needs it.
+#[derive(Debug, Clone, Copy)]
+struct Floor {
+    rank: Rank,
+    /// When there may be room for older ones, since this one lives no more.
+    expires_ms: u64,
 }
 
 /// What an entry changed, for those who watch the board.
@@ -72,6 +83,7 @@ impl Replica {
             expiries: BTreeSet::new(),
             marks: Marks::default(),
             floor: None,
+            late: BTreeSet::new(),
             used: (0, 0),
             stale: false,
         }
@@ -102,6 +114,7 @@ impl Replica {
             self.remove(rank);
             self.stale |= self.floor.is_some();
         }
+        self.stale |= self.floor.is_some_and(|floor| floor.expires_ms <= now_ms);
         if self.marks.expire(now_ms) {
             self.stale = true; // an older word may count again
             self.tidy();
@@ -111,12 +124,13 @@ impl Replica {
     /// Whether something that went earlier may belong here now. Then call [`Replica::begin_again`], and tell all entries
     /// once more, in any order.
     pub(crate) fn is_stale(&self) -> bool {
-        self.stale
+        self.stale || !self.late.is_empty()
     }
 
     /// When it becomes stale by itself, if nothing else happens: at the next end of something that kept others out.
     pub(crate) fn stale_from(&self) -> Option<u64> {
-        let room = self.expiries.first().map(|(at, _)| *at).filter(|_| self.floor.is_some());
+        let held = self.expiries.first().map(|(at, _)| *at);
+        let room = self.floor.map(|floor| held.map_or(floor.expires_ms, |at| at.min(floor.expires_ms)));
         room.into_iter().chain(self.marks.next_expiry()).min()
     }
 
@@ -129,8 +143,10 @@ impl Replica {
     pub(crate) fn begin_again(&mut self) {
         self.stale = false;
         self.floor = None;
+        self.late.clear();
         self.used = (self.content.len(), self.content.values().map(Entry::bytes).sum());
         self.marks.begin_again();
+        self.shrink(); // what is pinned may be more than fits
     }
 
     fn is_banned(&self, entry: &Entry) -> bool {
@@ -165,7 +181,7 @@ impl Replica {
     fn drop_banned(&mut self) {
         let banned: Vec<Rank> =
             self.content.iter().filter(|(_, entry)| self.is_banned(entry)).map(|(rank, _)| *rank).collect();
-        self.stale |= self.floor.is_some() && !banned.is_empty();
+        self.stale |= self.floor.is_some();
         banned.into_iter().for_each(|rank| self.remove(rank));
     }
 
@@ -176,9 +192,10 @@ impl Replica {
             return;
         }
         let is_post = entry.text().is_some();
-        if self.is_below(rank) {
-            self.stale |= is_post; // its edits may have come before it, and are wanted only now
-        } else {
+        if is_post && self.floor.is_some() && self.is_near_pinned(&entry) {
+            self.late.insert(entry.id);
+        }
+        if !self.is_below(rank) {
             self.used = (self.used.0 + 1, self.used.1 + entry.bytes());
         }
         self.expiries.insert((entry.expires_ms, rank));
@@ -198,17 +215,24 @@ impl Replica {
     }
 
     fn is_below(&self, rank: Rank) -> bool {
-        self.floor.is_some_and(|floor| rank <= floor)
+        self.floor.is_some_and(|floor| rank <= floor.rank)
+    }
+
+    /// Whether a short reference can mean the post and a pinned one of the same owner, which may be itself.
+    fn is_near_pinned(&self, post: &Entry) -> bool {
+        let shortest = Reference::shortest(&post.id, [].into_iter());
+        let near = self.posts_of(&shortest, post.owner());
+        near.map(|other| &other.id).chain([&post.id]).any(|id| self.marks.pins(id))
     }
 
     /// Lets go of the oldest until the rest fits.
     fn shrink(&mut self) {
         while self.used.0 > self.settings.posts || self.used.1 > self.settings.posts.saturating_mul(BYTES_PER_ENTRY) {
-            let from = self.floor.map_or(Unbounded, Excluded);
+            let from = self.floor.map_or(Unbounded, |floor| Excluded(floor.rank));
             let Some((rank, entry)) = self.content.range((from, Unbounded)).next() else { return };
             let (rank, bytes, wanted) = (*rank, entry.bytes(), self.is_wanted(entry));
             self.used = (self.used.0 - 1, self.used.1.saturating_sub(bytes));
-            self.floor = Some(rank);
+            self.floor = Some(Floor { rank, expires_ms: entry.expires_ms });
             if !wanted {
                 self.remove(rank);
             }
@@ -217,7 +241,7 @@ impl Replica {
 
     /// Lets go of what stands below the floor and is wanted no more.
     fn tidy(&mut self) {
-        let Some(floor) = self.floor else { return };
+        let Some(Floor { rank: floor, .. }) = self.floor else { return };
         let below = self.content.range(..=floor);
         let mut unwanted: Vec<Rank> =
             below.clone().filter(|(_, entry)| !self.is_wanted(entry)).map(|(rank, _)| *rank).collect();
@@ -260,6 +284,7 @@ impl Replica {
         }
         if entry.text().is_some() {
             self.posts.remove(&entry.id);
+            self.late.remove(&entry.id);
         }
     }
 }

@@ -182,6 +182,20 @@ fn a_full_board_keeps_the_newest_and_what_is_pinned() {
 }
 
 #[test]
+fn a_full_board_asks_again_for_an_edit_that_came_before_its_pinned_post_and_seemed_too_old() {
+    let mut board = Board::with(2);
+    let pinned = MessageId([5; 32]);
+    board.say(MODERATOR, &format!("!pin {pinned}"));
+    // By a clock that is behind: otherwise no edit is older than its post.
+    board.say_at(ANNA, board.now_ms - DAY_MS, &format!("!edit {pinned} the rules"));
+    board.say(BEN, "!post one");
+    board.say(BEN, "!post two");
+    assert!(!board.replica.is_stale(), "nothing wants the edit yet");
+    assert_eq!(board.say(ANNA, "!post rules"), pinned);
+    assert!(board.replica.is_stale());
+}
+
+#[test]
 fn a_full_board_knows_when_something_ends_that_kept_others_out() {
     let mut board = Board::with(1);
     board.ttl_ms = DAY_MS;
