@@ -33,7 +33,7 @@ mod job;
 mod orders;
 
 use contest::Contests;
-pub(crate) use inbox::{BEGUN, PAGE, reader};
+pub(crate) use inbox::{BEGUN, PAGE, begin, reader};
 pub(crate) use job::perform;
 pub(crate) use orders::Order;
 

@@ -22,7 +22,7 @@ use super::super::shared::{Offer, Shared};
 use super::super::source::{Source, SourceError};
 use super::super::store::{BotStore, Cache};
 use super::super::vm::Vm;
-use super::super::worker::{End, Order, Worker};
+use super::super::worker::{BEGUN, End, Order, Worker, begin};
 use super::{BotConfig, Message};
 
 /// Stack of a bot's thread: Luau's parser and its C calls are bounded, this is well above both.
@@ -139,14 +139,18 @@ pub(crate) async fn load(start: Start, pulse: &Arc<Pulse>) -> Result<(std::rc::R
     assemble(parts, start.state.as_ref(), pulse).await
 }
 
-/// Asks the node what a bot needs to know, and reads its store at its first version.
+/// Asks the node what a bot needs to know. At its first version reads its store, and notes where a new bot begins.
 pub(crate) async fn prepare(start: &Start) -> Result<Prepared, Failure> {
     let refused = |error: ApiError| Failure::new(Kind::Refused, error.to_string());
     let identity = tokio::time::timeout(IDENTITY_WAIT, start.node.identity()).await;
     let identity =
         identity.map_err(|_| Failure::new(Kind::Refused, "the node doesn't say who it is"))?.map_err(refused)?;
     if start.read_store {
-        let entries = start.kv.load(&start.shared.name).await.map_err(refused)?;
+        let bot = &start.shared.name;
+        let mut entries = start.kv.load(bot).await.map_err(refused)?;
+        if !entries.iter().any(|(key, ..)| key == BEGUN) {
+            entries.push(begin(&*start.node, &*start.kv, bot).await.map_err(refused)?);
+        }
         *lock(&start.shared.store) = Cache::new(entries, start.shared.clock.unix_ms());
     }
     let limits = start.effective_limits();

@@ -18,7 +18,7 @@ use super::super::manifest::Permissions;
 use super::super::shared::{LiveEvent, Offer};
 use super::super::store::{HOST_PREFIX, StoreOp};
 use super::super::traffic::{LAST_ANSWERS, Traffic};
-use super::super::worker::{BEGUN, PAGE, reader};
+use super::super::worker::{PAGE, reader};
 use super::wire::{Answer, Call};
 
 /// Senders and channels that are remembered, so that they can be answered: half a mebibyte of keys.
@@ -252,6 +252,7 @@ impl Gate {
             reader: query.reader.map(|_| reader(&self.bot)),
             limit: query.limit.clamp(1, PAGE),
             wait_ms: 0,
+            newest: false,
             ..query
         })
     }
@@ -263,7 +264,6 @@ impl Gate {
         };
         match key.first() {
             None => return broken("an empty key for the store"),
-            Some(&HOST_PREFIX) if key == BEGUN && value.is_empty() => return Ok(()),
             Some(&HOST_PREFIX) => return broken("a key of the host's own for the store"),
             Some(_) => self.require("store", None)?,
         }
@@ -280,8 +280,7 @@ impl Gate {
         let (count, mut bytes) = (items.len(), 0);
         let mut kept = Vec::with_capacity(count);
         for item in items {
-            // The newest are only asked for to learn the end.
-            let item = if !query.newest && self.may_see(&item) { item } else { blank(item.seq) };
+            let item = if self.may_see(&item) { item } else { blank(item.seq) };
             bytes += item.payload.len();
             if bytes > PAGE_BYTES && !kept.is_empty() {
                 break;

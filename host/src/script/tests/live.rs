@@ -167,6 +167,7 @@ mod in_processes {
         super::a_saved_file_is_loaded_at_once_and_keeps_the_state,
         super::a_version_that_fails_leaves_the_old_one_running_and_says_why,
         super::a_new_bot_begins_at_the_end_and_an_old_one_where_it_was,
+        super::a_new_bot_misses_nothing_whatever_becomes_of_its_first_version,
         super::an_answer_leaves_after_the_store_is_durable,
         super::what_a_manifest_asks_for_less_of_it_has_less_of,
         super::what_is_used_of_each_limit_is_told,
@@ -259,6 +260,21 @@ fn a_new_bot_begins_at_the_end_and_an_old_one_where_it_was() {
     let live = Live::with_node(config(dir.path()), store, node);
     live.sent(|sent| sent == ["one", "two"]);
     assert_eq!(live.bot("bot").unwrap().lag, 0);
+    live.stop();
+}
+
+#[test]
+fn a_new_bot_misses_nothing_whatever_becomes_of_its_first_version() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "bot.lua", "error('not yet')");
+    let node = Arc::new(MemoryNode::default());
+    node.arrive(PeerId(EVE), None, b"history");
+    let live = Live::with_node(config(dir.path()), Store::default(), node);
+    live.state("bot", "failed");
+    live.tell(EVE, None, "one");
+    write(dir.path(), "bot.lua", "mesh.on_envelope(function(msg) msg:reply(msg.text) end)");
+    live.again("bot");
+    live.sent(|sent| sent == ["one"]);
     live.stop();
 }
 

@@ -1,17 +1,15 @@
 //! A bot's way through the inbox: pull a page, hand it on, note how far all is handled.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::api::{ApiError, InboxPage, InboxQuery, Reply};
+use crate::api::{ApiError, InboxPage, InboxQuery, NodeApi};
 
 use super::super::dispatch;
-use super::super::lock;
-use super::super::store::{Entry, HOST_PREFIX};
+use super::super::store::{BotStore, HOST_PREFIX, StoreOp, StoredEntry};
 use super::super::vm::Vm;
-use super::{Finished, Phase, Worker};
+use super::{Phase, Worker};
 
 /// Messages pulled at a time.
 pub(crate) const PAGE: usize = 32;
@@ -42,7 +40,10 @@ impl Worker {
                 Some(after) => {
                     self.vm.ctx.node.inbox(InboxQuery { after: Some(after), limit: PAGE, ..InboxQuery::default() })
                 }
-                None => first_page(&self.vm),
+                None => {
+                    let reader = Some(reader(&self.shared.name));
+                    self.vm.ctx.node.inbox(InboxQuery { reader, limit: PAGE, ..InboxQuery::default() })
+                }
             });
         }
     }
@@ -60,10 +61,6 @@ impl Worker {
         self.behind |= !page.items.is_empty();
         if self.after.is_none() {
             self.acked = page.items.first().map_or(page.next_after, |item| item.seq.saturating_sub(1));
-            // The note that the bot has begun must outlive a crash.
-            let vm = Rc::clone(&self.vm);
-            self.running
-                .push(Box::pin(async move { Finished::Said { seq: None, unsaid: vm.ctx.flush().await.err() } }));
         }
         if !std::mem::replace(&mut self.read_boards, true) {
             self.ready.extend(dispatch::first_reading(&self.vm).into_iter().map(|job| (job, None)));
@@ -141,20 +138,13 @@ async fn acknowledge(vm: Rc<Vm>, seq: u64) -> Result<u64, ApiError> {
     Ok(seq)
 }
 
-/// A bot that was here before goes on at its place; a new one begins at the end, not with history.
-fn first_page(vm: &Rc<Vm>) -> Reply<InboxPage> {
-    let (node, shared) = (Arc::clone(&vm.ctx.node), Arc::clone(&vm.ctx.shared));
-    let reader = reader(&shared.name);
-    let (now_ms, limits) = (vm.ctx.now_ms(), vm.ctx.limits.clone());
-    if lock(&shared.store).get(BEGUN, now_ms).is_some() {
-        return node.inbox(InboxQuery { reader: Some(reader), limit: PAGE, ..InboxQuery::default() });
-    }
-    Box::pin(async move {
-        let newest = node.inbox(InboxQuery { newest: true, limit: 1, ..InboxQuery::default() }).await?;
-        let end = newest.items.last().map_or(newest.next_after, |item| item.seq).max(newest.next_after);
-        node.inbox_ack(reader, end).await?;
-        let entry = Entry { value: Vec::new(), expires_ms: None };
-        lock(&shared.store).put(BEGUN, entry, &limits, now_ms)?;
-        Ok(InboxPage { items: Vec::new(), next_after: end })
-    })
+/// Notes where a new bot begins: at the end, not with history. That is done before its first version runs, so that whatever
+/// becomes of this one, the next goes on from there. Returns the note, as the bot's store has it.
+pub(crate) async fn begin(node: &dyn NodeApi, kv: &dyn BotStore, bot: &str) -> Result<StoredEntry, ApiError> {
+    let newest = node.inbox(InboxQuery { newest: true, limit: 1, ..InboxQuery::default() }).await?;
+    let end = newest.items.last().map_or(newest.next_after, |item| item.seq).max(newest.next_after);
+    node.inbox_ack(reader(bot), end).await?;
+    let (key, value) = (BEGUN.to_vec(), Vec::new());
+    kv.commit(bot, vec![StoreOp::Put { key: key.clone(), value: value.clone(), expires_ms: None }]).await?;
+    Ok((key, value, None))
 }

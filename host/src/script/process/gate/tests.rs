@@ -178,9 +178,10 @@ fn messages_that_no_machine_sends_end_it() {
 #[test]
 fn the_inbox_is_read_under_the_bots_own_name_and_in_small_pages() {
     let mut case = case(&[]);
-    let asked = InboxQuery { reader: Some("user".into()), limit: 1_000_000, wait_ms: 60_000, ..InboxQuery::default() };
+    let reader = Some("user".to_owned());
+    let asked = InboxQuery { reader, limit: 1_000_000, newest: true, wait_ms: 60_000, ..InboxQuery::default() };
     let Ok(Call::Inbox(query)) = case.call(Call::Inbox(asked)) else { panic!("refused") };
-    assert_eq!((query.reader.as_deref(), query.limit, query.wait_ms), (Some("bot:bot"), PAGE, 0));
+    assert_eq!((query.reader.as_deref(), query.limit, query.newest, query.wait_ms), (Some("bot:bot"), PAGE, false, 0));
 }
 
 #[test]
@@ -252,14 +253,6 @@ fn without_that_permission_it_sees_answers_to_its_questions_and_no_more() {
 }
 
 #[test]
-fn the_newest_message_tells_its_place_and_nothing_else() {
-    let mut case = case(&["direct"]);
-    let page = InboxPage { items: vec![item(7, EVE, None, "secret")], next_after: 7 };
-    let page = case.gate.hand_over(page, &InboxQuery { newest: true, ..InboxQuery::default() });
-    assert_eq!((page.items[0].seq, page.items[0].payload.len(), case.gate.handed()), (7, 0, 7));
-}
-
-#[test]
 fn a_page_of_huge_messages_is_cut_and_goes_on_behind_the_cut() {
     let mut case = case(&["direct"]);
     let large = |seq| InboxItem { payload: vec![0; PAGE_BYTES / 2 + 1], ..message(EVE, None) }.at(seq);
@@ -288,17 +281,10 @@ fn the_store_takes_keys_of_the_bot_within_their_lengths() {
     case.breaks(put(b"", 1));
     case.breaks(put(&[HOST_PREFIX, b'x'], 1));
     case.breaks(Call::Commit(vec![StoreOp::Delete { key: vec![HOST_PREFIX, b'x'] }]));
-    // That the bot has begun is noted by the child's worker, for bots without a store too.
-    assert!(case_without_store().call(put(BEGUN, 0)).is_ok());
-    case.breaks(put(BEGUN, 1));
 }
 
 fn offer(name: &str) -> Offer {
     Offer { name: name.to_owned(), help: String::new(), channels: Vec::new() }
-}
-
-fn case_without_store() -> Case {
-    case(&[])
 }
 
 #[test]
