@@ -73,32 +73,46 @@ pub(crate) fn done(lua: &Lua, results: impl IntoLuaMulti) -> Outcome {
     Ok(results.into_lua_multi(lua)?)
 }
 
+/// A call that is done at once, as Rust does it.
+type AtOnce = fn(&Lua, &Rc<Ctx>, &Args) -> Outcome;
+
 /// A call that waits, as Rust does it.
 type Waiting = Rc<dyn Fn(Lua, Rc<Ctx>, Args) -> LocalBoxFuture<'static, Outcome>>;
 
-/// Calls that wait, by their places. They share one function of the machine.
-type WaitingCalls = Rc<RefCell<Vec<(&'static Call, Waiting)>>>;
+/// Calls of one kind, by their places. They share one function of the machine, since each of its own would take memory in
+/// each machine.
+type Places<F> = Rc<RefCell<Vec<(&'static Call, F)>>>;
 
 /// Puts calls into the `mesh` table of one machine.
 pub(crate) struct Installer<'a> {
     pub lua: &'a Lua,
     pub ctx: &'a Rc<Ctx>,
-    shape: Function,
     mesh: Table,
     methods: Table,
     installed: Vec<&'static str>,
-    waiting: WaitingCalls,
+    at_once: Places<AtOnce>,
+    waiting: Places<Waiting>,
+    /// Does the call at a place of `at_once`.
+    do_at_once: Function,
     /// Does the call at a place of `waiting`.
-    dispatch: Function,
+    do_waiting: Function,
 }
 
 impl<'a> Installer<'a> {
     fn new(lua: &'a Lua, ctx: &'a Rc<Ctx>, mesh: &Table) -> mlua::Result<Self> {
         let helpers = ctx.helpers()?;
-        let (shape, methods) = (helpers.shape.clone(), helpers.methods.clone());
-        let waiting = WaitingCalls::default();
-        let dispatch = dispatcher(lua, ctx, &waiting)?;
-        Ok(Self { lua, ctx, shape, mesh: mesh.clone(), methods, installed: Vec::new(), waiting, dispatch })
+        let (at_once, waiting) = (Places::default(), Places::default());
+        Ok(Self {
+            lua,
+            ctx,
+            mesh: mesh.clone(),
+            methods: helpers.methods.clone(),
+            installed: Vec::new(),
+            do_at_once: do_at_once(lua, ctx, &at_once)?,
+            do_waiting: do_waiting(lua, ctx, &waiting)?,
+            at_once,
+            waiting,
+        })
     }
 
     /// All calls of that kind in the table are in the machine.
@@ -112,14 +126,10 @@ impl<'a> Installer<'a> {
     }
 
     /// A call that is done at once.
-    pub(crate) fn sync(&mut self, name: &str, f: fn(&Lua, &Rc<Ctx>, &Args) -> Outcome) -> mlua::Result<()> {
+    pub(crate) fn sync(&mut self, name: &str, f: AtOnce) -> mlua::Result<()> {
         let call = known(name)?;
-        let ctx = Rc::clone(self.ctx);
-        let raw = self.lua.create_function(move |lua, values: MultiValue| {
-            let outcome = enter(&ctx, call, values).and_then(|args| f(lua, &ctx, &args));
-            settle(lua, &ctx, call, outcome)
-        })?;
-        self.place(call, raw)
+        let place = push(&self.at_once, (call, f));
+        self.put(call, self.shaped(&self.do_at_once, place)?)
     }
 
     /// A call that waits.
@@ -128,18 +138,13 @@ impl<'a> Installer<'a> {
         F: Future<Output = Outcome> + 'static,
     {
         let call = known(name)?;
-        let place = {
-            let mut waiting = self.waiting.borrow_mut();
-            waiting.push((call, Rc::new(move |lua, ctx, args| f(lua, ctx, args).boxed_local())));
-            waiting.len() - 1
-        };
-        let function: Function = self.ctx.helpers()?.shape_at.call((&self.dispatch, place))?;
-        self.put(call, function)
+        let f: Waiting = Rc::new(move |lua, ctx, args| f(lua, ctx, args).boxed_local());
+        let place = push(&self.waiting, (call, f));
+        self.put(call, self.shaped(&self.do_waiting, place)?)
     }
 
-    fn place(&mut self, call: &'static Call, raw: Function) -> mlua::Result<()> {
-        let function: Function = self.shape.call(raw)?;
-        self.put(call, function)
+    fn shaped(&self, raw: &Function, place: usize) -> mlua::Result<Function> {
+        self.ctx.helpers()?.shape_at.call((raw, place))
     }
 
     /// Puts a function where its name says.
@@ -167,13 +172,34 @@ impl<'a> Installer<'a> {
     }
 }
 
+/// Adds to the end and returns the place.
+fn push<F>(places: &Places<F>, call: (&'static Call, F)) -> usize {
+    let mut places = places.borrow_mut();
+    places.push(call);
+    places.len() - 1
+}
+
+fn at<F: Clone>(places: &Places<F>, place: usize) -> mlua::Result<(&'static Call, F)> {
+    places.borrow().get(place).cloned().ok_or_else(|| mlua::Error::runtime("there is no such call"))
+}
+
+/// The function that all calls are done by that are done at once.
+fn do_at_once(lua: &Lua, ctx: &Rc<Ctx>, places: &Places<AtOnce>) -> mlua::Result<Function> {
+    let (ctx, places) = (Rc::clone(ctx), Rc::clone(places));
+    lua.create_function(move |lua, (place, values): (usize, MultiValue)| {
+        let (call, f) = at(&places, place)?;
+        let outcome = enter(&ctx, call, values).and_then(|args| f(lua, &ctx, &args));
+        settle(lua, &ctx, call, outcome)
+    })
+}
+
 /// The function that all calls that wait are done by.
-fn dispatcher(lua: &Lua, ctx: &Rc<Ctx>, waiting: &WaitingCalls) -> mlua::Result<Function> {
-    let (ctx, waiting) = (Rc::clone(ctx), Rc::clone(waiting));
+fn do_waiting(lua: &Lua, ctx: &Rc<Ctx>, places: &Places<Waiting>) -> mlua::Result<Function> {
+    let (ctx, places) = (Rc::clone(ctx), Rc::clone(places));
     lua.create_async_function(move |lua, (place, values): (usize, MultiValue)| {
-        let (ctx, found) = (Rc::clone(&ctx), waiting.borrow().get(place).cloned());
+        let (ctx, found) = (Rc::clone(&ctx), at(&places, place));
         async move {
-            let Some((call, f)) = found else { return Err(mlua::Error::runtime("there is no such call")) };
+            let (call, f) = found?;
             let outcome = match enter(&ctx, call, values) {
                 Ok(args) => f(lua.clone(), Rc::clone(&ctx), args).await,
                 Err(fault) => Err(fault),
