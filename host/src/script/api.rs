@@ -42,6 +42,9 @@ pub(crate) use tools::clean;
 
 use super::context::Ctx;
 
+/// What is in `mesh` beside calls, about.
+const GROUPS_AND_VALUES: usize = 8;
+
 /// Why a call of a script was not done.
 #[derive(Debug)]
 pub(crate) enum Fault {
@@ -150,7 +153,7 @@ impl<'a> Installer<'a> {
     /// Puts a function where its name says.
     pub(crate) fn put(&mut self, call: &'static Call, function: Function) -> mlua::Result<()> {
         self.installed.push(call.name);
-        let (path, name) = call.name.rsplit_once(['.', ':']).unwrap_or(("mesh", call.name));
+        let (path, name) = table_of(call);
         let place = match path {
             "msg" => self.methods.clone(),
             "timer" => self.ctx.helpers()?.timer_methods.clone(),
@@ -166,7 +169,7 @@ impl<'a> Installer<'a> {
         if let Some(table) = self.mesh.raw_get::<Option<Table>>(name)? {
             return Ok(table);
         }
-        let table = self.lua.create_table()?;
+        let table = self.lua.create_table_with_capacity(0, calls_in(&format!("mesh.{name}")))?;
         self.mesh.raw_set(name, &table)?;
         Ok(table)
     }
@@ -212,7 +215,8 @@ fn do_waiting(lua: &Lua, ctx: &Rc<Ctx>, places: &Places<Waiting>) -> mlua::Resul
 /// Builds `mesh`.
 pub(crate) fn install(lua: &Lua, ctx: &Rc<Ctx>) -> mlua::Result<Table> {
     let helpers = ctx.helpers()?;
-    let mesh = lua.create_table()?;
+    // Tables that grow leave what they had before, and all of it stays resident.
+    let mesh = lua.create_table_with_capacity(0, calls_in("mesh") + GROUPS_AND_VALUES)?;
     let mut installer = Installer::new(lua, ctx, &mesh)?;
     events::install(&mut installer)?;
     talk::install(&mut installer)?;
@@ -235,6 +239,16 @@ pub(crate) fn install(lua: &Lua, ctx: &Rc<Ctx>) -> mlua::Result<Table> {
     helpers.methods.set_readonly(true);
     helpers.timer_methods.set_readonly(true);
     Ok(mesh)
+}
+
+/// The table that a call is in, and its name there.
+fn table_of(call: &Call) -> (&'static str, &'static str) {
+    call.name.rsplit_once(['.', ':']).unwrap_or(("mesh", call.name))
+}
+
+/// How many calls are in a table.
+fn calls_in(table: &str) -> usize {
+    calls().filter(|call| table_of(call).0 == table).count()
 }
 
 fn known(name: &str) -> mlua::Result<&'static Call> {

@@ -27,6 +27,8 @@ const COLLECT_ABOVE: usize = 50;
 const TURN: Duration = Duration::from_millis(50);
 /// Coroutines of finished handlers that are kept for the next ones.
 const COROUTINES_KEPT: usize = 4;
+/// What the prelude gets from the host, about.
+const HOST_FIELDS: usize = 16;
 /// Calls that are looked through for the line at which a handler was stopped.
 const PLACE_LEVELS: usize = 20;
 const LIBRARIES: [StdLib; 8] = [
@@ -64,7 +66,7 @@ impl Vm {
         let (ctx, program) = Ctx::new(parts);
         let (ctx, program, meter) = (Rc::new(ctx), Rc::new(program), Rc::new(Meter::new()));
         lua.gc_stop();
-        lua.globals().raw_remove("require")?;
+        remove_globals(&lua)?;
         lua.gc_collect()?;
         ctx.set_helpers(run_prelude(&lua, &ctx, &program)?);
         lua.gc_collect()?;
@@ -251,8 +253,20 @@ fn place(lua: &Lua) -> String {
     (0..PLACE_LEVELS).map_while(line).flatten().next().unwrap_or_default()
 }
 
+/// Removes what bots don't have. The prelude's own `require` comes later.
+fn remove_globals(lua: &Lua) -> mlua::Result<()> {
+    let globals = lua.globals();
+    for pair in globals.pairs::<String, Value>() {
+        let (name, _) = pair?;
+        if !api::KEPT_GLOBALS.contains(&name.as_str()) {
+            globals.raw_set(name, Value::Nil)?;
+        }
+    }
+    Ok(())
+}
+
 fn run_prelude(lua: &Lua, ctx: &Rc<Ctx>, program: &Rc<Program>) -> mlua::Result<Helpers> {
-    let host = lua.create_table()?;
+    let host = lua.create_table_with_capacity(0, HOST_FIELDS)?;
     host.raw_set("pattern_work", PATTERN_WORK)?;
     host.raw_set("table_move", TABLE_MOVE)?;
     host.raw_set("coroutines", ctx.limits.coroutines)?;
@@ -285,7 +299,6 @@ fn run_prelude(lua: &Lua, ctx: &Rc<Ctx>, program: &Rc<Program>) -> mlua::Result<
         })?,
     )?;
     host.raw_set("globals", lua.globals())?;
-    host.raw_set("keep", api::KEPT_GLOBALS)?;
     host.raw_set("instead", lua.create_function(instead)?)?;
     let made: Table = prelude(lua)?.call(host)?;
     let (timer_methods, timer_meta) = class(lua, "mesh.timer")?;
