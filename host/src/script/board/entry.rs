@@ -89,6 +89,14 @@ impl Entry {
         self.on_behalf.unwrap_or(self.signer)
     }
 
+    /// The post that it is about: itself, or the one that it changes.
+    pub(crate) fn about(&self) -> Reference {
+        match &self.act {
+            Act::Edit { of, .. } | Act::Delete { of } | Act::Pin { of, .. } | Act::Hide { of, .. } => *of,
+            Act::Post { .. } | Act::Reply { .. } | Act::Ban { .. } => Reference::to(&self.id),
+        }
+    }
+
     /// Whether it is a post or a reply, with its text.
     pub(crate) fn text(&self) -> Option<&str> {
         match &self.act {

@@ -17,8 +17,11 @@ use super::reference::Reference;
 
 /// Memory for each entry that a board may hold, in bytes, on average: boards are short texts.
 const BYTES_PER_ENTRY: usize = 2 << 10;
-/// Entries beyond the bound at most: pinned posts, their last edits, their deletes.
-const BEYOND: usize = 256;
+/// Posts beyond the bound that one pin keeps, the oldest: with two of them nobody knows which one it means.
+const MEANT: usize = 2;
+/// Edits of one pinned post beyond the bound, the newest, and deletes of it, the oldest, that are kept where they can mean
+/// another post of the same owner as well.
+const UNCLEAR: usize = 4;
 
 /// What a reader wants of a board.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +92,12 @@ impl Replica {
         }
     }
 
+    /// One with room for so few pins, and hidden posts and bans.
+    #[cfg(test)]
+    pub(super) fn with_marks(settings: Settings, pins: usize, others: usize) -> Self {
+        Self { marks: Marks::with(pins, others), ..Self::new(settings) }
+    }
+
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
     }
@@ -117,7 +126,7 @@ impl Replica {
         self.stale |= self.floor.is_some_and(|floor| floor.expires_ms <= now_ms);
         if self.marks.expire(now_ms) {
             self.stale = true; // an older word may count again
-            self.tidy();
+            self.tidy(None);
         }
     }
 
@@ -154,27 +163,27 @@ impl Replica {
     }
 
     fn moderate(&mut self, entry: &Entry) {
-        if !self.settings.moderators.contains(&entry.signer) {
+        let key = match &entry.act {
+            Act::Ban { key, .. } => Some(*key),
+            _ => None,
+        };
+        let moderators = &self.settings.moderators;
+        // Moderators answer to the reader alone.
+        if !moderators.contains(&entry.signer) || key.is_some_and(|key| moderators.contains(&key)) {
             return;
         }
-        match &entry.act {
-            Act::Ban { key, .. } if !self.settings.moderators.contains(key) => {
-                let before = self.marks.is_banned(key);
-                self.marks.apply(entry);
-                match (before, self.marks.is_banned(key)) {
-                    (false, true) => self.drop_banned(),
-                    (true, false) => self.stale = true,
-                    _ => {}
-                }
-            }
-            Act::Ban { .. } => {} // moderators answer to the reader alone
-            Act::Pin { on, .. } => {
-                if self.marks.apply(entry) {
-                    self.stale |= *on && self.floor.is_some();
-                    self.tidy();
-                }
-            }
-            _ => _ = self.marks.apply(entry),
+        let is_banned = |marks: &Marks| key.is_some_and(|key| marks.is_banned(&key));
+        let before = is_banned(&self.marks);
+        let applied = self.marks.apply(entry);
+        match (before, is_banned(&self.marks)) {
+            (false, true) => self.drop_banned(),
+            (true, false) => self.stale = true,
+            _ => {}
+        }
+        self.stale |= applied.lifted;
+        if applied.stands && matches!(entry.act, Act::Pin { .. }) {
+            self.stale |= self.floor.is_some();
+            self.tidy(None);
         }
     }
 
@@ -191,7 +200,7 @@ impl Replica {
         if !is_new || self.is_below(rank) && !self.is_wanted(&entry) {
             return;
         }
-        let is_post = entry.text().is_some();
+        let (is_post, near) = (entry.text().is_some(), entry.about().widened());
         if is_post && self.floor.is_some() && self.is_near_pinned(&entry) {
             self.late.insert(entry.id);
         }
@@ -209,9 +218,7 @@ impl Replica {
         }
         self.content.insert(rank, entry);
         self.shrink();
-        if !is_post {
-            self.tidy(); // it may stand for an older one
-        }
+        self.tidy(Some(near)); // it may stand for another one
     }
 
     fn is_below(&self, rank: Rank) -> bool {
@@ -220,9 +227,9 @@ impl Replica {
 
     /// Whether a short reference can mean the post and a pinned one of the same owner, which may be itself.
     fn is_near_pinned(&self, post: &Entry) -> bool {
-        let shortest = Reference::shortest(&post.id, [].into_iter());
-        let near = self.posts_of(&shortest, post.owner());
-        near.map(|other| &other.id).chain([&post.id]).any(|id| self.marks.pins(id))
+        let widest = Reference::widest(&post.id);
+        let near = self.posts_of(&widest, post.owner());
+        near.map(|other| &other.id).chain([&post.id]).any(|id| self.marks.pin(id).is_some())
     }
 
     /// Lets go of the oldest until the rest fits.
@@ -239,36 +246,56 @@ impl Replica {
         }
     }
 
-    /// Lets go of what stands below the floor and is wanted no more.
-    fn tidy(&mut self) {
+    /// Lets go of what stands below the floor and is wanted no more: of all, or of what is near an entry that came.
+    fn tidy(&mut self, near: Option<Reference>) {
         let Some(Floor { rank: floor, .. }) = self.floor else { return };
-        let below = self.content.range(..=floor);
-        let mut unwanted: Vec<Rank> =
-            below.clone().filter(|(_, entry)| !self.is_wanted(entry)).map(|(rank, _)| *rank).collect();
-        let left = below.count() - unwanted.len();
-        let too_many = self.content.range(..=floor).map(|(rank, _)| *rank).filter(|rank| !unwanted.contains(rank));
-        let too_many: Vec<Rank> = too_many.take(left.saturating_sub(BEYOND)).collect();
-        unwanted.extend(too_many);
-        unwanted.into_iter().for_each(|rank| self.remove(rank));
+        for posts in [true, false] {
+            let some: Vec<Rank> = match near {
+                None => self.content.range(..=floor).map(|(rank, _)| *rank).collect(),
+                Some(near) if posts => self.posts.range(near.ids()).map(|(_, rank)| *rank).collect(),
+                Some(near) => {
+                    let (first, last) = near.below().into_inner();
+                    self.changes.range((first, Rank::FIRST)..=(last, Rank::LAST)).map(|(_, rank)| *rank).collect()
+                }
+            };
+            for rank in some.into_iter().filter(|rank| *rank <= floor) {
+                let entry = self.content.get(&rank).filter(|entry| entry.text().is_some() == posts);
+                if entry.is_some_and(|entry| !self.is_wanted(entry)) {
+                    self.remove(rank);
+                }
+            }
+        }
     }
 
     /// Whether a pinned post needs the entry: it is the post, its last edit, or its first delete.
     fn is_wanted(&self, entry: &Entry) -> bool {
         let rank = entry.rank();
         match &entry.act {
-            Act::Post { .. } | Act::Reply { .. } => self.marks.pins(&entry.id),
+            Act::Post { .. } | Act::Reply { .. } => self.is_wanted_post(entry),
             Act::Edit { of, .. } | Act::Delete { of } => {
                 let is_edit = matches!(entry.act, Act::Edit { .. });
-                let beaten = |other: &Entry| match &other.act {
+                let beats = |other: &Entry| match &other.act {
                     Act::Edit { .. } => is_edit && other.rank() > rank,
                     Act::Delete { .. } => !is_edit && other.rank() < rank,
                     _ => false,
                 };
-                let pinned = self.posts_of(of, entry.owner()).filter(|post| self.marks.pins(&post.id));
-                pinned.into_iter().any(|post| !self.changes_of(post).any(beaten))
+                let mut wanted = self.posts_of(of, entry.owner()).filter(|post| self.is_wanted_post(post));
+                wanted.any(|post| {
+                    let beating = || self.changes_by_owner(post).filter(|(_, other)| beats(other));
+                    beating().nth(UNCLEAR - 1).is_none() && !beating().any(|(of, _)| self.is_clear_to(of, post))
+                })
             }
             _ => false,
         }
+    }
+
+    /// Whether a pin keeps the post. Those that the same pin keeps before it are older, so whether they are here doesn't
+    /// depend on it.
+    fn is_wanted_post(&self, post: &Entry) -> bool {
+        let Some(pin) = self.marks.pin(&post.id) else { return false };
+        let before =
+            self.meant(pin).filter(|other| other.rank() < post.rank() && self.marks.pin(&other.id) == Some(pin));
+        before.take(MEANT).count() < MEANT
     }
 
     fn remove(&mut self, rank: Rank) {
@@ -328,9 +355,18 @@ impl Replica {
 
     /// The edits and deletes of a post by its owner that mean it and no other of his.
     pub(super) fn changes_of(&self, post: &Entry) -> impl Iterator<Item = &Entry> {
-        let (id, owner) = (post.id, post.owner());
-        let own = self.referring(&self.changes, id).filter(move |(_, entry)| entry.owner() == owner);
-        own.filter(move |(reference, _)| only(self.posts_of(reference, owner)).is_some()).map(|(_, entry)| entry)
+        self.changes_by_owner(post).filter(move |(of, _)| self.is_clear_to(of, post)).map(|(_, entry)| entry)
+    }
+
+    /// The edits and deletes by a post's owner that can mean it.
+    fn changes_by_owner(&self, post: &Entry) -> impl Iterator<Item = (&Reference, &Entry)> {
+        let owner = post.owner();
+        self.referring(&self.changes, post.id).filter(move |(_, entry)| entry.owner() == owner)
+    }
+
+    /// Whether a reference that can mean a post can mean no other of its owner's.
+    fn is_clear_to(&self, reference: &Reference, post: &Entry) -> bool {
+        only(self.posts_of(reference, post.owner())).is_some()
     }
 
     /// The replies that mean a post and no other, oldest first.

@@ -34,12 +34,27 @@ pub(crate) struct Kept {
     names: BTreeMap<PeerId, String>,
     /// The inbox was read up to here.
     read_to: u64,
+    /// When it may be read anew at the earliest.
     reread_ms: u64,
+    /// Somebody is about to read it anew.
+    taken: bool,
+}
+
+/// A board that is told everything anew. One that is not told to the end will be told once more.
+struct Telling<'b>(Option<&'b Board>);
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        if let Some(board) = self.0 {
+            lock(&board.kept).replica.set_stale();
+        }
+    }
 }
 
 impl Board {
     pub(crate) fn new(topic: &str, settings: Settings) -> Self {
-        let kept = Kept { replica: Replica::new(settings), names: BTreeMap::new(), read_to: 0, reread_ms: 0 };
+        let (replica, names) = (Replica::new(settings), BTreeMap::new());
+        let kept = Kept { replica, names, read_to: 0, reread_ms: 0, taken: false };
         Self { topic: topic.to_owned(), kept: Mutex::new(kept) }
     }
 
@@ -81,7 +96,7 @@ impl Board {
         self.at(now_ms, |kept| {
             let due = kept.replica.is_stale() && kept.reread_ms <= now_ms;
             if due {
-                kept.reread_ms = now_ms + REREAD_MS;
+                (kept.reread_ms, kept.taken) = (now_ms + REREAD_MS, true);
             }
             due
         })
@@ -101,10 +116,13 @@ impl Board {
     }
 
     async fn read_on(&self, node: &Arc<dyn NodeApi>, now_ms: &impl Fn() -> u64) -> Result<(), ApiError> {
+        let may = self.at(now_ms(), |kept| std::mem::take(&mut kept.taken) || kept.reread_ms <= now_ms());
         for _ in 0..ROUNDS {
+            let mut telling = Telling(None);
             let mut after = self.at(now_ms(), |kept| {
-                if kept.replica.is_stale() {
+                if may && kept.replica.is_stale() {
                     kept.replica.begin_again();
+                    telling.0 = Some(self);
                     (kept.read_to, kept.reread_ms) = (0, now_ms() + REREAD_MS);
                 }
                 kept.read_to
@@ -123,7 +141,8 @@ impl Board {
                     kept.read_to = kept.read_to.max(after);
                 });
             }
-            if !self.at(now_ms(), |kept| kept.replica.is_stale()) {
+            telling.0 = None;
+            if !may || !self.at(now_ms(), |kept| kept.replica.is_stale()) {
                 break;
             }
         }

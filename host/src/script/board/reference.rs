@@ -57,12 +57,22 @@ impl Reference {
 
     /// Between these stand all references that can mean the post, and few others.
     pub(crate) fn all_to(id: &MessageId) -> RangeInclusive<Self> {
-        Self::cut(id, MIN_DIGITS)..=Self::to(id)
+        Self::widest(id)..=Self::to(id)
     }
 
-    /// Before every other one.
-    pub(crate) const fn first() -> Self {
-        Self { lowest: MessageId([0; 32]), digits: 0 }
+    /// The shortest one to the post. It can mean whatever the post can be mistaken for.
+    pub(crate) fn widest(id: &MessageId) -> Self {
+        Self::cut(id, MIN_DIGITS)
+    }
+
+    /// All that begin as this one does.
+    pub(crate) fn below(&self) -> RangeInclusive<Self> {
+        *self..=Self::to(self.ids().end())
+    }
+
+    /// The shortest one to what this one can mean.
+    pub(crate) fn widened(&self) -> Self {
+        Self::widest(&self.lowest)
     }
 
     fn cut(id: &MessageId, digits: u8) -> Self {

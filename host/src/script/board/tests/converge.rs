@@ -82,7 +82,9 @@ fn settle(replica: &mut Replica, all: &[Entry], now_ms: u64) {
 }
 
 fn replica(posts: usize, all: &[Entry], now_ms: u64) -> Replica {
-    let mut replica = Replica::new(settings(posts));
+    // A board with little room has room for few marks, too.
+    let marks = if posts < 12 { 3 } else { 1_000 };
+    let mut replica = Replica::with_marks(settings(posts), marks, marks);
     settle(&mut replica, all, now_ms);
     replica
 }

@@ -40,7 +40,16 @@ impl Board {
 
     fn say_at(&mut self, signer: PeerId, created_ms: u64, text: &str) -> MessageId {
         self.said += 1;
-        let id = MessageId([self.said; 32]);
+        self.tell(MessageId([self.said; 32]), signer, created_ms, text)
+    }
+
+    /// A second later than what was written before.
+    fn say_as(&mut self, signer: PeerId, id: MessageId, text: &str) {
+        self.now_ms += 1_000;
+        self.tell(id, signer, self.now_ms, text);
+    }
+
+    fn tell(&mut self, id: MessageId, signer: PeerId, created_ms: u64, text: &str) -> MessageId {
         let source = Source { id, signer, created_ms, expires_ms: created_ms + self.ttl_ms };
         let entry = Entry::read(&source, text.as_bytes()).unwrap_or_else(|| panic!("{text:?} is no entry"));
         self.replica.apply(entry, self.now_ms);
@@ -193,6 +202,51 @@ fn a_full_board_asks_again_for_an_edit_that_came_before_its_pinned_post_and_seem
     assert!(!board.replica.is_stale(), "nothing wants the edit yet");
     assert_eq!(board.say(ANNA, "!post rules"), pinned);
     assert!(board.replica.is_stale());
+}
+
+#[test]
+fn edits_that_can_mean_two_pinned_posts_push_out_nobody_elses() {
+    let mut board = Board::with(4);
+    let rules = board.say(BEN, "!post rules");
+    let post = board.say(ANNA, "!post mine");
+    board.say(MODERATOR, &format!("!pin {rules}"));
+    board.say(MODERATOR, &format!("!pin {post}"));
+    // A second post whose id begins as the first one's does, which takes its author some seconds to make.
+    let twin = MessageId(std::array::from_fn(|at| if at < 4 { post.0[at] } else { 0xff }));
+    board.say_as(ANNA, twin, "!post the same digits");
+    (0..40).for_each(|n| _ = board.say(ANNA, &format!("!edit {} {n}", short(post))));
+    (0..4).for_each(|n| _ = board.say(BEN, &format!("!post {n}")));
+    let listed = board.list();
+    assert!(listed.contains(&"rules") && listed.contains(&"39"), "{listed:?}");
+    assert!(board.replica.held() < 16, "{}", board.replica.held());
+}
+
+#[test]
+fn of_many_posts_that_one_pin_can_mean_it_keeps_the_oldest() {
+    let mut board = Board::with(2);
+    let rules = board.say(BEN, "!post rules");
+    board.say(MODERATOR, &format!("!pin {}", short(rules)));
+    for n in 0..40u8 {
+        let twin = MessageId(std::array::from_fn(|at| if at < 4 { rules.0[at] } else { 0x80 | n }));
+        board.say_as(ANNA, twin, &format!("!post {n}"));
+    }
+    assert_eq!(board.list(), ["39", "38", "0", "rules"]);
+}
+
+#[test]
+fn a_ban_that_goes_for_want_of_room_lets_its_key_in_again() {
+    let mut board = Board::new();
+    board.replica = Replica::with_marks(board.replica.settings().clone(), 2, 2);
+    board.say(MODERATOR, &format!("!ban {BEN}"));
+    board.say(BEN, "!post banned");
+    let post = board.say(ANNA, "!post one");
+    board.say(MODERATOR, &format!("!hide {post}"));
+    assert!(board.replica.bans(&BEN) && !board.replica.is_stale());
+    board.say(MODERATOR, &format!("!hide {}", short(post)));
+    assert!(!board.replica.bans(&BEN) && board.replica.is_stale());
+    board.replica.begin_again();
+    board.say_at(MODERATOR, 1, &format!("!ban {ANNA}"));
+    assert!(!board.replica.bans(&ANNA) && !board.replica.is_stale(), "an older one changes nothing");
 }
 
 #[test]
