@@ -38,6 +38,8 @@ pub(crate) enum Kind {
     Panic,
     /// The bot was not let in: manifest, permissions, size.
     Refused,
+    /// The node could not do its part at the moment: it is tried again.
+    Unready,
 }
 
 impl Kind {
@@ -49,6 +51,7 @@ impl Kind {
             Self::Life => "time-limit",
             Self::Panic => "host-error",
             Self::Refused => "refused",
+            Self::Unready => "not-ready",
         }
     }
 }

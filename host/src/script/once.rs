@@ -38,7 +38,7 @@ const SENDER: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunReport {
-    /// `ok`, `error`, `cpu-limit`, `memory-limit`, `time-limit`, `refused`, `stuck` or `host-error`.
+    /// `ok`, `error`, `cpu-limit`, `memory-limit`, `time-limit`, `refused`, `not-ready`, `stuck` or `host-error`.
     pub outcome: String,
     /// CPU time of load and event, in milliseconds.
     pub cpu_ms: f64,

@@ -36,6 +36,8 @@ const DEBOUNCE_LIMIT: Duration = Duration::from_secs(2);
 
 /// A bot whose process died comes back that soon the first time: it has left nothing behind, and it may have been no fault of its own.
 const SOON: Duration = Duration::from_secs(1);
+/// How soon a bot is loaded again for which the node could not do its part.
+const UNREADY: Duration = Duration::from_secs(5);
 
 /// A bot, with its versions.
 struct Bot {

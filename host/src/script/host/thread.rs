@@ -27,8 +27,8 @@ use super::{BotConfig, Message};
 
 /// Stack of a bot's thread: Luau's parser and its C calls are bounded, this is well above both.
 const STACK_BYTES: usize = 4 << 20;
-/// How long the node may take to say who it is.
-const IDENTITY_WAIT: Duration = Duration::from_secs(5);
+/// How long the node may take to say who it is, and to note where a bot begins.
+const NODE_WAIT: Duration = Duration::from_secs(5);
 
 /// What a version shows of itself once it runs.
 #[derive(Debug)]
@@ -141,16 +141,16 @@ pub(crate) async fn load(start: Start, pulse: &Arc<Pulse>) -> Result<(std::rc::R
 
 /// Asks the node what a bot needs to know. At its first version reads its store, and notes where a new bot begins.
 pub(crate) async fn prepare(start: &Start) -> Result<Prepared, Failure> {
-    let refused = |error: ApiError| Failure::new(Kind::Refused, error.to_string());
-    let identity = tokio::time::timeout(IDENTITY_WAIT, start.node.identity()).await;
-    let identity =
-        identity.map_err(|_| Failure::new(Kind::Refused, "the node doesn't say who it is"))?.map_err(refused)?;
+    let refused = |error: ApiError| Failure::new(Kind::Unready, error.to_string());
+    let late = |_| Failure::new(Kind::Unready, "the node doesn't answer");
+    let identity = tokio::time::timeout(NODE_WAIT, start.node.identity()).await;
+    let identity = identity.map_err(late)?.map_err(refused)?;
     if start.read_store {
         let bot = &start.shared.name;
         let mut entries = start.kv.load(bot).await.map_err(refused)?;
-        if !entries.iter().any(|(key, ..)| key == BEGUN) {
-            entries.push(begin(&*start.node, &*start.kv, bot).await.map_err(refused)?);
-        }
+        let note = entries.iter().find(|(key, ..)| key == BEGUN).map(|(_, value, _)| value.as_slice());
+        let begun = tokio::time::timeout(NODE_WAIT, begin(&*start.node, &*start.kv, bot, note)).await;
+        entries.extend(begun.map_err(late)?.map_err(refused)?);
         *lock(&start.shared.store) = Cache::new(entries, start.shared.clock.unix_ms());
     }
     let limits = start.effective_limits();

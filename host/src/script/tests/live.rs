@@ -279,6 +279,21 @@ fn a_new_bot_misses_nothing_whatever_becomes_of_its_first_version() {
 }
 
 #[test]
+fn a_bot_for_which_the_node_is_not_ready_starts_by_itself_and_misses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "bot.lua", "mesh.on_envelope(function(msg) msg:reply(msg.text) end)");
+    let node = Arc::new(MemoryNode::default());
+    node.refuse_acks(Some(ApiError::new("busy", "try again in a moment")));
+    let live = Live::with_node(config(dir.path()), Store::default(), Arc::clone(&node));
+    live.state("bot", "failed");
+    assert!(live.bot("bot").unwrap().problem.is_some_and(|problem| problem.contains("try again in a moment")));
+    live.tell(EVE, None, "one");
+    node.refuse_acks(None);
+    live.sent(|sent| sent == ["one"]);
+    live.stop();
+}
+
+#[test]
 fn an_answer_leaves_after_the_store_is_durable() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "bot.lua", "mesh.command('count', {}, function() return 'n = ' .. mesh.store:incr('n') end)");

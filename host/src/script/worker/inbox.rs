@@ -15,7 +15,7 @@ use super::{Phase, Worker};
 pub(crate) const PAGE: usize = 32;
 /// How long after an event the cursor is written at the latest.
 const ACK_AFTER: Duration = Duration::from_secs(1);
-/// The host's note that a bot has begun, in the bot's store.
+/// The host's note that a bot has begun, in the bot's store; with the place where, as eight bytes.
 pub(crate) const BEGUN: &[u8] = &[HOST_PREFIX, b'b'];
 /// How long to wait after the node refused to read its inbox.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -60,7 +60,7 @@ impl Worker {
         };
         self.behind |= !page.items.is_empty();
         if self.after.is_none() {
-            self.acked = page.items.first().map_or(page.next_after, |item| item.seq.saturating_sub(1));
+            self.acked = begins_after(&page);
         }
         if !std::mem::replace(&mut self.read_boards, true) {
             self.ready.extend(dispatch::first_reading(&self.vm).into_iter().map(|job| (job, None)));
@@ -138,13 +138,34 @@ async fn acknowledge(vm: Rc<Vm>, seq: u64) -> Result<u64, ApiError> {
     Ok(seq)
 }
 
-/// Notes where a new bot begins: at the end, not with history. That is done before its first version runs, so that whatever
-/// becomes of this one, the next goes on from there. Returns the note, as the bot's store has it.
-pub(crate) async fn begin(node: &dyn NodeApi, kv: &dyn BotStore, bot: &str) -> Result<StoredEntry, ApiError> {
-    let newest = node.inbox(InboxQuery { newest: true, limit: 1, ..InboxQuery::default() }).await?;
-    let end = newest.items.last().map_or(newest.next_after, |item| item.seq).max(newest.next_after);
-    node.inbox_ack(reader(bot), end).await?;
-    let (key, value) = (BEGUN.to_vec(), Vec::new());
-    kv.commit(bot, vec![StoreOp::Put { key: key.clone(), value: value.clone(), expires_ms: None }]).await?;
-    Ok((key, value, None))
+/// The place behind which a page begins.
+fn begins_after(page: &InboxPage) -> u64 {
+    page.items.first().map_or(page.next_after, |item| item.seq.saturating_sub(1))
+}
+
+/// Finds or notes where a bot began: at the end of the inbox as it was then, not with history. That is done before its first
+/// version runs, so that whatever becomes of this one, the next goes on from there. Returns the note, if there was none.
+pub(crate) async fn begin(
+    node: &dyn NodeApi,
+    kv: &dyn BotStore,
+    bot: &str,
+    note: Option<&[u8]>,
+) -> Result<Option<StoredEntry>, ApiError> {
+    let reader = reader(bot);
+    let Some(note) = note else {
+        let newest = node.inbox(InboxQuery { newest: true, limit: 1, ..InboxQuery::default() }).await?;
+        let end = newest.items.last().map_or(newest.next_after, |item| item.seq).max(newest.next_after);
+        let (key, value) = (BEGUN.to_vec(), end.to_be_bytes().to_vec());
+        kv.commit(bot, vec![StoreOp::Put { key: key.clone(), value: value.clone(), expires_ms: None }]).await?;
+        node.inbox_ack(reader, end).await?;
+        return Ok(Some((key, value, None)));
+    };
+    // The place that was noted may not have become the reader's.
+    if let Ok(place) = note.try_into().map(u64::from_be_bytes) {
+        let page = node.inbox(InboxQuery { reader: Some(reader.clone()), limit: 1, ..InboxQuery::default() }).await?;
+        if begins_after(&page) < place {
+            node.inbox_ack(reader, place).await?;
+        }
+    }
+    Ok(None)
 }

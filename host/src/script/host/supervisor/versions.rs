@@ -184,6 +184,9 @@ impl Supervisor {
         if let Some(current) = &bot.current {
             let _ = current.orders.send(Order::Thaw);
         }
+        if failure.kind == Kind::Unready {
+            bot.restart_at = Some(Instant::now() + UNREADY);
+        }
         self.settle_waiters(name);
     }
 
