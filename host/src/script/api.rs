@@ -82,17 +82,12 @@ type AtOnce = fn(&Lua, &Rc<Ctx>, &Args) -> Outcome;
 /// A call that waits, as Rust does it.
 type Waiting = Rc<dyn Fn(Lua, Rc<Ctx>, Args) -> LocalBoxFuture<'static, Outcome>>;
 
-/// Calls of one kind, by their places. They share one function of the machine, since each of its own would take memory in
-/// each machine.
+/// Calls of one kind, by their places.
 type Places<F> = Rc<RefCell<Vec<(&'static Call, F)>>>;
 
-/// Puts calls into the `mesh` table of one machine.
-pub(crate) struct Installer<'a> {
-    pub lua: &'a Lua,
-    pub ctx: &'a Rc<Ctx>,
-    mesh: Table,
-    methods: Table,
-    installed: Vec<&'static str>,
+/// The calls of one machine. All of a kind share one function, since each of its own would take memory in each machine.
+/// They are made before the bot runs: mlua takes what they need from the globals, and those are the bot's later.
+pub(crate) struct Calls {
     at_once: Places<AtOnce>,
     waiting: Places<Waiting>,
     /// Does the call at a place of `at_once`.
@@ -101,21 +96,28 @@ pub(crate) struct Installer<'a> {
     do_waiting: Function,
 }
 
+impl Calls {
+    fn new(lua: &Lua, ctx: &Rc<Ctx>) -> mlua::Result<Self> {
+        let (at_once, waiting) = (Places::default(), Places::default());
+        let (do_at_once, do_waiting) = (do_at_once(lua, ctx, &at_once)?, do_waiting(lua, ctx, &waiting)?);
+        Ok(Self { at_once, waiting, do_at_once, do_waiting })
+    }
+}
+
+/// Puts calls into the `mesh` table of one machine.
+pub(crate) struct Installer<'a> {
+    pub lua: &'a Lua,
+    pub ctx: &'a Rc<Ctx>,
+    calls: &'a Calls,
+    mesh: Table,
+    methods: Table,
+    installed: Vec<&'static str>,
+}
+
 impl<'a> Installer<'a> {
     fn new(lua: &'a Lua, ctx: &'a Rc<Ctx>, mesh: &Table) -> mlua::Result<Self> {
-        let helpers = ctx.helpers()?;
-        let (at_once, waiting) = (Places::default(), Places::default());
-        Ok(Self {
-            lua,
-            ctx,
-            mesh: mesh.clone(),
-            methods: helpers.methods.clone(),
-            installed: Vec::new(),
-            do_at_once: do_at_once(lua, ctx, &at_once)?,
-            do_waiting: do_waiting(lua, ctx, &waiting)?,
-            at_once,
-            waiting,
-        })
+        let methods = ctx.helpers()?.methods.clone();
+        Ok(Self { lua, ctx, calls: ctx.calls()?, mesh: mesh.clone(), methods, installed: Vec::new() })
     }
 
     /// All calls of that kind in the table are in the machine.
@@ -131,8 +133,8 @@ impl<'a> Installer<'a> {
     /// A call that is done at once.
     pub(crate) fn sync(&mut self, name: &str, f: AtOnce) -> mlua::Result<()> {
         let call = known(name)?;
-        let place = push(&self.at_once, (call, f));
-        self.put(call, self.shaped(&self.do_at_once, place)?)
+        let place = push(&self.calls.at_once, (call, f));
+        self.put(call, self.shaped(&self.calls.do_at_once, place)?)
     }
 
     /// A call that waits.
@@ -142,8 +144,8 @@ impl<'a> Installer<'a> {
     {
         let call = known(name)?;
         let f: Waiting = Rc::new(move |lua, ctx, args| f(lua, ctx, args).boxed_local());
-        let place = push(&self.waiting, (call, f));
-        self.put(call, self.shaped(&self.do_waiting, place)?)
+        let place = push(&self.calls.waiting, (call, f));
+        self.put(call, self.shaped(&self.calls.do_waiting, place)?)
     }
 
     fn shaped(&self, raw: &Function, place: usize) -> mlua::Result<Function> {
@@ -217,6 +219,7 @@ pub(crate) fn install(lua: &Lua, ctx: &Rc<Ctx>) -> mlua::Result<Table> {
     let helpers = ctx.helpers()?;
     // Tables that grow leave what they had before, and all of it stays resident.
     let mesh = lua.create_table_with_capacity(0, calls_in("mesh") + GROUPS_AND_VALUES)?;
+    ctx.set_calls(Calls::new(lua, ctx)?);
     let mut installer = Installer::new(lua, ctx, &mesh)?;
     events::install(&mut installer)?;
     talk::install(&mut installer)?;

@@ -11,7 +11,7 @@ use qpq_schemas::PeerId;
 
 use crate::api::{ApiError, NodeApi};
 
-use super::api::{Command, Fault, Handler, Timers, Unread};
+use super::api::{Calls, Command, Fault, Handler, Timers, Unread};
 use super::asked::Asked;
 use super::board::Board;
 use super::call::Running;
@@ -78,6 +78,7 @@ pub(crate) struct Ctx {
     pub self_name: Option<String>,
     pub started: Instant,
     helpers: OnceCell<Helpers>,
+    calls: OnceCell<Calls>,
     store_table: OnceCell<Table>,
     pub handlers: RefCell<Vec<Handler>>,
     pub commands: RefCell<Vec<Command>>,
@@ -127,6 +128,7 @@ impl Ctx {
             self_id: parts.self_id,
             self_name: parts.self_name,
             helpers: OnceCell::new(),
+            calls: OnceCell::new(),
             store_table: OnceCell::new(),
             handlers: RefCell::default(),
             commands: RefCell::default(),
@@ -155,6 +157,15 @@ impl Ctx {
 
     pub(crate) fn set_helpers(&self, helpers: Helpers) {
         let _ = self.helpers.set(helpers);
+    }
+
+    /// The functions that the API's calls share.
+    pub(crate) fn calls(&self) -> mlua::Result<&Calls> {
+        self.calls.get().ok_or_else(|| mlua::Error::runtime("the machine is not set up"))
+    }
+
+    pub(crate) fn set_calls(&self, calls: Calls) {
+        let _ = self.calls.set(calls);
     }
 
     pub(crate) fn set_store_table(&self, table: Table) {

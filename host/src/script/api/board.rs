@@ -39,8 +39,8 @@ pub(super) fn install(installer: &mut Installer<'_>) -> mlua::Result<()> {
 /// The methods are made when the bot opens its first board: a bot without one shall not pay 25 KiB for them.
 fn make_methods(lua: &Lua, ctx: &Rc<Ctx>) -> mlua::Result<()> {
     let methods = &ctx.helpers()?.board_methods;
-    if !methods.is_empty() {
-        return Ok(());
+    if methods.is_readonly() {
+        return Ok(()); // they are all there
     }
     let mut installer = Installer::new(lua, ctx, methods)?;
     install_methods(&mut installer)?;

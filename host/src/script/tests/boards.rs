@@ -44,6 +44,20 @@ fn config(dir: &std::path::Path) -> ScriptConfig {
 }
 
 #[test]
+fn a_board_opens_whatever_the_bot_has_made_of_its_globals() {
+    let report = run(r#"
+        local wrap = coroutine.wrap
+        coroutine = { yield = function() error("the bot's own") end }
+        table, string, error = nil, nil, nil
+        local board = assert(mesh.board("board"))
+        local post = assert(board:post("one"))
+        wrap(function() assert(board:edit(post.id, "uno")) end)()
+        assert(board:get(post.id).text == "uno")
+    "#);
+    assert_eq!(report.outcome, "ok", "{:?}", report.error);
+}
+
+#[test]
 fn a_bot_reads_what_it_has_written_at_once() {
     let report = run(r#"
         local board = assert(mesh.board("board"))
