@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use qpq_schemas::{MessageId, PeerId};
@@ -264,6 +264,8 @@ pub(crate) struct Shared {
     /// The bot's time.
     pub clock: Clock,
     pub inbox_seq: AtomicU64,
+    /// Where in the inbox it is to begin, as it was when it was first started without a note of that.
+    pub begins_after: OnceLock<u64>,
     pub wake: Notify,
     pub live: Mutex<VecDeque<LiveEvent>>,
     pub figures: Figures,
@@ -301,6 +303,7 @@ impl Shared {
             name: name.to_owned(),
             path,
             inbox_seq: AtomicU64::new(0),
+            begins_after: OnceLock::new(),
             wake: Notify::new(),
             live: Mutex::default(),
             figures: Figures::default(),

@@ -36,8 +36,10 @@ const DEBOUNCE_LIMIT: Duration = Duration::from_secs(2);
 
 /// A bot whose process died comes back that soon the first time: it has left nothing behind, and it may have been no fault of its own.
 const SOON: Duration = Duration::from_secs(1);
-/// How soon a bot is loaded again for which the node could not do its part.
+/// How soon a bot is loaded again for which the node could not do its part; each time in a row twice as late.
 const UNREADY: Duration = Duration::from_secs(5);
+/// That late at most.
+const UNREADY_MOST: Duration = Duration::from_secs(300);
 
 /// A bot, with its versions.
 struct Bot {
@@ -53,6 +55,8 @@ struct Bot {
     restart_at: Option<Instant>,
     /// The next version comes in place of one that fell; its faults still count.
     restarting: bool,
+    /// How often in a row the node could not do its part.
+    unready: u32,
     /// A version fell that had begun what nobody else does.
     fell: bool,
 }
@@ -205,6 +209,7 @@ impl Supervisor {
             store_read: false,
             restart_at: None,
             restarting: false,
+            unready: 0,
             fell: false,
             found: found.clone(),
         };

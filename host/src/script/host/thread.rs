@@ -146,10 +146,9 @@ pub(crate) async fn prepare(start: &Start) -> Result<Prepared, Failure> {
     let identity = tokio::time::timeout(NODE_WAIT, start.node.identity()).await;
     let identity = identity.map_err(late)?.map_err(refused)?;
     if start.read_store {
-        let bot = &start.shared.name;
-        let mut entries = start.kv.load(bot).await.map_err(refused)?;
+        let mut entries = start.kv.load(&start.shared.name).await.map_err(refused)?;
         let note = entries.iter().find(|(key, ..)| key == BEGUN).map(|(_, value, _)| value.as_slice());
-        let begun = tokio::time::timeout(NODE_WAIT, begin(&*start.node, &*start.kv, bot, note)).await;
+        let begun = tokio::time::timeout(NODE_WAIT, begin(&start.shared, &*start.node, &*start.kv, note)).await;
         entries.extend(begun.map_err(late)?.map_err(refused)?);
         *lock(&start.shared.store) = Cache::new(entries, start.shared.clock.unix_ms());
     }

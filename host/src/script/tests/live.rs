@@ -283,13 +283,18 @@ fn a_bot_for_which_the_node_is_not_ready_starts_by_itself_and_misses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "bot.lua", "mesh.on_envelope(function(msg) msg:reply(msg.text) end)");
     let node = Arc::new(MemoryNode::default());
+    node.arrive(PeerId(EVE), None, b"history");
     node.refuse_acks(Some(ApiError::new("busy", "try again in a moment")));
-    let live = Live::with_node(config(dir.path()), Store::default(), Arc::clone(&node));
-    live.state("bot", "failed");
-    assert!(live.bot("bot").unwrap().problem.is_some_and(|problem| problem.contains("try again in a moment")));
+    let store = Store::default();
+    *store.failing.lock().unwrap() = true;
+    let live = Live::with_node(config(dir.path()), store.clone(), Arc::clone(&node));
+    live.until(|live| live.bot("bot").is_some_and(|bot| bot.problem.is_some_and(|told| told.contains("no room"))));
     live.tell(EVE, None, "one");
+    *store.failing.lock().unwrap() = false;
+    live.until(|live| live.bot("bot").is_some_and(|bot| bot.problem.is_some_and(|told| told.contains("in a moment"))));
+    live.tell(EVE, None, "two");
     node.refuse_acks(None);
-    live.sent(|sent| sent == ["one"]);
+    live.sent(|sent| sent == ["one", "two"]);
     live.stop();
 }
 
@@ -536,7 +541,7 @@ fn what_is_used_of_each_limit_is_told() {
         mesh.on_broadcast('news', tostring)
         local words = {}
         mesh.on_envelope(function(msg)
-            for i = 1, 2e5 do words[i % 100 + 1] = i end
+            for i = 1, 5e4 do words[i % 100 + 1] = i end
             msg:ask('how many?')
         end)";
     write(dir.path(), "bot/init.lua", text);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::api::{ApiError, InboxPage, InboxQuery, NodeApi};
 
 use super::super::dispatch;
+use super::super::shared::Shared;
 use super::super::store::{BotStore, HOST_PREFIX, StoreOp, StoredEntry};
 use super::super::vm::Vm;
 use super::{Phase, Worker};
@@ -146,17 +147,24 @@ fn begins_after(page: &InboxPage) -> u64 {
 /// Finds or notes where a bot began: at the end of the inbox as it was then, not with history. That is done before its first
 /// version runs, so that whatever becomes of this one, the next goes on from there. Returns the note, if there was none.
 pub(crate) async fn begin(
+    shared: &Shared,
     node: &dyn NodeApi,
     kv: &dyn BotStore,
-    bot: &str,
     note: Option<&[u8]>,
 ) -> Result<Option<StoredEntry>, ApiError> {
-    let reader = reader(bot);
+    let reader = reader(&shared.name);
     let Some(note) = note else {
-        let newest = node.inbox(InboxQuery { newest: true, limit: 1, ..InboxQuery::default() }).await?;
-        let end = newest.items.last().map_or(newest.next_after, |item| item.seq).max(newest.next_after);
+        let end = match shared.begins_after.get() {
+            Some(end) => *end,
+            None => {
+                let newest = node.inbox(InboxQuery { newest: true, limit: 1, ..InboxQuery::default() }).await?;
+                let end = newest.items.last().map_or(newest.next_after, |item| item.seq).max(newest.next_after);
+                *shared.begins_after.get_or_init(|| end)
+            }
+        };
         let (key, value) = (BEGUN.to_vec(), end.to_be_bytes().to_vec());
-        kv.commit(bot, vec![StoreOp::Put { key: key.clone(), value: value.clone(), expires_ms: None }]).await?;
+        kv.commit(&shared.name, vec![StoreOp::Put { key: key.clone(), value: value.clone(), expires_ms: None }])
+            .await?;
         node.inbox_ack(reader, end).await?;
         return Ok(Some((key, value, None)));
     };

@@ -31,6 +31,8 @@ pub(super) enum Cause {
     Asked,
     /// The version that ran fell.
     Fallen,
+    /// The node was not ready for it, whatever the cause was then.
+    Unready,
 }
 
 impl Supervisor {
@@ -49,7 +51,9 @@ impl Supervisor {
         }
         bot.hash = hash;
         bot.restart_at = None;
-        bot.restarting = cause == Cause::Fallen;
+        if cause != Cause::Unready {
+            (bot.restarting, bot.unready) = (cause == Cause::Fallen, 0);
+        }
         match read {
             Ok(source) => self.admit(name, source),
             Err(error) => self.load_failed(name, &Failure::from(error)),
@@ -144,7 +148,7 @@ impl Supervisor {
             self.leaving.push(Leaving { bot: name.to_owned(), version, retired: true, stopped: false });
         }
         let settled = !self.leaving.iter().any(|leaving| leaving.bot == name && leaving.retired);
-        (bot.store_read, bot.fell, bot.restart_at) = (true, false, None);
+        (bot.store_read, bot.fell, bot.restart_at, bot.unready) = (true, false, None, 0);
         let before = lock(&bot.shared.face).commands.clone();
         bot.shared.took_over(loaded, std::mem::take(&mut bot.restarting));
         bot.shared.keep_loaded();
@@ -185,7 +189,9 @@ impl Supervisor {
             let _ = current.orders.send(Order::Thaw);
         }
         if failure.kind == Kind::Unready {
-            bot.restart_at = Some(Instant::now() + UNREADY);
+            let wait = UNREADY.saturating_mul(1 << bot.unready.min(10)).min(UNREADY_MOST);
+            bot.unready = bot.unready.saturating_add(1);
+            bot.restart_at = Some(Instant::now() + wait);
         }
         self.settle_waiters(name);
     }
@@ -267,8 +273,9 @@ impl Supervisor {
         }
     }
 
-    fn disable(&self, name: &str) {
-        if let Some(bot) = self.bots.get(name) {
+    fn disable(&mut self, name: &str) {
+        if let Some(bot) = self.bots.get_mut(name) {
+            bot.restart_at = None;
             bot.shared.disabled();
         }
     }
@@ -311,7 +318,8 @@ impl Supervisor {
         }
         let due = |bot: &Bot| bot.next.is_none() && bot.restart_at.is_some_and(|at| at <= now);
         if self.bots.get(name).is_some_and(due) && self.stop_at.is_none() {
-            self.load(name, Cause::Fallen);
+            let unready = self.bots.get(name).is_some_and(|bot| bot.unready > 0);
+            self.load(name, if unready { Cause::Unready } else { Cause::Fallen });
         }
     }
 

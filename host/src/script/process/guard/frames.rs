@@ -96,6 +96,8 @@ impl Guard {
         // The file is one of the bot's own.
         let file = file.filter(|file| self.start.source.files.contains_key(file));
         let (message, traceback) = (clean(&message, PROBLEM_BYTES), traceback.map(|text| lines(&text)));
+        // Only the node knows whether it is ready.
+        let kind = if kind == Kind::Unready { Kind::Refused } else { kind };
         let failure = Failure { kind, message, file, line, traceback };
         Err(Fall::Refused(failure))
     }
