@@ -250,15 +250,17 @@ impl Replica {
     fn tidy(&mut self, near: Option<Reference>) {
         let Some(Floor { rank: floor, .. }) = self.floor else { return };
         for posts in [true, false] {
+            let is_below = |rank: &Rank| *rank <= floor;
             let some: Vec<Rank> = match near {
                 None => self.content.range(..=floor).map(|(rank, _)| *rank).collect(),
-                Some(near) if posts => self.posts.range(near.ids()).map(|(_, rank)| *rank).collect(),
+                Some(near) if posts => self.posts.range(near.ids()).map(|(_, rank)| *rank).filter(is_below).collect(),
                 Some(near) => {
                     let (first, last) = near.below().into_inner();
-                    self.changes.range((first, Rank::FIRST)..=(last, Rank::LAST)).map(|(_, rank)| *rank).collect()
+                    let changes = self.changes.range((first, Rank::FIRST)..=(last, Rank::LAST));
+                    changes.map(|(_, rank)| *rank).filter(is_below).collect()
                 }
             };
-            for rank in some.into_iter().filter(|rank| *rank <= floor) {
+            for rank in some {
                 let entry = self.content.get(&rank).filter(|entry| entry.text().is_some() == posts);
                 if entry.is_some_and(|entry| !self.is_wanted(entry)) {
                     self.remove(rank);

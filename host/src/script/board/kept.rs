@@ -109,7 +109,9 @@ impl Board {
         if result.is_err() {
             self.at(now_ms(), |kept| {
                 kept.replica.set_stale();
-                kept.reread_ms = now_ms() + REREAD_MS;
+                if kept.reread_ms <= now_ms() {
+                    kept.reread_ms = now_ms() + REREAD_MS;
+                }
             });
         }
         result
