@@ -89,11 +89,11 @@ impl Entry {
         self.on_behalf.unwrap_or(self.signer)
     }
 
-    /// The post that it is about: itself, or the one that it changes.
+    /// The post that an edit or delete changes; of anything else, itself.
     pub(crate) fn about(&self) -> Reference {
         match &self.act {
-            Act::Edit { of, .. } | Act::Delete { of } | Act::Pin { of, .. } | Act::Hide { of, .. } => *of,
-            Act::Post { .. } | Act::Reply { .. } | Act::Ban { .. } => Reference::to(&self.id),
+            Act::Edit { of, .. } | Act::Delete { of } => *of,
+            _ => Reference::to(&self.id),
         }
     }
 
