@@ -188,11 +188,10 @@ impl Cache {
         (bytes <= limits.store_bytes || bytes <= self.bytes) && (keys <= limits.store_keys || keys <= before)
     }
 
-    /// The entries, as they are stored; without `all` the host's own alone.
-    pub(crate) fn entries(&self, all: bool) -> Vec<StoredEntry> {
-        let wanted = |(key, _): &(&Vec<u8>, &Entry)| all || !is_bots(key);
+    /// The entries, as they are stored.
+    pub(crate) fn entries(&self) -> Vec<StoredEntry> {
         let entry = |(key, entry): (&Vec<u8>, &Entry)| (key.clone(), entry.value.clone(), entry.expires_ms);
-        self.entries.iter().filter(wanted).map(entry).collect()
+        self.entries.iter().map(entry).collect()
     }
 
     /// The size with this entry in place, if that is within the quota.

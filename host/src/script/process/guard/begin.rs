@@ -85,7 +85,7 @@ impl Guard {
             self.isolation = "process without seccomp";
         }
         // From here to the end nothing is awaited, so no change of another version falls between.
-        let entries = lock(&self.shared.store).entries(self.gate.has_store());
+        let entries = if self.gate.has_store() { lock(&self.shared.store).entries() } else { Vec::new() };
         for portion in wire::portions(entries) {
             self.push(&ToChild::Entries(portion))?;
         }
