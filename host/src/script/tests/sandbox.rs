@@ -236,7 +236,7 @@ fn a_machine_at_rest_takes_no_more_than_300_kib() {
         vm
     };
     let _first = build();
-    let each = (0..16).map(|_| {
+    let each = (0..8).map(|_| {
         let before = resident();
         let machines: Vec<_> = (0..MACHINES).map(|_| build()).collect();
         let after = resident();
