@@ -192,6 +192,8 @@ impl Supervisor {
             let wait = UNREADY.saturating_mul(1 << bot.unready.min(10)).min(UNREADY_MOST);
             bot.unready = bot.unready.saturating_add(1);
             bot.restart_at = Some(Instant::now() + wait);
+        } else {
+            bot.unready = 0;
         }
         self.settle_waiters(name);
     }
@@ -294,7 +296,7 @@ impl Supervisor {
             self.disable(name);
         } else {
             let wait = if kills == 1 { first } else { self.config.restart_after };
-            bot.restart_at = Some(Instant::now() + wait);
+            (bot.restart_at, bot.unready) = (Some(Instant::now() + wait), 0);
         }
     }
 
